@@ -1,0 +1,191 @@
+import type { Policy } from "./policy.ts";
+import type { Weight } from "./weight.ts";
+
+/**
+ * The input of a matmul as the policy rounds it; exactly these bytes travel when a row leaves its
+ * rank. `values` is `[rows, columns]`.
+ */
+export type Operand =
+  | { readonly format: "f32"; readonly columns: number; readonly values: Float32Array }
+  | { readonly format: "bf16"; readonly columns: number; readonly values: Uint16Array }
+  | {
+      readonly format: "fp8";
+      readonly columns: number;
+      readonly values: Uint8Array;
+      /** [rows, ceil(columns / 128)] */
+      readonly scales: Float32Array;
+    };
+
+/** Rows that are stored between operations: float32, or BF16 bits under the w8 policies. */
+export type StoredRows = Float32Array | Uint16Array;
+
+/** Multi-head latent attention's sizes. */
+export interface MlaShape {
+  readonly heads: number;
+  /** Width of a query head's part without position, `qk_nope_head_dim`. */
+  readonly nope: number;
+  /** Width of the rotated part, `qk_rope_head_dim`. */
+  readonly rope: number;
+  /** Width of a value head, `v_head_dim`. */
+  readonly value: number;
+  /** Width of the cached latent, `kv_lora_rank`. */
+  readonly latent: number;
+  /** Softmax scale, YaRN's correction included. */
+  readonly scale: number;
+}
+
+/** Rotary embedding of adjacent pairs: angle = position × frequency. */
+export interface Rope {
+  /** [rope / 2] */
+  readonly frequencies: Float32Array;
+  /** Amplitude of cos and sin (1 in every released model). */
+  readonly amplitude: number;
+}
+
+/**
+ * One layer's paged KV cache. A page holds PAGE_TOKENS entries; an entry is the normalised latent
+ * followed by the rotated key. `entries` is `[pages × PAGE_TOKENS, latent + rope]`.
+ */
+export interface KvLayer {
+  readonly entries: StoredRows;
+}
+
+export const PAGE_TOKENS = 64;
+
+/** Attention is computed over pieces of this many absolute positions, combined in order. */
+export const KV_PIECE_TOKENS = 256;
+
+/** Which context each row of a step sees: rows of a sequence are consecutive. */
+export interface StepLayout {
+  readonly rows: number;
+  /** Absolute position of each row; a row sees positions 0 up to its own. */
+  readonly positions: Int32Array;
+  /** Rows of sequence s are `rowStarts[s]` up to `rowStarts[s + 1]`. */
+  readonly rowStarts: Int32Array;
+  /** `[sequences, tableStride]`: page of each 64 positions of a sequence; unused slots hold anything. */
+  readonly pageTables: Int32Array;
+  readonly tableStride: number;
+}
+
+/** How a gate chooses experts. */
+export interface GateRule {
+  readonly experts: number;
+  readonly topK: number;
+  readonly scoring: "sigmoid" | "softmax";
+  /** `noaux_tc`: biased choice, top-two-sum groups; `group_limited_greedy`: group maximum; `greedy`. */
+  readonly method: "noaux_tc" | "group_limited_greedy" | "greedy";
+  readonly groups: number;
+  readonly topGroups: number;
+  readonly normalise: boolean;
+  readonly scale: number;
+}
+
+/** Rows sorted by expert: a step's (row, choice) pairs in the order their experts compute them. */
+export interface RowGroups {
+  /** Rows of expert e are `starts[e]` up to `starts[e + 1]`. [experts + 1] */
+  readonly starts: Int32Array;
+  /** Source row of each sorted pair. [rows × topK] */
+  readonly sources: Int32Array;
+  /** Sorted place of pair (row, choice). [rows, topK] */
+  readonly places: Int32Array;
+}
+
+/**
+ * The arithmetic of a layer as a stream of operations: each call enqueues, writes only to its
+ * out-parameters, and its results may be read after `await done()`. Activations are float32 and
+ * row-major; each operation rounds its inputs where the stream's policy says. A row's bits depend
+ * only on that row, its context and the policy.
+ */
+export interface Stream {
+  readonly policy: Policy;
+  /** The operand format in which rows enter a matmul with `weight`. */
+  operandFormat(weight: Weight): Operand["format"];
+  /** out[rows, hidden] = table[tokens] */
+  embed(out: Float32Array, table: Weight, tokens: Int32Array, rows: number): void;
+  /** out = gain ⊙ x / sqrt(mean(x²) + epsilon), over rows of gain's width. */
+  rmsNorm(out: Float32Array, x: Float32Array, gain: Weight, epsilon: number, rows: number): void;
+  /** x += y, elementwise over `count` values. */
+  add(x: Float32Array, y: Float32Array, count: number): void;
+  /** Rounds rows to a matmul's input. */
+  quantize(out: Operand, x: Float32Array, rows: number): void;
+  /** out[rows, outputs] = x · weightᵀ */
+  gemm(out: Float32Array, x: Operand, weight: Weight, rows: number): void;
+  /** Row groups of x times their own weight; out rows are rounded if `out` holds BF16. */
+  groupedGemm(
+    out: StoredRows,
+    x: Operand,
+    weights: readonly Weight[],
+    groups: RowGroups,
+    rows: number,
+  ): void;
+  /** out = silu(gate) ⊙ up, over `count` values. */
+  siluMultiply(out: Float32Array, gate: Float32Array, up: Float32Array, count: number): void;
+  /** Rotates the last `rope` values of every head in place; q is [rows, heads, nope + rope]. */
+  ropeQuery(q: Float32Array, shape: MlaShape, rope: Rope, layout: StepLayout): void;
+  /** Normalises the latent, rotates the key and stores both; x is [rows, latent + rope]. */
+  writeKv(
+    cache: KvLayer,
+    x: Float32Array,
+    gain: Weight,
+    epsilon: number,
+    shape: MlaShape,
+    rope: Rope,
+    layout: StepLayout,
+  ): void;
+  /** out[rows, heads, latent] = W_UKᵀ q_nope; W_UK is the first `nope` rows of each head of kvB. */
+  absorbQuery(
+    out: Float32Array,
+    q: Float32Array,
+    kvB: Weight,
+    shape: MlaShape,
+    rows: number,
+  ): void;
+  /** out[rows, heads, latent] = Σ softmax(scale · (absorbed·latent + q_rope·key)) latent, causal. */
+  attention(
+    out: Float32Array,
+    absorbed: Float32Array,
+    q: Float32Array,
+    cache: KvLayer,
+    shape: MlaShape,
+    layout: StepLayout,
+  ): void;
+  /** out[rows, heads, value] = W_UV latentSum; W_UV is the last `value` rows of each head of kvB. */
+  projectValue(
+    out: Float32Array,
+    latentSum: Float32Array,
+    kvB: Weight,
+    shape: MlaShape,
+    rows: number,
+  ): void;
+  /** ids and weights [rows, topK], ascending by expert id; bias only with `noaux_tc`. */
+  route(
+    ids: Int32Array,
+    weights: Float32Array,
+    logits: Float32Array,
+    bias: Weight | undefined,
+    rule: GateRule,
+    rows: number,
+  ): void;
+  /** Sorts a step's (row, choice) pairs by expert, rows ascending inside one. */
+  groupRows(out: RowGroups, ids: Int32Array, rule: GateRule, rows: number): void;
+  /** out row i = x row sources[i]. */
+  gather(out: Operand, x: Operand, sources: Int32Array, rows: number): void;
+  /** out = Σ weights[row, j] · expertRows[places[row, j]], ascending j, + shared. [rows, hidden] */
+  combine(
+    out: Float32Array,
+    expertRows: StoredRows,
+    weights: Float32Array,
+    places: Int32Array,
+    shared: Float32Array,
+    topK: number,
+    rows: number,
+  ): void;
+  /** Resolves when everything enqueued has been computed; rejects if an operation failed. */
+  done(): Promise<void>;
+}
+
+/** A backend of the arithmetic. */
+export interface Kernels {
+  readonly name: string;
+  createStream(policy: Policy): Stream;
+}
