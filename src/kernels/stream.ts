@@ -34,12 +34,14 @@ export interface MlaShape {
   readonly scale: number;
 }
 
-/** Rotary embedding of adjacent pairs: angle = position × frequency. */
+/** Rotary embedding of pairs of values: angle = position × frequency. */
 export interface Rope {
   /** [rope / 2] */
   readonly frequencies: Float32Array;
   /** Amplitude of cos and sin (1 in every released model). */
   readonly amplitude: number;
+  /** Pairs are adjacent values; otherwise value i pairs with i + rope / 2. */
+  readonly interleaved: boolean;
 }
 
 /**
@@ -133,13 +135,7 @@ export interface Stream {
     layout: StepLayout,
   ): void;
   /** out[rows, heads, latent] = W_UKᵀ q_nope; W_UK is the first `nope` rows of each head of kvB. */
-  absorbQuery(
-    out: Float32Array,
-    q: Float32Array,
-    kvB: Weight,
-    shape: MlaShape,
-    rows: number,
-  ): void;
+  absorbQuery(out: Float32Array, q: Float32Array, kvB: Weight, shape: MlaShape, rows: number): void;
   /** out[rows, heads, latent] = Σ softmax(scale · (absorbed·latent + q_rope·key)) latent, causal. */
   attention(
     out: Float32Array,
@@ -170,14 +166,14 @@ export interface Stream {
   groupRows(out: RowGroups, ids: Int32Array, rule: GateRule, rows: number): void;
   /** out row i = x row sources[i]. */
   gather(out: Operand, x: Operand, sources: Int32Array, rows: number): void;
-  /** out = Σ weights[row, j] · expertRows[places[row, j]], ascending j, + shared. [rows, hidden] */
+  /** out[row] = Σ weights[row, j] · expertRows[places[row, j]] in ascending j; rows of `hidden`. */
   combine(
     out: Float32Array,
     expertRows: StoredRows,
     weights: Float32Array,
     places: Int32Array,
-    shared: Float32Array,
     topK: number,
+    hidden: number,
     rows: number,
   ): void;
   /** Resolves when everything enqueued has been computed; rejects if an operation failed. */

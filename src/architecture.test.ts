@@ -1,0 +1,77 @@
+import assert from "node:assert/strict";
+import { readdirSync, readFileSync } from "node:fs";
+import { dirname, join, relative, resolve } from "node:path";
+import { test } from "node:test";
+import { fileURLToPath } from "node:url";
+
+/** The folders of src/, lowest first: an import may only point to an earlier one, at its index. */
+const layers = [
+  "trace",
+  "kernels",
+  "balancing",
+  "model",
+  "cluster",
+  "expert-parallel",
+  "kv-cache",
+  "engine",
+  "simulator",
+  "gateway",
+  "bench",
+  "cli",
+];
+
+const root = resolve(dirname(fileURLToPath(import.meta.url)), "..");
+const source = join(root, "src");
+const lineLimit = 420;
+
+const files = readdirSync(source, { recursive: true, encoding: "utf8" }).filter((file) =>
+  file.endsWith(".ts"),
+);
+
+function importsOf(file: string): string[] {
+  const text = readFileSync(join(source, file), "utf8");
+  const pattern = /(?:from|import)\s*\(?\s*"(\.[^"]+)"/g;
+  return [...text.matchAll(pattern)].map((match) =>
+    relative(source, resolve(source, dirname(file), match[1])),
+  );
+}
+
+const layerOf = (file: string) => file.split("/")[0];
+
+test("every folder of src is a layer, and layers have no folders of their own", () => {
+  for (const file of files) {
+    const parts = file.split("/");
+    if (parts.length === 1) continue;
+    assert.equal(parts.length, 2, `${file} lies below a layer`);
+    assert.ok(layers.includes(parts[0]), `${parts[0]} is not a layer`);
+  }
+});
+
+test("imports point to an earlier layer, and only to its public face", () => {
+  for (const file of files) {
+    for (const target of importsOf(file)) {
+      const from = layers.indexOf(layerOf(file));
+      const to = layers.indexOf(layerOf(target));
+      if (from === to) continue;
+      assert.ok(to < from, `${file} imports ${target}: ${layerOf(file)} lies below`);
+      if (file.endsWith(".test.ts")) continue;
+      assert.ok(target.endsWith("/index.ts"), `${file} imports ${target}, not its index`);
+    }
+  }
+});
+
+test(`no source file is longer than ${lineLimit} lines`, () => {
+  for (const file of files) {
+    const lines = readFileSync(join(source, file), "utf8").split("\n").length;
+    assert.ok(lines <= lineLimit, `${file} has ${lines} lines`);
+  }
+});
+
+test("balancing imports nothing", () => {
+  for (const file of files.filter((name) => layerOf(name) === "balancing")) {
+    assert.deepEqual(
+      importsOf(file).filter((target) => layerOf(target) !== "balancing"),
+      [],
+    );
+  }
+});

@@ -1,0 +1,208 @@
+import { rmsNormRow } from "./norm.ts";
+import { loadRows, storeRows } from "./quantize.ts";
+import { rotate } from "./rope.ts";
+import {
+  KV_PIECE_TOKENS,
+  PAGE_TOKENS,
+  type KvLayer,
+  type MlaShape,
+  type Rope,
+  type StepLayout,
+} from "./stream.ts";
+import { SCALE_BLOCK } from "./weight.ts";
+import type { LoadedWeight } from "./weight-reader.ts";
+
+/** How a policy rounds a matmul's input value. */
+export type Round = (x: number) => number;
+
+/** The sequence of each row. */
+function* rowsOf(layout: StepLayout): Generator<{ row: number; table: number }> {
+  for (let s = 0; s + 1 < layout.rowStarts.length; s++) {
+    for (let row = layout.rowStarts[s]; row < layout.rowStarts[s + 1]; row++) {
+      yield { row, table: s * layout.tableStride };
+    }
+  }
+}
+
+/** The entry in the pool that holds an absolute position of a sequence. */
+function entryOf(layout: StepLayout, table: number, position: number): number {
+  const page = layout.pageTables[table + Math.floor(position / PAGE_TOKENS)];
+  return page * PAGE_TOKENS + (position % PAGE_TOKENS);
+}
+
+/** Normalises the latent of each row, rotates its key and stores both where the row's page lies. */
+export function writeKv(
+  cache: KvLayer,
+  x: Float32Array,
+  gain: Float32Array,
+  epsilon: number,
+  shape: MlaShape,
+  rope: Rope,
+  layout: StepLayout,
+): void {
+  const width = shape.latent + shape.rope;
+  const entry = new Float32Array(width);
+  for (const { row, table } of rowsOf(layout)) {
+    const position = layout.positions[row];
+    entry.set(x.subarray(row * width, (row + 1) * width));
+    rmsNormRow(entry, 0, entry, 0, gain, epsilon);
+    rotate(entry, shape.latent, position, rope);
+    const at = entryOf(layout, table, position) * width;
+    storeRows(cache.entries.subarray(at, at + width), entry, width);
+  }
+}
+
+/**
+ * out[row, head] = W_UK[head]ᵀ q_nope: the query moved into the latent space, so that attention
+ * reads the cache as it lies. The sum runs over weight rows and is cut where a 128-row scale
+ * block ends, each part promoted with its block's scale.
+ */
+export function absorbQuery(
+  out: Float32Array,
+  q: Float32Array,
+  kvB: LoadedWeight,
+  shape: MlaShape,
+  rows: number,
+  round: Round,
+): void {
+  const { heads, nope, latent } = shape;
+  const queryWidth = nope + shape.rope;
+  const block = new Float64Array(SCALE_BLOCK * latent);
+  const sums = new Float64Array(latent);
+  out.fill(0, 0, rows * heads * latent);
+  for (let head = 0; head < heads; head++) {
+    const first = head * (nope + shape.value);
+    for (let j = 0; j < nope;) {
+      const weightRow = first + j;
+      const count = Math.min(nope - j, SCALE_BLOCK - (weightRow % SCALE_BLOCK));
+      for (let i = 0; i < count; i++) kvB.decodeRow(weightRow + i, block, i * latent);
+      for (let row = 0; row < rows; row++) {
+        sums.fill(0);
+        for (let i = 0; i < count; i++) {
+          const value = round(q[(row * heads + head) * queryWidth + j + i]);
+          for (let c = 0; c < latent; c++) sums[c] += value * block[i * latent + c];
+        }
+        const target = (row * heads + head) * latent;
+        for (let c = 0; c < latent; c++) {
+          out[target + c] += Math.fround(sums[c]) * kvB.scale(weightRow, c >>> 7);
+        }
+      }
+      j += count;
+    }
+  }
+}
+
+/**
+ * Absorbed multi-head latent attention, causal, over paged KV (FlashMLA's role): every row of
+ * every head reads the same latent entries. The context is cut into pieces at fixed absolute
+ * positions and the pieces are merged in order, so a row's bits depend on its context alone, not on
+ * the chunk it arrived in. Only entries a row may see are read.
+ */
+export function attention(
+  out: Float32Array,
+  absorbed: Float32Array,
+  q: Float32Array,
+  cache: KvLayer,
+  shape: MlaShape,
+  layout: StepLayout,
+  round: Round,
+): void {
+  const { heads, latent } = shape;
+  const width = latent + shape.rope;
+  const piece = new PieceAttention(shape, round);
+  for (let s = 0; s + 1 < layout.rowStarts.length; s++) {
+    const firstRow = layout.rowStarts[s];
+    const lastRow = layout.rowStarts[s + 1] - 1;
+    if (lastRow < firstRow) continue;
+    const merges = new Float32Array((lastRow - firstRow + 1) * heads * 2);
+    const context = Math.max(...layout.positions.subarray(firstRow, lastRow + 1)) + 1;
+    for (let start = 0; start < context; start += KV_PIECE_TOKENS) {
+      const end = Math.min(start + KV_PIECE_TOKENS, context);
+      for (let t = start; t < end; t++) {
+        const at = entryOf(layout, s * layout.tableStride, t) * width;
+        loadRows(piece.entries, (t - start) * width, cache.entries, at, width);
+      }
+      for (let row = firstRow; row <= lastRow; row++) {
+        const visible = Math.min(end, layout.positions[row] + 1) - start;
+        if (visible <= 0) continue;
+        for (let head = 0; head < heads; head++) {
+          piece.attend(absorbed, q, row * heads + head, visible);
+          const merge = merges.subarray(((row - firstRow) * heads + head) * 2);
+          piece.mergeInto(out, (row * heads + head) * latent, merge, start === 0);
+        }
+      }
+    }
+    for (let i = 0; i < merges.length / 2; i++) {
+      const sum = merges[2 * i + 1];
+      const at = (firstRow * heads + i) * latent;
+      for (let c = 0; c < latent; c++) out[at + c] /= sum;
+    }
+  }
+}
+
+/** Attention of one query head over one piece of the context. */
+class PieceAttention {
+  readonly #shape: MlaShape;
+  readonly #round: Round;
+  /** [KV_PIECE_TOKENS, latent + rope] */
+  readonly entries: Float64Array;
+  readonly #query: Float64Array;
+  readonly #scores = new Float32Array(KV_PIECE_TOKENS);
+  readonly #latentSum: Float64Array;
+  #maximum = 0;
+  #sum = 0;
+
+  constructor(shape: MlaShape, round: Round) {
+    const width = shape.latent + shape.rope;
+    this.#shape = shape;
+    this.#round = round;
+    this.entries = new Float64Array(KV_PIECE_TOKENS * width);
+    this.#query = new Float64Array(width);
+    this.#latentSum = new Float64Array(shape.latent);
+  }
+
+  /** Scores the piece's first `visible` entries; probabilities are relative to its own maximum. */
+  attend(absorbed: Float32Array, q: Float32Array, rowHead: number, visible: number): void {
+    const { latent } = this.#shape;
+    const width = this.#query.length;
+    const scores = this.#scores;
+    this.#loadQuery(absorbed, q, rowHead);
+    this.#maximum = -Infinity;
+    for (let t = 0; t < visible; t++) {
+      let dot = 0;
+      for (let c = 0; c < width; c++) dot += this.#query[c] * this.entries[t * width + c];
+      scores[t] = Math.fround(dot) * this.#shape.scale;
+      this.#maximum = Math.max(this.#maximum, scores[t]);
+    }
+    let sum = 0;
+    this.#latentSum.fill(0);
+    for (let t = 0; t < visible; t++) {
+      const probability = Math.fround(Math.exp(scores[t] - this.#maximum));
+      sum += probability;
+      const rounded = this.#round(probability);
+      for (let c = 0; c < latent; c++) this.#latentSum[c] += rounded * this.entries[t * width + c];
+    }
+    this.#sum = Math.fround(sum);
+  }
+
+  /** Folds the piece into what earlier pieces gave; merge holds their maximum and sum. */
+  mergeInto(out: Float32Array, at: number, merge: Float32Array, first: boolean): void {
+    const { latent } = this.#shape;
+    const maximum = first ? this.#maximum : Math.max(merge[0], this.#maximum);
+    const earlier = first ? 0 : Math.fround(Math.exp(merge[0] - maximum));
+    const own = Math.fround(Math.exp(this.#maximum - maximum));
+    merge[0] = maximum;
+    merge[1] = Math.fround(merge[1] * earlier) + Math.fround(this.#sum * own);
+    for (let c = 0; c < latent; c++) {
+      const before = first ? 0 : Math.fround(out[at + c] * earlier);
+      out[at + c] = before + Math.fround(Math.fround(this.#latentSum[c]) * own);
+    }
+  }
+
+  #loadQuery(absorbed: Float32Array, q: Float32Array, rowHead: number): void {
+    const { latent, nope, rope } = this.#shape;
+    for (let c = 0; c < latent; c++) this.#query[c] = this.#round(absorbed[rowHead * latent + c]);
+    const rotated = rowHead * (nope + rope) + nope;
+    for (let c = 0; c < rope; c++) this.#query[latent + c] = this.#round(q[rotated + c]);
+  }
+}

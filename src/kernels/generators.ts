@@ -1,0 +1,91 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { e4m3Values, fromBf16, toBf16, toE4m3 } from "./float-formats.ts";
+import { bytesPerElement, SCALE_BLOCK, type Weight, type WeightDtype } from "./weight.ts";
+
+/** A deterministic source of numbers in [0, 1): mulberry32. */
+export function randomSource(seed: number): () => number {
+  let state = seed >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let t = state;
+    t = Math.imul(t ^ (t >>> 15), t | 1);
+    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
+    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
+/** Standard normal values. */
+export function gaussian(random: () => number, count: number, spread = 1): Float32Array {
+  return Float32Array.from({ length: count }, () => {
+    const radius = Math.sqrt(-2 * Math.log(1 - random()));
+    return spread * radius * Math.cos(2 * Math.PI * random());
+  });
+}
+
+/** A weight in a file of its own beside its values after decoding and scaling, in float64. */
+export interface GeneratedWeight {
+  readonly weight: Weight;
+  /** [rows, columns] */
+  readonly values: Float64Array;
+}
+
+/** A folder of generated weights; the owner removes it. */
+export class WeightFolder {
+  readonly #directory = mkdtempSync(join(tmpdir(), "daysix-kernels-"));
+  #count = 0;
+
+  /** A random weight of any dtype, at an odd offset; FP8 ones carry 128 × 128 scales. */
+  create(random: () => number, dtype: WeightDtype, shape: readonly number[]): GeneratedWeight {
+    const columns = shape[shape.length - 1];
+    const rows = shape.length === 2 ? shape[0] : 1;
+    const raw = gaussian(random, rows * columns, 1 / Math.sqrt(columns));
+    if (dtype !== "F8_E4M3") return this.#store(dtype, shape, raw);
+    const scaleColumns = Math.ceil(columns / SCALE_BLOCK);
+    const scaleRows = Math.ceil(rows / SCALE_BLOCK);
+    const scales = Float32Array.from({ length: scaleRows * scaleColumns }, () => 0.001 + random());
+    const codes = raw.map((x) => x * 100);
+    const scale = this.#store("F32", [scaleRows, scaleColumns], scales).weight;
+    const { weight, values } = this.#store(dtype, shape, codes);
+    const scaled = values.map(
+      (code, i) =>
+        code * scales[(Math.floor(i / columns) >> 7) * scaleColumns + ((i % columns) >> 7)],
+    );
+    return { weight: { ...weight, scale }, values: scaled };
+  }
+
+  remove(): void {
+    rmSync(this.#directory, { recursive: true, force: true });
+  }
+
+  #store(dtype: WeightDtype, shape: readonly number[], raw: Float32Array): GeneratedWeight {
+    const name = `weight-${this.#count++}`;
+    const file = join(this.#directory, name);
+    const offset = 3;
+    const bytes = new DataView(new ArrayBuffer(offset + raw.length * bytesPerElement[dtype]));
+    const values = new Float64Array(raw.length);
+    raw.forEach((x, i) => {
+      values[i] = storeElement(bytes, offset + i * bytesPerElement[dtype], dtype, x);
+    });
+    writeFileSync(file, bytes);
+    return { weight: { name, dtype, shape, file, offset }, values };
+  }
+}
+
+/** Writes one element and returns the value it now has. */
+function storeElement(bytes: DataView, at: number, dtype: WeightDtype, x: number): number {
+  switch (dtype) {
+    case "F8_E4M3":
+      bytes.setUint8(at, toE4m3(x));
+      return e4m3Values[toE4m3(x)];
+    case "BF16":
+      bytes.setUint16(at, toBf16(x), true);
+      return fromBf16(toBf16(x));
+    case "F32":
+      bytes.setFloat32(at, x, true);
+      return Math.fround(x);
+    case "F16":
+      throw new RangeError("F16 weights are not generated");
+  }
+}

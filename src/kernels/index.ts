@@ -1,0 +1,21 @@
+export type { Policy } from "./policy.ts";
+export { policies } from "./policy.ts";
+export type { Weight, WeightDtype } from "./weight.ts";
+export { bytesPerElement, SCALE_BLOCK } from "./weight.ts";
+export type {
+  GateRule,
+  Kernels,
+  KvLayer,
+  MlaShape,
+  Operand,
+  Rope,
+  RowGroups,
+  StepLayout,
+  StoredRows,
+  Stream,
+} from "./stream.ts";
+export { KV_PIECE_TOKENS, PAGE_TOKENS } from "./stream.ts";
+export { createOperand, createStoredRows } from "./quantize.ts";
+export { e4m3Values, fromBf16, fromF16, toBf16, toE4m3 } from "./float-formats.ts";
+export { WeightError } from "./weight-reader.ts";
+export { createReferenceKernels } from "./reference.ts";

@@ -1,0 +1,83 @@
+import { e4m3Values, E4M3_MAX, fromBf16, toBf16, toE4m3 } from "./float-formats.ts";
+import type { Policy } from "./policy.ts";
+import type { Operand, StoredRows } from "./stream.ts";
+import { SCALE_BLOCK, type WeightDtype } from "./weight.ts";
+
+/** The format in which rows enter a matmul with a weight of this dtype. */
+export function operandFormat(policy: Policy, weight: WeightDtype): Operand["format"] {
+  if (policy === "f32") return "f32";
+  return policy === "w8a8" && weight === "F8_E4M3" ? "fp8" : "bf16";
+}
+
+/** An operand for `rows` rows, its contents unset. */
+export function createOperand(format: Operand["format"], rows: number, columns: number): Operand {
+  switch (format) {
+    case "f32":
+      return { format, columns, values: new Float32Array(rows * columns) };
+    case "bf16":
+      return { format, columns, values: new Uint16Array(rows * columns) };
+    case "fp8":
+      return {
+        format,
+        columns,
+        values: new Uint8Array(rows * columns),
+        scales: new Float32Array(rows * Math.ceil(columns / SCALE_BLOCK)),
+      };
+  }
+}
+
+/** Storage for rows a policy keeps between operations: KV entries and expert outputs. */
+export function createStoredRows(policy: Policy, count: number): StoredRows {
+  return policy === "f32" ? new Float32Array(count) : new Uint16Array(count);
+}
+
+/** Rounds `rows` rows of x to a matmul's input. */
+export function quantize(out: Operand, x: Float32Array, rows: number): void {
+  const count = rows * out.columns;
+  if (out.format === "f32") out.values.set(x.subarray(0, count));
+  else if (out.format === "bf16") storeRows(out.values, x, count);
+  else for (let row = 0; row < rows; row++) quantizeRow(out, x, row);
+}
+
+/**
+ * One scale per 128 columns: amax / 448, as DeepSeek-V3's act_quant. The floor under amax keeps an
+ * all-zero block finite.
+ */
+function quantizeRow(out: Operand & { format: "fp8" }, x: Float32Array, row: number): void {
+  const { columns, values, scales } = out;
+  const blocks = Math.ceil(columns / SCALE_BLOCK);
+  for (let block = 0; block < blocks; block++) {
+    const start = row * columns + block * SCALE_BLOCK;
+    const end = Math.min(start + SCALE_BLOCK, (row + 1) * columns);
+    let largest = 1e-4;
+    for (let i = start; i < end; i++) largest = Math.max(largest, Math.abs(x[i]));
+    const scale = Math.fround(Math.fround(largest) / E4M3_MAX);
+    scales[row * blocks + block] = scale;
+    for (let i = start; i < end; i++) values[i] = toE4m3(Math.fround(x[i] / scale));
+  }
+}
+
+/** Stores values as they are kept: BF16 bits or float32. */
+export function storeRows(out: StoredRows, x: Float32Array, count: number): void {
+  if (out instanceof Float32Array) out.set(x.subarray(0, count));
+  else for (let i = 0; i < count; i++) out[i] = toBf16(x[i]);
+}
+
+/** Reads `count` stored values from `from` into float64, to `out` from `at`. */
+export function loadRows(
+  out: Float64Array,
+  at: number,
+  rows: StoredRows,
+  from: number,
+  count: number,
+): void {
+  if (rows instanceof Float32Array) out.set(rows.subarray(from, from + count), at);
+  else for (let i = 0; i < count; i++) out[at + i] = fromBf16(rows[from + i]);
+}
+
+/** An operand's rows as numbers, FP8 codes before their scale. */
+export function decodeOperand(out: Float64Array, x: Operand, rows: number): void {
+  const count = rows * x.columns;
+  if (x.format !== "fp8") loadRows(out, 0, x.values, 0, count);
+  else for (let i = 0; i < count; i++) out[i] = e4m3Values[x.values[i]];
+}

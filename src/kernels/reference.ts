@@ -1,0 +1,216 @@
+import { absorbQuery, attention, writeKv, type Round } from "./attention.ts";
+import { roundBf16 } from "./float-formats.ts";
+import { multiply, multiplyGroups, type DecodedRows } from "./gemm.ts";
+import { rmsNormRow, siluMultiply } from "./norm.ts";
+import type { Policy } from "./policy.ts";
+import { decodeOperand, loadRows, operandFormat, quantize } from "./quantize.ts";
+import { rotate } from "./rope.ts";
+import { groupRows, route } from "./route.ts";
+import type {
+  GateRule,
+  Kernels,
+  KvLayer,
+  MlaShape,
+  Operand,
+  Rope,
+  RowGroups,
+  StepLayout,
+  StoredRows,
+  Stream,
+} from "./stream.ts";
+import { SCALE_BLOCK, type Weight } from "./weight.ts";
+import { WeightReader } from "./weight-reader.ts";
+
+/** The backend that defines the numbers: plain TypeScript, computed when enqueued. */
+export function createReferenceKernels(): Kernels {
+  const weights = new WeightReader();
+  return { name: "reference", createStream: (policy) => new ReferenceStream(policy, weights) };
+}
+
+class ReferenceStream implements Stream {
+  readonly policy: Policy;
+  readonly #weights: WeightReader;
+  readonly #round: Round;
+
+  constructor(policy: Policy, weights: WeightReader) {
+    this.policy = policy;
+    this.#weights = weights;
+    this.#round = policy === "f32" ? Math.fround : roundBf16;
+  }
+
+  operandFormat(weight: Weight): Operand["format"] {
+    return operandFormat(this.policy, weight.dtype);
+  }
+
+  embed(out: Float32Array, table: Weight, tokens: Int32Array, rows: number): void {
+    const loaded = this.#weights.load(table);
+    const row = new Float64Array(loaded.columns);
+    for (let i = 0; i < rows; i++) {
+      loaded.decodeRow(tokens[i], row, 0);
+      out.set(row, i * loaded.columns);
+    }
+  }
+
+  rmsNorm(out: Float32Array, x: Float32Array, gain: Weight, epsilon: number, rows: number): void {
+    const values = this.#weights.vector(gain);
+    for (let row = 0; row < rows; row++) {
+      rmsNormRow(out, row * values.length, x, row * values.length, values, epsilon);
+    }
+  }
+
+  add(x: Float32Array, y: Float32Array, count: number): void {
+    for (let i = 0; i < count; i++) x[i] += y[i];
+  }
+
+  quantize(out: Operand, x: Float32Array, rows: number): void {
+    quantize(out, x, rows);
+  }
+
+  gemm(out: Float32Array, x: Operand, weight: Weight, rows: number): void {
+    const loaded = this.#weights.load(weight);
+    multiply({ values: out, from: 0, stride: loaded.rows }, decoded(x, rows), rows, loaded);
+  }
+
+  groupedGemm(
+    out: StoredRows,
+    x: Operand,
+    weights: readonly Weight[],
+    groups: RowGroups,
+    rows: number,
+  ): void {
+    const load = (group: number) => this.#weights.load(weights[group]);
+    multiplyGroups(out, decoded(x, rows), load, groups.starts, weights[0].shape[0]);
+  }
+
+  siluMultiply(out: Float32Array, gate: Float32Array, up: Float32Array, count: number): void {
+    siluMultiply(out, gate, up, count);
+  }
+
+  ropeQuery(q: Float32Array, shape: MlaShape, rope: Rope, layout: StepLayout): void {
+    const width = shape.nope + shape.rope;
+    for (let row = 0; row < layout.rows; row++) {
+      for (let head = 0; head < shape.heads; head++) {
+        const at = (row * shape.heads + head) * width + shape.nope;
+        rotate(q, at, layout.positions[row], rope);
+      }
+    }
+  }
+
+  writeKv(
+    cache: KvLayer,
+    x: Float32Array,
+    gain: Weight,
+    epsilon: number,
+    shape: MlaShape,
+    rope: Rope,
+    layout: StepLayout,
+  ): void {
+    writeKv(cache, x, this.#weights.vector(gain), epsilon, shape, rope, layout);
+  }
+
+  absorbQuery(
+    out: Float32Array,
+    q: Float32Array,
+    kvB: Weight,
+    shape: MlaShape,
+    rows: number,
+  ): void {
+    absorbQuery(out, q, this.#weights.load(kvB), shape, rows, this.#round);
+  }
+
+  attention(
+    out: Float32Array,
+    absorbed: Float32Array,
+    q: Float32Array,
+    cache: KvLayer,
+    shape: MlaShape,
+    layout: StepLayout,
+  ): void {
+    attention(out, absorbed, q, cache, shape, layout, this.#round);
+  }
+
+  projectValue(
+    out: Float32Array,
+    latentSum: Float32Array,
+    kvB: Weight,
+    shape: MlaShape,
+    rows: number,
+  ): void {
+    const { heads, nope, value, latent } = shape;
+    const weight = this.#weights.load(kvB);
+    const values = Float64Array.from(latentSum.subarray(0, rows * heads * latent), this.#round);
+    for (let head = 0; head < heads; head++) {
+      multiply(
+        { values: out, from: head * value, stride: heads * value },
+        { values, from: head * latent, stride: heads * latent },
+        rows,
+        weight,
+        head * (nope + value) + nope,
+        value,
+      );
+    }
+  }
+
+  route(
+    ids: Int32Array,
+    weights: Float32Array,
+    logits: Float32Array,
+    bias: Weight | undefined,
+    rule: GateRule,
+    rows: number,
+  ): void {
+    route(ids, weights, logits, bias && this.#weights.vector(bias), rule, rows);
+  }
+
+  groupRows(out: RowGroups, ids: Int32Array, rule: GateRule, rows: number): void {
+    groupRows(out, ids, rule, rows);
+  }
+
+  gather(out: Operand, x: Operand, sources: Int32Array, rows: number): void {
+    copyRows(out.values, x.values, x.columns, sources, rows);
+    if (out.format === "fp8" && x.format === "fp8") {
+      copyRows(out.scales, x.scales, Math.ceil(x.columns / SCALE_BLOCK), sources, rows);
+    }
+  }
+
+  combine(
+    out: Float32Array,
+    expertRows: StoredRows,
+    weights: Float32Array,
+    places: Int32Array,
+    topK: number,
+    hidden: number,
+    rows: number,
+  ): void {
+    const expertRow = new Float64Array(hidden);
+    out.fill(0, 0, rows * hidden);
+    for (let pair = 0; pair < rows * topK; pair++) {
+      loadRows(expertRow, 0, expertRows, places[pair] * hidden, hidden);
+      const at = Math.floor(pair / topK) * hidden;
+      for (let i = 0; i < hidden; i++) out[at + i] += Math.fround(weights[pair] * expertRow[i]);
+    }
+  }
+
+  async done(): Promise<void> {}
+}
+
+/** An operand's rows as the gemm reads them. */
+function decoded(x: Operand, rows: number): DecodedRows {
+  const values = new Float64Array(rows * x.columns);
+  decodeOperand(values, x, rows);
+  const place = { values, from: 0, stride: x.columns };
+  return x.format === "fp8" ? { ...place, scales: x.scales, scalesFrom: 0 } : place;
+}
+
+function copyRows(
+  out: Operand["values"],
+  x: Operand["values"],
+  columns: number,
+  sources: Int32Array,
+  rows: number,
+): void {
+  for (let row = 0; row < rows; row++) {
+    const from = sources[row] * columns;
+    out.set(x.subarray(from, from + columns), row * columns);
+  }
+}

@@ -1,0 +1,21 @@
+import type { Rope } from "./stream.ts";
+
+/**
+ * Rotates `2 × frequencies` values of x in place by the angles of an absolute position. DeepSeek's
+ * checkpoints rotate adjacent pairs; those exported with `rope_interleave: false` pair the halves.
+ */
+export function rotate(x: Float32Array, at: number, position: number, rope: Rope): void {
+  const { frequencies, amplitude, interleaved } = rope;
+  const half = frequencies.length;
+  for (let i = 0; i < half; i++) {
+    const angle = Math.fround(position * frequencies[i]);
+    const cos = Math.fround(Math.cos(angle) * amplitude);
+    const sin = Math.fround(Math.sin(angle) * amplitude);
+    const first = interleaved ? at + 2 * i : at + i;
+    const second = interleaved ? first + 1 : first + half;
+    const x0 = x[first];
+    const x1 = x[second];
+    x[first] = Math.fround(x0 * cos) - Math.fround(x1 * sin);
+    x[second] = Math.fround(x1 * cos) + Math.fround(x0 * sin);
+  }
+}

@@ -1,0 +1,60 @@
+import type { KvLayer, MlaShape, Rope, StepLayout, Stream } from "../kernels/index.ts";
+import type { ModelConfig } from "./config.ts";
+import { ropeOf, softmaxScale } from "./rope.ts";
+import type { AttentionWeights } from "./weights.ts";
+import type { Workspace } from "./workspace.ts";
+
+/**
+ * Multi-head latent attention (DeepSeek-V2, section 2.1), absorbed for every token, prompt or
+ * generated: queries move into the latent space and read the cache as it lies.
+ */
+export class LatentAttention {
+  readonly shape: MlaShape;
+  readonly #rope: Rope;
+  readonly #normEpsilon: number;
+
+  constructor(config: ModelConfig) {
+    this.shape = {
+      heads: config.heads,
+      nope: config.nopeWidth,
+      rope: config.ropeWidth,
+      value: config.valueWidth,
+      latent: config.latentRank,
+      scale: softmaxScale(config),
+    };
+    this.#rope = ropeOf(config);
+    this.#normEpsilon = config.latentNormEpsilon;
+  }
+
+  /** w.update = attention of w.normed over each row's context; the rows' own KV is written first. */
+  forward(
+    stream: Stream,
+    w: Workspace,
+    weights: AttentionWeights,
+    cache: KvLayer,
+    layout: StepLayout,
+  ): void {
+    const { rows } = layout;
+    this.#projectQuery(stream, w, weights, rows);
+    stream.ropeQuery(w.query, this.shape, this.#rope, layout);
+    const epsilon = this.#normEpsilon;
+    stream.writeKv(cache, w.keyLatent, weights.kvANorm, epsilon, this.shape, this.#rope, layout);
+    stream.absorbQuery(w.absorbed, w.query, weights.kvB, this.shape, rows);
+    stream.attention(w.latentSum, w.absorbed, w.query, cache, this.shape, layout);
+    stream.projectValue(w.attended, w.latentSum, weights.kvB, this.shape, rows);
+    w.project(stream, w.attended, rows, { out: w.update, weight: weights.output });
+  }
+
+  /** Queries and the key latent, which read the same rows; queries pass through their own latent. */
+  #projectQuery(stream: Stream, w: Workspace, weights: AttentionWeights, rows: number): void {
+    const key = { out: w.keyLatent, weight: weights.kvA };
+    const { query } = weights;
+    if (query.kind === "direct") {
+      w.project(stream, w.normed, rows, { out: w.query, weight: query.weight }, key);
+      return;
+    }
+    w.project(stream, w.normed, rows, { out: w.queryLatent, weight: query.a }, key);
+    stream.rmsNorm(w.queryLatentNormed, w.queryLatent, query.norm, this.#normEpsilon, rows);
+    w.project(stream, w.queryLatentNormed, rows, { out: w.query, weight: query.b });
+  }
+}

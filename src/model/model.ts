@@ -1,0 +1,118 @@
+import {
+  createStoredRows,
+  PAGE_TOKENS,
+  type Kernels,
+  type Policy,
+  type Stream,
+} from "../kernels/index.ts";
+import { openCheckpoint } from "./checkpoint.ts";
+import { readConfig, type ModelConfig } from "./config.ts";
+import { forwardMlp, forwardMoe } from "./feed-forward.ts";
+import { LatentAttention } from "./mla.ts";
+import type { KvPool, StepBatch } from "./step.ts";
+import { modelWeights, type LayerWeights, type ModelWeights } from "./weights.ts";
+import { Workspace } from "./workspace.ts";
+
+export interface ModelOptions {
+  readonly kernels: Kernels;
+  readonly policy: Policy;
+  /** The largest step, in rows. */
+  readonly maxRows: number;
+}
+
+/** Opens a checkpoint directory in Hugging Face's layout; weights are not read yet. */
+export async function loadModel(directory: string, options: ModelOptions): Promise<Model> {
+  const config = await readConfig(directory);
+  const checkpoint = await openCheckpoint(directory);
+  return new Model(config, modelWeights(checkpoint, config), options);
+}
+
+/** The DeepSeek-V3 graph (DeepSeek-V3 technical report, section 2) over one rank's stream. */
+export class Model {
+  readonly config: ModelConfig;
+  readonly policy: Policy;
+  readonly maxRows: number;
+  readonly #weights: ModelWeights;
+  readonly #stream: Stream;
+  readonly #attention: LatentAttention;
+  readonly #workspace: Workspace;
+
+  constructor(config: ModelConfig, weights: ModelWeights, options: ModelOptions) {
+    this.config = config;
+    this.policy = options.policy;
+    this.maxRows = options.maxRows;
+    this.#weights = weights;
+    this.#stream = options.kernels.createStream(options.policy);
+    this.#attention = new LatentAttention(config);
+    this.#workspace = new Workspace(
+      config,
+      this.#attention.shape,
+      options.policy,
+      options.maxRows,
+    );
+  }
+
+  /** Bytes of KV cache one token takes in all layers. */
+  get kvBytesPerToken(): number {
+    const { layers, latentRank, ropeWidth } = this.config;
+    return layers * (latentRank + ropeWidth) * (this.policy === "f32" ? 4 : 2);
+  }
+
+  createKvPool(pages: number): KvPool {
+    const { layers, latentRank, ropeWidth } = this.config;
+    const values = pages * PAGE_TOKENS * (latentRank + ropeWidth);
+    return {
+      layers: Array.from({ length: layers }, () => ({
+        entries: createStoredRows(this.policy, values),
+      })),
+    };
+  }
+
+  /**
+   * Computes a step: writes the rows' KV and returns logits [batch.logitRows, vocabulary], valid
+   * until the next step.
+   */
+  async forward(batch: StepBatch, pool: KvPool): Promise<Float32Array> {
+    if (batch.rows > this.maxRows) {
+      throw new RangeError(`a step has at most ${this.maxRows} rows, got ${batch.rows}`);
+    }
+    const w = this.#workspace;
+    this.#stream.embed(w.hidden, this.#weights.embed, batch.tokens, batch.rows);
+    this.#weights.layers.forEach((layer, index) => this.#block(layer, index, batch, pool));
+    const logits = this.#head(batch);
+    await this.#stream.done();
+    return logits;
+  }
+
+  /** h += attention(norm(h)); h += feed-forward(norm(h)) */
+  #block(layer: LayerWeights, index: number, batch: StepBatch, pool: KvPool): void {
+    const stream = this.#stream;
+    const w = this.#workspace;
+    const { hiddenSize, normEpsilon, gate } = this.config;
+    const { rows } = batch;
+
+    stream.rmsNorm(w.normed, w.hidden, layer.inputNorm, normEpsilon, rows);
+    this.#attention.forward(stream, w, layer.attention, pool.layers[index], batch);
+    stream.add(w.hidden, w.update, rows * hiddenSize);
+
+    stream.rmsNorm(w.normed, w.hidden, layer.postNorm, normEpsilon, rows);
+    const { ffn } = layer;
+    if (ffn.kind === "dense") forwardMlp(stream, w, ffn, w.update, rows);
+    else forwardMoe(stream, w, ffn, gate, rows);
+    stream.add(w.hidden, w.update, rows * hiddenSize);
+  }
+
+  #head(batch: StepBatch): Float32Array {
+    const stream = this.#stream;
+    const w = this.#workspace;
+    const columns = this.config.hiddenSize;
+    const count = batch.logitRows.length;
+    const logits = w.logits(count);
+    const hidden = { format: "f32", columns, values: w.hidden } as const;
+    const selected = { format: "f32", columns, values: w.update } as const;
+    stream.gather(selected, hidden, batch.logitRows, count);
+    stream.rmsNorm(w.normed, w.update, this.#weights.finalNorm, this.config.normEpsilon, count);
+    w.project(stream, w.normed, count, { out: logits, weight: this.#weights.head });
+    return logits;
+  }
+}
