@@ -44,12 +44,7 @@ export class Model {
     this.#weights = weights;
     this.#stream = options.kernels.createStream(options.policy);
     this.#attention = new LatentAttention(config);
-    this.#workspace = new Workspace(
-      config,
-      this.#attention.shape,
-      options.policy,
-      options.maxRows,
-    );
+    this.#workspace = new Workspace(config, this.#attention.shape, options.policy, options.maxRows);
   }
 
   /** Bytes of KV cache one token takes in all layers. */

@@ -10,7 +10,10 @@ type Yarn = NonNullable<ModelConfig["rope"]["scaling"]>;
 export function ropeOf(config: ModelConfig): Rope {
   const { theta, scaling, interleaved } = config.rope;
   const width = config.ropeWidth;
-  const frequencies = Float32Array.from({ length: width / 2 }, (_, i) => theta ** ((-2 * i) / width));
+  const frequencies = Float32Array.from(
+    { length: width / 2 },
+    (_, i) => theta ** ((-2 * i) / width),
+  );
   if (!scaling) return { frequencies, amplitude: 1, interleaved };
   const ramp = yarnRamp(scaling, theta, width);
   return {

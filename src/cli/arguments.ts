@@ -1,0 +1,45 @@
+import { policies, type Policy } from "../kernels/index.ts";
+
+/** A mistake on the command line: printed without a stack, exit status 2. */
+export class UsageError extends Error {
+  override readonly name = "UsageError";
+}
+
+export function policyOf(value: unknown): Policy {
+  const policy = policies.find((name) => name === value);
+  if (!policy) throw new UsageError(`--policy: expected ${policies.join(", ")}, got ${value}`);
+  return policy;
+}
+
+/** A number in a range, inclusive. */
+export function numberOf(option: string, value: unknown, low: number, high: number): number {
+  const number = typeof value === "string" && value.trim() === "" ? NaN : Number(value);
+  if (!(number >= low && number <= high)) {
+    throw new UsageError(`--${option}: expected a number from ${low} to ${high}, got ${value}`);
+  }
+  return number;
+}
+
+export function integerOf(option: string, value: unknown, low: number, high: number): number {
+  const number = numberOf(option, value, low, high);
+  if (!Number.isInteger(number)) {
+    throw new UsageError(`--${option}: expected a whole number, got ${value}`);
+  }
+  return number;
+}
+
+/** Token ids as `1,2,3`. */
+export function tokensOf(value: unknown): number[] {
+  return String(value)
+    .split(",")
+    .map((part) => integerOf("tokens", part, 0, 2 ** 31 - 1));
+}
+
+const units: Readonly<Record<string, number>> = { "": 1, K: 2 ** 10, M: 2 ** 20, G: 2 ** 30 };
+
+/** Bytes as `512M`, `4G` or a plain number. */
+export function bytesOf(option: string, value: unknown): number {
+  const match = /^(\d+(?:\.\d+)?)\s*([KMG]?)(?:i?B)?$/i.exec(String(value).trim());
+  if (!match) throw new UsageError(`--${option}: expected a size such as 512M or 4G, got ${value}`);
+  return Math.floor(Number(match[1]) * units[match[2].toUpperCase()]);
+}

@@ -1,0 +1,78 @@
+import { randomInt } from "node:crypto";
+import { Engine, greedySampling } from "../engine/index.ts";
+import type { Policy } from "../kernels/index.ts";
+import { Detokenizer, hasTokenizer, Tokenizer } from "../model/index.ts";
+import { UsageError } from "./arguments.ts";
+
+export interface GenerateOptions {
+  readonly directory: string;
+  readonly prompt?: string;
+  readonly tokens?: readonly number[];
+  readonly maxTokens: number;
+  readonly temperature: number;
+  readonly seed?: number;
+  readonly policy: Policy;
+  readonly kvMemoryBytes: number;
+  readonly json: boolean;
+}
+
+/** `daysix generate`: one continuation of a text or of token ids, without a server. */
+export async function generate(options: GenerateOptions): Promise<void> {
+  const tokenizer = (await hasTokenizer(options.directory))
+    ? await Tokenizer.load(options.directory)
+    : undefined;
+  const prompt = options.tokens ?? encodePrompt(options, tokenizer);
+  const text = tokenizer && new Detokenizer(tokenizer);
+  const engine = await Engine.start({
+    modelDirectory: options.directory,
+    policy: options.policy,
+    kvMemoryBytes: options.kvMemoryBytes,
+  });
+  const tokens: number[] = [];
+  const logprobs: number[] = [];
+  let written = "";
+  const write = (part: string) => {
+    written += part;
+    if (!options.json) process.stdout.write(part);
+  };
+  try {
+    for await (const event of engine.generate({
+      id: "generate",
+      tenant: "",
+      prompt,
+      choice: 0,
+      maxTokens: options.maxTokens,
+      stopTokens: engine.eosTokens,
+      topLogprobs: 0,
+      sampling: {
+        ...greedySampling,
+        temperature: options.temperature,
+        seed: options.seed ?? randomInt(2 ** 32),
+      },
+    })) {
+      if (event.kind === "failed") throw new UsageError(event.message);
+      if (event.kind !== "token") continue;
+      tokens.push(event.token);
+      logprobs.push(event.logprob);
+      if (text) write(text.push(event.token));
+      else if (!options.json) process.stdout.write(`${event.token} `);
+    }
+  } finally {
+    await engine.close();
+  }
+  if (text) write(text.end());
+  if (options.json) {
+    console.log(JSON.stringify({ tokens, logprobs, text: text ? written : null }));
+  } else {
+    process.stdout.write("\n");
+  }
+}
+
+function encodePrompt(options: GenerateOptions, tokenizer: Tokenizer | undefined): number[] {
+  if (options.prompt === undefined) throw new UsageError("give --prompt TEXT or --tokens 1,2,3");
+  if (!tokenizer) {
+    throw new UsageError(`${options.directory} has no tokenizer.json: give --tokens 1,2,3`);
+  }
+  const tokens = tokenizer.encode(options.prompt, { specials: true });
+  return tokenizer.bos === undefined ? tokens : [tokenizer.bos, ...tokens];
+}

@@ -1,0 +1,101 @@
+import { ApiError } from "./errors.ts";
+
+/** A request that has been let in; released when its answer is complete or its client gone. */
+export interface Ticket {
+  /** Aborted when the client leaves, or when a drain's deadline has passed. */
+  readonly signal: AbortSignal;
+  /** One of the request's sequences has left the queue. */
+  started(): void;
+  /** Also frees what the request still holds; may be called again. */
+  release(): void;
+}
+
+const RETRY_AFTER_SECONDS = "1";
+
+const shuttingDown = () => new ApiError(503, "shutting_down", "the server is shutting down");
+
+/** The door: bounds the queue, knows who is inside, and closes for a drain. */
+export class Admission {
+  readonly #queueLimit: number;
+  readonly #inside = new Map<Ticket, AbortController>();
+  #waiting = 0;
+  #running = 0;
+  #draining = false;
+  #emptied: (() => void) | undefined;
+
+  /** `queueLimit`: sequences that may wait for their first computation. */
+  constructor(queueLimit: number) {
+    this.#queueLimit = queueLimit;
+  }
+
+  get waiting(): number {
+    return this.#waiting;
+  }
+
+  get running(): number {
+    return this.#running;
+  }
+
+  get draining(): boolean {
+    return this.#draining;
+  }
+
+  /** @throws ApiError 503 while draining, 429 when the queue has no room for `sequences` more. */
+  assertRoom(sequences: number): void {
+    if (this.#draining) {
+      throw shuttingDown();
+    }
+    if (this.#waiting + sequences > this.#queueLimit) {
+      throw new ApiError(
+        429,
+        "queue_full",
+        `${this.#waiting} sequences are waiting, expected at most ${this.#queueLimit}; try again`,
+        { headers: { "retry-after": RETRY_AFTER_SECONDS } },
+      );
+    }
+  }
+
+  /** @throws as `assertRoom`. */
+  admit(sequences: number, client: AbortSignal): Ticket {
+    this.assertRoom(sequences);
+    const abort = new AbortController();
+    let waiting = sequences;
+    let running = 0;
+    this.#waiting += sequences;
+    const ticket: Ticket = {
+      signal: AbortSignal.any([client, abort.signal]),
+      started: () => {
+        if (waiting === 0) return;
+        waiting--;
+        running++;
+        this.#waiting--;
+        this.#running++;
+      },
+      release: () => {
+        if (!this.#inside.delete(ticket)) return;
+        abort.abort();
+        this.#waiting -= waiting;
+        this.#running -= running;
+        if (this.#inside.size === 0) this.#emptied?.();
+      },
+    };
+    this.#inside.set(ticket, abort);
+    return ticket;
+  }
+
+  /** Lets nobody in any more; resolves when all have left, or at `deadlineMs` with all aborted. */
+  async drain(deadlineMs: number): Promise<void> {
+    this.#draining = true;
+    if (this.#inside.size === 0) return;
+    await new Promise<void>((resolve) => {
+      const deadline = setTimeout(() => {
+        for (const abort of this.#inside.values()) abort.abort(shuttingDown());
+        resolve();
+      }, deadlineMs);
+      this.#emptied = () => {
+        clearTimeout(deadline);
+        resolve();
+      };
+    });
+  }
+}

@@ -1,0 +1,89 @@
+import type { z } from "@hono/zod-openapi";
+import { ApiError, ClientGone } from "./errors.ts";
+
+type Issue = z.core.$ZodIssue;
+
+/**
+ * A request's JSON body, read no further than `limit` bytes and checked against its schema.
+ * @throws ApiError naming what is wrong: size, content type, UTF-8, JSON, or the field.
+ */
+export async function readJson<T>(
+  request: Request,
+  schema: z.ZodType<T>,
+  limit: number,
+): Promise<T> {
+  const type = request.headers.get("content-type") ?? "nothing";
+  if (!/^application\/([\w.-]+\+)?json\b/i.test(type)) {
+    throw mediaType(`content-type: expected application/json, got ${type.slice(0, 100)}`);
+  }
+  const encoding = request.headers.get("content-encoding") ?? "identity";
+  if (encoding !== "identity") {
+    throw mediaType(`content-encoding: expected none, got ${encoding.slice(0, 100)}`);
+  }
+  const text = decodeUtf8(await readBytes(request, limit));
+  const result = schema.safeParse(parseJson(text));
+  if (result.success) return result.data;
+  const { path, message } = deepest(result.error.issues[0]);
+  const param = fieldName(path);
+  throw new ApiError(400, "invalid_value", param ? `${param}: ${message}` : message, { param });
+}
+
+const mediaType = (message: string) => new ApiError(415, "unsupported_media_type", message);
+
+async function readBytes(request: Request, limit: number): Promise<Uint8Array> {
+  const tooLarge = () =>
+    new ApiError(413, "body_too_large", `the body is too large: expected at most ${limit} bytes`, {
+      headers: { connection: "close" },
+    });
+  if (Number(request.headers.get("content-length") ?? 0) > limit) throw tooLarge();
+  const pieces: Uint8Array[] = [];
+  let size = 0;
+  try {
+    for await (const piece of request.body ?? []) {
+      size += piece.byteLength;
+      if (size > limit) throw tooLarge();
+      pieces.push(piece);
+    }
+  } catch (error) {
+    throw error instanceof ApiError ? error : new ClientGone();
+  }
+  return Buffer.concat(pieces, size);
+}
+
+function decodeUtf8(bytes: Uint8Array): string {
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch {
+    throw new ApiError(400, "invalid_utf8", "the body is not UTF-8");
+  }
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    const reason = error instanceof Error ? error.message.slice(0, 200) : "";
+    throw new ApiError(400, "invalid_json", `the body is not JSON: ${reason}`);
+  }
+}
+
+/** The issue to report: inside a union, that of the alternative which came furthest. */
+function deepest(issue: Issue): { path: PropertyKey[]; message: string } {
+  const found = { path: issue.path, message: issue.message.replace(/^Invalid input: /, "") };
+  if (issue.code !== "invalid_union") return found;
+  const inner = issue.errors.filter((issues) => issues.length > 0).map(([first]) => deepest(first));
+  const furthest = inner.sort((a, b) => b.path.length - a.path.length).at(0);
+  if (!furthest) return found;
+  if (furthest.path.length > 0) {
+    return { path: [...issue.path, ...furthest.path], message: furthest.message };
+  }
+  if (issue.message !== "Invalid input") return found;
+  return { path: issue.path, message: inner.map(({ message }) => message).join(", or ") };
+}
+
+/** As OpenAI writes it: `messages[0].content`. */
+const fieldName = (path: readonly PropertyKey[]) =>
+  path
+    .map((part) => (typeof part === "number" ? `[${part}]` : `.${String(part)}`))
+    .join("")
+    .replace(/^\./, "");

@@ -1,0 +1,11 @@
+import type { EngineStats, GenerationEvent, GenerationRequest } from "../engine/index.ts";
+
+/** What the gateway needs of an engine; the embedded `Engine` is one. */
+export interface EngineDriver {
+  /** Prompt and answer together, in tokens. */
+  readonly maxModelLen: number;
+  readonly vocabSize: number;
+  /** Ends in `finished` or `failed`; aborting frees what the sequence holds. */
+  generate(request: GenerationRequest, signal?: AbortSignal): AsyncIterable<GenerationEvent>;
+  stats(): Promise<EngineStats>;
+}

@@ -1,0 +1,64 @@
+import type { ContentfulStatusCode } from "hono/utils/http-status";
+import type { ErrorEnvelope } from "./wire.ts";
+
+/** OpenAI's `type` for a status; every other 4xx is an `invalid_request_error`. */
+const typeOfStatus: Readonly<Record<number, string>> = {
+  401: "authentication_error",
+  429: "rate_limit_error",
+  500: "server_error",
+  503: "server_error",
+};
+
+/** A refusal or a failure a client is told of, in OpenAI's envelope. */
+export class ApiError extends Error {
+  override readonly name = "ApiError";
+  readonly status: ContentfulStatusCode;
+  readonly code: string;
+  /** The request's field at fault, as `messages[0].content`. */
+  readonly param: string | null;
+  readonly headers: Readonly<Record<string, string>>;
+
+  constructor(
+    status: ContentfulStatusCode,
+    code: string,
+    message: string,
+    details: { param?: string; headers?: Readonly<Record<string, string>> } = {},
+  ) {
+    super(message);
+    this.status = status;
+    this.code = code;
+    this.param = details.param ?? null;
+    this.headers = details.headers ?? {};
+  }
+
+  envelope(): ErrorEnvelope {
+    return {
+      error: {
+        message: this.message,
+        type: typeOfStatus[this.status] ?? "invalid_request_error",
+        param: this.param,
+        code: this.code,
+      },
+    };
+  }
+}
+
+/** A field whose value cannot be used. */
+export function invalidValue(param: string, message: string): ApiError {
+  return new ApiError(400, "invalid_value", message, { param });
+}
+
+/** A field this server understands and does not serve yet. */
+export function unsupported(param: string, message: string): ApiError {
+  return new ApiError(400, "unsupported_parameter", message, { param });
+}
+
+/** What an engine's failure means over HTTP: out of service, or broken by this request. */
+export function engineFailure(code: string, message: string): ApiError {
+  return new ApiError(code === "closed" ? 503 : 500, code, message);
+}
+
+/** The client has gone; nobody is left to tell. */
+export class ClientGone extends Error {
+  override readonly name = "ClientGone";
+}

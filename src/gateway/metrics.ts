@@ -1,0 +1,109 @@
+import type { EngineStats } from "../engine/index.ts";
+import type { Admission } from "./admission.ts";
+import type { Usage } from "./wire.ts";
+
+const latencyBuckets = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120];
+
+/** Counts of observations at or below each bound, as Prometheus keeps them. */
+class Histogram {
+  readonly #counts = latencyBuckets.map(() => 0);
+  #count = 0;
+  #sum = 0;
+
+  observe(seconds: number): void {
+    this.#count++;
+    this.#sum += seconds;
+    const bucket = latencyBuckets.findIndex((bound) => seconds <= bound);
+    if (bucket >= 0) this.#counts[bucket]++;
+  }
+
+  lines(name: string): string[] {
+    let below = 0;
+    const buckets = latencyBuckets.map((bound, index) => {
+      below += this.#counts[index];
+      return `${name}_bucket{le="${bound}"} ${below}`;
+    });
+    return [
+      ...buckets,
+      `${name}_bucket{le="+Inf"} ${this.#count}`,
+      `${name}_sum ${this.#sum}`,
+      `${name}_count ${this.#count}`,
+    ];
+  }
+}
+
+/** The gateway's figures, in Prometheus' text format. */
+export class Metrics {
+  readonly #requests = new Map<string, number>();
+  readonly #timeToFirstToken = new Histogram();
+  readonly #interToken = new Histogram();
+  #promptTokens = 0;
+  #hitTokens = 0;
+  #completionTokens = 0;
+
+  /** `route`: the pattern, never the path a client made up. */
+  countRequest(route: string, status: number): void {
+    const labels = `route="${route}",status="${status}"`;
+    this.#requests.set(labels, (this.#requests.get(labels) ?? 0) + 1);
+  }
+
+  countUsage(usage: Usage): void {
+    this.#promptTokens += usage.prompt_tokens;
+    this.#hitTokens += usage.prompt_cache_hit_tokens;
+    this.#completionTokens += usage.completion_tokens;
+  }
+
+  observeFirstToken(milliseconds: number): void {
+    this.#timeToFirstToken.observe(milliseconds / 1000);
+  }
+
+  observeNextToken(milliseconds: number): void {
+    this.#interToken.observe(milliseconds / 1000);
+  }
+
+  /** `engine`: undefined when the engine does not answer. */
+  expose(admission: Admission, engine: EngineStats | undefined): string {
+    const families: [name: string, type: string, help: string, lines: string[]][] = [];
+    const add = (name: string, type: string, help: string, value: number) =>
+      families.push([name, type, help, [`daysix_${name} ${value}`]]);
+
+    const requests = [...this.#requests].map(
+      ([labels, count]) => `daysix_requests_total{${labels}} ${count}`,
+    );
+    families.push(["requests_total", "counter", "Requests answered.", requests]);
+    add("prompt_tokens_total", "counter", "Prompt tokens billed.", this.#promptTokens);
+    add("prompt_cache_hit_tokens_total", "counter", "Of these, cache hits.", this.#hitTokens);
+    add("completion_tokens_total", "counter", "Generated tokens billed.", this.#completionTokens);
+    add("requests_waiting", "gauge", "Sequences not yet begun.", admission.waiting);
+    add("requests_running", "gauge", "Sequences in work.", admission.running);
+    add("engine_up", "gauge", "1 when the engine answers.", engine ? 1 : 0);
+    if (engine) {
+      families.push([
+        "kv_pages",
+        "gauge",
+        "Pages of the KV pool: all, in use by requests, kept for reuse.",
+        [
+          `daysix_kv_pages{state="total"} ${engine.pages}`,
+          `daysix_kv_pages{state="in_use"} ${engine.pagesInUse}`,
+          `daysix_kv_pages{state="cached"} ${engine.pagesCached}`,
+        ],
+      ]);
+      add("engine_steps_total", "counter", "Forward passes.", engine.steps);
+      add("engine_generated_tokens_total", "counter", "Tokens sampled.", engine.generatedTokens);
+      add("preemptions_total", "counter", "Sequences requeued for pages.", engine.preemptions);
+    }
+    const histogram = (name: string, help: string, values: Histogram) =>
+      families.push([name, "histogram", help, values.lines(`daysix_${name}`)]);
+    histogram("time_to_first_token_seconds", "From admission.", this.#timeToFirstToken);
+    histogram("inter_token_seconds", "Between two tokens of a choice.", this.#interToken);
+
+    return families
+      .flatMap(([name, type, help, lines]) => [
+        `# HELP daysix_${name} ${help}`,
+        `# TYPE daysix_${name} ${type}`,
+        ...lines,
+      ])
+      .map((line) => `${line}\n`)
+      .join("");
+  }
+}

@@ -1,0 +1,3 @@
+import { z, type OpenAPIHono } from "@hono/zod-openapi";
+import type { Env } from "./routes.ts";
+import * as wire from "./wire.ts";

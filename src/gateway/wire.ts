@@ -1,0 +1,295 @@
+/**
+ * What travels over HTTP, once: these schemas validate requests, type answers and make
+ * `/openapi.json`. Field names and ranges follow OpenAI's OpenAPI document; `thinking`,
+ * `reasoning_content` and the prompt_cache fields follow DeepSeek's API. An optional field may be
+ * null, which means absent; fields not named here are ignored.
+ */
+import { z } from "@hono/zod-openapi";
+
+const MAX_CHOICES = 16;
+
+const textPart = z.object({
+  type: z.literal("text", { error: "expected text: this model reads nothing else" }),
+  text: z.string(),
+});
+const content = z.union([z.string(), z.array(textPart)]);
+
+const toolCall = z.object({
+  id: z.string().nullish(),
+  type: z.literal("function").nullish(),
+  function: z.object({ name: z.string(), arguments: z.string() }),
+});
+
+const message = z.discriminatedUnion("role", [
+  z.object({ role: z.enum(["system", "developer", "user"]), content }),
+  z.object({
+    role: z.literal("assistant"),
+    content: content.nullish(),
+    reasoning_content: z.string().nullish(),
+    reasoning: z.string().nullish(),
+    tool_calls: z.array(toolCall).nullish(),
+  }),
+  z.object({ role: z.literal("tool"), content, tool_call_id: z.string().nullish() }),
+]);
+
+const tool = z.object({
+  type: z.literal("function"),
+  function: z.object({
+    name: z.string().min(1),
+    description: z.string().nullish(),
+    parameters: z.record(z.string(), z.unknown()).nullish(),
+    strict: z.boolean().nullish(),
+  }),
+});
+
+/** What both ways of asking share. */
+const generationFields = {
+  model: z.string().openapi({ description: "A name from /v1/models." }),
+  n: z.int().min(1).max(MAX_CHOICES).nullish(),
+  max_tokens: z.int().min(1).nullish().openapi({
+    description: "Cut to what the context holds; without it the answer may fill the context.",
+  }),
+  temperature: z.number().min(0).max(2).nullish().openapi({ description: "0 is greedy." }),
+  top_p: z.number().gt(0).max(1).nullish(),
+  top_k: z.int().min(-1).nullish().openapi({ description: "0 and -1 keep all tokens." }),
+  min_p: z.number().min(0).max(1).nullish(),
+  presence_penalty: z.number().min(-2).max(2).nullish(),
+  frequency_penalty: z.number().min(-2).max(2).nullish(),
+  repetition_penalty: z.number().gt(0).max(2).nullish(),
+  logit_bias: z
+    .record(z.string().regex(/^\d{1,9}$/, "expected token ids"), z.number().min(-100).max(100))
+    .nullish(),
+  seed: z.number().refine(Number.isInteger, "expected a whole number").nullish(),
+  stop: z
+    .union([z.string().min(1), z.array(z.string().min(1)).max(4)])
+    .nullish()
+    .openapi({ description: "Searched in the answer; neither reasoning nor tool calls." }),
+  stream: z.boolean().nullish(),
+  stream_options: z.object({ include_usage: z.boolean().nullish() }).nullish(),
+};
+
+export const chatRequest = z
+  .object({
+    ...generationFields,
+    messages: z.array(message).min(1),
+    max_completion_tokens: z.int().min(1).nullish(),
+    logprobs: z.boolean().nullish(),
+    top_logprobs: z.int().min(0).max(20).nullish(),
+    tools: z.array(tool).nullish(),
+    tool_choice: z
+      .union([z.enum(["none", "auto", "required"]), z.looseObject({ type: z.string() })])
+      .nullish()
+      .openapi({ description: "auto and none; forcing a call is refused." }),
+    response_format: z
+      .looseObject({ type: z.string() })
+      .nullish()
+      .openapi({ description: "text; other formats are refused." }),
+    thinking: z.object({ type: z.enum(["enabled", "disabled", "auto"]) }).nullish(),
+    reasoning_effort: z
+      .enum(["none", "minimal", "low", "medium", "high", "xhigh", "max", "ultra"])
+      .nullish()
+      .openapi({ description: "none turns thinking off, all else on." }),
+    chat_template_kwargs: z
+      .looseObject({ thinking: z.boolean().nullish(), enable_thinking: z.boolean().nullish() })
+      .nullish(),
+    modalities: z.array(z.string()).nullish(),
+    functions: z.array(z.unknown()).nullish(),
+  })
+  .openapi("ChatCompletionRequest");
+
+const tokenIds = z.array(z.int().min(0));
+
+export const completionRequest = z
+  .object({
+    ...generationFields,
+    prompt: z.union([z.string(), tokenIds, z.array(z.string()).min(1), z.array(tokenIds).min(1)], {
+      error: "expected a string, an array of strings, token ids or an array of token-id arrays",
+    }),
+    logprobs: z.int().min(0).max(20).nullish(),
+    echo: z.boolean().nullish(),
+    suffix: z.string().nullish(),
+    best_of: z.int().min(0).nullish(),
+  })
+  .openapi("CompletionRequest");
+
+export const tokenizeRequest = z
+  .object({
+    model: z.string().nullish(),
+    prompt: z.string(),
+    add_special_tokens: z
+      .boolean()
+      .nullish()
+      .openapi({ description: "Begins with the begin-of-sentence token; true by default." }),
+  })
+  .openapi("TokenizeRequest");
+
+export const usage = z
+  .object({
+    prompt_tokens: z.int(),
+    completion_tokens: z.int(),
+    total_tokens: z.int(),
+    prompt_cache_hit_tokens: z.int(),
+    prompt_cache_miss_tokens: z.int(),
+    prompt_tokens_details: z.object({ cached_tokens: z.int() }),
+    completion_tokens_details: z.object({ reasoning_tokens: z.int() }),
+  })
+  .openapi("Usage");
+
+const tokenLogprob = z.object({
+  token: z.string(),
+  logprob: z.number(),
+  bytes: z.array(z.int()),
+});
+const chatLogprob = tokenLogprob.extend({ top_logprobs: z.array(tokenLogprob) });
+const chatLogprobs = z
+  .object({
+    content: z.array(chatLogprob),
+    reasoning_content: z.array(chatLogprob).optional(),
+    refusal: z.null(),
+  })
+  .openapi("ChatLogprobs");
+
+const completionLogprobs = z
+  .object({
+    tokens: z.array(z.string()),
+    token_logprobs: z.array(z.number()),
+    top_logprobs: z.array(z.record(z.string(), z.number())).nullable(),
+    text_offset: z.array(z.int()),
+  })
+  .openapi("CompletionLogprobs");
+
+const chatFinishReason = z.enum(["stop", "length", "tool_calls"]);
+const finishReason = z.enum(["stop", "length"]);
+
+const calledTool = z.object({
+  id: z.string(),
+  type: z.literal("function"),
+  function: z.object({ name: z.string(), arguments: z.string() }),
+});
+
+const chatAnswer = z.object({
+  role: z.literal("assistant"),
+  content: z.string().nullable(),
+  reasoning_content: z.string().optional(),
+  reasoning: z.string().optional(),
+  tool_calls: z.array(calledTool).optional(),
+});
+
+const chatDelta = z.object({
+  role: z.literal("assistant").optional(),
+  content: z.string().optional(),
+  reasoning_content: z.string().optional(),
+  reasoning: z.string().optional(),
+  tool_calls: z
+    .array(
+      z.object({
+        index: z.int(),
+        id: z.string().optional(),
+        type: z.literal("function").optional(),
+        function: z.object({ name: z.string().optional(), arguments: z.string() }),
+      }),
+    )
+    .optional(),
+});
+
+const answerFields = { id: z.string(), created: z.int(), model: z.string() };
+
+export const chatCompletion = z
+  .object({
+    ...answerFields,
+    object: z.literal("chat.completion"),
+    choices: z.array(
+      z.object({
+        index: z.int(),
+        message: chatAnswer,
+        logprobs: chatLogprobs.nullable(),
+        finish_reason: chatFinishReason,
+      }),
+    ),
+    usage,
+  })
+  .openapi("ChatCompletion");
+
+export const chatCompletionChunk = z
+  .object({
+    ...answerFields,
+    object: z.literal("chat.completion.chunk"),
+    choices: z.array(
+      z.object({
+        index: z.int(),
+        delta: chatDelta,
+        logprobs: chatLogprobs.optional(),
+        finish_reason: chatFinishReason.nullable(),
+      }),
+    ),
+    usage: usage.nullish(),
+  })
+  .openapi("ChatCompletionChunk");
+
+/** Also the form of a stream's chunks. */
+export const completion = z
+  .object({
+    ...answerFields,
+    object: z.literal("text_completion"),
+    choices: z.array(
+      z.object({
+        index: z.int(),
+        text: z.string(),
+        logprobs: completionLogprobs.nullable(),
+        finish_reason: finishReason.nullable(),
+      }),
+    ),
+    usage: usage.nullish(),
+  })
+  .openapi("Completion");
+
+export const model = z
+  .object({
+    id: z.string(),
+    object: z.literal("model"),
+    created: z.int(),
+    owned_by: z.string(),
+    max_model_len: z.int(),
+  })
+  .openapi("Model");
+
+export const modelList = z
+  .object({ object: z.literal("list"), data: z.array(model) })
+  .openapi("ModelList");
+
+export const tokenized = z
+  .object({ count: z.int(), max_model_len: z.int(), tokens: z.array(z.int()) })
+  .openapi("Tokenized");
+
+export const health = z
+  .object({ status: z.enum(["ok", "draining"]), waiting: z.int(), running: z.int() })
+  .openapi("Health");
+
+export const errorEnvelope = z
+  .object({
+    error: z.object({
+      message: z.string(),
+      type: z.string(),
+      param: z.string().nullable(),
+      code: z.string(),
+    }),
+  })
+  .openapi("Error");
+
+export type ChatRequest = z.infer<typeof chatRequest>;
+export type RequestMessage = z.infer<typeof message>;
+export type CompletionRequest = z.infer<typeof completionRequest>;
+export type SharedRequest = Pick<CompletionRequest, keyof typeof generationFields>;
+export type Usage = z.infer<typeof usage>;
+export type ChatLogprob = z.infer<typeof chatLogprob>;
+export type ChatLogprobs = z.infer<typeof chatLogprobs>;
+export type CompletionLogprobs = z.infer<typeof completionLogprobs>;
+export type ChatAnswer = z.infer<typeof chatAnswer>;
+export type ChatDelta = z.infer<typeof chatDelta>;
+export type ChatCompletion = z.infer<typeof chatCompletion>;
+export type ChatCompletionChunk = z.infer<typeof chatCompletionChunk>;
+export type Completion = z.infer<typeof completion>;
+export type ModelList = z.infer<typeof modelList>;
+export type Tokenized = z.infer<typeof tokenized>;
+export type Health = z.infer<typeof health>;
+export type ErrorEnvelope = z.infer<typeof errorEnvelope>;

@@ -1,0 +1,132 @@
+import { access, readdir, readFile } from "node:fs/promises";
+import { basename, join } from "node:path";
+import { z } from "zod";
+import { SCALE_BLOCK, type Weight } from "../kernels/index.ts";
+import {
+  CheckpointError,
+  isWeightDtype,
+  readSafetensors,
+  type TensorEntry,
+} from "./safetensors.ts";
+
+const SINGLE_FILE = "model.safetensors";
+const INDEX_FILE = "model.safetensors.index.json";
+
+const indexSchema = z.looseObject({ weight_map: z.record(z.string(), z.string()) });
+
+/** A checkpoint in Hugging Face's layout: one file, or shards named by an index. */
+export async function openCheckpoint(directory: string): Promise<Checkpoint> {
+  const indexFile = join(directory, INDEX_FILE);
+  const entries = (await exists(indexFile))
+    ? await readShards(directory, indexFile)
+    : await readSafetensors(await singleFile(directory));
+  return new Checkpoint(directory, new Map(entries.map((entry) => [entry.name, entry])));
+}
+
+async function exists(file: string): Promise<boolean> {
+  return access(file).then(
+    () => true,
+    () => false,
+  );
+}
+
+async function singleFile(directory: string): Promise<string> {
+  const file = join(directory, SINGLE_FILE);
+  if (await exists(file)) return file;
+  const names = await readdir(directory).catch(() => {
+    throw new CheckpointError(directory, "is not a readable directory");
+  });
+  for (const name of names) {
+    if (/\.(gguf|bin|pt|pth)$/.test(name)) {
+      const format = name.endsWith(".gguf") ? "GGUF" : "PyTorch";
+      throw new CheckpointError(
+        join(directory, name),
+        `is a ${format} file; ${SINGLE_FILE} is needed`,
+      );
+    }
+  }
+  throw new CheckpointError(directory, `has neither ${SINGLE_FILE} nor ${INDEX_FILE}`);
+}
+
+async function readShards(directory: string, indexFile: string): Promise<TensorEntry[]> {
+  const weightMap = await readIndex(indexFile);
+  const shards = new Map<string, Map<string, TensorEntry>>();
+  for (const shard of new Set(Object.values(weightMap))) {
+    if (basename(shard) !== shard) {
+      throw new CheckpointError(indexFile, `shard name ${JSON.stringify(shard)} leaves the folder`);
+    }
+    const file = join(directory, shard);
+    if (!(await exists(file))) throw new CheckpointError(indexFile, `shard ${shard} is missing`);
+    const entries = await readSafetensors(file);
+    shards.set(shard, new Map(entries.map((entry) => [entry.name, entry])));
+  }
+  return Object.entries(weightMap).map(([name, shard]) => {
+    const entry = shards.get(shard)?.get(name);
+    if (!entry) throw new CheckpointError(join(directory, shard), "is missing", name);
+    return entry;
+  });
+}
+
+async function readIndex(indexFile: string): Promise<Record<string, string>> {
+  let json: unknown;
+  try {
+    json = JSON.parse(await readFile(indexFile, "utf8"));
+  } catch (cause) {
+    const problem = `is not valid JSON: ${(cause as Error).message}`;
+    throw Object.assign(new CheckpointError(indexFile, problem), { cause });
+  }
+  const parsed = indexSchema.safeParse(json);
+  if (!parsed.success) {
+    const [issue] = parsed.error.issues;
+    throw new CheckpointError(indexFile, `${issue.path.join(".") || "the file"}: ${issue.message}`);
+  }
+  return parsed.data.weight_map;
+}
+
+/** Tensors by name; opening one reads headers only, and weights are handed out as handles. */
+export class Checkpoint {
+  readonly directory: string;
+  readonly #entries: ReadonlyMap<string, TensorEntry>;
+
+  constructor(directory: string, entries: ReadonlyMap<string, TensorEntry>) {
+    this.directory = directory;
+    this.#entries = entries;
+  }
+
+  tensors(): Iterable<TensorEntry> {
+    return this.#entries.values();
+  }
+
+  has(name: string): boolean {
+    return this.#entries.has(name);
+  }
+
+  /** The handle of a tensor of this shape; an FP8 one carries its `weight_scale_inv`. */
+  weight(name: string, shape: readonly number[]): Weight {
+    const entry = this.#entries.get(name);
+    if (!entry) throw new CheckpointError(this.directory, "is missing", name);
+    const { dtype, file, offset } = entry;
+    if (entry.shape.length !== shape.length || entry.shape.some((side, i) => side !== shape[i])) {
+      const problem = `expected shape [${shape.join(", ")}], got [${entry.shape.join(", ")}]`;
+      throw new CheckpointError(file, problem, name);
+    }
+    if (!isWeightDtype(dtype)) {
+      throw new CheckpointError(file, `dtype ${dtype} is not supported for a weight`, name);
+    }
+    const weight: Weight = { name, dtype, shape, file, offset };
+    return dtype === "F8_E4M3" ? { ...weight, scale: this.#scaleOf(entry) } : weight;
+  }
+
+  #scaleOf({ name, shape, file }: TensorEntry): Weight {
+    const scaleName = `${name.replace(/\.weight$/, "")}.weight_scale_inv`;
+    if (!this.has(scaleName)) throw new CheckpointError(file, `FP8 without ${scaleName}`, name);
+    const scale = this.weight(
+      scaleName,
+      shape.map((side) => Math.ceil(side / SCALE_BLOCK)),
+    );
+    if (scale.dtype !== "F32" && scale.dtype !== "BF16") {
+      throw new CheckpointError(scale.file, `expected F32 or BF16, got ${scale.dtype}`, scaleName);
+    }
+    return scale;
+  }
+}

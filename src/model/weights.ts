@@ -1,0 +1,134 @@
+import type { Weight } from "../kernels/index.ts";
+import type { Checkpoint } from "./checkpoint.ts";
+import type { ModelConfig } from "./config.ts";
+
+/** A SwiGLU: down(silu(gate x) ⊙ up x). */
+export interface MlpWeights {
+  readonly gate: Weight;
+  readonly up: Weight;
+  readonly down: Weight;
+}
+
+export interface AttentionWeights {
+  /** Projected through a latent of its own (`q_lora_rank`), or directly. */
+  readonly query:
+    | { readonly kind: "direct"; readonly weight: Weight }
+    | { readonly kind: "latent"; readonly a: Weight; readonly norm: Weight; readonly b: Weight };
+  readonly kvA: Weight;
+  readonly kvANorm: Weight;
+  /** [heads × (nope + value), latent]: W_UK and W_UV, interleaved per head */
+  readonly kvB: Weight;
+  readonly output: Weight;
+}
+
+export interface MoeWeights {
+  readonly kind: "moe";
+  readonly router: Weight;
+  /** `e_score_correction_bias`, of `noaux_tc` gates. */
+  readonly bias: Weight | undefined;
+  /** By logical expert. */
+  readonly experts: {
+    readonly gate: readonly Weight[];
+    readonly up: readonly Weight[];
+    readonly down: readonly Weight[];
+  };
+  readonly shared: MlpWeights | undefined;
+}
+
+export interface LayerWeights {
+  readonly inputNorm: Weight;
+  readonly attention: AttentionWeights;
+  readonly postNorm: Weight;
+  readonly ffn: (MlpWeights & { readonly kind: "dense" }) | MoeWeights;
+}
+
+export interface ModelWeights {
+  readonly embed: Weight;
+  readonly layers: readonly LayerWeights[];
+  readonly finalNorm: Weight;
+  readonly head: Weight;
+}
+
+/** The graph's weights under their names on the hub; shapes are checked, nothing is read. */
+export function modelWeights(checkpoint: Checkpoint, config: ModelConfig): ModelWeights {
+  const { hiddenSize, vocabSize } = config;
+  return {
+    embed: checkpoint.weight("model.embed_tokens.weight", [vocabSize, hiddenSize]),
+    layers: Array.from({ length: config.layers }, (_, i) => layerWeights(checkpoint, config, i)),
+    finalNorm: checkpoint.weight("model.norm.weight", [hiddenSize]),
+    head: checkpoint.weight("lm_head.weight", [vocabSize, hiddenSize]),
+  };
+}
+
+function layerWeights(checkpoint: Checkpoint, config: ModelConfig, layer: number): LayerWeights {
+  const name = `model.layers.${layer}`;
+  const norm = [config.hiddenSize];
+  return {
+    inputNorm: checkpoint.weight(`${name}.input_layernorm.weight`, norm),
+    attention: attentionWeights(checkpoint, config, `${name}.self_attn`),
+    postNorm: checkpoint.weight(`${name}.post_attention_layernorm.weight`, norm),
+    ffn:
+      layer < config.firstDense
+        ? { kind: "dense", ...mlpWeights(checkpoint, config, `${name}.mlp`, config.denseWidth) }
+        : moeWeights(checkpoint, config, `${name}.mlp`),
+  };
+}
+
+function attentionWeights(
+  checkpoint: Checkpoint,
+  config: ModelConfig,
+  name: string,
+): AttentionWeights {
+  const { hiddenSize, heads, nopeWidth, ropeWidth, valueWidth, latentRank, queryRank } = config;
+  const queries = heads * (nopeWidth + ropeWidth);
+  const linear = (part: string, outputs: number, inputs: number) =>
+    checkpoint.weight(`${name}.${part}.weight`, [outputs, inputs]);
+  return {
+    query: queryRank
+      ? {
+          kind: "latent",
+          a: linear("q_a_proj", queryRank, hiddenSize),
+          norm: checkpoint.weight(`${name}.q_a_layernorm.weight`, [queryRank]),
+          b: linear("q_b_proj", queries, queryRank),
+        }
+      : { kind: "direct", weight: linear("q_proj", queries, hiddenSize) },
+    kvA: linear("kv_a_proj_with_mqa", latentRank + ropeWidth, hiddenSize),
+    kvANorm: checkpoint.weight(`${name}.kv_a_layernorm.weight`, [latentRank]),
+    kvB: linear("kv_b_proj", heads * (nopeWidth + valueWidth), latentRank),
+    output: linear("o_proj", hiddenSize, heads * valueWidth),
+  };
+}
+
+function mlpWeights(
+  checkpoint: Checkpoint,
+  { hiddenSize }: ModelConfig,
+  name: string,
+  width: number,
+): MlpWeights {
+  return {
+    gate: checkpoint.weight(`${name}.gate_proj.weight`, [width, hiddenSize]),
+    up: checkpoint.weight(`${name}.up_proj.weight`, [width, hiddenSize]),
+    down: checkpoint.weight(`${name}.down_proj.weight`, [hiddenSize, width]),
+  };
+}
+
+function moeWeights(checkpoint: Checkpoint, config: ModelConfig, name: string): MoeWeights {
+  const { gate, expertWidth, sharedExperts, hiddenSize } = config;
+  const experts = Array.from({ length: gate.experts }, (_, e) =>
+    mlpWeights(checkpoint, config, `${name}.experts.${e}`, expertWidth),
+  );
+  const bias = `${name}.gate.e_score_correction_bias`;
+  return {
+    kind: "moe",
+    router: checkpoint.weight(`${name}.gate.weight`, [gate.experts, hiddenSize]),
+    bias: gate.method === "noaux_tc" ? checkpoint.weight(bias, [gate.experts]) : undefined,
+    experts: {
+      gate: experts.map((expert) => expert.gate),
+      up: experts.map((expert) => expert.up),
+      down: experts.map((expert) => expert.down),
+    },
+    shared: sharedExperts
+      ? mlpWeights(checkpoint, config, `${name}.shared_experts`, sharedExperts * expertWidth)
+      : undefined,
+  };
+}
