@@ -1,19 +1,4 @@
-/** How the next token is chosen; a pure function of this, the logits and the tokens so far. */
-export interface SamplingParameters {
-  /** 0 is greedy. */
-  readonly temperature: number;
-  readonly topP: number;
-  /** 0 keeps all. */
-  readonly topK: number;
-  readonly minP: number;
-  readonly presencePenalty: number;
-  readonly frequencyPenalty: number;
-  /** 1 changes nothing. */
-  readonly repetitionPenalty: number;
-  readonly logitBias: Readonly<Record<number, number>>;
-  /** Drawn at admission when the client gives none. */
-  readonly seed: number;
-}
+import type { SamplingParameters, TokenLogprob } from "../kernels/index.ts";
 
 /** One sequence to generate; a request with n choices is n of these. */
 export interface GenerationRequest {
@@ -30,11 +15,6 @@ export interface GenerationRequest {
   readonly topLogprobs?: number;
 }
 
-export interface TokenLogprob {
-  readonly token: number;
-  readonly logprob: number;
-}
-
 /** `stop`: a stop token was generated (it is the last token event); `length`: maxTokens or context. */
 export type FinishReason = "stop" | "length";
 
@@ -44,7 +24,8 @@ export type GenerationEvent =
   | {
       readonly kind: "token";
       readonly token: number;
-      readonly logprob: number;
+      /** Present when the request asked for logprobs. */
+      readonly logprob?: number;
       readonly top: readonly TokenLogprob[];
     }
   | { readonly kind: "finished"; readonly reason: FinishReason }
@@ -64,4 +45,30 @@ export interface EngineStats {
   readonly hitTokens: number;
   readonly generatedTokens: number;
   readonly preemptions: number;
+}
+
+/** What the worker is told. `handle` names a request among the live ones. */
+export type EngineCommand =
+  | { readonly kind: "generate"; readonly handle: number; readonly request: GenerationRequest }
+  | { readonly kind: "cancel"; readonly handle: number }
+  | { readonly kind: "stats"; readonly question: number };
+
+/** What the worker says; all events of a step travel together. */
+export type EngineReport =
+  | { readonly kind: "ready"; readonly limits: EngineLimits }
+  | { readonly kind: "events"; readonly events: readonly HandledEvent[] }
+  | { readonly kind: "stats"; readonly question: number; readonly stats: EngineStats }
+  | { readonly kind: "refused"; readonly message: string };
+
+export interface HandledEvent {
+  readonly handle: number;
+  readonly event: GenerationEvent;
+}
+
+/** What a request must fit. */
+export interface EngineLimits {
+  /** Prompt and generated tokens together. */
+  readonly maxModelLen: number;
+  readonly vocabSize: number;
+  readonly eosTokens: readonly number[];
 }

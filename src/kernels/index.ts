@@ -19,3 +19,11 @@ export { createOperand, createStoredRows } from "./quantize.ts";
 export { e4m3Values, fromBf16, fromF16, toBf16, toE4m3 } from "./float-formats.ts";
 export { WeightError } from "./weight-reader.ts";
 export { createReferenceKernels } from "./reference.ts";
+export {
+  greedySampling,
+  logprobs,
+  sample,
+  type SampleContext,
+  type SamplingParameters,
+  type TokenLogprob,
+} from "./sample.ts";

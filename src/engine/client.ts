@@ -1,0 +1,182 @@
+import { once } from "node:events";
+import { Worker } from "node:worker_threads";
+import type { Policy } from "../kernels/index.ts";
+import type {
+  EngineCommand,
+  EngineLimits,
+  EngineReport,
+  EngineStats,
+  GenerationEvent,
+  GenerationRequest,
+} from "./messages.ts";
+
+export interface EngineOptions {
+  readonly modelDirectory: string;
+  readonly policy: Policy;
+  /** Memory for the KV pool; the model's context ends where the pool does. */
+  readonly kvMemoryBytes: number;
+  /** At most what the model and the pool allow. */
+  readonly maxModelLen?: number;
+  /** Rows of a step: what decode leaves of it goes to prompt chunks. */
+  readonly chunkRows: number;
+}
+
+export const defaultChunkRows = 256;
+
+/** The engine's worker thread could not start, or has ended. */
+export class EngineError extends Error {
+  override readonly name = "EngineError";
+}
+
+/** An engine in a thread of its own. The caller's thread only passes messages. */
+export class Engine {
+  readonly maxModelLen: number;
+  readonly vocabSize: number;
+  readonly eosTokens: readonly number[];
+  readonly #worker: Worker;
+  readonly #requests = new Map<number, EventQueue>();
+  readonly #questions = new Map<number, Deferred<EngineStats>>();
+  #nextHandle = 0;
+  #ended: string | undefined;
+
+  /** Opens the model; rejects with what is wrong with it. */
+  static async start(
+    options: Omit<EngineOptions, "chunkRows"> & { readonly chunkRows?: number },
+  ): Promise<Engine> {
+    const workerData: EngineOptions = { chunkRows: defaultChunkRows, ...options };
+    const worker = new Worker(new URL("./worker.js", import.meta.url), { workerData });
+    const [first] = (await once(worker, "message")) as [EngineReport];
+    if (first.kind === "ready") return new Engine(worker, first.limits);
+    await worker.terminate();
+    throw new EngineError(first.kind === "refused" ? first.message : "unexpected first report");
+  }
+
+  private constructor(worker: Worker, limits: EngineLimits) {
+    this.#worker = worker;
+    this.maxModelLen = limits.maxModelLen;
+    this.vocabSize = limits.vocabSize;
+    this.eosTokens = limits.eosTokens;
+    worker.on("message", (report: EngineReport) => this.#hear(report));
+    worker.on("error", (error) => this.#end(error.message));
+    worker.on("exit", () => this.#end("the engine's thread has ended"));
+  }
+
+  /** Why the engine ended, if it has. */
+  get ended(): string | undefined {
+    return this.#ended;
+  }
+
+  /**
+   * Events of one sequence, ending with `finished` or `failed`. Leaving the loop or aborting the
+   * signal cancels the request; an aborted one ends without a last event.
+   */
+  async *generate(
+    request: GenerationRequest,
+    signal?: AbortSignal,
+  ): AsyncGenerator<GenerationEvent, void, undefined> {
+    if (signal?.aborted) return;
+    const handle = this.#nextHandle++;
+    const queue = new EventQueue();
+    const stop = () => {
+      queue.close();
+      this.#tell({ kind: "cancel", handle });
+    };
+    signal?.addEventListener("abort", stop, { once: true });
+    this.#requests.set(handle, queue);
+    if (this.#ended === undefined) this.#tell({ kind: "generate", handle, request });
+    else queue.push({ kind: "failed", code: "engine_ended", message: this.#ended });
+    let live = true;
+    try {
+      for (;;) {
+        const event = await queue.next();
+        if (!event) return;
+        live = event.kind !== "finished" && event.kind !== "failed";
+        yield event;
+        if (!live) return;
+      }
+    } finally {
+      signal?.removeEventListener("abort", stop);
+      this.#requests.delete(handle);
+      if (live) this.#tell({ kind: "cancel", handle });
+    }
+  }
+
+  async stats(): Promise<EngineStats> {
+    if (this.#ended !== undefined) throw new EngineError(this.#ended);
+    const question = this.#nextHandle++;
+    const answer = deferred<EngineStats>();
+    this.#questions.set(question, answer);
+    this.#tell({ kind: "stats", question });
+    return answer.promise;
+  }
+
+  async close(): Promise<void> {
+    await this.#worker.terminate();
+  }
+
+  #tell(command: EngineCommand): void {
+    this.#worker.postMessage(command);
+  }
+
+  #hear(report: EngineReport): void {
+    if (report.kind === "events") {
+      for (const { handle, event } of report.events) this.#requests.get(handle)?.push(event);
+    } else if (report.kind === "stats") {
+      this.#questions.get(report.question)?.resolve(report.stats);
+      this.#questions.delete(report.question);
+    }
+  }
+
+  /** Nobody waits for a thread that is gone. */
+  #end(message: string): void {
+    this.#ended ??= message;
+    for (const queue of this.#requests.values()) {
+      queue.push({ kind: "failed", code: "engine_ended", message: this.#ended });
+    }
+    for (const answer of this.#questions.values()) answer.reject(new EngineError(this.#ended));
+    this.#questions.clear();
+  }
+}
+
+interface Deferred<T> {
+  readonly promise: Promise<T>;
+  readonly resolve: (value: T) => void;
+  readonly reject: (error: Error) => void;
+}
+
+function deferred<T>(): Deferred<T> {
+  let resolve!: Deferred<T>["resolve"];
+  let reject!: Deferred<T>["reject"];
+  const promise = new Promise<T>((fulfil, refuse) => {
+    resolve = fulfil;
+    reject = refuse;
+  });
+  return { promise, resolve, reject };
+}
+
+/** Events in order, for one reader. */
+class EventQueue {
+  readonly #events: GenerationEvent[] = [];
+  #closed = false;
+  #wake: (() => void) | undefined;
+
+  push(event: GenerationEvent): void {
+    this.#events.push(event);
+    this.#wake?.();
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#wake?.();
+  }
+
+  /** The next event, or undefined once closed. */
+  async next(): Promise<GenerationEvent | undefined> {
+    while (!this.#closed) {
+      const event = this.#events.shift();
+      if (event) return event;
+      await new Promise<void>((resolve) => (this.#wake = resolve));
+    }
+    return undefined;
+  }
+}

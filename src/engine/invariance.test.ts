@@ -1,0 +1,181 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { createReferenceKernels, greedySampling, policies, type Policy } from "../kernels/index.ts";
+import { loadModel } from "../model/index.ts";
+import { tinyFixtures, type Fixture } from "../model/fixtures.ts";
+import { EngineCore } from "./core.ts";
+import type { GenerationEvent, GenerationRequest } from "./messages.ts";
+
+interface Setting {
+  readonly policy: Policy;
+  readonly chunkRows: number;
+  readonly pages: number;
+}
+
+async function createCore(fixture: Fixture, { policy, chunkRows, pages }: Setting) {
+  const kernels = createReferenceKernels();
+  const model = await loadModel(fixture.directory, { kernels, policy, maxRows: chunkRows });
+  return new EngineCore({ model, pages });
+}
+
+/** Runs requests together to their ends; what each was told. */
+async function run(core: EngineCore, requests: readonly GenerationRequest[]) {
+  const told = requests.map((): GenerationEvent[] => []);
+  requests.forEach((request, handle) => core.submit(handle, request));
+  while (!core.idle) {
+    for (const { handle, event } of await core.step()) told[handle].push(event);
+  }
+  assert.equal(core.stats.pagesInUse, 0, "every page is given back");
+  return told;
+}
+
+/** Tokens and logprobs, which nothing about the run may change. */
+const answer = (events: readonly GenerationEvent[]) =>
+  events.filter((event) => event.kind === "token" || event.kind === "finished");
+
+const hits = (events: readonly GenerationEvent[]) => {
+  const started = events.find((event) => event.kind === "started");
+  return started?.kind === "started" ? started.hitTokens : undefined;
+};
+
+function request(prompt: readonly number[], change: Partial<GenerationRequest> = {}) {
+  return {
+    id: "r",
+    tenant: "",
+    prompt,
+    choice: 0,
+    maxTokens: 12,
+    stopTokens: [],
+    topLogprobs: 2,
+    sampling: greedySampling,
+    ...change,
+  } satisfies GenerationRequest;
+}
+
+const fixtures = tinyFixtures().filter(({ name }) => ["v3", "v2lite", "fp8"].includes(name));
+
+/** A prompt of two full blocks and a rest. */
+const longPrompt = ({ tokens }: Fixture) => [...tokens, ...tokens, ...tokens].slice(0, 140);
+
+for (const policy of policies) {
+  for (const fixture of fixtures) {
+    const prompt = longPrompt(fixture);
+    const sampled = { ...greedySampling, temperature: 0.9, topP: 0.95, seed: 11 };
+    const requests = [request(prompt), request(prompt.slice(0, 77), { sampling: sampled })];
+    const setting = { policy, chunkRows: 256, pages: 16 };
+    const alone = async () => {
+      const answers = [];
+      for (const one of requests) {
+        const [events] = await run(await createCore(fixture, setting), [one]);
+        answers.push(answer(events));
+      }
+      return answers;
+    };
+
+    test(`${fixture.name} under ${policy}: chunks, batch mates, preemption and prefix hits leave no trace`, async () => {
+      const expected = await alone();
+      assert.equal(expected[0].length, 13);
+
+      for (const chunkRows of [1, 7]) {
+        const core = await createCore(fixture, { ...setting, chunkRows });
+        const told = await run(core, requests);
+        assert.deepEqual(told.map(answer), expected, `steps of ${chunkRows} rows`);
+      }
+
+      const mates = [40, 5, 90].map((length) => request(prompt.slice(length), { tenant: "other" }));
+      const mixed = await run(await createCore(fixture, { ...setting, chunkRows: 50 }), [
+        ...requests,
+        ...mates,
+      ]);
+      assert.deepEqual(mixed.slice(0, 2).map(answer), expected, "in a mixed batch");
+
+      const tight = await createCore(fixture, { ...setting, pages: 4 });
+      const squeezed = await run(tight, [...requests].reverse().concat(requests));
+      assert.deepEqual(squeezed.slice(2).map(answer), expected, "in a pool of four pages");
+      assert.ok(tight.stats.preemptions > 0 || tight.stats.hitTokens > 0);
+
+      const warm = await createCore(fixture, setting);
+      await run(warm, requests);
+      const [again, shorter] = await run(warm, requests);
+      assert.deepEqual([again, shorter].map(answer), expected, "with prefix hits");
+      assert.deepEqual([hits(again), hits(shorter)], [128, 64]);
+    });
+  }
+}
+
+const [fixture] = fixtures;
+
+test("a preempted request is told every token once", async () => {
+  const core = await createCore(fixture, { policy: "f32", chunkRows: 64, pages: 4 });
+  const prompt = longPrompt(fixture);
+  const requests = [0, 1, 2].map((i) => request(prompt.slice(i, i + 60), { maxTokens: 100 }));
+  const told = await run(core, requests);
+  assert.ok(core.stats.preemptions > 0);
+  for (const events of told) {
+    assert.equal(events.filter((event) => event.kind === "token").length, 100);
+    assert.equal(events.filter((event) => event.kind === "started").length, 1);
+  }
+});
+
+test("tenants never share a prefix, and a hit always leaves a token to compute", async () => {
+  const core = await createCore(fixture, { policy: "w8a16", chunkRows: 64, pages: 16 });
+  const prompt = longPrompt(fixture).slice(0, 128);
+  await run(core, [request(prompt, { tenant: "a" })]);
+  const [[own], [other]] = [
+    await run(core, [request(prompt, { tenant: "a" })]),
+    await run(core, [request(prompt, { tenant: "b" })]),
+  ];
+  assert.equal(hits(own), 64);
+  assert.equal(hits(other), 0);
+});
+
+test("cancelling frees pages and leaves neighbours alone", async () => {
+  const prompt = longPrompt(fixture);
+  const setting = { policy: "f32", chunkRows: 64, pages: 16 } as const;
+  const [expected] = await run(await createCore(fixture, setting), [request(prompt)]);
+  const core = await createCore(fixture, setting);
+  const told: GenerationEvent[] = [];
+  for (const handle of [0, 1, 2]) core.submit(handle, request(prompt, { tenant: `${handle}` }));
+  for (let step = 0; !core.idle; step++) {
+    for (const { handle, event } of await core.step()) if (handle === 1) told.push(event);
+    if (step === 2) core.cancel(0);
+    if (step === 5) core.cancel(2);
+  }
+  assert.deepEqual(answer(told), answer(expected));
+  assert.equal(core.stats.pagesInUse, 0);
+});
+
+test("a stop token ends the answer and is its last token; the context's end is a length", async () => {
+  const setting = { policy: "f32", chunkRows: 64, pages: 2 } as const;
+  const prompt = fixture.tokens;
+  const [stopped] = await run(await createCore(fixture, setting), [
+    request(prompt, { stopTokens: [fixture.greedy[3]] }),
+  ]);
+  const first = fixture.greedy.indexOf(fixture.greedy[3]);
+  const tokens = stopped.flatMap((event) => (event.kind === "token" ? [event.token] : []));
+  assert.deepEqual(tokens, fixture.greedy.slice(0, first + 1));
+  assert.deepEqual(stopped.at(-1), { kind: "finished", reason: "stop" });
+
+  const [full] = await run(await createCore(fixture, setting), [
+    request(prompt, { maxTokens: 1000 }),
+  ]);
+  assert.equal(full.filter((event) => event.kind === "token").length, 128 - prompt.length);
+  assert.deepEqual(full.at(-1), { kind: "finished", reason: "length" });
+});
+
+test("requests that cannot run are refused by field", async () => {
+  const core = await createCore(fixture, { policy: "f32", chunkRows: 64, pages: 2 });
+  const bad: [Partial<GenerationRequest>, RegExp][] = [
+    [{ prompt: [] }, /^prompt: expected at least one token/],
+    [{ prompt: Array.from({ length: 128 }, () => 1) }, /^prompt: 128 tokens leave no room/],
+    [{ prompt: [1, 320] }, /^prompt: expected tokens below 320, got 320/],
+    [{ prompt: [1.5] }, /^prompt: .* got 1.5/],
+    [{ maxTokens: 0 }, /^maxTokens: expected a positive whole number/],
+    [{ sampling: { ...greedySampling, logitBias: { 999: 1 } } }, /^logitBias: .* got 999/],
+  ];
+  for (const [change, message] of bad) {
+    const [[event]] = await run(core, [request([1, 2], change)]);
+    assert.ok(event.kind === "failed");
+    assert.match(event.message, message);
+  }
+});

@@ -1,0 +1,42 @@
+import { BlockKeys, type BlockKey } from "../kv-cache/index.ts";
+import type { GenerationRequest } from "./messages.ts";
+
+/** One request on its way: its tokens so far and the pages that hold their KV. */
+export class Sequence {
+  readonly handle: number;
+  readonly request: GenerationRequest;
+  /** Prompt, then generated tokens. */
+  readonly tokens: number[];
+  /** Page of each 64 tokens, in order. */
+  pages: number[] = [];
+  /** Tokens whose KV is in `pages`. */
+  computed = 0;
+  /** Whether the client has been told that computation began. */
+  started = false;
+  readonly #keys: BlockKeys;
+
+  constructor(handle: number, request: GenerationRequest) {
+    this.handle = handle;
+    this.request = request;
+    this.tokens = [...request.prompt];
+    this.#keys = new BlockKeys(request.tenant);
+  }
+
+  get promptLength(): number {
+    return this.request.prompt.length;
+  }
+
+  get generated(): number {
+    return this.tokens.length - this.promptLength;
+  }
+
+  /** Tokens still to be computed before the next one can be sampled. */
+  get remaining(): number {
+    return this.tokens.length - this.computed;
+  }
+
+  /** Keys of the full blocks of the first `count` tokens. */
+  blockKeys(count: number): readonly BlockKey[] {
+    return this.#keys.upTo(this.tokens).slice(0, Math.floor(count / 64));
+  }
+}

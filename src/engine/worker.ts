@@ -1,0 +1,52 @@
+import { parentPort, workerData } from "node:worker_threads";
+import { createReferenceKernels, PAGE_TOKENS } from "../kernels/index.ts";
+import { loadModel } from "../model/index.ts";
+import type { EngineOptions } from "./client.ts";
+import { EngineCore } from "./core.ts";
+import type { EngineCommand, EngineReport } from "./messages.ts";
+
+/** The engine's thread: commands in, one report per step out. */
+const port = parentPort;
+if (!port) throw new Error("the engine's worker must run in a worker thread");
+
+const report = (message: EngineReport) => port.postMessage(message);
+const nextTurn = () => new Promise<void>((resolve) => setImmediate(resolve));
+
+async function createCore(options: EngineOptions): Promise<EngineCore> {
+  const { modelDirectory, policy, kvMemoryBytes, maxModelLen, chunkRows } = options;
+  const kernels = createReferenceKernels();
+  const model = await loadModel(modelDirectory, { kernels, policy, maxRows: chunkRows });
+  const pages = Math.floor(kvMemoryBytes / (model.kvBytesPerToken * PAGE_TOKENS));
+  if (pages < 1) {
+    const least = model.kvBytesPerToken * PAGE_TOKENS;
+    throw new RangeError(`kvMemoryBytes: expected at least ${least} for one page`);
+  }
+  return new EngineCore({ model, pages, ...(maxModelLen === undefined ? {} : { maxModelLen }) });
+}
+
+function serve(core: EngineCore): void {
+  let stepping = false;
+  const run = async () => {
+    stepping = true;
+    while (!core.idle) {
+      const events = await core.step();
+      if (events.length > 0) report({ kind: "events", events });
+      // Commands that arrived during the step are heard before the next one.
+      await nextTurn();
+    }
+    stepping = false;
+  };
+  port?.on("message", (command: EngineCommand) => {
+    if (command.kind === "generate") core.submit(command.handle, command.request);
+    else if (command.kind === "cancel") core.cancel(command.handle);
+    else report({ kind: "stats", question: command.question, stats: core.stats });
+    if (!stepping) void run();
+  });
+  report({ kind: "ready", limits: core.limits });
+}
+
+try {
+  serve(await createCore(workerData as EngineOptions));
+} catch (error) {
+  report({ kind: "refused", message: (error as Error).message });
+}

@@ -1,0 +1,2 @@
+export { PagePool } from "./page-pool.ts";
+export { BlockKeys, type BlockKey } from "./prefix.ts";
