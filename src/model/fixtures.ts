@@ -1,13 +1,10 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
-import {
-  createReferenceKernels,
-  type Kernels,
-  type Stream,
-} from "../kernels/index.ts";
+import { createReferenceKernels, type Kernels, type Stream } from "../kernels/index.ts";
 
-const root = resolve(dirname(fileURLToPath(import.meta.url)), "../..");
+/** Folder of package.json. */
+export const repositoryRoot = resolve(dirname(fileURLToPath(import.meta.url)), "../..");
 
 /** A tiny checkpoint beside what Hugging Face's float32 model computes from it. */
 export interface Fixture {
@@ -22,7 +19,7 @@ export interface Fixture {
 
 /** The fixtures of fixtures/tiny (see fixtures/README.md). */
 export function tinyFixtures(): Fixture[] {
-  const folder = join(root, "fixtures/tiny");
+  const folder = join(repositoryRoot, "fixtures/tiny");
   return readdirSync(folder).map((name) => {
     const directory = join(folder, name);
     const { tokens, greedy } = JSON.parse(readFileSync(join(directory, "golden.json"), "utf8"));
@@ -31,7 +28,7 @@ export function tinyFixtures(): Fixture[] {
 }
 
 export function fixtureDirectory(path: string): string | undefined {
-  const directory = join(root, "fixtures", path);
+  const directory = join(repositoryRoot, "fixtures", path);
   return existsSync(directory) ? directory : undefined;
 }
 

@@ -108,7 +108,6 @@ function refuseOtherFormats(start: Buffer, file: string): void {
 }
 
 function parseHeader(text: string, file: string, dataStart: number, size: number): TensorEntry[] {
-  if (!text.startsWith("{")) throw new CheckpointError(file, "header does not start with {");
   let header: unknown;
   try {
     header = JSON.parse(text);
@@ -116,12 +115,13 @@ function parseHeader(text: string, file: string, dataStart: number, size: number
     const problem = `header is not valid JSON: ${(cause as Error).message}`;
     throw Object.assign(new CheckpointError(file, problem), { cause });
   }
+  if (!isObject(header)) throw new CheckpointError(file, "header is not a JSON object");
   const duplicate = duplicateKey(text);
   if (duplicate !== undefined) {
     throw new CheckpointError(file, "is described more than once in the header", duplicate);
   }
   const entries: TensorEntry[] = [];
-  for (const [name, description] of Object.entries(header as object)) {
+  for (const [name, description] of Object.entries(header)) {
     if (name === "__metadata__") checkMetadata(description, file);
     else entries.push(parseEntry(name, description, file, dataStart));
   }

@@ -1,0 +1,79 @@
+import assert from "node:assert/strict";
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+import { parseConfig, readConfig } from "./config.ts";
+import { repositoryRoot, tinyFixtures } from "./fixtures.ts";
+
+const published = join(repositoryRoot, "../shared/data/model-configs");
+const skip = existsSync(published) ? false : "../shared/data/model-configs is not here";
+
+const readRaw = (name: string) =>
+  JSON.parse(readFileSync(join(repositoryRoot, "fixtures/tiny", name, "config.json"), "utf8"));
+
+test("DeepSeek-V3's published config reads as the paper describes it", { skip }, async () => {
+  const config = await readConfig(join(published, "deepseek-ai--DeepSeek-V3"));
+  assert.equal(config.layers, 61);
+  assert.equal(config.queryRank, 1536);
+  assert.equal(config.latentRank + config.ropeWidth, 576);
+  assert.equal(config.firstDense, 3);
+  assert.deepEqual(config.gate, {
+    experts: 256,
+    topK: 8,
+    scoring: "sigmoid",
+    method: "noaux_tc",
+    groups: 8,
+    topGroups: 4,
+    normalise: true,
+    scale: 2.5,
+  });
+  assert.equal(config.rope.scaling?.factor, 40);
+  assert.deepEqual(config.eosTokens, [1]);
+});
+
+test("R1 and Kimi-K2 are read; V3.2 and V4 are refused by field", { skip }, async () => {
+  await readConfig(join(published, "deepseek-ai--DeepSeek-R1"));
+  const kimi = await readConfig(join(published, "moonshotai--Kimi-K2-Instruct"));
+  assert.equal(kimi.gate.experts, 384);
+  for (const name of ["deepseek-ai--DeepSeek-V3.2", "deepseek-ai--DeepSeek-V4-Flash"]) {
+    await assert.rejects(readConfig(join(published, name)), /model_type "deepseek_v/);
+  }
+});
+
+test("both dialects give every fixture its family's rules", async () => {
+  for (const { directory, name } of tinyFixtures()) {
+    const { gate, rope } = await readConfig(directory);
+    const second = name.startsWith("v2");
+    assert.equal(gate.scoring, second ? "softmax" : "sigmoid", name);
+    assert.equal(gate.method === "noaux_tc", !second, name);
+    assert.ok(rope.theta > 0);
+  }
+});
+
+const refusals: [string, Record<string, unknown>, RegExp][] = [
+  ["attention bias", { attention_bias: true }, /attention_bias true is not supported/],
+  ["another activation", { hidden_act: "gelu" }, /hidden_act "gelu" is not supported/],
+  ["tied embeddings", { tie_word_embeddings: true }, /tie_word_embeddings true/],
+  ["another family", { model_type: "llama" }, /model_type "llama" is not supported/],
+  ["an odd rope width", { qk_rope_head_dim: 7 }, /qk_rope_head_dim 7 is not supported/],
+  ["groups that do not divide", { n_group: 3 }, /n_group 3 does not divide/],
+  ["groups of one expert", { n_group: 16, topk_group: 8 }, /fewer than two experts/],
+  ["more experts than groups hold", { num_experts_per_tok: 16 }, /num_experts_per_tok 16/],
+  ["a sparse layer pattern", { moe_layer_freq: 2 }, /moe_layer_freq 2/],
+  ["linear rope", { rope_scaling: { type: "linear", factor: 2 } }, /rope_scaling.type "linear"/],
+  ["a wrong type", { hidden_size: "64" }, /hidden_size: .*number/],
+  ["a negative size", { vocab_size: -1 }, /vocab_size/],
+  ["a fraction", { num_hidden_layers: 2.5 }, /num_hidden_layers/],
+  ["an absurd size", { hidden_size: 1e300 }, /hidden_size/],
+  ["another quantisation", { quantization_config: { quant_method: "awq" } }, /quant_method "awq"/],
+  ["other blocks", { quantization_config: { quant_method: "fp8" } }, /weight_block_size/],
+  ["a multimodal wrapper", { text_config: {} }, /text_config/],
+];
+
+for (const [name, change, message] of refusals) {
+  test(`a config with ${name} is refused by its field and file`, () => {
+    const refused = () => parseConfig({ ...readRaw("v3"), ...change }, "some/config.json");
+    assert.throws(refused, message);
+    assert.throws(refused, /^ConfigError: some\/config\.json: /);
+  });
+}

@@ -1,0 +1,139 @@
+import { open } from "node:fs/promises";
+import { e4m3Values, fromBf16, fromF16 } from "../kernels/index.ts";
+import { openCheckpoint } from "./checkpoint.ts";
+import { readConfig, type ModelConfig } from "./config.ts";
+import type { TensorEntry } from "./safetensors.ts";
+import { modelWeights } from "./weights.ts";
+
+/** What a checkpoint holds and what serving it takes. */
+export interface Inspection {
+  readonly config: ModelConfig;
+  readonly parameters: { readonly total: number; readonly activePerToken: number };
+  readonly bytes: { readonly total: number } & Readonly<Record<TensorGroup, number>>;
+  /** Weights one token reads when it is decoded alone. */
+  readonly bytesPerDecodedToken: number;
+  readonly kvBytesPerToken: { readonly f32: number; readonly w8a16: number; readonly w8a8: number };
+  /** Whether the weights and 1 GiB of KV fit the memory given. */
+  readonly fits: boolean;
+  /** Values that are not numbers, one line a tensor; only when verified. */
+  readonly problems?: readonly string[];
+}
+
+const groups = [
+  "embedding",
+  "head",
+  "attention",
+  "dense",
+  "routedExperts",
+  "sharedExperts",
+  "router",
+  "norms",
+  "unused",
+] as const;
+export type TensorGroup = (typeof groups)[number];
+
+const GIB = 2 ** 30;
+const VERIFY_CHUNK_BYTES = 2 ** 24;
+
+/**
+ * Reads headers only, unless `verify` asks to read every tensor for codes that are not numbers.
+ * @throws CheckpointError, ConfigError naming file and tensor or field
+ */
+export async function inspectModel(
+  directory: string,
+  options: { readonly verify: boolean; readonly availableBytes: number },
+): Promise<Inspection> {
+  const config = await readConfig(directory);
+  const checkpoint = await openCheckpoint(directory);
+  modelWeights(checkpoint, config);
+  const bytes = Object.fromEntries(groups.map((group) => [group, 0])) as Record<
+    TensorGroup,
+    number
+  >;
+  const parameters = { ...bytes };
+  const problems: string[] = [];
+  for (const entry of checkpoint.tensors()) {
+    const group = groupOf(entry.name, config);
+    bytes[group] += entry.bytes;
+    if (!entry.name.endsWith("_scale_inv")) {
+      parameters[group] += entry.shape.reduce((product, side) => product * side, 1);
+    }
+    const problem = options.verify ? await firstProblem(entry) : undefined;
+    if (problem) problems.push(`${entry.name} in ${entry.file}: ${problem}`);
+  }
+  const total = sum(bytes);
+  const kvValues = config.layers * (config.latentRank + config.ropeWidth);
+  return {
+    config,
+    parameters: { total: sum(parameters), activePerToken: active(parameters, config) },
+    bytes: { total, ...bytes },
+    bytesPerDecodedToken: active(bytes, config),
+    kvBytesPerToken: { f32: 4 * kvValues, w8a16: 2 * kvValues, w8a8: 2 * kvValues },
+    fits: total + GIB <= options.availableBytes,
+    ...(options.verify ? { problems } : {}),
+  };
+}
+
+function groupOf(name: string, config: ModelConfig): TensorGroup {
+  const layer = /^model\.layers\.(\d+)\./.exec(name)?.[1];
+  if (layer !== undefined && Number(layer) >= config.layers) return "unused";
+  if (name.includes("rotary_emb")) return "unused";
+  if (name.startsWith("model.embed_tokens.")) return "embedding";
+  if (name.startsWith("lm_head.")) return "head";
+  if (/norm\.weight$/.test(name)) return "norms";
+  if (name.includes(".self_attn.")) return "attention";
+  if (name.includes(".mlp.experts.")) return "routedExperts";
+  if (name.includes(".mlp.shared_experts.")) return "sharedExperts";
+  if (name.includes(".mlp.gate.")) return "router";
+  return name.includes(".mlp.") ? "dense" : "unused";
+}
+
+function sum(amounts: Readonly<Record<TensorGroup, number>>): number {
+  return groups.reduce((total, group) => total + amounts[group], 0);
+}
+
+/** What one token touches: everything but the embedding table and the experts not chosen. */
+function active(amounts: Readonly<Record<TensorGroup, number>>, { gate }: ModelConfig): number {
+  const idle = amounts.embedding + amounts.unused + amounts.routedExperts;
+  return sum(amounts) - idle + Math.round((amounts.routedExperts * gate.topK) / gate.experts);
+}
+
+/** The first value that is not a finite number, reading the tensor in chunks. */
+async function firstProblem(entry: TensorEntry): Promise<string | undefined> {
+  const handle = await open(entry.file, "r");
+  try {
+    const chunk = Buffer.alloc(Math.min(VERIFY_CHUNK_BYTES, entry.bytes));
+    for (let at = 0; at < entry.bytes; at += chunk.length) {
+      const length = Math.min(chunk.length, entry.bytes - at);
+      const { bytesRead } = await handle.read(chunk, 0, length, entry.offset + at);
+      if (bytesRead < length) return "the file ends inside it";
+      const found = findNonFinite(entry.dtype, chunk.subarray(0, length));
+      if (found >= 0) return `not a finite number at byte ${at + found}`;
+    }
+    return undefined;
+  } finally {
+    await handle.close();
+  }
+}
+
+/** Offset of the first value that is not finite, or −1. */
+function findNonFinite(dtype: string, bytes: Buffer): number {
+  const find = (size: number, value: (at: number) => number) => {
+    for (let at = 0; at + size <= bytes.length; at += size) {
+      if (!Number.isFinite(value(at))) return at;
+    }
+    return -1;
+  };
+  switch (dtype) {
+    case "F8_E4M3":
+      return find(1, (at) => e4m3Values[bytes[at]]);
+    case "BF16":
+      return find(2, (at) => fromBf16(bytes.readUInt16LE(at)));
+    case "F16":
+      return find(2, (at) => fromF16(bytes.readUInt16LE(at)));
+    case "F32":
+      return find(4, (at) => bytes.readFloatLE(at));
+    default:
+      return -1;
+  }
+}
