@@ -72,7 +72,7 @@ function deepest(issue: Issue): { path: PropertyKey[]; message: string } {
   const found = { path: issue.path, message: issue.message.replace(/^Invalid input: /, "") };
   if (issue.code !== "invalid_union") return found;
   const inner = issue.errors.filter((issues) => issues.length > 0).map(([first]) => deepest(first));
-  const furthest = inner.sort((a, b) => b.path.length - a.path.length).at(0);
+  const furthest = inner.sort((a, b) => progress(b.path) - progress(a.path)).at(0);
   if (!furthest) return found;
   if (furthest.path.length > 0) {
     return { path: [...issue.path, ...furthest.path], message: furthest.message };
@@ -80,6 +80,10 @@ function deepest(issue: Issue): { path: PropertyKey[]; message: string } {
   if (issue.message !== "Invalid input") return found;
   return { path: issue.path, message: inner.map(({ message }) => message).join(", or ") };
 }
+
+/** Deeper first, then later in a list. */
+const progress = (path: readonly PropertyKey[]) =>
+  path.length + (typeof path.at(-1) === "number" ? 1 - 1 / (Number(path.at(-1)) + 1) : 0);
 
 /** As OpenAI writes it: `messages[0].content`. */
 const fieldName = (path: readonly PropertyKey[]) =>

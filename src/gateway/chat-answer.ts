@@ -49,7 +49,8 @@ export async function* chatChunks(
     if (!begun.has(choice)) yield chunk(choice, { role: "assistant", content: "" });
     begun.add(choice);
     if (event.kind === "finished") yield chunk(choice, {}, event.reason);
-    else yield chunk(choice, wireDelta(event.delta, options), null, logprobsOf(event.delta, options));
+    else
+      yield chunk(choice, wireDelta(event.delta, options), null, logprobsOf(event.delta, options));
   }
   if (options.includeUsage) yield { ...head, choices: [], usage: generation.usage() };
 }
@@ -94,7 +95,8 @@ class ChatDraft {
   add(delta: ChoiceDelta): void {
     if (delta.kind === "content") this.#content += delta.text;
     else if (delta.kind === "reasoning") this.#reasoning += delta.text;
-    else if (delta.kind === "tool-arguments") this.#calls[delta.index].function.arguments += delta.text;
+    else if (delta.kind === "tool-arguments")
+      this.#calls[delta.index].function.arguments += delta.text;
     else this.#calls[delta.index] = newCall(delta.name, this.#options);
     const logprobs = logprobsOf(delta, this.#options);
     if (!this.logprobs || !logprobs) return;

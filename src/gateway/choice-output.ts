@@ -10,6 +10,8 @@ export interface TokenReader {
   end(): readonly OutputDelta[];
   /** Tokens pushed so far that were thinking. */
   readonly reasoningTokens: number;
+  /** Whether a token that says nothing is a mark between parts, and not part of a character. */
+  isMarker(token: number): boolean;
 }
 
 /** A token and where its text begins in all the choice's text of that kind. */
@@ -34,7 +36,7 @@ export type ChoiceDelta =
 export class ChoiceOutput {
   readonly #reader: TokenReader;
   readonly #stop: StopStrings;
-  /** Tokens that have not yet made text: parts of a character, or a marker. */
+  /** Tokens that have not yet made text: parts of a character. */
   #unplaced: TokenEvent[] = [];
   /** Tokens of held-back content. */
   readonly #held: PlacedToken[] = [];
@@ -57,8 +59,9 @@ export class ChoiceOutput {
   }
 
   push(token: TokenEvent): ChoiceDelta[] {
-    this.#unplaced.push(token);
-    return this.#takeAll(this.#reader.push(token.token));
+    const deltas = this.#reader.push(token.token);
+    if (deltas.length > 0 || !this.#reader.isMarker(token.token)) this.#unplaced.push(token);
+    return this.#takeAll(deltas);
   }
 
   /** The rest, when no more tokens come. */

@@ -5,6 +5,8 @@ export interface EngineDriver {
   /** Prompt and answer together, in tokens. */
   readonly maxModelLen: number;
   readonly vocabSize: number;
+  /** Tokens that end an answer. */
+  readonly eosTokens: readonly number[];
   /** Ends in `finished` or `failed`; aborting frees what the sequence holds. */
   generate(request: GenerationRequest, signal?: AbortSignal): AsyncIterable<GenerationEvent>;
   stats(): Promise<EngineStats>;

@@ -53,9 +53,9 @@ export function unsupported(param: string, message: string): ApiError {
   return new ApiError(400, "unsupported_parameter", message, { param });
 }
 
-/** What an engine's failure means over HTTP: out of service, or broken by this request. */
+/** What an engine's failure means over HTTP: gone, or broken at this request. */
 export function engineFailure(code: string, message: string): ApiError {
-  return new ApiError(code === "closed" ? 503 : 500, code, message);
+  return new ApiError(code === "engine_ended" ? 503 : 500, code, message);
 }
 
 /** The client has gone; nobody is left to tell. */

@@ -1,0 +1,269 @@
+import { randomBytes } from "node:crypto";
+import type { Context, Hono } from "hono";
+import { pino, type Logger } from "pino";
+import { Detokenizer, type ChatTemplate, type Tokenizer } from "../model/index.ts";
+import { Admission } from "./admission.ts";
+import { readJson } from "./body.ts";
+import { chatChunks, chatCompletion, type AnswerHead } from "./chat-answer.ts";
+import type { TokenReader } from "./choice-output.ts";
+import { completion, completionChunks } from "./completion-answer.ts";
+import type { EngineDriver } from "./engine-driver.ts";
+import { ApiError, ClientGone } from "./errors.ts";
+import { Generation, type GenerationOptions } from "./generation.ts";
+import { Metrics } from "./metrics.ts";
+import { PromptWriter } from "./prompt.ts";
+import { createApp, knownError, type Endpoints, type Env } from "./routes.ts";
+import { samplingOf, type SamplingDefaults } from "./sampling.ts";
+import { eventStream } from "./stream.ts";
+import { wantsThinking } from "./thinking.ts";
+import { refuseUnsupportedChat, refuseUnsupportedCompletion } from "./unsupported.ts";
+import * as wire from "./wire.ts";
+
+export interface GatewayOptions {
+  readonly engine: EngineDriver;
+  readonly tokenizer: Tokenizer;
+  readonly chatTemplate: ChatTemplate;
+  /** The model's names. One that ends in `reasoner` thinks unless told not to. */
+  readonly servedNames: readonly string[];
+  /** Undefined: anyone may ask. */
+  readonly apiKey?: string;
+  /** What generation_config.json recommends. */
+  readonly sampling?: SamplingDefaults;
+  /** Sequences that may wait; more are refused with 429. */
+  readonly queueLimit?: number;
+  /** Bytes of a request's body; the default holds 128K tokens in any form. */
+  readonly bodyLimit?: number;
+  readonly keepAliveMs?: number;
+  readonly log?: Logger;
+  /** Milliseconds since 1970. */
+  readonly now?: () => number;
+  readonly randomBytes?: (count: number) => Uint8Array;
+}
+
+type Defaulted = "sampling" | "queueLimit" | "bodyLimit" | "keepAliveMs" | "now" | "randomBytes";
+type Settings = GatewayOptions & Required<Pick<GatewayOptions, Defaulted>>;
+
+const defaults: Pick<Settings, Defaulted> = {
+  sampling: { temperature: 1, topP: 1 },
+  queueLimit: 256,
+  bodyLimit: 4 * 2 ** 20,
+  keepAliveMs: 10_000,
+  now: Date.now,
+  randomBytes,
+};
+
+/** Prefixes are shared by all who hold the key. */
+const TENANT = "default";
+
+/** The API server: OpenAI's API as DeepSeek speaks it, in front of one engine. */
+export class Gateway implements Endpoints {
+  /** Answers a `Request` with a `Response`; needs no socket. */
+  readonly app: Hono<Env>;
+  readonly #options: Settings;
+  readonly #log: Logger;
+  readonly #prompts: PromptWriter;
+  readonly #admission: Admission;
+  readonly #metrics = new Metrics();
+  readonly #startedAt: number;
+
+  constructor(options: GatewayOptions) {
+    const whole = { ...defaults, ...options };
+    const log = options.log ?? pino({ level: "silent" });
+    this.#options = whole;
+    this.#log = log;
+    this.#prompts = new PromptWriter(options.tokenizer, options.chatTemplate, options.engine);
+    this.#admission = new Admission(whole.queueLimit);
+    this.#startedAt = whole.now();
+    this.app = createApp(this, {
+      apiKey: options.apiKey,
+      log,
+      metrics: this.#metrics,
+      now: whole.now,
+      createId: (prefix) => this.#createId(prefix),
+    });
+  }
+
+  /** A conversation's next message: read, rendered, admitted, generated, told. */
+  async chat(context: Context<Env>): Promise<Response> {
+    const request = await readJson(context.req.raw, wire.chatRequest, this.#options.bodyLimit);
+    this.#assertServed(request.model);
+    refuseUnsupportedChat(request);
+    const choices = request.n ?? 1;
+    this.#admission.assertRoom(choices);
+
+    const thinking = wantsThinking(request);
+    const prompt = this.#prompts.chat(request, thinking);
+    const head = this.#head("chatcmpl-", request.model);
+    const generation = this.#generate(context, request, {
+      id: head.id,
+      prompts: [prompt],
+      maxTokens: request.max_completion_tokens ?? request.max_tokens ?? undefined,
+      topLogprobs: request.logprobs ? (request.top_logprobs ?? 0) : undefined,
+      createReader: () => this.#options.chatTemplate.createParser({ thinking }),
+    });
+
+    const answer = {
+      head,
+      choices,
+      includeUsage: request.stream_options?.include_usage ?? false,
+      logprobs: request.logprobs ?? false,
+      tokenBytes: this.#tokenBytes,
+      createCallId: () => this.#createId("call_"),
+    };
+    return request.stream
+      ? this.#stream(generation, chatChunks(generation, answer))
+      : context.json(await chatCompletion(generation, answer));
+  }
+
+  /** Raw continuations of one or more prompts; the same path without template and channels. */
+  async completions(context: Context<Env>): Promise<Response> {
+    const request = await readJson(
+      context.req.raw,
+      wire.completionRequest,
+      this.#options.bodyLimit,
+    );
+    this.#assertServed(request.model);
+    refuseUnsupportedCompletion(request);
+    const prompts = this.#prompts.completions(request.prompt);
+    const choices = prompts.length * (request.n ?? 1);
+    this.#admission.assertRoom(choices);
+
+    const head = this.#head("cmpl-", request.model);
+    const generation = this.#generate(context, request, {
+      id: head.id,
+      prompts,
+      maxTokens: request.max_tokens ?? undefined,
+      topLogprobs: request.logprobs ?? undefined,
+      createReader: () => plainText(new Detokenizer(this.#options.tokenizer)),
+    });
+
+    const answer = {
+      head,
+      choices,
+      includeUsage: request.stream_options?.include_usage ?? false,
+      logprobs: request.logprobs ?? undefined,
+      tokenBytes: this.#tokenBytes,
+    };
+    return request.stream
+      ? this.#stream(generation, completionChunks(generation, answer))
+      : context.json(await completion(generation, answer));
+  }
+
+  async tokenize(context: Context<Env>): Promise<Response> {
+    const request = await readJson(context.req.raw, wire.tokenizeRequest, this.#options.bodyLimit);
+    if (request.model) this.#assertServed(request.model);
+    const tokens = this.#prompts.text(request.prompt, request.add_special_tokens ?? true);
+    const { maxModelLen } = this.#options.engine;
+    const body: wire.Tokenized = { count: tokens.length, max_model_len: maxModelLen, tokens };
+    return context.json(body);
+  }
+
+  models(): Response {
+    const data = this.#options.servedNames.map((name) => this.#model(name));
+    return Response.json({ object: "list", data } satisfies wire.ModelList);
+  }
+
+  model(id: string): Response {
+    this.#assertServed(id);
+    return Response.json(this.#model(id));
+  }
+
+  /** Asks nobody, so it answers whatever the engine does. */
+  health(): Response {
+    const { draining, waiting, running } = this.#admission;
+    const body: wire.Health = { status: draining ? "draining" : "ok", waiting, running };
+    return Response.json(body);
+  }
+
+  async metrics(): Promise<Response> {
+    const engine = await this.#options.engine.stats().catch(() => undefined);
+    return new Response(this.#metrics.expose(this.#admission, engine), {
+      headers: { "content-type": "text/plain; version=0.0.4; charset=utf-8" },
+    });
+  }
+
+  /**
+   * Refuses new requests with 503 and resolves when those inside have their answers; at
+   * `deadlineMs` the rest end in an error.
+   */
+  drain(deadlineMs: number): Promise<void> {
+    return this.#admission.drain(deadlineMs);
+  }
+
+  /** @throws ApiError when the queue has no room. */
+  #generate(
+    context: Context<Env>,
+    request: wire.SharedRequest,
+    parts: Pick<GenerationOptions, "id" | "prompts" | "maxTokens" | "topLogprobs" | "createReader">,
+  ): Generation {
+    const { engine, sampling, now } = this.#options;
+    const choicesPerPrompt = request.n ?? 1;
+    const sequences = parts.prompts.length * choicesPerPrompt;
+    const requestId = context.get("requestId");
+    const { model, stop } = request;
+    return new Generation({
+      ...parts,
+      engine,
+      metrics: this.#metrics,
+      now,
+      tenant: TENANT,
+      choicesPerPrompt,
+      stopTokens: engine.eosTokens,
+      stopStrings: typeof stop === "string" ? [stop] : (stop ?? []),
+      sampling: samplingOf(request, sampling, engine.vocabSize, () => this.#drawSeed()),
+      ticket: this.#admission.admit(sequences, context.req.raw.signal),
+      onEnd: (usage) => {
+        this.#metrics.countUsage(usage);
+        this.#log.info({ requestId, id: parts.id, model, usage }, "generated");
+      },
+    });
+  }
+
+  #stream(generation: Generation, chunks: AsyncGenerator<object>): Promise<Response> {
+    return eventStream(chunks, {
+      keepAliveMs: this.#options.keepAliveMs,
+      describeError: (error) =>
+        error instanceof ClientGone ? undefined : knownError(error, this.#log).envelope(),
+      onLeave: () => generation.cancel(),
+    });
+  }
+
+  #assertServed(name: string): void {
+    if (this.#options.servedNames.includes(name)) return;
+    const served = this.#options.servedNames.join(", ");
+    const message = `The model ${JSON.stringify(name.slice(0, 200))} does not exist; served: ${served}`;
+    throw new ApiError(404, "model_not_found", message, { param: "model" });
+  }
+
+  #model(id: string): wire.Model {
+    const { maxModelLen } = this.#options.engine;
+    const created = Math.floor(this.#startedAt / 1000);
+    return { id, object: "model", created, owned_by: "daysix", max_model_len: maxModelLen };
+  }
+
+  #head(prefix: string, model: string): AnswerHead {
+    const created = Math.floor(this.#options.now() / 1000);
+    return { id: this.#createId(prefix), created, model };
+  }
+
+  #createId(prefix: string): string {
+    return prefix + Buffer.from(this.#options.randomBytes(12)).toString("hex");
+  }
+
+  #drawSeed(): number {
+    return Buffer.from(this.#options.randomBytes(4)).readUInt32LE();
+  }
+
+  readonly #tokenBytes = (token: number) => this.#options.tokenizer.tokenBytes(token);
+}
+
+/** A reader that takes everything a model says for content. */
+function plainText(detokenizer: Detokenizer): TokenReader {
+  const content = (text: string) => (text === "" ? [] : [{ kind: "content" as const, text }]);
+  return {
+    reasoningTokens: 0,
+    isMarker: () => false,
+    push: (token) => content(detokenizer.push(token)),
+    end: () => content(detokenizer.end()),
+  };
+}

@@ -31,6 +31,8 @@ export interface GenerationOptions {
   readonly sampling: SamplingParameters;
   readonly topLogprobs: number | undefined;
   readonly createReader: () => TokenReader;
+  /** Told once, when the last sequence has ended. */
+  readonly onEnd: (usage: Usage) => void;
 }
 
 /** One admitted request: its sequences in the engine, their choices as text, and its bill. */
@@ -49,16 +51,21 @@ export class Generation {
    * @throws ApiError when the engine fails or the server shuts down, ClientGone when the client left.
    */
   async *events(): AsyncGenerator<ChoiceEvent> {
-    const { ticket, metrics, prompts, choicesPerPrompt } = this.#options;
+    const { ticket, prompts, choicesPerPrompt, onEnd } = this.#options;
     const choices = prompts.flatMap((_, prompt) =>
-      Array.from({ length: choicesPerPrompt }, (_, choice) => this.#choice(prompt, choice)),
+      Array.from({ length: choicesPerPrompt }, (__, choice) => this.#choice(prompt, choice)),
     );
     try {
       yield* merge(choices);
     } finally {
       ticket.release();
-      metrics.countUsage(this.usage());
+      onEnd(this.usage());
     }
+  }
+
+  /** Ends all sequences; whoever reads the events is told that the client has gone. */
+  cancel(): void {
+    this.#options.ticket.release();
   }
 
   /** What is billed so far. A prompt counts once however many choices it has. */
@@ -105,12 +112,10 @@ export class Generation {
   /** One sequence in the engine, counted and timed; it ends in `finished` or throws. */
   async *#sequence(prompt: number, choice: number): AsyncGenerator<GenerationEvent> {
     const { engine, ticket, metrics, now } = this.#options;
-    const leave = new AbortController();
-    const signal = AbortSignal.any([ticket.signal, leave.signal]);
     let tokens = 0;
     let before = now();
     try {
-      for await (const event of engine.generate(this.#request(prompt, choice), signal)) {
+      for await (const event of engine.generate(this.#request(prompt, choice), ticket.signal)) {
         if (event.kind === "failed") throw engineFailure(event.code, event.message);
         if (event.kind === "started") {
           ticket.started();
@@ -130,8 +135,6 @@ export class Generation {
       if (!ticket.signal.aborted) throw error;
       const { reason } = ticket.signal;
       throw reason instanceof ApiError ? reason : new ClientGone();
-    } finally {
-      leave.abort();
     }
   }
 

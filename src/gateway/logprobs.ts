@@ -3,13 +3,13 @@ import type { ChatLogprob, CompletionLogprobs } from "./wire.ts";
 
 /** OpenAI's stand-in for what has no finite logarithm. */
 const LEAST_LOGPROB = -9999;
-const finite = (logprob: number) => Math.max(logprob, LEAST_LOGPROB);
+const finite = (logprob = LEAST_LOGPROB) => Math.max(logprob, LEAST_LOGPROB);
 
 type TokenBytes = (token: number) => Uint8Array;
 
 /** Chat's form: every token with its bytes and its alternatives. */
 export function chatLogprob({ token: event }: PlacedToken, tokenBytes: TokenBytes): ChatLogprob {
-  const entry = (token: number, logprob: number) => {
+  const entry = (token: number, logprob: number | undefined) => {
     const bytes = tokenBytes(token);
     const text = new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytes);
     return { token: text, logprob: finite(logprob), bytes: [...bytes] };

@@ -15,7 +15,7 @@ export async function* merge<T>(sources: readonly AsyncGenerator<T>[]): AsyncGen
   };
   try {
     for (const source of sources) advance(source);
-    for (let live = sources.length; live > 0; ) {
+    for (let live = sources.length; live > 0;) {
       while (arrived.length === 0) await new Promise<void>((resolve) => (wake = resolve));
       for (const { source, result } of arrived.splice(0)) {
         const { done, value } = await result;

@@ -1,3 +1,71 @@
-import { z, type OpenAPIHono } from "@hono/zod-openapi";
-import type { Env } from "./routes.ts";
+import { createRoute, OpenAPIHono, type z } from "@hono/zod-openapi";
 import * as wire from "./wire.ts";
+
+interface Operation {
+  readonly method: "get" | "post";
+  readonly path: string;
+  readonly summary: string;
+  readonly request?: z.ZodType;
+  readonly response: z.ZodType;
+  /** A stream's chunks, where the request may ask for one. */
+  readonly chunk?: z.ZodType;
+}
+
+const operations: readonly Operation[] = [
+  {
+    method: "post",
+    path: "/v1/chat/completions",
+    summary: "Answers a conversation",
+    request: wire.chatRequest,
+    response: wire.chatCompletion,
+    chunk: wire.chatCompletionChunk,
+  },
+  {
+    method: "post",
+    path: "/v1/completions",
+    summary: "Continues a prompt",
+    request: wire.completionRequest,
+    response: wire.completion,
+    chunk: wire.completion,
+  },
+  {
+    method: "post",
+    path: "/tokenize",
+    summary: "A raw prompt's tokens",
+    request: wire.tokenizeRequest,
+    response: wire.tokenized,
+  },
+  { method: "get", path: "/v1/models", summary: "The names served", response: wire.modelList },
+  { method: "get", path: "/v1/models/{id}", summary: "One of them", response: wire.model },
+  { method: "get", path: "/health", summary: "Answers at once", response: wire.health },
+];
+
+/** The OpenAPI 3.1 document of what is served, from the schemas that validate it. */
+export function openApiDocument() {
+  const document = new OpenAPIHono();
+  for (const operation of operations) document.openAPIRegistry.registerPath(describe(operation));
+  return document.getOpenAPI31Document({
+    openapi: "3.1.0",
+    info: {
+      title: "DaySix",
+      version: "1",
+      description: "OpenAI's API as DeepSeek speaks it. Paths under /v1 also work without it.",
+    },
+  });
+}
+
+function describe({ method, path, summary, request, response, chunk }: Operation) {
+  const json = (schema: z.ZodType) => ({ "application/json": { schema } });
+  const events = chunk ? { "text/event-stream": { schema: chunk } } : {};
+  const body = request && { body: { required: true, content: json(request) } };
+  return createRoute({
+    method,
+    path,
+    summary,
+    ...(body ? { request: body } : {}),
+    responses: {
+      200: { description: summary, content: { ...json(response), ...events } },
+      default: { description: "A refusal or a failure", content: json(wire.errorEnvelope) },
+    },
+  });
+}

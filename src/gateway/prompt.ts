@@ -36,15 +36,18 @@ export class PromptWriter {
     if (typeof prompt === "string") return [this.text(prompt)];
     return isTokens(prompt)
       ? [this.#assertTokens(prompt)]
-      : prompt.map((each) => (typeof each === "string" ? this.text(each) : this.#assertTokens(each)));
+      : prompt.map((each) =>
+          typeof each === "string" ? this.text(each) : this.#assertTokens(each),
+        );
   }
 
   /** A raw prompt may name special tokens; it begins with exactly one begin-of-sentence token. */
-  text(text: string): number[] {
+  text(text: string, begins = true): number[] {
     this.#assertMayFit(text, "prompt");
     const tokens = this.#tokenizer.encode(text, { specials: true });
     const { bos } = this.#tokenizer;
-    return this.#assertFits(tokens[0] === bos ? tokens : [bos, ...tokens], "prompt");
+    const whole = begins && tokens[0] !== bos ? [bos, ...tokens] : tokens;
+    return this.#assertFits(whole, "prompt");
   }
 
   /** Refuses what is far too long before it costs anything to find out how long it is. */
@@ -74,6 +77,21 @@ export class PromptWriter {
       `the answer included; the prompt has ${length}.`;
     return new ApiError(400, "context_length_exceeded", message, { param });
   }
+}
+
+/** A message as templates know it: one text, and developers are the system. */
+function templateMessage(message: RequestMessage): ChatMessage {
+  const { content } = message;
+  const text = typeof content === "string" ? content : content?.map((part) => part.text).join("\n");
+  const role = message.role === "developer" ? "system" : message.role;
+  if (message.role !== "assistant") return { role, content: text ?? "" };
+  const reasoning = message.reasoning_content ?? message.reasoning;
+  return {
+    role,
+    content: text ?? null,
+    ...(reasoning ? { reasoning_content: reasoning } : {}),
+    ...(message.tool_calls?.length ? { tool_calls: message.tool_calls } : {}),
+  };
 }
 
 const isTokens = (prompt: readonly unknown[]): prompt is number[] =>

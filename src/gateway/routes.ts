@@ -1,10 +1,9 @@
 import { createHash, timingSafeEqual } from "node:crypto";
-import { OpenAPIHono } from "@hono/zod-openapi";
-import type { Context, MiddlewareHandler } from "hono";
+import { Hono, type Context, type MiddlewareHandler } from "hono";
 import type { Logger } from "pino";
 import { ApiError, ClientGone } from "./errors.ts";
 import type { Metrics } from "./metrics.ts";
-import { describeRoutes } from "./openapi.ts";
+import { openApiDocument } from "./openapi.ts";
 
 export interface Env {
   Variables: { requestId: string; route: string };
@@ -41,32 +40,35 @@ const unserved: Readonly<Record<string, string>> = {
 };
 
 /** The HTTP face: paths with and without `/v1`, identity, errors, log. */
-export function createApp(endpoints: Endpoints, options: RouteOptions): OpenAPIHono<Env> {
-  const app = new OpenAPIHono<Env>();
+export function createApp(endpoints: Endpoints, options: RouteOptions): Hono<Env> {
+  const app = new Hono<Env>();
+  const document = openApiDocument();
   app.use(observe(options));
   app.onError((error, context) => errorResponse(error, context, options.log));
   app.notFound((context) => refuseUnknown(context));
 
-  const route = (method: "get" | "post", path: string, endpoint: Endpoint) => {
-    app.on(method.toUpperCase(), path, (context) => {
+  const route = (method: "GET" | "POST", path: string, endpoint: Endpoint) => {
+    app.on(method, path, (context) => {
       context.set("route", path);
       return endpoint(context);
     });
     app.all(path, (context) => {
       context.set("route", path);
-      throw wrongMethod(context.req.method, method.toUpperCase());
+      throw wrongMethod(context.req.method, method);
     });
   };
-  route("get", "/health", () => endpoints.health());
-  route("get", "/openapi.json", (context) => context.json(describeRoutes(app)));
+  route("GET", "/health", () => endpoints.health());
+  route("GET", "/openapi.json", (context) => context.json(document));
   if (options.apiKey !== undefined) app.use(authenticate(options.apiKey));
-  route("get", "/metrics", () => endpoints.metrics());
+  route("GET", "/metrics", () => endpoints.metrics());
   for (const prefix of ["/v1", ""]) {
-    route("post", `${prefix}/chat/completions`, (context) => endpoints.chat(context));
-    route("post", `${prefix}/completions`, (context) => endpoints.completions(context));
-    route("post", `${prefix}/tokenize`, (context) => endpoints.tokenize(context));
-    route("get", `${prefix}/models`, () => endpoints.models());
-    route("get", `${prefix}/models/:id{.+}`, (context) => endpoints.model(context.req.param("id") ?? ""));
+    route("POST", `${prefix}/chat/completions`, (context) => endpoints.chat(context));
+    route("POST", `${prefix}/completions`, (context) => endpoints.completions(context));
+    route("POST", `${prefix}/tokenize`, (context) => endpoints.tokenize(context));
+    route("GET", `${prefix}/models`, () => endpoints.models());
+    route("GET", `${prefix}/models/:id{.+}`, (context) =>
+      endpoints.model(context.req.param("id") ?? ""),
+    );
   }
   return app;
 }
@@ -74,7 +76,10 @@ export function createApp(endpoints: Endpoints, options: RouteOptions): OpenAPIH
 function observe({ log, metrics, now, createId }: RouteOptions): MiddlewareHandler<Env> {
   return async (context, next) => {
     const began = now();
-    const sent = context.req.header("x-request-id")?.replace(/[^\w.:-]/g, "").slice(0, 128);
+    const sent = context.req
+      .header("x-request-id")
+      ?.replace(/[^\w.:-]/g, "")
+      .slice(0, 128);
     const requestId = sent || createId("req-");
     context.set("requestId", requestId);
     await next();
@@ -82,7 +87,10 @@ function observe({ log, metrics, now, createId }: RouteOptions): MiddlewareHandl
     const route = context.get("route") ?? "unknown";
     const { status } = context.res;
     metrics.countRequest(route, status);
-    log.info({ requestId, method: context.req.method, route, status, ms: now() - began }, "request");
+    log.info(
+      { requestId, method: context.req.method, route, status, ms: now() - began },
+      "request",
+    );
   };
 }
 

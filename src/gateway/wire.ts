@@ -289,6 +289,7 @@ export type ChatDelta = z.infer<typeof chatDelta>;
 export type ChatCompletion = z.infer<typeof chatCompletion>;
 export type ChatCompletionChunk = z.infer<typeof chatCompletionChunk>;
 export type Completion = z.infer<typeof completion>;
+export type Model = z.infer<typeof model>;
 export type ModelList = z.infer<typeof modelList>;
 export type Tokenized = z.infer<typeof tokenized>;
 export type Health = z.infer<typeof health>;

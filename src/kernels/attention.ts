@@ -67,7 +67,6 @@ export function absorbQuery(
 ): void {
   const { heads, nope, latent } = shape;
   const queryWidth = nope + shape.rope;
-  const block = new Float64Array(SCALE_BLOCK * latent);
   const sums = new Float64Array(latent);
   out.fill(0, 0, rows * heads * latent);
   for (let head = 0; head < heads; head++) {
@@ -75,12 +74,11 @@ export function absorbQuery(
     for (let j = 0; j < nope;) {
       const weightRow = first + j;
       const count = Math.min(nope - j, SCALE_BLOCK - (weightRow % SCALE_BLOCK));
-      for (let i = 0; i < count; i++) kvB.decodeRow(weightRow + i, block, i * latent);
+      const weightRows = Array.from({ length: count }, (_, i) => kvB.row(weightRow + i));
       for (let row = 0; row < rows; row++) {
         sums.fill(0);
         for (let i = 0; i < count; i++) {
-          const value = round(q[(row * heads + head) * queryWidth + j + i]);
-          for (let c = 0; c < latent; c++) sums[c] += value * block[i * latent + c];
+          addScaled(sums, weightRows[i], round(q[(row * heads + head) * queryWidth + j + i]));
         }
         const target = (row * heads + head) * latent;
         for (let c = 0; c < latent; c++) {
@@ -90,6 +88,10 @@ export function absorbQuery(
       j += count;
     }
   }
+}
+
+function addScaled(sums: Float64Array, row: Float32Array, factor: number): void {
+  for (let c = 0; c < sums.length; c++) sums[c] += factor * row[c];
 }
 
 /**
@@ -140,6 +142,23 @@ export function attention(
   }
 }
 
+/** Σ x[c] · y[at + c], in four sums so that they need not wait for each other. */
+function dot(x: Float64Array, y: Float64Array, at: number, length: number): number {
+  let sum0 = 0;
+  let sum1 = 0;
+  let sum2 = 0;
+  let sum3 = 0;
+  let c = 0;
+  for (; c + 3 < length; c += 4) {
+    sum0 += x[c] * y[at + c];
+    sum1 += x[c + 1] * y[at + c + 1];
+    sum2 += x[c + 2] * y[at + c + 2];
+    sum3 += x[c + 3] * y[at + c + 3];
+  }
+  for (; c < length; c++) sum0 += x[c] * y[at + c];
+  return sum0 + sum1 + (sum2 + sum3);
+}
+
 /** Attention of one query head over one piece of the context. */
 class PieceAttention {
   readonly #shape: MlaShape;
@@ -163,25 +182,28 @@ class PieceAttention {
 
   /** Scores the piece's first `visible` entries; probabilities are relative to its own maximum. */
   attend(absorbed: Float32Array, q: Float32Array, rowHead: number, visible: number): void {
-    const { latent } = this.#shape;
-    const width = this.#query.length;
+    const { latent, scale } = this.#shape;
+    const query = this.#query;
+    const entries = this.entries;
     const scores = this.#scores;
+    const width = query.length;
     this.#loadQuery(absorbed, q, rowHead);
-    this.#maximum = -Infinity;
+    let maximum = -Infinity;
     for (let t = 0; t < visible; t++) {
-      let dot = 0;
-      for (let c = 0; c < width; c++) dot += this.#query[c] * this.entries[t * width + c];
-      scores[t] = Math.fround(dot) * this.#shape.scale;
-      this.#maximum = Math.max(this.#maximum, scores[t]);
+      scores[t] = Math.fround(dot(query, entries, t * width, width)) * scale;
+      maximum = Math.max(maximum, scores[t]);
     }
     let sum = 0;
-    this.#latentSum.fill(0);
+    const latentSum = this.#latentSum;
+    latentSum.fill(0);
     for (let t = 0; t < visible; t++) {
-      const probability = Math.fround(Math.exp(scores[t] - this.#maximum));
+      const probability = Math.fround(Math.exp(scores[t] - maximum));
       sum += probability;
       const rounded = this.#round(probability);
-      for (let c = 0; c < latent; c++) this.#latentSum[c] += rounded * this.entries[t * width + c];
+      const at = t * width;
+      for (let c = 0; c < latent; c++) latentSum[c] += rounded * entries[at + c];
     }
+    this.#maximum = maximum;
     this.#sum = Math.fround(sum);
   }
 

@@ -56,3 +56,29 @@ export function toE4m3(x: number): number {
   const rounded = (b + 0x7ffff + ((b >>> 20) & 1)) >>> 20;
   return sign | (rounded - ((127 - 7) << 3));
 }
+
+/** Decodes e4m3 codes to numbers. */
+export function decodeE4m3(
+  out: Float32Array | Float64Array,
+  at: number,
+  codes: Uint8Array,
+  from: number,
+  count: number,
+): void {
+  const values = e4m3Values;
+  for (let i = 0; i < count; i++) out[at + i] = values[codes[from + i]];
+}
+
+/** Decodes BF16 bits to numbers. */
+export function decodeBf16(
+  out: Float32Array | Float64Array,
+  at: number,
+  codes: Uint16Array,
+  from: number,
+  count: number,
+): void {
+  for (let i = 0; i < count; i++) {
+    bits[0] = codes[from + i] << 16;
+    out[at + i] = float[0];
+  }
+}

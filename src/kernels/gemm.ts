@@ -1,7 +1,7 @@
 import { storeRows } from "./quantize.ts";
 import type { StoredRows } from "./stream.ts";
 import { SCALE_BLOCK } from "./weight.ts";
-import type { LoadedWeight } from "./weight-reader.ts";
+import type { LoadedWeight, WeightPiece } from "./weight-reader.ts";
 
 /** Matmul rows decoded to float64, in which a product of two BF16 or FP8 values is exact. */
 export interface DecodedRows {
@@ -22,7 +22,7 @@ export interface MatrixTarget {
 }
 
 /** Weight rows computed together, to read each input value once for all of them. */
-const PANEL_ROWS = 4;
+const PANEL_ROWS = 8;
 
 /**
  * out[m, n] = x[m] · weight[firstRow + n] for `outputs` weight rows: DeepGEMM's promotion. Every
@@ -38,31 +38,46 @@ export function multiply(
   firstRow = 0,
   outputs = weight.rows,
 ): void {
-  const { columns } = weight;
-  const panel = new Float64Array(PANEL_ROWS * columns);
   const accumulators = new Float32Array(PANEL_ROWS);
-  for (let n = 0; n < outputs; n += PANEL_ROWS) {
-    const panelRows = Math.min(PANEL_ROWS, outputs - n);
-    for (let i = 0; i < panelRows; i++) weight.decodeRow(firstRow + n + i, panel, i * columns);
+  const sums = new Float32Array(PANEL_ROWS);
+  for (let n = 0; n < outputs;) {
+    const row = firstRow + n;
+    const piece = weight.pieceOf(row);
+    const panelRows = Math.min(PANEL_ROWS, outputs - n, piece.firstRow + piece.rows - row);
     for (let m = 0; m < rows; m++) {
-      multiplyPanel(accumulators, panel, x, m, weight, firstRow + n);
+      multiplyPanel(accumulators, sums, x, m, weight, piece, row, panelRows);
       const target = out.from + m * out.stride + n;
       for (let i = 0; i < panelRows; i++) out.values[target + i] = accumulators[i];
     }
+    n += panelRows;
   }
 }
 
+/** Row m of x times `panelRows` weight rows; a short panel computes its last row again. */
 function multiplyPanel(
   accumulators: Float32Array,
-  panel: Float64Array,
+  sums: Float32Array,
   x: DecodedRows,
   m: number,
   weight: LoadedWeight,
+  piece: WeightPiece,
   row: number,
+  panelRows: number,
 ): void {
   const { columns, scaleColumns, scales } = weight;
   const { values } = x;
+  const panel = piece.values;
   const offset = x.from + m * x.stride;
+  const first = row - piece.firstRow;
+  const last = panelRows - 1;
+  const row0 = first * columns;
+  const row1 = (first + Math.min(1, last)) * columns;
+  const row2 = (first + Math.min(2, last)) * columns;
+  const row3 = (first + Math.min(3, last)) * columns;
+  const row4 = (first + Math.min(4, last)) * columns;
+  const row5 = (first + Math.min(5, last)) * columns;
+  const row6 = (first + Math.min(6, last)) * columns;
+  const row7 = (first + Math.min(7, last)) * columns;
   accumulators.fill(0);
   for (let block = 0; block < scaleColumns; block++) {
     const start = block * SCALE_BLOCK;
@@ -71,31 +86,35 @@ function multiplyPanel(
     let sum1 = 0;
     let sum2 = 0;
     let sum3 = 0;
+    let sum4 = 0;
+    let sum5 = 0;
+    let sum6 = 0;
+    let sum7 = 0;
     for (let k = start; k < end; k++) {
       const value = values[offset + k];
-      sum0 += value * panel[k];
-      sum1 += value * panel[columns + k];
-      sum2 += value * panel[2 * columns + k];
-      sum3 += value * panel[3 * columns + k];
+      sum0 += value * panel[row0 + k];
+      sum1 += value * panel[row1 + k];
+      sum2 += value * panel[row2 + k];
+      sum3 += value * panel[row3 + k];
+      sum4 += value * panel[row4 + k];
+      sum5 += value * panel[row5 + k];
+      sum6 += value * panel[row6 + k];
+      sum7 += value * panel[row7 + k];
     }
+    sums[0] = sum0;
+    sums[1] = sum1;
+    sums[2] = sum2;
+    sums[3] = sum3;
+    sums[4] = sum4;
+    sums[5] = sum5;
+    sums[6] = sum6;
+    sums[7] = sum7;
     const rowScale = x.scales ? x.scales[(x.scalesFrom ?? 0) + m * scaleColumns + block] : 1;
-    promote(accumulators, 0, sum0, rowScale, scales ? weight.scale(row, block) : 1);
-    promote(accumulators, 1, sum1, rowScale, scales ? weight.scale(row + 1, block) : 1);
-    promote(accumulators, 2, sum2, rowScale, scales ? weight.scale(row + 2, block) : 1);
-    promote(accumulators, 3, sum3, rowScale, scales ? weight.scale(row + 3, block) : 1);
+    for (let i = 0; i < panelRows; i++) {
+      const weightScale = scales ? scales[((row + i) >>> 7) * scaleColumns + block] : 1;
+      accumulators[i] += Math.fround(sums[i]) * Math.fround(rowScale * weightScale);
+    }
   }
-}
-
-/** accumulator += sum · (rowScale · weightScale), each step rounded to float32. */
-function promote(
-  accumulators: Float32Array,
-  i: number,
-  sum: number,
-  rowScale: number,
-  weightScale: number,
-): void {
-  const scaled = Math.fround(Math.fround(sum) * Math.fround(rowScale * weightScale));
-  accumulators[i] = accumulators[i] + scaled;
 }
 
 /**

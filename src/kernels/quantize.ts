@@ -1,4 +1,4 @@
-import { e4m3Values, E4M3_MAX, fromBf16, toBf16, toE4m3 } from "./float-formats.ts";
+import { decodeBf16, decodeE4m3, E4M3_MAX, toBf16, toE4m3 } from "./float-formats.ts";
 import type { Policy } from "./policy.ts";
 import type { Operand, StoredRows } from "./stream.ts";
 import { SCALE_BLOCK, type WeightDtype } from "./weight.ts";
@@ -72,12 +72,12 @@ export function loadRows(
   count: number,
 ): void {
   if (rows instanceof Float32Array) out.set(rows.subarray(from, from + count), at);
-  else for (let i = 0; i < count; i++) out[at + i] = fromBf16(rows[from + i]);
+  else decodeBf16(out, at, rows, from, count);
 }
 
 /** An operand's rows as numbers, FP8 codes before their scale. */
 export function decodeOperand(out: Float64Array, x: Operand, rows: number): void {
   const count = rows * x.columns;
   if (x.format !== "fp8") loadRows(out, 0, x.values, 0, count);
-  else for (let i = 0; i < count; i++) out[i] = e4m3Values[x.values[i]];
+  else decodeE4m3(out, 0, x.values, 0, count);
 }

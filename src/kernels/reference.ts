@@ -44,11 +44,7 @@ class ReferenceStream implements Stream {
 
   embed(out: Float32Array, table: Weight, tokens: Int32Array, rows: number): void {
     const loaded = this.#weights.load(table);
-    const row = new Float64Array(loaded.columns);
-    for (let i = 0; i < rows; i++) {
-      loaded.decodeRow(tokens[i], row, 0);
-      out.set(row, i * loaded.columns);
-    }
+    for (let i = 0; i < rows; i++) out.set(loaded.row(tokens[i]), i * loaded.columns);
   }
 
   rmsNorm(out: Float32Array, x: Float32Array, gain: Weight, epsilon: number, rows: number): void {

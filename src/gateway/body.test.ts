@@ -1,0 +1,158 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { readJson } from "./body.ts";
+import { ApiError } from "./errors.ts";
+import { chatRequest, completionRequest } from "./wire.ts";
+
+const LIMIT = 4096;
+
+function post(
+  body: string | Uint8Array | ReadableStream | null,
+  headers: Record<string, string> = {},
+): Request {
+  const init = { method: "POST", body, duplex: "half" as const };
+  return new Request("http://localhost/", {
+    ...init,
+    headers: { "content-type": "application/json", ...headers },
+  });
+}
+
+async function refusal(request: Request, schema: typeof chatRequest | typeof completionRequest) {
+  try {
+    await readJson<unknown>(request, schema, LIMIT);
+  } catch (error) {
+    assert.ok(error instanceof ApiError, String(error));
+    return error;
+  }
+  return assert.fail("expected a refusal");
+}
+
+test("a body that is not JSON in UTF-8 is refused for what it is", async () => {
+  const cases: [request: Request, status: number, code: string][] = [
+    [post("{"), 400, "invalid_json"],
+    [post(""), 400, "invalid_json"],
+    [post(null), 400, "invalid_json"],
+    [post(Buffer.from([0x7b, 0x22, 0xff, 0x22, 0x7d])), 400, "invalid_utf8"],
+    [post("{}", { "content-type": "text/plain" }), 415, "unsupported_media_type"],
+    [post("{}", { "content-encoding": "gzip" }), 415, "unsupported_media_type"],
+    [post("x".repeat(LIMIT + 1)), 413, "body_too_large"],
+    [post("{}", { "content-length": `${LIMIT + 1}` }), 413, "body_too_large"],
+  ];
+  for (const [request, status, code] of cases) {
+    const error = await refusal(request, chatRequest);
+    assert.deepEqual([error.status, error.code], [status, code]);
+  }
+});
+
+test("a body without a length is read no further than the limit", async () => {
+  let pulled = 0;
+  const endless = new ReadableStream<Uint8Array>({
+    pull(controller) {
+      pulled += 1024;
+      controller.enqueue(new Uint8Array(1024));
+    },
+  });
+  assert.equal((await refusal(post(endless), chatRequest)).status, 413);
+  assert.ok(pulled <= LIMIT + 4 * 1024, `${pulled} bytes were read`);
+});
+
+test("a wrong field is named by its path", async () => {
+  const chat = { model: "calf", messages: [{ role: "user", content: "hi" }] };
+  const user = (content: unknown) => ({ ...chat, messages: [{ role: "user", content }] });
+  const assistant = (message: object) => ({
+    ...chat,
+    messages: [{ role: "assistant", ...message }],
+  });
+  const cases: [body: unknown, param: string][] = [
+    [[], ""],
+    [null, ""],
+    ["text", ""],
+    [{ messages: chat.messages }, "model"],
+    [{ ...chat, model: 7 }, "model"],
+    [{ model: "calf" }, "messages"],
+    [{ ...chat, messages: [] }, "messages"],
+    [{ ...chat, messages: {} }, "messages"],
+    [{ ...chat, messages: ["hi"] }, "messages[0]"],
+    [{ ...chat, messages: [{ role: "robot", content: "hi" }] }, "messages[0].role"],
+    [{ ...chat, messages: [chat.messages[0], { content: "hi" }] }, "messages[1].role"],
+    [user(7), "messages[0].content"],
+    [user(null), "messages[0].content"],
+    [user([{ type: "text" }]), "messages[0].content[0].text"],
+    [user([{ type: "text", text: "a" }, { type: "image_url" }]), "messages[0].content[1].type"],
+    [assistant({ tool_calls: [{}] }), "messages[0].tool_calls[0].function"],
+    [assistant({ content: null, tool_calls: "x" }), "messages[0].tool_calls"],
+    [{ ...chat, n: 0 }, "n"],
+    [{ ...chat, n: 17 }, "n"],
+    [{ ...chat, n: 1.5 }, "n"],
+    [{ ...chat, max_tokens: 0 }, "max_tokens"],
+    [{ ...chat, max_completion_tokens: "9" }, "max_completion_tokens"],
+    [{ ...chat, temperature: 2.1 }, "temperature"],
+    [{ ...chat, temperature: "hot" }, "temperature"],
+    [{ ...chat, top_p: 0 }, "top_p"],
+    [{ ...chat, top_p: 1.1 }, "top_p"],
+    [{ ...chat, top_logprobs: 21 }, "top_logprobs"],
+    [{ ...chat, presence_penalty: -3 }, "presence_penalty"],
+    [{ ...chat, repetition_penalty: 0 }, "repetition_penalty"],
+    [{ ...chat, logit_bias: { 5: 200 } }, "logit_bias.5"],
+    [{ ...chat, logit_bias: { word: 1 } }, "logit_bias.word"],
+    [{ ...chat, seed: 0.5 }, "seed"],
+    [{ ...chat, stop: "" }, "stop"],
+    [{ ...chat, stop: ["a", "b", "c", "d", "e"] }, "stop"],
+    [{ ...chat, stop: ["a", 1] }, "stop[1]"],
+    [{ ...chat, stream: "yes" }, "stream"],
+    [{ ...chat, stream_options: { include_usage: 1 } }, "stream_options.include_usage"],
+    [{ ...chat, tools: [{ type: "function", function: {} }] }, "tools[0].function.name"],
+    [{ ...chat, thinking: { type: "maybe" } }, "thinking.type"],
+    [{ ...chat, reasoning_effort: "extreme" }, "reasoning_effort"],
+    [{ ...chat, chat_template_kwargs: { thinking: "yes" } }, "chat_template_kwargs.thinking"],
+  ];
+  for (const [body, param] of cases) {
+    const error = await refusal(post(JSON.stringify(body)), chatRequest);
+    assert.equal(error.status, 400);
+    assert.equal(error.param, param, `${JSON.stringify(body)}: ${error.message}`);
+    assert.ok(error.message.startsWith(param), error.message);
+  }
+  const prompts: [prompt: unknown, param: string][] = [
+    [undefined, "prompt"],
+    [5, "prompt"],
+    [[1, -1], "prompt[1]"],
+    [["a", 1], "prompt[1]"],
+    [[[1], [2, "x"]], "prompt[1][1]"],
+  ];
+  for (const [prompt, param] of prompts) {
+    const error = await refusal(post(JSON.stringify({ model: "calf", prompt })), completionRequest);
+    assert.equal(error.param, param, `${JSON.stringify(prompt)}: ${error.message}`);
+  }
+});
+
+test("null means absent and unknown fields are ignored", async () => {
+  const optional = Object.keys(chatRequest.shape).filter(
+    (field) => field !== "model" && field !== "messages",
+  );
+  const request = await readJson(
+    post(
+      JSON.stringify({
+        ...Object.fromEntries(optional.map((field) => [field, null])),
+        model: "calf",
+        messages: [
+          {
+            role: "assistant",
+            content: null,
+            tool_calls: null,
+            reasoning_content: null,
+            name: "x",
+          },
+        ],
+        user: "u",
+        metadata: { a: "b" },
+        store: true,
+        service_tier: "auto",
+        parallel_tool_calls: true,
+      }),
+    ),
+    chatRequest,
+    LIMIT,
+  );
+  assert.equal(request.temperature ?? "absent", "absent");
+  assert.ok(!("metadata" in request));
+});

@@ -1,0 +1,65 @@
+import assert from "node:assert/strict";
+import { setTimeout as sleep } from "node:timers/promises";
+import { test } from "node:test";
+import { ApiError } from "./errors.ts";
+import { eventStream } from "./stream.ts";
+
+const options = {
+  keepAliveMs: 10_000,
+  describeError: (error: unknown) => (error instanceof ApiError ? error.envelope() : undefined),
+  onLeave: () => {},
+};
+const failure = new ApiError(500, "broken", "the engine broke");
+
+test("a stream ends in [DONE]", async () => {
+  const chunks = (async function* () {
+    yield { a: 1 };
+    yield { a: "é\n" };
+  })();
+  const response = await eventStream(chunks, options);
+  assert.match(response.headers.get("content-type") ?? "", /^text\/event-stream/);
+  assert.equal(await response.text(), 'data: {"a":1}\n\ndata: {"a":"é\\n"}\n\ndata: [DONE]\n\n');
+});
+
+test("a failure before the first chunk has no stream", async () => {
+  const chunks = (async function* () {
+    throw failure;
+  })();
+  await assert.rejects(eventStream(chunks, options), failure);
+});
+
+test("a failure after the first chunk is an error event, and the last", async () => {
+  const chunks = (async function* () {
+    yield { a: 1 };
+    throw failure;
+  })();
+  const text = await (await eventStream(chunks, options)).text();
+  assert.equal(text, `data: {"a":1}\n\ndata: ${JSON.stringify(failure.envelope())}\n\n`);
+});
+
+test("silence is filled with comments", async () => {
+  const chunks = (async function* () {
+    await sleep(100);
+    yield { a: 1 };
+  })();
+  const response = await eventStream(chunks, { ...options, keepAliveMs: 10 });
+  assert.match(
+    await response.text(),
+    /^(: keep-alive\n\n){2,}data: \{"a":1\}\n\ndata: \[DONE\]\n\n$/,
+  );
+});
+
+test("chunks are made when the client has room, and leaving is told", async () => {
+  let made = 0;
+  let left = false;
+  const chunks = (async function* () {
+    for (; made < 1000; made++) yield { made };
+  })();
+  const response = await eventStream(chunks, { ...options, onLeave: () => (left = true) });
+  const reader = response.body?.getReader();
+  await reader?.read();
+  await sleep(5);
+  assert.ok(made <= 2, `${made} chunks were made for one that was read`);
+  await reader?.cancel();
+  assert.ok(left);
+});

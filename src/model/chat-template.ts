@@ -1,0 +1,161 @@
+/** Which chat format a model folder speaks, and conversations written in it. */
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { z } from "zod";
+import { composeDeepseek, type DeepseekFamily } from "./chat-families.ts";
+import { JinjaTemplate } from "./chat-jinja.ts";
+import { type ChatMessage, ChatTemplateError, type ChatTool } from "./chat-message.ts";
+import { OutputParser, startsInReasoning, type ToolCallFormat } from "./output-parser.ts";
+import type { Segment, Tokenizer } from "./tokenizer.ts";
+
+export interface RenderOptions {
+  readonly tools?: readonly ChatTool[] | undefined;
+  /** Whether V3.1 thinks first; R1 always does. Also accepted as `enable_thinking`. Default false. */
+  readonly thinking?: boolean | undefined;
+  /** Anything else (a request's `chat_template_kwargs`) is for Jinja templates. */
+  readonly [variable: string]: unknown;
+}
+
+type Compose = (messages: readonly ChatMessage[], options: RenderOptions) => Segment[];
+
+export class ChatTemplate {
+  /** `jinja`: the folder's own template. */
+  readonly family: DeepseekFamily | "jinja";
+  /** How the model writes tool calls; undefined where that is not known. */
+  readonly toolCallFormat: ToolCallFormat | undefined;
+  readonly #compose: Compose;
+  readonly #tokenizer: Tokenizer;
+
+  constructor(
+    family: DeepseekFamily | "jinja",
+    toolCallFormat: ToolCallFormat | undefined,
+    compose: Compose,
+    tokenizer: Tokenizer,
+  ) {
+    this.family = family;
+    this.toolCallFormat = toolCallFormat;
+    this.#compose = compose;
+    this.#tokenizer = tokenizer;
+  }
+
+  /**
+   * The prompt's tokens, up to where the model goes on, with one begin-of-sentence token. Stops once there are more
+   * than `limit`: then the result is cut, but longer than the limit.
+   *
+   * @throws ChatTemplateError naming the request's field that cannot be said.
+   */
+  render(messages: readonly ChatMessage[], options: RenderOptions = {}, limit?: number): number[] {
+    return this.#tokenizer.encodeSegments(this.#segments(messages, options), limit);
+  }
+
+  /** The same prompt as text, for people; its words may look like markers. */
+  renderText(messages: readonly ChatMessage[], options: RenderOptions = {}): string {
+    return this.#segments(messages, options)
+      .map((segment) => segment.text)
+      .join("");
+  }
+
+  /** Reads what the model says after this prompt. `toolCalls`: whether it was offered tools. */
+  createParser(prompt: readonly number[], toolCalls: boolean): OutputParser {
+    return new OutputParser(this.#tokenizer, {
+      startsInReasoning: startsInReasoning(this.#tokenizer, prompt),
+      toolCalls: toolCalls ? this.toolCallFormat : undefined,
+    });
+  }
+
+  #segments(messages: readonly ChatMessage[], options: RenderOptions): Segment[] {
+    if (messages.length === 0) throw new ChatTemplateError("messages", "expected at least one");
+    return this.#compose(messages, options);
+  }
+}
+
+/**
+ * The folder's chat template: DeepSeek's formats are recognised by their markers and rendered natively, others by
+ * their Jinja.
+ *
+ * @throws ChatTemplateError naming the file where there is no template, as in base models' folders.
+ */
+export async function loadChatTemplate(
+  directory: string,
+  tokenizer: Tokenizer,
+): Promise<ChatTemplate> {
+  const { source, path } = await readSource(directory);
+  const family = recognise(source, await readModelType(directory));
+  if (family !== undefined) {
+    const format = family === "deepseek-v3.1" ? "deepseek-v3.1" : "deepseek-v3";
+    return new ChatTemplate(
+      family,
+      format,
+      (messages, options) =>
+        composeDeepseek(family, messages, options.tools ?? [], wantsThinking(options)),
+      tokenizer,
+    );
+  }
+  const jinja = new JinjaTemplate(source, path, tokenizer);
+  return new ChatTemplate(
+    "jinja",
+    jinjaToolCalls(source),
+    (messages, options) => jinja.compose(messages, jinjaVariables(options)),
+    tokenizer,
+  );
+}
+
+function recognise(source: string, modelType: string | undefined): DeepseekFamily | undefined {
+  if (modelType !== undefined && modelType !== "deepseek_v3") return undefined;
+  const has = (part: string) => source.includes(part);
+  if (!has("<｜User｜>") || !has("<｜Assistant｜>") || has("DSML")) return undefined;
+  if (/\bthinking\b/.test(source)) return "deepseek-v3.1";
+  // In the source of a template the line break is usually written as an escape.
+  if (has("<｜Assistant｜><think>\\n") || has("<｜Assistant｜><think>\n")) return "deepseek-r1";
+  return has("</think>") ? "deepseek-r1-0528" : "deepseek-v3";
+}
+
+function jinjaToolCalls(source: string): ToolCallFormat | undefined {
+  if (source.includes("<|tool_calls_section_begin|>")) return "kimi-k2";
+  if (!source.includes("<｜tool▁calls▁begin｜>")) return undefined;
+  return source.includes("```json") ? "deepseek-v3" : "deepseek-v3.1";
+}
+
+const wantsThinking = ({ thinking, enable_thinking }: RenderOptions) =>
+  Boolean(thinking ?? enable_thinking ?? false);
+
+/** Templates name the switch either way. */
+function jinjaVariables({ tools, thinking, ...others }: RenderOptions) {
+  const chosen = thinking ?? others.enable_thinking;
+  const switches = chosen === undefined ? {} : { thinking: chosen, enable_thinking: chosen };
+  return { ...others, ...switches, tools: tools ?? [] };
+}
+
+const templateConfig = z.object({
+  chat_template: z
+    .union([z.string(), z.array(z.object({ name: z.string(), template: z.string() }))])
+    .nullish(),
+});
+
+/** From chat_template.jinja, or tokenizer_config.json's `chat_template`: one, or a list with a default. */
+async function readSource(directory: string): Promise<{ source: string; path: string }> {
+  const file = join(directory, "chat_template.jinja");
+  const alone = await readIfThere(file);
+  if (alone !== undefined) return { source: alone, path: file };
+  const path = `${join(directory, "tokenizer_config.json")}: chat_template`;
+  const config = await readIfThere(join(directory, "tokenizer_config.json"));
+  const { success, data } = templateConfig.safeParse(JSON.parse(config ?? "{}"));
+  if (!success) throw new ChatTemplateError(path, "expected a text or a list of named ones");
+  const source =
+    typeof data.chat_template === "string"
+      ? data.chat_template
+      : data.chat_template?.find(({ name }) => name === "default")?.template;
+  if (source === undefined) throw new ChatTemplateError(path, "the model has none");
+  return { source, path };
+}
+
+async function readModelType(directory: string): Promise<string | undefined> {
+  const config: unknown = JSON.parse((await readIfThere(join(directory, "config.json"))) ?? "{}");
+  return z.object({ model_type: z.string().optional() }).parse(config).model_type;
+}
+
+const readIfThere = (path: string) =>
+  readFile(path, "utf8").catch((error: unknown) => {
+    if (error instanceof Error && "code" in error && error.code === "ENOENT") return undefined;
+    throw error;
+  });

@@ -1,0 +1,124 @@
+/** tokenizer.json and tokenizer_config.json: the fields that are used, and a refusal by name of what is not. */
+import { access, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { z } from "zod";
+
+/** A tokenizer folder that lacks a file or asks for what is not implemented; the message names file and field. */
+export class TokenizerError extends Error {
+  override readonly name = "TokenizerError";
+}
+
+const FILE = "tokenizer.json";
+const CONFIG_FILE = "tokenizer_config.json";
+
+/** Refused where given, for it would change tokens. */
+const never = z.literal([false, null, ""]).optional();
+
+const stage = z.discriminatedUnion("type", [
+  z.object({
+    type: z.literal("Split"),
+    pattern: z.union([z.object({ Regex: z.string() }), z.object({ String: z.string() })]),
+    behavior: z.literal("Isolated"),
+  }),
+  z.object({ type: z.literal("Digits"), individual_digits: z.boolean() }),
+  z.object({
+    type: z.literal("ByteLevel"),
+    add_prefix_space: never,
+    use_regex: z.boolean().default(true),
+  }),
+]);
+
+const stages = z
+  .discriminatedUnion("type", [
+    ...stage.options,
+    z.object({ type: z.literal("Sequence"), pretokenizers: z.array(stage) }),
+  ])
+  .transform((value) => (value.type === "Sequence" ? value.pretokenizers : [value]))
+  .refine((value) => value.at(-1)?.type === "ByteLevel", "expected ByteLevel as the last stage");
+
+const tokenizerFile = z.object({
+  normalizer: z
+    .object({ type: z.literal("Sequence"), normalizers: z.array(z.unknown()).max(0) })
+    .nullish(),
+  pre_tokenizer: stages,
+  added_tokens: z
+    .array(
+      z.object({
+        id: z.int().min(0),
+        content: z.string().min(1),
+        lstrip: never,
+        rstrip: never,
+        single_word: never,
+      }),
+    )
+    .default([]),
+  model: z.object({
+    type: z.literal("BPE"),
+    vocab: z.record(z.string(), z.int().min(0)),
+    merges: z.array(z.union([z.string(), z.tuple([z.string(), z.string()])])),
+    /** A piece that is a token as it stands is not merged. */
+    ignore_merges: z.boolean().default(false),
+    byte_fallback: never,
+    continuing_subword_prefix: never,
+    end_of_word_suffix: never,
+  }),
+});
+
+const namedToken = z
+  .union([z.string(), z.object({ content: z.string() }).transform((token) => token.content)])
+  .nullish();
+
+const tokenizerConfig = z.object({ bos_token: namedToken, eos_token: namedToken });
+
+export type PreTokenizerStage = z.infer<typeof stage>;
+export type TokenizerFile = z.infer<typeof tokenizerFile>;
+export type TokenizerConfig = z.infer<typeof tokenizerConfig>;
+
+/** Whether the folder has a tokenizer; a model without one can still be run on token ids. */
+export function hasTokenizer(directory: string): Promise<boolean> {
+  return exists(join(directory, FILE));
+}
+
+/** @throws TokenizerError */
+export async function readTokenizerFiles(
+  directory: string,
+): Promise<{ readonly file: TokenizerFile; readonly config: TokenizerConfig }> {
+  const path = join(directory, FILE);
+  const configPath = join(directory, CONFIG_FILE);
+  return {
+    file: parse(tokenizerFile, await readJson(path), path),
+    config: parse(
+      tokenizerConfig,
+      (await exists(configPath)) ? await readJson(configPath) : {},
+      configPath,
+    ),
+  };
+}
+
+async function readJson(path: string): Promise<unknown> {
+  const text = await readFile(path, "utf8").catch((cause: unknown) => {
+    throw new TokenizerError(`${path}: ${String(cause)}`, { cause });
+  });
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw new TokenizerError(`${path}: ${String(cause)}`, { cause });
+  }
+}
+
+function parse<Schema extends z.ZodType>(
+  schema: Schema,
+  value: unknown,
+  path: string,
+): z.output<Schema> {
+  const result = schema.safeParse(value);
+  if (result.success) return result.data;
+  const [issue] = result.error.issues;
+  throw new TokenizerError(`${path}: ${issue.path.join(".")}: ${issue.message}`);
+}
+
+const exists = (path: string) =>
+  access(path).then(
+    () => true,
+    () => false,
+  );
