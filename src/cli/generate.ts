@@ -53,7 +53,7 @@ export async function generate(options: GenerateOptions): Promise<void> {
       if (event.kind === "failed") throw new UsageError(event.message);
       if (event.kind !== "token") continue;
       tokens.push(event.token);
-      logprobs.push(event.logprob);
+      logprobs.push(event.logprob ?? Number.NaN);
       if (text) write(text.push(event.token));
       else if (!options.json) process.stdout.write(`${event.token} `);
     }

@@ -13,5 +13,39 @@ export async function inspect(options: {
     console.log(JSON.stringify(inspection, null, 2));
     return;
   }
-  console.log(inspection);
+  const { config, parameters, bytes, kvBytesPerToken: kv } = inspection;
+  const { gate } = config;
+  const rows: [string, string][] = [
+    ["architecture", `${config.modelType}, ${config.layers} layers, hidden ${config.hiddenSize}`],
+    ["attention", `${config.heads} heads, latent ${config.latentRank} + ${config.ropeWidth}`],
+    [
+      "experts",
+      `${gate.experts} routed, ${gate.topK} a token, ${config.sharedExperts} shared, ` +
+        `${gate.groups} groups`,
+    ],
+    ["context", `${config.maxPositions} tokens, vocabulary ${config.vocabSize}`],
+    ["parameters", `${count(parameters.total)}, ${count(parameters.activePerToken)} a token`],
+    ...Object.entries(bytes).map(([group, size]): [string, string] => [
+      group === "total" ? "bytes" : `  ${group}`,
+      amount(size),
+    ]),
+    ["read per token", `${amount(inspection.bytesPerDecodedToken)} (decoded alone)`],
+    ["KV per token", `${amount(kv.w8a16)} (w8a16, w8a8), ${amount(kv.f32)} (f32)`],
+    ["fits here", inspection.fits ? "yes" : "no"],
+  ];
+  for (const [label, value] of rows) console.log(`${label.padEnd(16)}${value}`);
+  if (verify)
+    console.log(`values          ${inspection.problems?.join("\n") || "all are numbers"}`);
+}
+
+function amount(bytes: number): string {
+  const units = ["B", "KB", "MB", "GB", "TB"];
+  const power = bytes < 1 ? 0 : Math.min(Math.floor(Math.log10(bytes) / 3), units.length - 1);
+  return `${(bytes / 1000 ** power).toFixed(power === 0 ? 0 : 1)} ${units[power]}`;
+}
+
+function count(parameters: number): string {
+  return parameters >= 1e9
+    ? `${(parameters / 1e9).toFixed(2)} B`
+    : `${(parameters / 1e6).toFixed(2)} M`;
 }

@@ -1,4 +1,4 @@
-import { once } from "node:events";
+import { once, setMaxListeners } from "node:events";
 import { Worker } from "node:worker_threads";
 import type { Policy } from "../kernels/index.ts";
 import type {
@@ -19,6 +19,8 @@ export interface EngineOptions {
   readonly maxModelLen?: number;
   /** Rows of a step: what decode leaves of it goes to prompt chunks. */
   readonly chunkRows: number;
+  /** Tokens from here on are never generated: rows of the vocabulary that no token uses. */
+  readonly usableTokens?: number;
 }
 
 export const defaultChunkRows = 256;
@@ -36,8 +38,10 @@ export class Engine {
   readonly #worker: Worker;
   readonly #requests = new Map<number, EventQueue>();
   readonly #questions = new Map<number, Deferred<EngineStats>>();
+  readonly #fatal = deferred<EngineError>();
   #nextHandle = 0;
   #ended: string | undefined;
+  #closing = false;
 
   /** Opens the model; rejects with what is wrong with it. */
   static async start(
@@ -45,7 +49,7 @@ export class Engine {
   ): Promise<Engine> {
     const workerData: EngineOptions = { chunkRows: defaultChunkRows, ...options };
     const worker = new Worker(new URL("./worker.js", import.meta.url), { workerData });
-    const [first] = (await once(worker, "message")) as [EngineReport];
+    const first = await firstReport(worker);
     if (first.kind === "ready") return new Engine(worker, first.limits);
     await worker.terminate();
     throw new EngineError(first.kind === "refused" ? first.message : "unexpected first report");
@@ -66,6 +70,11 @@ export class Engine {
     return this.#ended;
   }
 
+  /** Resolves when the engine's thread dies without having been closed. */
+  get fatal(): Promise<EngineError> {
+    return this.#fatal.promise;
+  }
+
   /**
    * Events of one sequence, ending with `finished` or `failed`. Leaving the loop or aborting the
    * signal cancels the request; an aborted one ends without a last event.
@@ -77,16 +86,19 @@ export class Engine {
     if (signal?.aborted) return;
     const handle = this.#nextHandle++;
     const queue = new EventQueue();
-    const stop = () => {
-      queue.close();
-      this.#tell({ kind: "cancel", handle });
-    };
-    signal?.addEventListener("abort", stop, { once: true });
-    this.#requests.set(handle, queue);
-    if (this.#ended === undefined) this.#tell({ kind: "generate", handle, request });
-    else queue.push({ kind: "failed", code: "engine_ended", message: this.#ended });
     let live = true;
+    const cancel = () => {
+      queue.close();
+      if (live) this.#tell({ kind: "cancel", handle });
+      live = false;
+    };
+    // The choices of a request share its signal: many listeners are no leak.
+    if (signal) setMaxListeners(0, signal);
+    signal?.addEventListener("abort", cancel, { once: true });
+    this.#requests.set(handle, queue);
     try {
+      if (this.#ended === undefined) this.#tell({ kind: "generate", handle, request });
+      else queue.push({ kind: "failed", code: "engine_ended", message: this.#ended });
       for (;;) {
         const event = await queue.next();
         if (!event) return;
@@ -95,9 +107,9 @@ export class Engine {
         if (!live) return;
       }
     } finally {
-      signal?.removeEventListener("abort", stop);
+      signal?.removeEventListener("abort", cancel);
       this.#requests.delete(handle);
-      if (live) this.#tell({ kind: "cancel", handle });
+      cancel();
     }
   }
 
@@ -110,7 +122,9 @@ export class Engine {
     return answer.promise;
   }
 
+  /** Ends the thread; what is still live fails. */
   async close(): Promise<void> {
+    this.#closing = true;
     await this.#worker.terminate();
   }
 
@@ -135,6 +149,22 @@ export class Engine {
     }
     for (const answer of this.#questions.values()) answer.reject(new EngineError(this.#ended));
     this.#questions.clear();
+    if (!this.#closing) this.#fatal.resolve(new EngineError(this.#ended));
+  }
+}
+
+/** The worker's first words; rejects if it ends without any. */
+async function firstReport(worker: Worker): Promise<EngineReport> {
+  const given = new AbortController();
+  const ended = once(worker, "exit", { signal: given.signal }).then(([code]) => {
+    throw new EngineError(`the engine's thread ended with code ${code} before it was ready`);
+  });
+  try {
+    const [report] = await Promise.race([once(worker, "message", { signal: given.signal }), ended]);
+    return report as EngineReport;
+  } finally {
+    ended.catch(() => undefined);
+    given.abort();
   }
 }
 

@@ -16,7 +16,10 @@ export interface CoreOptions {
   readonly model: Model;
   /** KV pages of the rank. */
   readonly pages: number;
+  /** Prompt and generated tokens together: at most, and by default, what the model and pages hold. */
   readonly maxModelLen?: number;
+  /** Tokens from here on are never generated: rows of the vocabulary that no token uses. */
+  readonly usableTokens?: number;
 }
 
 /** One rank's engine: requests in, a step at a time, events out. */
@@ -26,6 +29,8 @@ export class EngineCore {
   readonly #kv: KvPool;
   readonly #pool: PagePool;
   readonly #scheduler: Scheduler;
+  readonly #usableTokens: number;
+  /** Live requests by handle. */
   readonly #sequences = new Map<number, Sequence>();
   #events: HandledEvent[] = [];
   #steps = 0;
@@ -33,10 +38,13 @@ export class EngineCore {
   #hitTokens = 0;
   #generatedTokens = 0;
 
-  constructor({ model, pages, maxModelLen }: CoreOptions) {
+  constructor({ model, pages, maxModelLen, usableTokens }: CoreOptions) {
     const { maxPositions, vocabSize, eosTokens } = model.config;
     const fits = Math.min(maxPositions, pages * PAGE_TOKENS);
+    expectWhole("maxModelLen", maxModelLen ?? fits, 2);
+    expectWhole("usableTokens", usableTokens ?? vocabSize, 1);
     this.limits = { maxModelLen: Math.min(maxModelLen ?? fits, fits), vocabSize, eosTokens };
+    this.#usableTokens = Math.min(usableTokens ?? vocabSize, vocabSize);
     this.#model = model;
     this.#kv = model.createKvPool(pages);
     this.#pool = new PagePool(pages);
@@ -75,7 +83,7 @@ export class EngineCore {
     this.#scheduler.add(sequence);
   }
 
-  /** Forgets a request; its pages are free before the next step. */
+  /** Forgets a request and frees its pages at once, in the middle of a step too. */
   cancel(handle: number): void {
     const sequence = this.#sequences.get(handle);
     if (sequence) this.#end(sequence);
@@ -100,7 +108,10 @@ export class EngineCore {
     const outside = (token: number) => !Number.isInteger(token) || token < 0 || token >= vocabSize;
     if (prompt.length === 0) return "prompt: expected at least one token";
     if (prompt.length >= maxModelLen) {
-      return `prompt: ${prompt.length} tokens leave no room in a context of ${maxModelLen}`;
+      return (
+        `prompt: ${prompt.length} tokens leave no room in a context of ${maxModelLen} ` +
+        `(the KV pool has ${this.#pool.pages} pages of ${PAGE_TOKENS} tokens)`
+      );
     }
     const wrong = prompt.find(outside);
     if (wrong !== undefined) {
@@ -132,26 +143,26 @@ export class EngineCore {
     try {
       return await this.#model.forward(batchOf(parts), this.#kv);
     } catch (error) {
-      const message = (error as Error).message;
-      for (const { sequence } of parts) {
-        this.#publish(sequence.handle, { kind: "failed", code: "step_failed", message });
-        this.#end(sequence);
-      }
+      for (const { sequence } of parts) if (this.#isLive(sequence)) this.#fail(sequence, error);
       return undefined;
     }
   }
 
+  /** Samples the sequences whose end was reached. Any may have been cancelled while computing. */
+
   #advance(parts: readonly StepPart[], logits: Float32Array): void {
     const { vocabSize } = this.limits;
     let row = 0;
-    for (const { sequence, rows } of parts) {
-      sequence.computed += rows;
-      sequence
-        .blockKeys(sequence.computed)
-        .forEach((key, i) => this.#pool.publish(sequence.pages[i], key));
-      if (sequence.remaining > 0) continue;
-      this.#appendToken(sequence, logits.subarray(row * vocabSize, (row + 1) * vocabSize));
-      row++;
+    for (const part of parts) {
+      const at = (part.last ? row++ : row) * vocabSize;
+      if (!this.#isLive(part.sequence)) continue;
+      this.#scheduler.complete(part);
+      if (!part.last) continue;
+      try {
+        this.#appendToken(part.sequence, logits.subarray(at, at + this.#usableTokens));
+      } catch (error) {
+        this.#fail(part.sequence, error);
+      }
     }
   }
 
@@ -183,10 +194,25 @@ export class EngineCore {
     this.#events.push({ handle, event });
   }
 
+  #isLive(sequence: Sequence): boolean {
+    return this.#sequences.get(sequence.handle) === sequence;
+  }
+
+  #fail(sequence: Sequence, error: unknown): void {
+    const { message } = error as Error;
+    this.#publish(sequence.handle, { kind: "failed", code: "step_failed", message });
+    this.#end(sequence);
+  }
+
   #end(sequence: Sequence): void {
     this.#scheduler.remove(sequence);
     this.#sequences.delete(sequence.handle);
   }
+}
+
+function expectWhole(name: string, value: number, least: number): void {
+  if (Number.isInteger(value) && value >= least) return;
+  throw new RangeError(`${name}: expected a whole number of at least ${least}, got ${value}`);
 }
 
 /** Lays the parts' rows out as one batch; only a context's last row needs logits. */
@@ -198,7 +224,7 @@ function batchOf(parts: readonly StepPart[]): StepBatch {
   const rowStarts = new Int32Array(parts.length + 1);
   const pageTables = new Int32Array(parts.length * tableStride);
   const logitRows: number[] = [];
-  parts.forEach(({ sequence, rows: count }, i) => {
+  parts.forEach(({ sequence, rows: count, last }, i) => {
     const start = rowStarts[i];
     for (let j = 0; j < count; j++) {
       tokens[start + j] = sequence.tokens[sequence.computed + j];
@@ -206,7 +232,7 @@ function batchOf(parts: readonly StepPart[]): StepBatch {
     }
     rowStarts[i + 1] = start + count;
     pageTables.set(sequence.pages, i * tableStride);
-    if (count === sequence.remaining) logitRows.push(start + count - 1);
+    if (last) logitRows.push(start + count - 1);
   });
   return {
     rows,

@@ -18,12 +18,20 @@ async function createCore(fixture: Fixture, { policy, chunkRows, pages }: Settin
   return new EngineCore({ model, pages });
 }
 
-/** Runs requests together to their ends; what each was told. */
-async function run(core: EngineCore, requests: readonly GenerationRequest[]) {
+/** Runs requests together to their ends, except those that leave; what each was told. */
+async function run(
+  core: EngineCore,
+  requests: readonly GenerationRequest[],
+  /** Steps after which a request is cancelled. */
+  leaving: Readonly<Record<number, number>> = {},
+) {
   const told = requests.map((): GenerationEvent[] => []);
-  requests.forEach((request, handle) => core.submit(handle, request));
-  while (!core.idle) {
+  requests.forEach((one, handle) => core.submit(handle, one));
+  for (let step = 0; !core.idle; step++) {
     for (const { handle, event } of await core.step()) told[handle].push(event);
+    requests.forEach((_, handle) => {
+      if (leaving[handle] === step) core.cancel(handle);
+    });
   }
   assert.equal(core.stats.pagesInUse, 0, "every page is given back");
   return told;
@@ -54,27 +62,39 @@ function request(prompt: readonly number[], change: Partial<GenerationRequest> =
 
 const fixtures = tinyFixtures().filter(({ name }) => ["v3", "v2lite", "fp8"].includes(name));
 
-/** A prompt of two full blocks and a rest. */
-const longPrompt = ({ tokens }: Fixture) => [...tokens, ...tokens, ...tokens].slice(0, 140);
+/** A prompt of two full blocks and a rest that twelve tokens carry into a fourth. */
+const longPrompt = ({ tokens }: Fixture) =>
+  Array.from({ length: 186 }, (_, i) => tokens[i % tokens.length]);
 
 for (const policy of policies) {
   for (const fixture of fixtures) {
     const prompt = longPrompt(fixture);
-    const sampled = { ...greedySampling, temperature: 0.9, topP: 0.95, seed: 11 };
+    const sampled = {
+      ...greedySampling,
+      temperature: 0.9,
+      topP: 0.95,
+      topK: 50,
+      minP: 0.01,
+      presencePenalty: 0.3,
+      frequencyPenalty: 0.2,
+      repetitionPenalty: 1.1,
+      logitBias: { 7: 2, 9: -3 },
+      seed: 11,
+    };
     const requests = [request(prompt), request(prompt.slice(0, 77), { sampling: sampled })];
+    const strangers = requests.map((one) => ({ ...one, tenant: "other" }));
     const setting = { policy, chunkRows: 256, pages: 16 };
-    const alone = async () => {
-      const answers = [];
+
+    test(`${fixture.name} under ${policy}: chunks, batch mates, preemption, hits and cancellation leave no trace`, async () => {
+      const expected = [];
       for (const one of requests) {
         const [events] = await run(await createCore(fixture, setting), [one]);
-        answers.push(answer(events));
+        expected.push(answer(events));
       }
-      return answers;
-    };
-
-    test(`${fixture.name} under ${policy}: chunks, batch mates, preemption and prefix hits leave no trace`, async () => {
-      const expected = await alone();
-      assert.equal(expected[0].length, 13);
+      assert.deepEqual(
+        expected.map(({ length }) => length),
+        [13, 13],
+      );
 
       for (const chunkRows of [1, 7]) {
         const core = await createCore(fixture, { ...setting, chunkRows });
@@ -82,17 +102,19 @@ for (const policy of policies) {
         assert.deepEqual(told.map(answer), expected, `steps of ${chunkRows} rows`);
       }
 
-      const mates = [40, 5, 90].map((length) => request(prompt.slice(length), { tenant: "other" }));
-      const mixed = await run(await createCore(fixture, { ...setting, chunkRows: 50 }), [
-        ...requests,
-        ...mates,
-      ]);
-      assert.deepEqual(mixed.slice(0, 2).map(answer), expected, "in a mixed batch");
+      const mates = [40, 5, 90].map((start) => request(prompt.slice(start), { tenant: "other" }));
+      const mixed = await run(
+        await createCore(fixture, { ...setting, chunkRows: 50 }),
+        [...requests, ...mates],
+        { 2: 3, 3: 9 },
+      );
+      assert.deepEqual(mixed.slice(0, 2).map(answer), expected, "beside others, some cancelled");
+      assert.equal(answer(mixed[4]).length, 13);
 
       const tight = await createCore(fixture, { ...setting, pages: 4 });
-      const squeezed = await run(tight, [...requests].reverse().concat(requests));
-      assert.deepEqual(squeezed.slice(2).map(answer), expected, "in a pool of four pages");
-      assert.ok(tight.stats.preemptions > 0 || tight.stats.hitTokens > 0);
+      const squeezed = await run(tight, [...requests, ...strangers]);
+      assert.deepEqual(squeezed.map(answer), [...expected, ...expected], "in four pages");
+      assert.ok(tight.stats.preemptions > 0, "pages run out");
 
       const warm = await createCore(fixture, setting);
       await run(warm, requests);
@@ -127,22 +149,6 @@ test("tenants never share a prefix, and a hit always leaves a token to compute",
   ];
   assert.equal(hits(own), 64);
   assert.equal(hits(other), 0);
-});
-
-test("cancelling frees pages and leaves neighbours alone", async () => {
-  const prompt = longPrompt(fixture);
-  const setting = { policy: "f32", chunkRows: 64, pages: 16 } as const;
-  const [expected] = await run(await createCore(fixture, setting), [request(prompt)]);
-  const core = await createCore(fixture, setting);
-  const told: GenerationEvent[] = [];
-  for (const handle of [0, 1, 2]) core.submit(handle, request(prompt, { tenant: `${handle}` }));
-  for (let step = 0; !core.idle; step++) {
-    for (const { handle, event } of await core.step()) if (handle === 1) told.push(event);
-    if (step === 2) core.cancel(0);
-    if (step === 5) core.cancel(2);
-  }
-  assert.deepEqual(answer(told), answer(expected));
-  assert.equal(core.stats.pagesInUse, 0);
 });
 
 test("a stop token ends the answer and is its last token; the context's end is a length", async () => {

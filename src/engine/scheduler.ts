@@ -6,6 +6,8 @@ import type { Sequence } from "./sequence.ts";
 export interface StepPart {
   readonly sequence: Sequence;
   readonly rows: number;
+  /** Whether the rows reach the sequence's end, so that its next token can be sampled. */
+  readonly last: boolean;
 }
 
 /**
@@ -19,7 +21,7 @@ export class Scheduler {
   readonly #rowBudget: number;
   readonly #waiting: Sequence[] = [];
   /** In order of admission. */
-  readonly #running: Sequence[] = [];
+  readonly #running = new Set<Sequence>();
   preemptions = 0;
 
   constructor(pool: PagePool, rowBudget: number) {
@@ -32,64 +34,74 @@ export class Scheduler {
   }
 
   get running(): number {
-    return this.#running.length;
+    return this.#running.size;
   }
 
   add(sequence: Sequence): void {
     this.#waiting.push(sequence);
   }
 
-  /** Ends a sequence wherever it is. */
+  /** Ends a sequence wherever it is, in the middle of a step too. */
   remove(sequence: Sequence): void {
     this.#releasePages(sequence);
-    for (const list of [this.#waiting, this.#running]) {
-      const at = list.indexOf(sequence);
-      if (at >= 0) list.splice(at, 1);
-    }
+    if (this.#running.delete(sequence)) return;
+    const at = this.#waiting.indexOf(sequence);
+    if (at >= 0) this.#waiting.splice(at, 1);
   }
 
   /** The next step's parts; each has pages for its rows. */
   plan(): StepPart[] {
-    const parts: StepPart[] = [];
+    const parts = new Map<Sequence, StepPart>();
     let budget = this.#rowBudget;
-    const schedule = (sequence: Sequence) => {
+    const schedule = (sequence: Sequence): void => {
       const rows = Math.min(sequence.remaining, budget);
-      if (rows === 0 || !this.#makeRoom(sequence, rows, parts)) return;
-      parts.push({ sequence, rows });
+      // An earlier part may have taken this one's pages.
+      if (rows === 0 || !this.#running.has(sequence)) return;
+      if (!this.#makeRoom(sequence, rows, parts)) return;
+      parts.set(sequence, { sequence, rows, last: rows === sequence.remaining });
       budget -= rows;
     };
     const running = [...this.#running];
-    for (const sequence of running.filter((s) => s.remaining === 1)) {
-      if (this.#running.includes(sequence)) schedule(sequence);
+    running.filter(({ remaining }) => remaining === 1).forEach(schedule);
+    running.filter(({ remaining }) => remaining > 1).forEach(schedule);
+    for (;;) {
+      const [first] = this.#waiting;
+      if (budget === 0 || first === undefined || !this.#admit(first)) break;
+      schedule(first);
     }
-    for (const sequence of running.filter((s) => s.remaining > 1)) {
-      if (this.#running.includes(sequence)) schedule(sequence);
-    }
-    while (budget > 0 && this.#waiting.length > 0 && this.#admit(this.#waiting[0])) {
-      schedule(this.#running[this.#running.length - 1]);
-    }
-    return parts;
+    return [...parts.values()];
   }
 
-  /** Moves the first waiting sequence to the running ones, with the prefix the pool still holds. */
+  /** Takes note that a part's rows are computed: full pages may now be reused by others. */
+  complete({ sequence, rows }: StepPart): void {
+    const { pages, computed } = sequence;
+    sequence.computed += rows;
+    const full = Math.floor(sequence.computed / PAGE_TOKENS);
+    for (let block = Math.floor(computed / PAGE_TOKENS); block < full; block++) {
+      pages[block] = this.#pool.publish(pages[block], sequence.blockKey(block));
+    }
+  }
+
+  /** Lets the first waiting sequence run, with the prefix the pool still holds, if it fits. */
   #admit(sequence: Sequence): boolean {
-    const keys = sequence.blockKeys(sequence.tokens.length - 1);
+    // At least one token is left to compute: its logits are needed.
+    const reusable = Math.floor((sequence.tokens.length - 1) / PAGE_TOKENS);
+    const keys = Array.from({ length: reusable }, (_, block) => sequence.blockKey(block));
     const hits = this.#pool.countMatching(keys);
-    const reused = keys.slice(0, hits).map((key) => this.#pool.reuse(key));
     const needed = Math.ceil(sequence.tokens.length / PAGE_TOKENS) - hits;
-    sequence.pages = reused;
+    sequence.pages = keys.slice(0, hits).map((key) => this.#pool.reuse(key));
     if (needed > this.#pool.available) {
       this.#releasePages(sequence);
       return false;
     }
     sequence.computed = hits * PAGE_TOKENS;
     this.#waiting.shift();
-    this.#running.push(sequence);
+    this.#running.add(sequence);
     return true;
   }
 
   /** Allocates the pages `rows` more tokens need, preempting newer sequences for it. */
-  #makeRoom(sequence: Sequence, rows: number, parts: StepPart[]): boolean {
+  #makeRoom(sequence: Sequence, rows: number, parts: Map<Sequence, StepPart>): boolean {
     const needed = Math.ceil((sequence.computed + rows) / PAGE_TOKENS);
     while (sequence.pages.length < needed) {
       const page = this.#pool.allocate();
@@ -97,25 +109,24 @@ export class Scheduler {
         sequence.pages.push(page);
         continue;
       }
-      const newest = this.#running[this.#running.length - 1];
-      this.#preempt(newest, parts);
+      const newest = [...this.#running].at(-1) as Sequence;
+      parts.delete(newest);
+      this.#preempt(newest);
       if (newest === sequence) return false;
     }
     return true;
   }
 
-  #preempt(sequence: Sequence, parts: StepPart[]): void {
+  #preempt(sequence: Sequence): void {
     this.preemptions++;
-    this.#running.splice(this.#running.indexOf(sequence), 1);
-    const planned = parts.findIndex((part) => part.sequence === sequence);
-    if (planned >= 0) parts.splice(planned, 1);
+    this.#running.delete(sequence);
     this.#releasePages(sequence);
     this.#waiting.unshift(sequence);
   }
 
   /** Last page first, so that the pool forgets a context from its end. */
   #releasePages(sequence: Sequence): void {
-    for (const page of sequence.pages.reverse()) this.#pool.release(page);
+    for (const page of sequence.pages.toReversed()) this.#pool.release(page);
     sequence.pages = [];
     sequence.computed = 0;
   }

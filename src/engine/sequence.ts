@@ -35,8 +35,8 @@ export class Sequence {
     return this.tokens.length - this.computed;
   }
 
-  /** Keys of the full blocks of the first `count` tokens. */
-  blockKeys(count: number): readonly BlockKey[] {
-    return this.#keys.upTo(this.tokens).slice(0, Math.floor(count / 64));
+  /** Key of a full block of tokens. */
+  blockKey(block: number): BlockKey {
+    return this.#keys.upTo(this.tokens)[block];
   }
 }

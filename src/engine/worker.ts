@@ -13,15 +13,20 @@ const report = (message: EngineReport) => port.postMessage(message);
 const nextTurn = () => new Promise<void>((resolve) => setImmediate(resolve));
 
 async function createCore(options: EngineOptions): Promise<EngineCore> {
-  const { modelDirectory, policy, kvMemoryBytes, maxModelLen, chunkRows } = options;
+  const { modelDirectory, policy, kvMemoryBytes, chunkRows } = options;
+  if (!Number.isInteger(chunkRows) || chunkRows < 1) {
+    throw new RangeError(`chunkRows: expected a positive whole number, got ${chunkRows}`);
+  }
   const kernels = createReferenceKernels();
   const model = await loadModel(modelDirectory, { kernels, policy, maxRows: chunkRows });
   const pages = Math.floor(kvMemoryBytes / (model.kvBytesPerToken * PAGE_TOKENS));
-  if (pages < 1) {
+  if (!(pages >= 1)) {
     const least = model.kvBytesPerToken * PAGE_TOKENS;
-    throw new RangeError(`kvMemoryBytes: expected at least ${least} for one page`);
+    throw new RangeError(
+      `kvMemoryBytes: expected at least ${least} for one page, got ${kvMemoryBytes}`,
+    );
   }
-  return new EngineCore({ model, pages, ...(maxModelLen === undefined ? {} : { maxModelLen }) });
+  return new EngineCore({ ...options, model, pages });
 }
 
 function serve(core: EngineCore): void {

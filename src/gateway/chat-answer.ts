@@ -95,9 +95,9 @@ class ChatDraft {
   add(delta: ChoiceDelta): void {
     if (delta.kind === "content") this.#content += delta.text;
     else if (delta.kind === "reasoning") this.#reasoning += delta.text;
-    else if (delta.kind === "tool-arguments")
-      this.#calls[delta.index].function.arguments += delta.text;
-    else this.#calls[delta.index] = newCall(delta.name, this.#options);
+    else if (delta.kind === "tool-call")
+      this.#calls[delta.index] = newCall(delta.name, this.#options);
+    else this.#calls[delta.index].function.arguments += delta.text;
     const logprobs = logprobsOf(delta, this.#options);
     if (!this.logprobs || !logprobs) return;
     this.logprobs.content.push(...logprobs.content);

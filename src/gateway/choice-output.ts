@@ -22,11 +22,8 @@ export interface PlacedToken {
 
 /** What a choice says next; text comes with the tokens that begin in it. */
 export type ChoiceDelta =
-  | {
-      readonly kind: "reasoning" | "content";
-      readonly text: string;
-      readonly tokens: readonly PlacedToken[];
-    }
+  | { readonly kind: "reasoning"; readonly text: string; readonly tokens: readonly PlacedToken[] }
+  | { readonly kind: "content"; readonly text: string; readonly tokens: readonly PlacedToken[] }
   | Extract<OutputDelta, { kind: "tool-call" | "tool-arguments" }>;
 
 /**

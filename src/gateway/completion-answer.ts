@@ -26,7 +26,8 @@ export async function* completionChunks(
     const { choice: index } = event;
     const { text, tokens } = textOf(event);
     const finish_reason = event.kind === "finished" ? finishOf(event.reason) : null;
-    const choice = { index, text, logprobs: logprobsOf(tokens, options), finish_reason };
+    const logprobs = logprobsOf(tokens, options);
+    const choice: Choice = { index, text, logprobs, finish_reason };
     yield { ...head, choices: [choice], ...noUsage };
   }
   if (options.includeUsage) yield { ...head, choices: [], usage: generation.usage() };

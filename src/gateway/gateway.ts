@@ -11,7 +11,7 @@ import type { EngineDriver } from "./engine-driver.ts";
 import { ApiError, ClientGone } from "./errors.ts";
 import { Generation, type GenerationOptions } from "./generation.ts";
 import { Metrics } from "./metrics.ts";
-import { PromptWriter } from "./prompt.ts";
+import { offeredTools, PromptWriter } from "./prompt.ts";
 import { createApp, knownError, type Endpoints, type Env } from "./routes.ts";
 import { samplingOf, type SamplingDefaults } from "./sampling.ts";
 import { eventStream } from "./stream.ts";
@@ -99,7 +99,8 @@ export class Gateway implements Endpoints {
       prompts: [prompt],
       maxTokens: request.max_completion_tokens ?? request.max_tokens ?? undefined,
       topLogprobs: request.logprobs ? (request.top_logprobs ?? 0) : undefined,
-      createReader: () => this.#options.chatTemplate.createParser({ thinking }),
+      createReader: () =>
+        this.#options.chatTemplate.createParser(prompt, offeredTools(request).length > 0),
     });
 
     const answer = {

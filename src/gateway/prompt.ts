@@ -1,7 +1,15 @@
 import { ChatTemplateError, type ChatTemplate, type Tokenizer } from "../model/index.ts";
 import type { EngineDriver } from "./engine-driver.ts";
 import { ApiError, invalidValue } from "./errors.ts";
-import type { ChatRequest, CompletionRequest, RequestMessage } from "./wire.ts";
+import type { ChatRequest, CompletionRequest } from "./wire.ts";
+
+/** The functions the model may call. */
+export function offeredTools({
+  tools,
+  tool_choice,
+}: ChatRequest): NonNullable<ChatRequest["tools"]> {
+  return tool_choice === "none" ? [] : (tools ?? []);
+}
 
 /** Requests' words as tokens, refused where they cannot fit the context. */
 export class PromptWriter {
@@ -19,14 +27,14 @@ export class PromptWriter {
 
   /** @throws ApiError when the messages do not fit, or the template cannot say them. */
   chat(request: ChatRequest, thinking: boolean | undefined): number[] {
-    const tools = request.tool_choice === "none" ? [] : (request.tools ?? []);
-    const messages = request.messages.map(templateMessage);
+    const tools = offeredTools(request);
+    const { messages } = request;
     this.#assertMayFit(JSON.stringify([messages, tools]), "messages");
     const kwargs = { ...request.chat_template_kwargs, tools, thinking };
     try {
       return this.#assertFits(this.#template.render(messages, kwargs), "messages");
     } catch (error) {
-      if (error instanceof ChatTemplateError) throw invalidValue("messages", error.message);
+      if (error instanceof ChatTemplateError) throw invalidValue(error.field, error.message);
       throw error;
     }
   }
@@ -46,7 +54,7 @@ export class PromptWriter {
     this.#assertMayFit(text, "prompt");
     const tokens = this.#tokenizer.encode(text, { specials: true });
     const { bos } = this.#tokenizer;
-    const whole = begins && tokens[0] !== bos ? [bos, ...tokens] : tokens;
+    const whole = begins && bos !== undefined && tokens[0] !== bos ? [bos, ...tokens] : tokens;
     return this.#assertFits(whole, "prompt");
   }
 
@@ -77,21 +85,6 @@ export class PromptWriter {
       `the answer included; the prompt has ${length}.`;
     return new ApiError(400, "context_length_exceeded", message, { param });
   }
-}
-
-/** A message as templates know it: one text, and developers are the system. */
-function templateMessage(message: RequestMessage): ChatMessage {
-  const { content } = message;
-  const text = typeof content === "string" ? content : content?.map((part) => part.text).join("\n");
-  const role = message.role === "developer" ? "system" : message.role;
-  if (message.role !== "assistant") return { role, content: text ?? "" };
-  const reasoning = message.reasoning_content ?? message.reasoning;
-  return {
-    role,
-    content: text ?? null,
-    ...(reasoning ? { reasoning_content: reasoning } : {}),
-    ...(message.tool_calls?.length ? { tool_calls: message.tool_calls } : {}),
-  };
 }
 
 const isTokens = (prompt: readonly unknown[]): prompt is number[] =>

@@ -25,7 +25,7 @@ test("the random number depends on seed, choice and position, and is spread even
   assert.notEqual(uniform(1, 0, 5), uniform(1, 1, 5));
   assert.notEqual(uniform(1, 0, 5), uniform(1, 0, 6));
   assert.notEqual(uniform(1, 0, 5), uniform(1 + 2 ** 32, 0, 5));
-  const buckets = new Array<number>(10).fill(0);
+  const buckets = Array.from({ length: 10 }, () => 0);
   for (let i = 0; i < 10_000; i++) buckets[Math.floor(uniform(9, 0, i) * 10)]++;
   for (const count of buckets) assert.ok(Math.abs(count - 1000) < 150);
 });
@@ -36,7 +36,7 @@ test("greedy takes the largest logit, the lower token of equals", () => {
 
 /** How often each token is drawn over many positions. */
 function frequencies(logits: Float32Array, change: Partial<SamplingParameters>, draws = 4000) {
-  const counts = new Array<number>(logits.length).fill(0);
+  const counts = Array.from(logits, () => 0);
   for (let i = 0; i < draws; i++) {
     const parameters = { ...greedySampling, temperature: 1, seed: i, ...change };
     counts[sample(logits, parameters, context)]++;
@@ -90,6 +90,71 @@ test("top-k, top-p and min-p only ever draw from the tokens they keep", () => {
   );
 });
 
+test("top-k keeps exactly k, top-p the fewest that reach it, and min-p a share of the best", () => {
+  const probabilities = [0.4, 0.3, 0.2, 0.1];
+  const logits = Float32Array.from(probabilities, Math.log);
+  const drawn = (change: Partial<SamplingParameters>) =>
+    frequencies(logits, change, 1000).flatMap((share, token) => (share > 0 ? [token] : []));
+  assert.deepEqual(drawn({}), [0, 1, 2, 3]);
+  assert.deepEqual(drawn({ topK: 2 }), [0, 1]);
+  assert.deepEqual(drawn({ topK: 9 }), [0, 1, 2, 3]);
+  assert.deepEqual(drawn({ topP: 0.69 }), [0, 1]);
+  assert.deepEqual(drawn({ topP: 0.71 }), [0, 1, 2]);
+  assert.deepEqual(drawn({ topP: 1e-9 }), [0]);
+  // Of the two that top-k leaves, the first has 4/7 of the mass.
+  assert.deepEqual(drawn({ topK: 2, topP: 0.56 }), [0]);
+  assert.deepEqual(drawn({ topK: 2, topP: 0.58 }), [0, 1]);
+  assert.deepEqual(drawn({ minP: 0.49 }), [0, 1, 2]);
+  assert.deepEqual(drawn({ minP: 0.51 }), [0, 1]);
+  // The temperature comes before the filters: 0.16, 0.09, 0.04 and 0.01 of 0.3.
+  assert.deepEqual(drawn({ temperature: 0.5, topP: 0.82 }), [0, 1]);
+  assert.deepEqual(drawn({ temperature: 0.5, minP: 0.3 }), [0, 1]);
+});
+
+test("of equal logits the lower tokens are kept and reported", () => {
+  const logits = new Float32Array(30).fill(1);
+  const shares = frequencies(logits, { topK: 3 }, 500);
+  assert.deepEqual(
+    shares.flatMap((share, token) => (share > 0 ? [token] : [])),
+    [0, 1, 2],
+  );
+  const top = logprobs(logits, 0, 4).top.map(({ token }) => token);
+  assert.deepEqual(top, [0, 1, 2, 3]);
+});
+
+test("logits that are not numbers are an error, whatever the parameters", () => {
+  const sampled = { ...greedySampling, temperature: 1 };
+  for (const parameters of [greedySampling, sampled, { ...sampled, topK: 2, topP: 0.5 }]) {
+    assert.throws(
+      () => sample(Float32Array.of(1, NaN, 2), parameters, context),
+      /token 1's is not/,
+    );
+    assert.throws(() => sample(Float32Array.of(NaN, 1), parameters, context), /token 0's is not/);
+    const infinite = Float32Array.of(0, Infinity);
+    assert.throws(() => sample(infinite, parameters, context), /finite maximum, got Infinity/);
+    const none = new Float32Array(3).fill(-Infinity);
+    assert.throws(() => sample(none, parameters, context), /finite maximum, got -Infinity/);
+  }
+  const masked = Float32Array.of(-Infinity, 1, -Infinity);
+  assert.equal(sample(masked, sampled, context), 1);
+});
+
+test("logits are left as they were, and tokens beyond them have no effect", () => {
+  const logits = gaussian(randomSource(3), 20);
+  const before = logits.slice();
+  const parameters = {
+    ...greedySampling,
+    temperature: 1,
+    presencePenalty: 1,
+    repetitionPenalty: 1.5,
+    logitBias: { 3: 1 },
+  };
+  const chosen = sample(logits, parameters, { tokens: [1, 2, 3], promptLength: 1, choice: 0 });
+  assert.deepEqual(logits, before);
+  const beyond = { ...parameters, logitBias: { 3: 1, 25: 100 } };
+  assert.equal(sample(logits, beyond, { tokens: [1, 2, 3], promptLength: 1, choice: 0 }), chosen);
+});
+
 test("a bias of +100 forces a token and −100 forbids it", () => {
   const logits = gaussian(randomSource(2), 8);
   const forced = { ...greedySampling, temperature: 1, logitBias: { 5: 100 } };
@@ -107,12 +172,17 @@ test("presence and frequency count generated tokens, repetition counts the promp
   assert.equal(choose({ frequencyPenalty: 0.06 }, [3, 0], 1), 0);
   assert.equal(choose({ frequencyPenalty: 0.06 }, [3, 0, 0], 1), 1);
   assert.equal(choose({ repetitionPenalty: 1.2 }, [0, 3], 2), 1);
+  const negative = Float32Array.of(-1, -1.1);
+  const repeated = { ...greedySampling, repetitionPenalty: 1.2 };
+  assert.equal(sample(negative, repeated, { tokens: [0], promptLength: 1, choice: 0 }), 1);
 });
 
 test("log-probabilities are those of the model, whatever the sampling does", () => {
   const logits = gaussian(randomSource(8), 50);
   const total = Math.log([...logits].reduce((sum, x) => sum + Math.exp(x), 0));
   const { logprob, top } = logprobs(logits, 7, 5);
+  assert.deepEqual(logprobs(logits, 7, 0), { logprob, top: [] });
+  assert.equal(logprobs(logits, 7, 50).top.length, 50);
   assert.ok(Math.abs(logprob - (logits[7] - total)) < 1e-5);
   const order = [...logits.keys()].sort((a, b) => logits[b] - logits[a]);
   assert.deepEqual(

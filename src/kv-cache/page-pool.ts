@@ -3,8 +3,8 @@ import type { BlockKey } from "./prefix.ts";
 /**
  * The accounts of a rank's KV pages. A page is free, in use by one or more sequences, or cached:
  * used by none, but holding a block that may be asked for again. Cached pages are given away least
- * recently used first; sequences release their last page first, so a block never outlives the
- * blocks before it.
+ * recently used first. A block never outlives the blocks before it, because a sequence publishes its
+ * blocks in order, holds the named page of each, and releases the last one first.
  */
 export class PagePool {
   readonly pages: number;
@@ -57,19 +57,32 @@ export class PagePool {
     return page;
   }
 
-  /** Names a full page's content; the first page to hold a block keeps the name. */
-  publish(page: number, key: BlockKey): void {
-    if (this.#keys[page] !== undefined || this.#byKey.has(key)) return;
+  /**
+   * Names the content of a full page in use, and returns the page to use from now on. Where another
+   * page already holds the block, with the same bits, that one is shared and this one is free.
+   */
+  publish(page: number, key: BlockKey): number {
+    this.#expectInUse(page);
+    if (this.#keys[page] !== undefined) throw new RangeError(`page ${page} already holds a block`);
+    if (this.#byKey.has(key)) {
+      this.release(page);
+      return this.reuse(key);
+    }
     this.#keys[page] = key;
     this.#byKey.set(key, page);
+    return page;
   }
 
   /** One user fewer; the last one leaves the page cached if it has a name, else free. */
   release(page: number): void {
-    if (this.#users[page] <= 0) throw new RangeError(`page ${page} is not in use`);
+    this.#expectInUse(page);
     if (--this.#users[page] > 0) return;
     if (this.#keys[page] === undefined) this.#free.push(page);
     else this.#cached.add(page);
+  }
+
+  #expectInUse(page: number): void {
+    if (!(this.#users[page] > 0)) throw new RangeError(`page ${page} is not in use`);
   }
 
   #evict(): number | undefined {

@@ -10,10 +10,11 @@ export type BlockKey = string;
 /** Keys of the full pages of a growing token list. */
 export class BlockKeys {
   readonly #keys: BlockKey[] = [];
-  readonly #tenant: string;
+  readonly #root: Buffer;
 
   constructor(tenant: string) {
-    this.#tenant = tenant;
+    // UTF-8 would make all lone surrogates, and so tenants, equal.
+    this.#root = createHash("sha256").update(tenant, "utf16le").digest();
   }
 
   /** Keys of every full page of `tokens`, which must extend what was given before. */
@@ -21,7 +22,7 @@ export class BlockKeys {
     const full = Math.floor(tokens.length / PAGE_TOKENS);
     while (this.#keys.length < full) {
       const start = this.#keys.length * PAGE_TOKENS;
-      const parent = this.#keys.at(-1) ?? `tenant ${this.#tenant}`;
+      const parent = this.#keys.at(-1) ?? this.#root;
       const block = Int32Array.from(tokens.slice(start, start + PAGE_TOKENS));
       this.#keys.push(createHash("sha256").update(parent).update(block).digest("base64"));
     }

@@ -5,9 +5,9 @@ export interface ChatMessage {
   /** system, developer (the same), user, assistant or tool. */
   readonly role: string;
   readonly content?: string | null | readonly ContentPart[] | undefined;
-  readonly name?: string | undefined;
+  readonly name?: string | null | undefined;
   readonly tool_calls?: readonly ToolCall[] | null | undefined;
-  readonly tool_call_id?: string | undefined;
+  readonly tool_call_id?: string | null | undefined;
   readonly reasoning_content?: string | null | undefined;
   readonly reasoning?: string | null | undefined;
 }
@@ -19,8 +19,8 @@ export interface ContentPart {
 }
 
 export interface ToolCall {
-  readonly id?: string | undefined;
-  readonly type?: string | undefined;
+  readonly id?: string | null | undefined;
+  readonly type?: string | null | undefined;
   readonly function: {
     readonly name: string;
     /** JSON, as text or parsed. */

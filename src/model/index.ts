@@ -5,3 +5,15 @@ export { inspectModel, type Inspection } from "./inspect.ts";
 export type { KvPool, StepBatch } from "./step.ts";
 export { loadModel, Model, type ModelOptions } from "./model.ts";
 export { argmax, SingleSequence } from "./single-sequence.ts";
+export { Tokenizer } from "./tokenizer.ts";
+export { hasTokenizer, TokenizerError } from "./tokenizer-file.ts";
+export { Detokenizer } from "./detokenizer.ts";
+export { ChatTemplate, loadChatTemplate, type RenderOptions } from "./chat-template.ts";
+export {
+  ChatTemplateError,
+  type ChatMessage,
+  type ChatTool,
+  type ContentPart,
+  type ToolCall,
+} from "./chat-message.ts";
+export { OutputParser, type OutputDelta } from "./output-parser.ts";

@@ -53,6 +53,11 @@ export class OutputParser {
     this.#mode = reasoning && this.#endThink !== undefined ? "reasoning" : "content";
   }
 
+  /** Whether a token marks a part and is not itself said. */
+  isMarker(token: number): boolean {
+    return this.#tokenizer.isSpecial(token);
+  }
+
   /** Tokens of thought so far, without the tags. */
   get reasoningTokens(): number {
     return this.#reasoningTokens;

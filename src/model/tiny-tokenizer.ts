@@ -17,7 +17,7 @@ const lastSpecials = [
 
 /** Two-letter tokens and some words built from them; Ġ is the space. */
 const merges =
-  "t h,Ġ t,h e,i n,e r,a n,o n,Ġ a,Ġt he,r e,a t,e n,o r,Ġ s,e s,t i,o u,Ġ w,i s,i t,l l,a r,Ġ c,o w,an d,in g,Ġ Ġ,ä ¸,e ll,h ell,hell o".split(
+  "t h,Ġ t,h e,i n,e r,a n,o n,Ġ a,Ġt he,r e,a t,e n,o r,Ġ s,e s,t i,o u,Ġ w,i s,i t,l l,a r,Ġ c,o w,an d,in g,Ġ Ġ,ä ¸,he ll,hell o".split(
     ",",
   );
 

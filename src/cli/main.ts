@@ -1,0 +1,136 @@
+#!/usr/bin/env node
+import { readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { cac } from "cac";
+import { bytesOf, integerOf, numberOf, policyOf, tokensOf, UsageError } from "./arguments.ts";
+import { chat } from "./chat.ts";
+import { generate } from "./generate.ts";
+import { inspect } from "./inspect.ts";
+import { printLogits } from "./logits.ts";
+import { serve } from "./serve.ts";
+
+const { version } = JSON.parse(
+  readFileSync(new URL("../../package.json", import.meta.url), "utf8"),
+) as { version: string };
+const bundledModel = fileURLToPath(new URL("../../models/calf", import.meta.url));
+const largestPort = 65535;
+
+const program = cac("daysix");
+
+program
+  .command("serve", "Serve a model through an OpenAI-compatible API")
+  .option("--model <dir>", "Checkpoint folder (Hugging Face layout)", { default: bundledModel })
+  .option("--host <host>", "Address to listen on", { default: "127.0.0.1" })
+  .option("--port <port>", "Port to listen on; 0 takes a free one", { default: 8000 })
+  .option("--api-key <key>", "Key that clients must send")
+  .option("--served-model-name <names>", "Names to serve under, separated by commas")
+  .option("--max-model-len <tokens>", "Shorten the context")
+  .option("--kv-memory <size>", "Memory for the KV cache", { default: "1G" })
+  .option("--policy <policy>", "Precision: f32, w8a16 or w8a8", { default: "w8a16" })
+  .option("--log-level <level>", "Level of the log on stderr", { default: "warn" })
+  .action((flags: Record<string, unknown>) => {
+    const names = flags["servedModelName"];
+    const apiKey = flags["apiKey"];
+    const maxModelLen = flags["maxModelLen"];
+    return serve({
+      directory: String(flags["model"]),
+      host: String(flags["host"]),
+      port: integerOf("port", flags["port"], 0, largestPort),
+      kvMemoryBytes: bytesOf("kv-memory", flags["kvMemory"]),
+      policy: policyOf(flags["policy"]),
+      logLevel: String(flags["logLevel"]),
+      ...(apiKey === undefined ? {} : { apiKey: String(apiKey) }),
+      ...(names === undefined ? {} : { servedNames: String(names).split(",") }),
+      ...(maxModelLen === undefined
+        ? {}
+        : { maxModelLen: integerOf("max-model-len", maxModelLen, 2, 2 ** 31 - 1) }),
+    });
+  });
+
+program
+  .command("chat", "Talk to a running server")
+  .option("--url <url>", "Server", { default: "http://127.0.0.1:8000" })
+  .option("--api-key <key>", "Key of the server")
+  .option("--model <name>", "Served name; the first one where none is given")
+  .option("--no-thinking", "Answer without thinking first")
+  .action((flags: Record<string, unknown>) =>
+    chat({
+      url: String(flags["url"]).replace(/\/(v1\/?)?$/, ""),
+      thinking: flags["thinking"] !== false,
+      ...(flags["apiKey"] === undefined ? {} : { apiKey: String(flags["apiKey"]) }),
+      ...(flags["model"] === undefined ? {} : { model: String(flags["model"]) }),
+    }),
+  );
+
+program
+  .command("generate", "Continue a text or tokens, without a server")
+  .option("--model <dir>", "Checkpoint folder", { default: bundledModel })
+  .option("--prompt <text>", "Text to continue")
+  .option("--tokens <ids>", "Token ids to continue: 1,2,3")
+  .option("--max-tokens <count>", "Tokens to generate", { default: 64 })
+  .option("--temperature <t>", "0 is greedy", { default: 0 })
+  .option("--seed <seed>", "Seed of the sampling")
+  .option("--policy <policy>", "Precision: f32, w8a16 or w8a8", { default: "w8a16" })
+  .option("--kv-memory <size>", "Memory for the KV cache", { default: "256M" })
+  .option("--json", "Print tokens, logprobs and text as JSON")
+  .action((flags: Record<string, unknown>) =>
+    generate({
+      directory: String(flags["model"]),
+      maxTokens: integerOf("max-tokens", flags["maxTokens"], 1, 2 ** 31 - 1),
+      temperature: numberOf("temperature", flags["temperature"], 0, 100),
+      policy: policyOf(flags["policy"]),
+      kvMemoryBytes: bytesOf("kv-memory", flags["kvMemory"]),
+      json: flags["json"] === true,
+      ...(flags["prompt"] === undefined ? {} : { prompt: String(flags["prompt"]) }),
+      ...(flags["tokens"] === undefined ? {} : { tokens: tokensOf(flags["tokens"]) }),
+      ...(flags["seed"] === undefined
+        ? {}
+        : { seed: integerOf("seed", flags["seed"], 0, Number.MAX_SAFE_INTEGER) }),
+    }),
+  );
+
+program
+  .command("logits", "Print a prompt's logits, to compare implementations")
+  .option("--model <dir>", "Checkpoint folder", { default: bundledModel })
+  .option("--tokens <ids>", "Token ids: 1,2,3")
+  .option("--policy <policy>", "Precision: f32, w8a16 or w8a8", { default: "f32" })
+  .option("--json", "Print argmax and lastLogits as JSON")
+  .action((flags: Record<string, unknown>) => {
+    if (flags["tokens"] === undefined) throw new UsageError("--tokens: give token ids as 1,2,3");
+    return printLogits({
+      directory: String(flags["model"]),
+      tokens: tokensOf(flags["tokens"]),
+      policy: policyOf(flags["policy"]),
+      json: flags["json"] === true,
+    });
+  });
+
+program
+  .command("inspect <dir>", "Show what a checkpoint holds and whether it fits")
+  .option("--verify", "Read every tensor and look for values that are not numbers")
+  .option("--json", "Print JSON")
+  .action((directory: string, flags: Record<string, unknown>) =>
+    inspect({ directory, verify: flags["verify"] === true, json: flags["json"] === true }),
+  );
+
+program.help();
+program.version(version);
+
+/** Runs the command; what a user can mend is said in one line, without a stack. */
+async function main(): Promise<void> {
+  try {
+    program.parse(process.argv, { run: false });
+    if (!program.matchedCommand && !program.options["help"] && !program.options["version"]) {
+      if (program.args.length > 0) throw new UsageError(`unknown command ${program.args[0]}`);
+      program.outputHelp();
+    }
+    await program.runMatchedCommand();
+  } catch (error) {
+    const { name, message } = error as Error;
+    console.error(`daysix: ${message}`);
+    if (process.env["DEBUG"]) console.error(error);
+    process.exitCode = name === "UsageError" || name === "CACError" ? 2 : 1;
+  }
+}
+
+await main();

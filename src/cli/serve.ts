@@ -1,0 +1,106 @@
+import { readFile } from "node:fs/promises";
+import { basename, join, resolve } from "node:path";
+import { pino } from "pino";
+import { z } from "zod";
+import { Engine } from "../engine/index.ts";
+import {
+  Gateway,
+  serveGateway,
+  type RunningServer,
+  type SamplingDefaults,
+} from "../gateway/index.ts";
+import type { Policy } from "../kernels/index.ts";
+import { loadChatTemplate, Tokenizer } from "../model/index.ts";
+
+export interface ServeOptions {
+  readonly directory: string;
+  readonly host: string;
+  readonly port: number;
+  readonly apiKey?: string;
+  /** The folder's name where none is given. */
+  readonly servedNames?: readonly string[];
+  readonly maxModelLen?: number;
+  readonly kvMemoryBytes: number;
+  readonly policy: Policy;
+  /** Level of the log on stderr. */
+  readonly logLevel: string;
+}
+
+export interface Serving {
+  readonly server: RunningServer;
+  readonly engine: Engine;
+  readonly url: string;
+  readonly names: readonly string[];
+}
+
+/** Time that live answers have after SIGTERM. */
+const DRAIN_MS = 30_000;
+
+/** Loads a model and listens. */
+export async function startServing(options: ServeOptions): Promise<Serving> {
+  const { directory, policy, kvMemoryBytes, maxModelLen, apiKey, host, port } = options;
+  const names = options.servedNames ?? [basename(resolve(directory))];
+  const tokenizer = await Tokenizer.load(directory);
+  const chatTemplate = await loadChatTemplate(directory, tokenizer);
+  const engine = await Engine.start({
+    modelDirectory: directory,
+    policy,
+    kvMemoryBytes,
+    ...(maxModelLen === undefined ? {} : { maxModelLen }),
+  });
+  const gateway = new Gateway({
+    engine,
+    tokenizer,
+    chatTemplate,
+    servedNames: names,
+    sampling: await samplingDefaults(directory),
+    log: pino({ level: options.logLevel }, pino.destination(2)),
+    ...(apiKey === undefined ? {} : { apiKey }),
+  });
+  try {
+    const server = await serveGateway(gateway, { host, port });
+    return { server, engine, names, url: urlOf(host, server.address.port) };
+  } catch (error) {
+    await engine.close();
+    throw error;
+  }
+}
+
+/** `daysix serve`: until SIGINT or SIGTERM, then live answers finish. */
+export async function serve(options: ServeOptions): Promise<void> {
+  const started = performance.now();
+  const { server, engine, url, names } = await startServing(options);
+  const seconds = ((performance.now() - started) / 1000).toFixed(1);
+  console.log(
+    `DaySix serves ${names.join(", ")} at ${url}/v1  (ready in ${seconds} s)\n` +
+      `  policy ${options.policy}, reference kernels, context ${engine.maxModelLen} tokens\n` +
+      `  try:  npx daysix chat    or    curl ${url}/v1/models`,
+  );
+  await new Promise<void>((done) => {
+    process.once("SIGINT", () => done());
+    process.once("SIGTERM", () => done());
+  });
+  console.log("finishing live answers; a second signal ends at once");
+  process.once("SIGINT", () => process.exit(130));
+  process.once("SIGTERM", () => process.exit(143));
+  await server.drain(DRAIN_MS);
+  await engine.close();
+}
+
+function urlOf(host: string, port: number): string {
+  return `http://${host.includes(":") ? `[${host}]` : host}:${port}`;
+}
+
+const generationConfig = z.looseObject({
+  do_sample: z.boolean().nullish(),
+  temperature: z.number().nullish(),
+  top_p: z.number().nullish(),
+});
+
+/** What the checkpoint recommends, where a request says nothing. */
+async function samplingDefaults(directory: string): Promise<SamplingDefaults> {
+  const text = await readFile(join(directory, "generation_config.json"), "utf8").catch(() => "{}");
+  const { data } = generationConfig.safeParse(JSON.parse(text));
+  if (data?.do_sample === false) return { temperature: 0, topP: 1 };
+  return { temperature: data?.temperature ?? 1, topP: data?.top_p ?? 1 };
+}

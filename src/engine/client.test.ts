@@ -1,0 +1,146 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { greedySampling } from "../kernels/index.ts";
+import { tinyFixtures } from "../model/fixtures.ts";
+import { Engine, EngineError, type EngineOptions } from "./client.ts";
+import type { GenerationEvent, GenerationRequest } from "./messages.ts";
+
+const [fixture] = tinyFixtures().filter(({ name }) => name === "v3");
+
+const start = (change: Partial<EngineOptions> = {}) =>
+  Engine.start({
+    modelDirectory: fixture.directory,
+    policy: "f32",
+    kvMemoryBytes: 2 ** 20,
+    ...change,
+  });
+
+function request(change: Partial<GenerationRequest> = {}): GenerationRequest {
+  return {
+    id: "r",
+    tenant: "",
+    prompt: fixture.tokens,
+    choice: 0,
+    maxTokens: 8,
+    stopTokens: [],
+    sampling: greedySampling,
+    ...change,
+  };
+}
+
+async function read(events: AsyncIterable<GenerationEvent>): Promise<GenerationEvent[]> {
+  const all: GenerationEvent[] = [];
+  for await (const event of events) all.push(event);
+  return all;
+}
+
+/** Waits until the engine holds nothing, which takes a step at most. */
+async function emptied(engine: Engine): Promise<void> {
+  for (let i = 0; i < 200; i++) {
+    const { running, waiting, pagesInUse } = await engine.stats();
+    if (running + waiting + pagesInUse === 0) return;
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+  assert.fail(`the engine still holds ${JSON.stringify(await engine.stats())}`);
+}
+
+const long = request({ maxTokens: 100_000 });
+
+test("the engine's thread gives Hugging Face's greedy tokens and its own figures", async () => {
+  const engine = await start();
+  const events = await read(engine.generate(request()));
+  assert.deepEqual(events[0], { kind: "started", hitTokens: 0 });
+  const tokens = events.flatMap((event) => (event.kind === "token" ? [event.token] : []));
+  assert.deepEqual(tokens, fixture.greedy.slice(0, 8));
+  assert.deepEqual(events.at(-1), { kind: "finished", reason: "length" });
+  const { generatedTokens, promptTokens } = await engine.stats();
+  assert.deepEqual([generatedTokens, promptTokens], [8, fixture.tokens.length]);
+  await engine.close();
+});
+
+test("leaving the loop and aborting the signal free what the request held", async () => {
+  const engine = await start();
+  let tokens = 0;
+  for await (const event of engine.generate(long))
+    if (event.kind === "token" && ++tokens > 3) break;
+  await emptied(engine);
+
+  const leave = new AbortController();
+  const events: GenerationEvent[] = [];
+  for await (const event of engine.generate(long, leave.signal)) {
+    events.push(event);
+    if (event.kind === "token") leave.abort();
+  }
+  assert.equal(events.at(-1)?.kind, "token");
+  await emptied(engine);
+  assert.deepEqual(await read(engine.generate(long, AbortSignal.abort())), []);
+  await engine.close();
+});
+
+test("a thousand streams that leave at once leave an engine that answers", async () => {
+  const engine = await start();
+  const leave = new AbortController();
+  const streams = Array.from({ length: 1000 }, () => read(engine.generate(long, leave.signal)));
+  const survivor = read(engine.generate(request()));
+  await engine.stats();
+  leave.abort();
+  for (const events of await Promise.all(streams)) {
+    assert.ok(events.every(({ kind }) => kind === "started" || kind === "token"));
+  }
+  const tokens = (await survivor).flatMap((event) => (event.kind === "token" ? [event.token] : []));
+  assert.deepEqual(tokens, fixture.greedy.slice(0, 8));
+  await emptied(engine);
+  await engine.close();
+});
+
+test("what is refused is refused as an event, and the engine lives on", async () => {
+  const engine = await start();
+  const [refused] = await read(engine.generate(request({ prompt: [] })));
+  assert.deepEqual(refused, {
+    kind: "failed",
+    code: "invalid_request",
+    message: "prompt: expected at least one token",
+  });
+  assert.equal((await read(engine.generate(request()))).length, 10);
+  await engine.close();
+});
+
+test("when the thread dies every live request fails, and later ones at once", async () => {
+  const engine = await start();
+  const live = read(engine.generate(long));
+  // Breaks the contract, which nothing behind the message port survives.
+  const breaking = { ...request(), sampling: undefined } as unknown as GenerationRequest;
+  const last = (await read(engine.generate(breaking))).at(-1);
+  assert.ok(last?.kind === "failed");
+  assert.equal(last.code, "engine_ended");
+  assert.deepEqual((await live).at(-1), last);
+  assert.deepEqual(await read(engine.generate(long)), [last]);
+  assert.equal((await engine.fatal).message, last.message);
+  assert.equal(engine.ended, last.message);
+  await assert.rejects(engine.stats(), EngineError);
+  await engine.close();
+});
+
+test("closing ends what is live and is no accident", async () => {
+  const engine = await start();
+  const live = read(engine.generate(long));
+  await engine.stats();
+  const unanswered = assert.rejects(engine.stats(), EngineError);
+  await engine.close();
+  await unanswered;
+  const last = (await live).at(-1);
+  assert.equal(last?.kind === "failed" && last.code, "engine_ended");
+  const fatal = await Promise.race([engine.fatal, Promise.resolve("quiet")]);
+  assert.equal(fatal, "quiet");
+});
+
+test("an engine that cannot start says what is wrong", async () => {
+  const wrong: [Partial<EngineOptions>, RegExp][] = [
+    [{ modelDirectory: "/nowhere" }, /nowhere/],
+    [{ kvMemoryBytes: 10 }, /kvMemoryBytes: expected at least \d+ for one page, got 10/],
+    [{ maxModelLen: 0 }, /maxModelLen: expected a whole number of at least 2, got 0/],
+    [{ chunkRows: 0 }, /chunkRows: expected a positive whole number, got 0/],
+    [{ usableTokens: 0.5 }, /usableTokens: expected a whole number/],
+  ];
+  for (const [change, message] of wrong) await assert.rejects(start(change), { message });
+});

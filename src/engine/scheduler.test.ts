@@ -1,0 +1,173 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import fc from "fast-check";
+import { greedySampling, PAGE_TOKENS } from "../kernels/index.ts";
+import { PagePool } from "../kv-cache/index.ts";
+import { Scheduler, type StepPart } from "./scheduler.ts";
+import { Sequence } from "./sequence.ts";
+
+function sequence(handle: number, prompt: readonly number[], maxTokens = 8, tenant = ""): Sequence {
+  return new Sequence(handle, {
+    id: `${handle}`,
+    tenant,
+    prompt,
+    choice: 0,
+    maxTokens,
+    stopTokens: [],
+    sampling: greedySampling,
+  });
+}
+
+const tokensOf = (length: number, first = 0) => Array.from({ length }, (_, i) => first + i);
+
+/** What each place of the pool holds: the tenant and all tokens up to it, as a KV entry does. */
+class WrittenPool {
+  readonly #places = new Map<number, string>();
+
+  /** Writes a part's rows, then checks that its table holds exactly its context. */
+  compute({ sequence: { tokens, pages, computed, request }, rows }: StepPart): void {
+    const written = (position: number) => `${request.tenant}:${tokens.slice(0, position + 1)}`;
+    const place = (position: number) =>
+      pages[Math.floor(position / PAGE_TOKENS)] * PAGE_TOKENS + (position % PAGE_TOKENS);
+    for (let i = computed; i < computed + rows; i++) this.#places.set(place(i), written(i));
+    for (let i = 0; i < computed + rows; i++) {
+      assert.equal(this.#places.get(place(i)), written(i), `position ${i}`);
+    }
+  }
+}
+
+test("whatever arrives, leaves and runs out, each context is whole and everyone finishes", () => {
+  const arrival = fc.record({
+    at: fc.nat(12),
+    length: fc.integer({ min: 1, max: 170 }),
+    tenant: fc.constantFrom("a", "b"),
+    start: fc.nat(1),
+    maxTokens: fc.integer({ min: 1, max: 90 }),
+    /** Steps until the client leaves. */
+    patience: fc.option(fc.nat(20), { freq: 3 }),
+  });
+  fc.assert(
+    fc.property(
+      fc.array(arrival, { minLength: 1, maxLength: 7 }),
+      fc.integer({ min: 1, max: 200 }),
+      fc.integer({ min: 5, max: 9 }),
+      (arrivals, budget, pages) => {
+        const pool = new PagePool(pages);
+        const scheduler = new Scheduler(pool, budget);
+        const kv = new WrittenPool();
+        const live = new Set<Sequence>();
+        const sequences = arrivals.map(({ length, start, maxTokens, tenant }, handle) =>
+          sequence(handle, tokensOf(length, start), maxTokens, tenant),
+        );
+        const end = (one: Sequence) => {
+          live.delete(one);
+          scheduler.remove(one);
+        };
+        for (let step = 0; step <= 12 || live.size > 0; step++) {
+          assert.ok(step < 4000, "everyone finishes");
+          arrivals.forEach(({ at, patience }, i) => {
+            if (at === step) {
+              live.add(sequences[i]);
+              scheduler.add(sequences[i]);
+            }
+            if (patience !== null && at + patience === step) end(sequences[i]);
+          });
+          const parts = scheduler.plan();
+          assert.ok(parts.length > 0 || live.size === 0, "a step always does something");
+          assert.ok(parts.reduce((sum, { rows }) => sum + rows, 0) <= budget);
+          assert.equal(scheduler.running + scheduler.waiting, live.size);
+          for (const part of parts) kv.compute(part);
+          for (const part of parts) {
+            const one = part.sequence;
+            scheduler.complete(part);
+            assert.equal(part.last, one.remaining === 0);
+            if (!part.last) continue;
+            one.tokens.push(1000 + one.tokens.length);
+            if (one.generated === one.request.maxTokens) end(one);
+          }
+        }
+        assert.equal(pool.inUse, 0);
+      },
+    ),
+    { numRuns: 120 },
+  );
+});
+
+test("next tokens come before prompt chunks, and prompts are served first come first", () => {
+  const scheduler = new Scheduler(new PagePool(20), 16);
+  const [a, b, c] = [sequence(0, tokensOf(5)), sequence(1, tokensOf(30)), sequence(2, tokensOf(3))];
+  for (const one of [a, b, c]) scheduler.add(one);
+  const rows = () =>
+    scheduler.plan().map((part) => {
+      scheduler.complete(part);
+      if (part.last) part.sequence.tokens.push(7);
+      return [part.sequence.handle, part.rows];
+    });
+  assert.deepEqual(rows(), [
+    [0, 5],
+    [1, 11],
+  ]);
+  assert.deepEqual(rows(), [
+    [0, 1],
+    [1, 15],
+  ]);
+  assert.deepEqual(rows(), [
+    [0, 1],
+    [1, 4],
+    [2, 3],
+  ]);
+  assert.deepEqual(rows(), [
+    [0, 1],
+    [1, 1],
+    [2, 1],
+  ]);
+});
+
+test("the newest sequence is preempted, keeps its tokens and is first in line again", () => {
+  const pool = new PagePool(3);
+  const scheduler = new Scheduler(pool, 256);
+  const [older, newer, latecomer] = [
+    sequence(0, tokensOf(128)),
+    sequence(1, tokensOf(60, 500)),
+    sequence(2, tokensOf(4)),
+  ];
+  for (const one of [older, newer]) scheduler.add(one);
+  const first = scheduler.plan();
+  assert.deepEqual(
+    first.map(({ sequence: { handle } }) => handle),
+    [0, 1],
+  );
+  for (const part of first) {
+    scheduler.complete(part);
+    part.sequence.tokens.push(9);
+  }
+  scheduler.add(latecomer);
+  const [only, ...others] = scheduler.plan();
+  assert.equal(only.sequence, older);
+  assert.deepEqual(others, []);
+  assert.equal(scheduler.preemptions, 1);
+  assert.equal(newer.tokens.length, 61);
+  assert.equal(scheduler.waiting, 2);
+  scheduler.remove(older);
+  assert.deepEqual(
+    scheduler.plan().map(({ sequence: { handle }, rows }) => [handle, rows]),
+    [
+      [1, 61],
+      [2, 4],
+    ],
+  );
+});
+
+test("equal prompts computed side by side end up on the same pages", () => {
+  const pool = new PagePool(8);
+  const scheduler = new Scheduler(pool, 300);
+  const twins = [sequence(0, tokensOf(130)), sequence(1, tokensOf(130))];
+  for (const twin of twins) scheduler.add(twin);
+  const parts = scheduler.plan();
+  assert.equal(pool.inUse, 6);
+  for (const part of parts) scheduler.complete(part);
+  assert.equal(pool.inUse, 4);
+  assert.deepEqual(twins[0].pages.slice(0, 2), twins[1].pages.slice(0, 2));
+  for (const twin of twins) scheduler.remove(twin);
+  assert.equal(pool.inUse, 0);
+});
