@@ -1,0 +1,68 @@
+import assert from "node:assert/strict";
+import { connect } from "node:net";
+import { after, before, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { startTinyServer, type TinyServer } from "./fixtures.ts";
+
+/** A thousand work as well and take some seconds longer. */
+const CLIENTS = 200;
+const HEALTH_WITHIN_MS = 100;
+
+let server: TinyServer;
+before(async () => (server = await startTinyServer({ queueLimit: 4 * CLIENTS })));
+after(() => server.close());
+
+/** When a client hangs up: on so much of the answer, or after so long, whatever has come. */
+type Leaving = { readonly bytes: number } | { readonly milliseconds: number };
+
+/** Sends a request on a socket of its own and drops the connection. */
+async function hangUp(body: object, leaving: Leaving): Promise<void> {
+  const json = JSON.stringify(body);
+  const { port } = server.running.address;
+  const socket = connect(port, "127.0.0.1");
+  socket.on("error", () => {});
+  socket.write(
+    `POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n` +
+      `content-length: ${json.length}\r\n\r\n${json}`,
+  );
+  if ("milliseconds" in leaving) {
+    socket.resume();
+    await sleep(leaving.milliseconds);
+  } else {
+    let received = 0;
+    for await (const data of socket) {
+      received += (data as Buffer).length;
+      if (received >= leaving.bytes) break;
+    }
+  }
+  socket.destroy();
+}
+
+test(`${CLIENTS} clients that hang up leave nothing behind and block nobody`, async () => {
+  const clients = Array.from({ length: CLIENTS }, (_, client) => {
+    const content = `client ${client}`;
+    const body = { model: "calf", messages: [{ role: "user", content }], temperature: 1 };
+    // Streaming or not, one choice or two, in the queue or in mid-answer.
+    const request = { ...body, seed: client, stream: client % 4 !== 0, n: 1 + (client % 2) };
+    const milliseconds = (client * 37) % 1000;
+    return hangUp(request, client % 4 === 1 ? { bytes: 300 + client } : { milliseconds });
+  });
+  let leaving = true;
+  const left = Promise.all(clients).finally(() => (leaving = false));
+
+  const waits: number[] = [];
+  while (leaving) {
+    const asked = performance.now();
+    const response = await fetch(`${server.url}/health`);
+    await response.text();
+    waits.push(performance.now() - asked);
+    await sleep(5);
+  }
+  await left;
+  await server.untilIdle();
+  const stats = await server.engine.stats();
+  assert.deepEqual([stats.waiting, stats.running, stats.pagesInUse], [0, 0, 0]);
+  assert.ok(waits.length > 10);
+  const longest = Math.max(...waits);
+  assert.ok(longest < HEALTH_WITHIN_MS, `health took ${longest.toFixed(0)} ms`);
+});
