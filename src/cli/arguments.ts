@@ -5,9 +5,16 @@ export class UsageError extends Error {
   override readonly name = "UsageError";
 }
 
+/** An option's text, given once; numbers are as they were typed. */
+export function textOf(option: string, value: unknown): string {
+  if (typeof value === "string" || typeof value === "number") return String(value);
+  throw new UsageError(`--${option}: expected one value, got ${JSON.stringify(value)}`);
+}
+
 export function policyOf(value: unknown): Policy {
   const policy = policies.find((name) => name === value);
-  if (!policy) throw new UsageError(`--policy: expected ${policies.join(", ")}, got ${value}`);
+  if (!policy)
+    throw new UsageError(`--policy: expected ${policies.join(", ")}, got ${String(value)}`);
   return policy;
 }
 
@@ -15,7 +22,9 @@ export function policyOf(value: unknown): Policy {
 export function numberOf(option: string, value: unknown, low: number, high: number): number {
   const number = typeof value === "string" && value.trim() === "" ? NaN : Number(value);
   if (!(number >= low && number <= high)) {
-    throw new UsageError(`--${option}: expected a number from ${low} to ${high}, got ${value}`);
+    throw new UsageError(
+      `--${option}: expected a number from ${low} to ${high}, got ${String(value)}`,
+    );
   }
   return number;
 }
@@ -23,7 +32,7 @@ export function numberOf(option: string, value: unknown, low: number, high: numb
 export function integerOf(option: string, value: unknown, low: number, high: number): number {
   const number = numberOf(option, value, low, high);
   if (!Number.isInteger(number)) {
-    throw new UsageError(`--${option}: expected a whole number, got ${value}`);
+    throw new UsageError(`--${option}: expected a whole number, got ${String(value)}`);
   }
   return number;
 }
@@ -39,7 +48,8 @@ const units: Readonly<Record<string, number>> = { "": 1, K: 2 ** 10, M: 2 ** 20,
 
 /** Bytes as `512M`, `4G` or a plain number. */
 export function bytesOf(option: string, value: unknown): number {
-  const match = /^(\d+(?:\.\d+)?)\s*([KMG]?)(?:i?B)?$/i.exec(String(value).trim());
-  if (!match) throw new UsageError(`--${option}: expected a size such as 512M or 4G, got ${value}`);
+  const text = textOf(option, value);
+  const match = /^(\d+(?:\.\d+)?)\s*([KMG]?)(?:i?B)?$/i.exec(text.trim());
+  if (!match) throw new UsageError(`--${option}: expected a size such as 512M or 4G, got ${text}`);
   return Math.floor(Number(match[1]) * units[match[2].toUpperCase()]);
 }

@@ -82,8 +82,9 @@ async function request(options: ChatOptions, path: string, body?: unknown): Prom
       ...(options.apiKey === undefined ? {} : { authorization: `Bearer ${options.apiKey}` }),
     },
     ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-  }).catch((error: Error) => {
-    throw new UsageError(`no server answers at ${options.url} (${String(error.cause ?? error)})`);
+  }).catch(({ message, cause }: Error) => {
+    const reason = cause instanceof Error ? cause.message : message;
+    throw new UsageError(`no server answers at ${options.url} (${reason})`);
   });
   if (response.ok) return response;
   const { error } = (await response.json()) as { error?: { message?: string } };

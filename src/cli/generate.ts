@@ -27,6 +27,7 @@ export async function generate(options: GenerateOptions): Promise<void> {
     modelDirectory: options.directory,
     policy: options.policy,
     kvMemoryBytes: options.kvMemoryBytes,
+    ...(tokenizer ? { usableTokens: tokenizer.vocabSize } : {}),
   });
   const tokens: number[] = [];
   const logprobs: number[] = [];

@@ -2,7 +2,15 @@
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { cac } from "cac";
-import { bytesOf, integerOf, numberOf, policyOf, tokensOf, UsageError } from "./arguments.ts";
+import {
+  bytesOf,
+  integerOf,
+  numberOf,
+  policyOf,
+  textOf,
+  tokensOf,
+  UsageError,
+} from "./arguments.ts";
 import { chat } from "./chat.ts";
 import { generate } from "./generate.ts";
 import { inspect } from "./inspect.ts";
@@ -33,14 +41,16 @@ program
     const apiKey = flags["apiKey"];
     const maxModelLen = flags["maxModelLen"];
     return serve({
-      directory: String(flags["model"]),
-      host: String(flags["host"]),
+      directory: textOf("model", flags["model"]),
+      host: textOf("host", flags["host"]),
       port: integerOf("port", flags["port"], 0, largestPort),
       kvMemoryBytes: bytesOf("kv-memory", flags["kvMemory"]),
       policy: policyOf(flags["policy"]),
-      logLevel: String(flags["logLevel"]),
-      ...(apiKey === undefined ? {} : { apiKey: String(apiKey) }),
-      ...(names === undefined ? {} : { servedNames: String(names).split(",") }),
+      logLevel: textOf("log-level", flags["logLevel"]),
+      ...(apiKey === undefined ? {} : { apiKey: textOf("api-key", apiKey) }),
+      ...(names === undefined
+        ? {}
+        : { servedNames: textOf("served-model-name", names).split(",") }),
       ...(maxModelLen === undefined
         ? {}
         : { maxModelLen: integerOf("max-model-len", maxModelLen, 2, 2 ** 31 - 1) }),
@@ -55,10 +65,10 @@ program
   .option("--no-thinking", "Answer without thinking first")
   .action((flags: Record<string, unknown>) =>
     chat({
-      url: String(flags["url"]).replace(/\/(v1\/?)?$/, ""),
+      url: textOf("url", flags["url"]).replace(/\/(v1\/?)?$/, ""),
       thinking: flags["thinking"] !== false,
-      ...(flags["apiKey"] === undefined ? {} : { apiKey: String(flags["apiKey"]) }),
-      ...(flags["model"] === undefined ? {} : { model: String(flags["model"]) }),
+      ...(flags["apiKey"] === undefined ? {} : { apiKey: textOf("api-key", flags["apiKey"]) }),
+      ...(flags["model"] === undefined ? {} : { model: textOf("model", flags["model"]) }),
     }),
   );
 
@@ -75,13 +85,13 @@ program
   .option("--json", "Print tokens, logprobs and text as JSON")
   .action((flags: Record<string, unknown>) =>
     generate({
-      directory: String(flags["model"]),
+      directory: textOf("model", flags["model"]),
       maxTokens: integerOf("max-tokens", flags["maxTokens"], 1, 2 ** 31 - 1),
       temperature: numberOf("temperature", flags["temperature"], 0, 100),
       policy: policyOf(flags["policy"]),
       kvMemoryBytes: bytesOf("kv-memory", flags["kvMemory"]),
       json: flags["json"] === true,
-      ...(flags["prompt"] === undefined ? {} : { prompt: String(flags["prompt"]) }),
+      ...(flags["prompt"] === undefined ? {} : { prompt: textOf("prompt", flags["prompt"]) }),
       ...(flags["tokens"] === undefined ? {} : { tokens: tokensOf(flags["tokens"]) }),
       ...(flags["seed"] === undefined
         ? {}
@@ -98,7 +108,7 @@ program
   .action((flags: Record<string, unknown>) => {
     if (flags["tokens"] === undefined) throw new UsageError("--tokens: give token ids as 1,2,3");
     return printLogits({
-      directory: String(flags["model"]),
+      directory: textOf("model", flags["model"]),
       tokens: tokensOf(flags["tokens"]),
       policy: policyOf(flags["policy"]),
       json: flags["json"] === true,

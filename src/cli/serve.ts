@@ -46,6 +46,7 @@ export async function startServing(options: ServeOptions): Promise<Serving> {
     modelDirectory: directory,
     policy,
     kvMemoryBytes,
+    usableTokens: tokenizer.vocabSize,
     ...(maxModelLen === undefined ? {} : { maxModelLen }),
   });
   const gateway = new Gateway({

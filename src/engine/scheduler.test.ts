@@ -26,7 +26,8 @@ class WrittenPool {
 
   /** Writes a part's rows, then checks that its table holds exactly its context. */
   compute({ sequence: { tokens, pages, computed, request }, rows }: StepPart): void {
-    const written = (position: number) => `${request.tenant}:${tokens.slice(0, position + 1)}`;
+    const written = (position: number) =>
+      `${request.tenant}:${tokens.slice(0, position + 1).join()}`;
     const place = (position: number) =>
       pages[Math.floor(position / PAGE_TOKENS)] * PAGE_TOKENS + (position % PAGE_TOKENS);
     for (let i = computed; i < computed + rows; i++) this.#places.set(place(i), written(i));

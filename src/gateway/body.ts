@@ -59,12 +59,32 @@ function decodeUtf8(bytes: Uint8Array): string {
 }
 
 function parseJson(text: string): unknown {
+  if (isDeeperThan(text, NESTING_LIMIT)) {
+    throw new ApiError(
+      400,
+      "invalid_json",
+      `the body is nested deeper than ${NESTING_LIMIT} levels`,
+    );
+  }
   try {
     return JSON.parse(text);
   } catch (error) {
     const reason = error instanceof Error ? error.message.slice(0, 200) : "";
     throw new ApiError(400, "invalid_json", `the body is not JSON: ${reason}`);
   }
+}
+
+/** Deeper than any tool's schema; shallow enough for whoever walks the value by recursion. */
+const NESTING_LIMIT = 128;
+
+function isDeeperThan(json: string, levels: number): boolean {
+  let depth = 0;
+  for (const [part] of json.matchAll(/"[^"\\]*(?:\\.[^"\\]*)*"|[[\]{}]/gs)) {
+    if (part === "[" || part === "{") depth++;
+    else if (part === "]" || part === "}") depth--;
+    if (depth > levels) return true;
+  }
+  return false;
 }
 
 /** The issue to report: inside a union, that of the alternative which came furthest. */

@@ -9,7 +9,7 @@ import { Gateway, type GatewayOptions } from "./gateway.ts";
 import { serveGateway, type RunningServer } from "./serve.ts";
 
 /** Longer than any request of the tests that is answered, shorter than any that is refused. */
-const CONTEXT = 384;
+const CONTEXT = 640;
 const KV_MEMORY_BYTES = 16 * 2 ** 20;
 const SERVED_NAMES = ["deepseek-v3", "deepseek-reasoner", "calf", "org/calf"];
 const IDLE_WITHIN_MS = 10_000;
@@ -30,9 +30,7 @@ export interface TinyServer {
 }
 
 /** Starts a server on the `v3` parity checkpoint with a byte-level tokenizer. */
-export async function startTinyServer(
-  options: Partial<GatewayOptions> = {},
-): Promise<TinyServer> {
+export async function startTinyServer(options: Partial<GatewayOptions> = {}): Promise<TinyServer> {
   const directory = await tinyCheckpoint();
   const tokenizer = await Tokenizer.load(directory);
   const chatTemplate = await loadChatTemplate(directory, tokenizer);

@@ -105,7 +105,8 @@ test("metrics count requests, tokens and pages", async () => {
       usages.push((await server.post(CHAT, body)).usage);
     }
     assert.equal(usages[0].prompt_cache_hit_tokens, 0);
-    assert.equal(usages[1].prompt_cache_hit_tokens, 64);
+    const hit = usages[1].prompt_cache_hit_tokens;
+    assert.ok(hit > 0 && hit % 64 === 0 && hit < usages[1].prompt_tokens);
     await server.fetch("/v2", {});
     await sleep(1);
     const text = await (await fetch(`${server.url}/metrics`)).text();
@@ -116,7 +117,7 @@ test("metrics count requests, tokens and pages", async () => {
     assert.equal(value('daysix_requests_total{route="/v1/chat/completions",status="200"}'), 2);
     assert.equal(value('daysix_requests_total{route="unknown",status="404"}'), 1);
     assert.equal(value("daysix_prompt_tokens_total"), 2 * usages[0].prompt_tokens);
-    assert.equal(value("daysix_prompt_cache_hit_tokens_total"), 64);
+    assert.equal(value("daysix_prompt_cache_hit_tokens_total"), hit);
     assert.equal(
       value("daysix_completion_tokens_total"),
       usages[0].completion_tokens + usages[1].completion_tokens,

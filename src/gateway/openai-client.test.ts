@@ -42,7 +42,7 @@ test("a stream says what the whole answer says", async () => {
   const finish: (string | null)[] = [null, null, null];
   const tokens: string[][] = [[], [], []];
   const ids = new Set<string>();
-  const roles: number[] = [];
+  const roles = new Set<number>();
   let usage: OpenAI.CompletionUsage | undefined;
   for await (const chunk of stream) {
     ids.add(chunk.id);
@@ -51,15 +51,15 @@ test("a stream says what the whole answer says", async () => {
     else assert.equal(chunk.usage, null);
     for (const { index, delta, finish_reason, logprobs } of chunk.choices) {
       assert.equal(finish[index], null, "nothing follows a finish reason");
-      if (delta.role) roles.push(index);
-      else assert.ok(roles.includes(index), "the first delta carries the role");
+      if (delta.role) roles.add(index);
+      else assert.ok(roles.has(index), "the first delta carries the role");
       text[index] += delta.content ?? "";
       tokens[index].push(...(logprobs?.content ?? []).map(({ token }) => token));
       finish[index] = finish_reason;
     }
   }
   assert.equal(ids.size, 1);
-  assert.deepEqual(roles.toSorted(), [0, 1, 2]);
+  assert.equal(roles.size, 3);
   for (const { index, message, finish_reason, logprobs } of whole.choices) {
     assert.equal(text[index], message.content ?? "");
     assert.equal(finish[index], finish_reason);
@@ -115,7 +115,10 @@ test("completions take text, texts, tokens and lists of tokens", async () => {
   assert.equal(offsets.length, names.length);
   assert.equal(tops?.length, names.length);
   for (const [i, name] of names.entries()) {
-    if (!name.startsWith("bytes:")) assert.equal(text.slice(offsets[i]).startsWith(name), true);
+    if (name.startsWith("bytes:")) continue;
+    // Bytes that make no character stand before it.
+    const from = text.slice(offsets[i]).replace(/^\uFFFD+/, "");
+    assert.ok(from.startsWith(name), `${name} is not at ${offsets[i]}`);
   }
 
   const stream = await client.completions.create({ ...fixed, prompt: "Once", n: 2, stream: true });

@@ -73,7 +73,8 @@ test("bodies that are not the JSON expected are refused", async () => {
   await assertRefused(asText, 415, "unsupported_media_type");
   const deep = `${"[".repeat(200_000)}${"]".repeat(200_000)}`;
   const nested = `{"model":"calf","messages":[{"role":"user","content":"a"}],"tools":[{"type":"function","function":{"name":"f","parameters":{"a":${deep}}}}]}`;
-  await assertRefused(await post(CHAT, nested), 400, "invalid_value", "messages");
+  const error = await assertRefused(await post(CHAT, nested), 400, "invalid_json");
+  assert.match(error.message, /nested deeper than/);
 });
 
 test("a 10 MB body is refused by its size, declared or not", async () => {
@@ -97,7 +98,10 @@ test("a 10 MB body is refused by its size, declared or not", async () => {
         const write = () => {
           while (written < size) {
             written += chunk.length;
-            if (!request.write(chunk)) return void request.once("drain", write);
+            if (!request.write(chunk)) {
+              request.once("drain", write);
+              return;
+            }
           }
           request.end();
         };
@@ -114,10 +118,18 @@ test("a prompt that cannot fit the context is refused, soon", async () => {
   const began = performance.now();
   const cases: [path: string, body: object, param: string][] = [
     [CHAT, { ...chat, messages: [{ role: "user", content: words }] }, "messages"],
-    [CHAT, { ...chat, messages: [{ role: "user", content: "a ".repeat(400) }] }, "messages"],
+    [
+      CHAT,
+      { ...chat, messages: [{ role: "user", content: "a ".repeat(server.engine.maxModelLen) }] },
+      "messages",
+    ],
     ["/v1/completions", { model: "calf", prompt: words }, "prompt"],
     ["/v1/completions", { model: "calf", prompt: ["a", words] }, "prompt"],
-    ["/v1/completions", { model: "calf", prompt: Array(400).fill(5) }, "prompt"],
+    [
+      "/v1/completions",
+      { model: "calf", prompt: Array(server.engine.maxModelLen).fill(5) },
+      "prompt",
+    ],
     ["/tokenize", { prompt: words }, "prompt"],
   ];
   for (const [path, body, param] of cases) {

@@ -48,10 +48,10 @@ test("any part of an answer, made a stop string, ends the answer where it first 
 test("a stop string ends the work, not only the answer", async () => {
   const body = { model: "calf", prompt: "a", temperature: 1, seed: 1 };
   const [{ text }] = (await server.post(COMPLETIONS, { ...body, max_tokens: 8 })).choices;
-  const before = (await server.engine.stats()).generatedTokens;
+  const earlier = (await server.engine.stats()).generatedTokens;
   const { usage } = await server.post(COMPLETIONS, { ...body, stop: text[0] });
   await server.untilIdle();
-  const generated = (await server.engine.stats()).generatedTokens - before;
+  const generated = (await server.engine.stats()).generatedTokens - earlier;
   assert.ok(usage.completion_tokens <= 2, `${usage.completion_tokens} tokens were billed`);
   assert.ok(generated < 20, `${generated} tokens were generated for one character`);
 });

@@ -22,6 +22,7 @@ test("a stream ends in [DONE]", async () => {
 });
 
 test("a failure before the first chunk has no stream", async () => {
+  // oxlint-disable-next-line require-yield
   const chunks = (async function* () {
     throw failure;
   })();

@@ -40,8 +40,8 @@ export async function eventStream(
           else controller.enqueue(encoder.encode(value));
         } catch (error) {
           if (left) return;
-          const body = options.describeError(error);
-          if (body) controller.enqueue(encoder.encode(`data: ${JSON.stringify(body)}\n\n`));
+          const told = options.describeError(error);
+          if (told) controller.enqueue(encoder.encode(`data: ${JSON.stringify(told)}\n\n`));
           controller.close();
         }
       },

@@ -277,7 +277,6 @@ export const errorEnvelope = z
   .openapi("Error");
 
 export type ChatRequest = z.infer<typeof chatRequest>;
-export type RequestMessage = z.infer<typeof message>;
 export type CompletionRequest = z.infer<typeof completionRequest>;
 export type SharedRequest = Pick<CompletionRequest, keyof typeof generationFields>;
 export type Usage = z.infer<typeof usage>;

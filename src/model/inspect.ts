@@ -80,7 +80,7 @@ function groupOf(name: string, config: ModelConfig): TensorGroup {
   if (name.includes("rotary_emb")) return "unused";
   if (name.startsWith("model.embed_tokens.")) return "embedding";
   if (name.startsWith("lm_head.")) return "head";
-  if (/norm\.weight$/.test(name)) return "norms";
+  if (name.endsWith("norm.weight")) return "norms";
   if (name.includes(".self_attn.")) return "attention";
   if (name.includes(".mlp.experts.")) return "routedExperts";
   if (name.includes(".mlp.shared_experts.")) return "sharedExperts";

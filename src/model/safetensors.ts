@@ -102,7 +102,7 @@ function refuseOtherFormats(start: Buffer, file: string): void {
   if (magic.startsWith("GGUF")) {
     throw new CheckpointError(file, "is a GGUF file; a safetensors checkpoint is needed");
   }
-  if (magic.startsWith("PK\x03\x04") || /^\x80[\x02-\x05]/.test(magic)) {
+  if (magic.startsWith("PK\x03\x04") || (start[0] === 0x80 && start[1] >= 2 && start[1] <= 5)) {
     throw new CheckpointError(file, "is a PyTorch file; a safetensors checkpoint is needed");
   }
 }
@@ -185,15 +185,15 @@ function checkTiling(entries: TensorEntry[], file: string, dataStart: number, si
 
 /** The first key an object of a valid JSON text repeats; JSON.parse would keep the last silently. */
 function duplicateKey(text: string): string | undefined {
-  const open: (Set<string> | undefined)[] = [];
-  const tokens = /"(?:[^"\\]|\\.)*"(\s*:)?|[{}[\]]/gs;
+  const nesting: (Set<string> | undefined)[] = [];
+  const tokens = /"[^"\\]*(?:\\.[^"\\]*)*"(\s*:)?|[{}[\]]/gs;
   for (const [token, colon] of text.matchAll(tokens)) {
-    if (token === "{") open.push(new Set());
-    else if (token === "[") open.push(undefined);
-    else if (token === "}" || token === "]") open.pop();
+    if (token === "{") nesting.push(new Set());
+    else if (token === "[") nesting.push(undefined);
+    else if (token === "}" || token === "]") nesting.pop();
     else if (colon !== undefined) {
       const key = JSON.parse(token.slice(0, -colon.length)) as string;
-      const keys = open.at(-1);
+      const keys = nesting.at(-1);
       if (keys?.has(key)) return key;
       keys?.add(key);
     }

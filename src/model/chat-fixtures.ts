@@ -1,0 +1,34 @@
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtemp, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { loadChatTemplate, type ChatTemplate } from "./chat-template.ts";
+import { repositoryRoot } from "./fixtures.ts";
+import { writeTinyTokenizer } from "./tiny-tokenizer.ts";
+import { Tokenizer } from "./tokenizer.ts";
+
+export const directory = mkdtempSync(join(tmpdir(), "daysix-chat-"));
+process.once("exit", () => rmSync(directory, { recursive: true }));
+
+await writeTinyTokenizer(directory);
+export const tokenizer = await Tokenizer.load(directory);
+
+export const shared = join(repositoryRoot, "../shared/data");
+
+/** Published templates, where they are at hand. */
+export const jinjaOf = (name: string): string =>
+  readFileSync(join(shared, "chat-templates/llamacpp", `${name}.jinja`), "utf8");
+export const noTemplates = existsSync(join(shared, "chat-templates"))
+  ? false
+  : "no ../shared/data/chat-templates here";
+
+/** A checkpoint folder's template, from its source and its config's model type. */
+export async function load(source: string, modelType?: string): Promise<ChatTemplate> {
+  const folder = await mkdtemp(join(directory, "model-"));
+  await writeFile(join(folder, "chat_template.jinja"), source);
+  if (modelType) await writeFile(join(folder, "config.json"), `{"model_type":"${modelType}"}`);
+  return loadChatTemplate(folder, tokenizer);
+}
+
+export const BEGIN = "<｜begin▁of▁sentence｜>";
+export const END = "<｜end▁of▁sentence｜>";
