@@ -9,6 +9,7 @@ import { openCheckpoint } from "./checkpoint.ts";
 import { readConfig, type ModelConfig } from "./config.ts";
 import { forwardMlp, forwardMoe } from "./feed-forward.ts";
 import { LatentAttention } from "./mla.ts";
+import { LocalExperts, type RoutedExperts } from "./routed-experts.ts";
 import type { KvPool, StepBatch } from "./step.ts";
 import { modelWeights, type LayerWeights, type ModelWeights } from "./weights.ts";
 import { Workspace } from "./workspace.ts";
@@ -18,6 +19,8 @@ export interface ModelOptions {
   readonly policy: Policy;
   /** The largest step, in rows. */
   readonly maxRows: number;
+  /** Where routed experts are computed; by default here. */
+  readonly createExperts?: (stream: Stream, config: ModelConfig) => RoutedExperts;
 }
 
 /** Opens a checkpoint directory in Hugging Face's layout; weights are not read yet. */
@@ -35,6 +38,7 @@ export class Model {
   readonly #weights: ModelWeights;
   readonly #stream: Stream;
   readonly #attention: LatentAttention;
+  readonly #experts: RoutedExperts;
   readonly #workspace: Workspace;
 
   constructor(config: ModelConfig, weights: ModelWeights, options: ModelOptions) {
@@ -44,7 +48,10 @@ export class Model {
     this.#weights = weights;
     this.#stream = options.kernels.createStream(options.policy);
     this.#attention = new LatentAttention(config);
-    this.#workspace = new Workspace(config, this.#attention.shape, options.policy, options.maxRows);
+    this.#experts =
+      options.createExperts?.(this.#stream, config) ??
+      new LocalExperts(this.#stream, config.gate, options.maxRows);
+    this.#workspace = new Workspace(config, this.#attention.shape, options.maxRows);
   }
 
   /** Bytes of KV cache one token takes in all layers. */
@@ -73,14 +80,16 @@ export class Model {
     }
     const w = this.#workspace;
     this.#stream.embed(w.hidden, this.#weights.embed, batch.tokens, batch.rows);
-    this.#weights.layers.forEach((layer, index) => this.#block(layer, index, batch, pool));
+    for (const [index, layer] of this.#weights.layers.entries()) {
+      await this.#block(layer, index, batch, pool);
+    }
     const logits = this.#head(batch);
     await this.#stream.done();
     return logits;
   }
 
   /** h += attention(norm(h)); h += feed-forward(norm(h)) */
-  #block(layer: LayerWeights, index: number, batch: StepBatch, pool: KvPool): void {
+  async #block(layer: LayerWeights, index: number, batch: StepBatch, pool: KvPool): Promise<void> {
     const stream = this.#stream;
     const w = this.#workspace;
     const { hiddenSize, normEpsilon, gate } = this.config;
@@ -93,7 +102,10 @@ export class Model {
     stream.rmsNorm(w.normed, w.hidden, layer.postNorm, normEpsilon, rows);
     const { ffn } = layer;
     if (ffn.kind === "dense") forwardMlp(stream, w, ffn, w.update, rows);
-    else forwardMoe(stream, w, ffn, gate, rows);
+    else {
+      const context = { layer: index, rows, rule: gate, experts: this.#experts };
+      await forwardMoe(stream, w, ffn, context);
+    }
     stream.add(w.hidden, w.update, rows * hiddenSize);
   }
 

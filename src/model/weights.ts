@@ -21,17 +21,20 @@ export interface AttentionWeights {
   readonly output: Weight;
 }
 
+/** Routed experts' SwiGLUs, by expert. */
+export interface ExpertWeights {
+  readonly gate: readonly Weight[];
+  readonly up: readonly Weight[];
+  readonly down: readonly Weight[];
+}
+
 export interface MoeWeights {
   readonly kind: "moe";
   readonly router: Weight;
   /** `e_score_correction_bias`, of `noaux_tc` gates. */
   readonly bias: Weight | undefined;
   /** By logical expert. */
-  readonly experts: {
-    readonly gate: readonly Weight[];
-    readonly up: readonly Weight[];
-    readonly down: readonly Weight[];
-  };
+  readonly experts: ExpertWeights;
   readonly shared: MlpWeights | undefined;
 }
 

@@ -1,11 +1,7 @@
 import {
   createOperand,
-  createStoredRows,
   type MlaShape,
   type Operand,
-  type Policy,
-  type RowGroups,
-  type StoredRows,
   type Stream,
   type Weight,
 } from "../kernels/index.ts";
@@ -54,17 +50,10 @@ export class Workspace {
   /** [rows, topK] */
   readonly expertIds: Int32Array;
   readonly expertWeights: Float32Array;
-  readonly groups: RowGroups;
-  /** SwiGLU of the routed experts. [rows × topK, expert width] */
-  readonly expertGate: Float32Array;
-  readonly expertUp: Float32Array;
-  readonly expertProduct: Float32Array;
-  /** [rows × topK, hidden] */
-  readonly expertRows: StoredRows;
   /** [rows, hidden] */
   readonly sharedRows: Float32Array;
 
-  constructor(config: ModelConfig, shape: MlaShape, policy: Policy, maxRows: number) {
+  constructor(config: ModelConfig, shape: MlaShape, maxRows: number) {
     const rows = (width: number) => new Float32Array(maxRows * width);
     const { hiddenSize, heads, gate } = config;
     const pairs = maxRows * gate.topK;
@@ -87,15 +76,6 @@ export class Workspace {
     this.routerLogits = rows(gate.experts);
     this.expertIds = new Int32Array(pairs);
     this.expertWeights = new Float32Array(pairs);
-    this.groups = {
-      starts: new Int32Array(gate.experts + 1),
-      sources: new Int32Array(pairs),
-      places: new Int32Array(pairs),
-    };
-    this.expertGate = new Float32Array(pairs * config.expertWidth);
-    this.expertUp = new Float32Array(pairs * config.expertWidth);
-    this.expertProduct = new Float32Array(pairs * config.expertWidth);
-    this.expertRows = createStoredRows(policy, pairs * hiddenSize);
     this.sharedRows = rows(hiddenSize);
   }
 
@@ -106,11 +86,14 @@ export class Workspace {
     return this.#logits.subarray(0, count);
   }
 
-  /** The operand buffer for a format; `use` keeps apart operands that live at the same time. */
-  operand(use: string, format: Operand["format"], columns: number, rows = this.#maxRows): Operand {
-    const key = `${use} ${format} ${columns}`;
+  /** The matmul input of a format and width. */
+  operand(format: Operand["format"], columns: number): Operand {
+    const key = `${format} ${columns}`;
     let operand = this.#operands.get(key);
-    if (!operand) this.#operands.set(key, (operand = createOperand(format, rows, columns)));
+    if (!operand) {
+      operand = createOperand(format, this.#maxRows, columns);
+      this.#operands.set(key, operand);
+    }
     return operand;
   }
 
@@ -121,7 +104,7 @@ export class Workspace {
       const format = stream.operandFormat(weight);
       let input = inputs.get(format);
       if (!input) {
-        input = this.operand("input", format, weight.shape[1]);
+        input = this.operand(format, weight.shape[1]);
         stream.quantize(input, x, rows);
         inputs.set(format, input);
       }

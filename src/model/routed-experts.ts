@@ -1,0 +1,104 @@
+import {
+  createOperand,
+  createStoredRows,
+  type GateRule,
+  type Operand,
+  type RowGroups,
+  type StoredRows,
+  type Stream,
+} from "../kernels/index.ts";
+import type { ExpertWeights } from "./weights.ts";
+
+/** One layer's rows and the experts they chose. */
+export interface ExpertCall {
+  readonly layer: number;
+  readonly rows: number;
+  /** [rows, hidden], rounded as the policy says: exactly what travels when a row leaves its rank */
+  readonly input: Operand;
+  /** [rows, topK], logical experts, ascending in a row */
+  readonly ids: Int32Array;
+}
+
+/** The experts' outputs, one row for each (row, choice), in any order. */
+export interface ExpertOutput {
+  /** [pairs, hidden] */
+  readonly expertRows: StoredRows;
+  /** Where the output of (row, choice) lies. [rows, topK] */
+  readonly places: Int32Array;
+}
+
+/** Where a step's routed experts are computed: on this rank, or spread over a unit's ranks. */
+export interface RoutedExperts {
+  /** The output is valid until the next call. */
+  compute(call: ExpertCall, weights: ExpertWeights): Promise<ExpertOutput>;
+}
+
+/** SwiGLU of row groups, each with its own expert: W_down(silu(W_gate x) ⊙ W_up x). */
+export class GroupedMlp {
+  readonly #stream: Stream;
+  #maxPairs = 0;
+  #sorted: Operand | undefined;
+  #product: Operand | undefined;
+  /** [pairs, expert width] */
+  #gate = new Float32Array(0);
+  #up = new Float32Array(0);
+  /** [pairs, hidden] */
+  #out: StoredRows = new Float32Array(0);
+
+  constructor(stream: Stream) {
+    this.#stream = stream;
+  }
+
+  /** `groups` numbers the experts of `weights`; output row i is that of the i-th sorted pair. */
+  compute(input: Operand, groups: RowGroups, weights: ExpertWeights, pairs: number): StoredRows {
+    const stream = this.#stream;
+    const [width, hidden] = weights.gate[0].shape;
+    const { sorted, product } = this.#buffers(pairs, width, hidden, weights);
+    stream.gather(sorted, input, groups.sources, pairs);
+    stream.groupedGemm(this.#gate, sorted, weights.gate, groups, pairs);
+    stream.groupedGemm(this.#up, sorted, weights.up, groups, pairs);
+    stream.siluMultiply(this.#gate, this.#gate, this.#up, pairs * width);
+    stream.quantize(product, this.#gate, pairs);
+    stream.groupedGemm(this.#out, product, weights.down, groups, pairs);
+    return this.#out;
+  }
+
+  /** Grows to the most pairs ever asked for. */
+  #buffers(pairs: number, width: number, hidden: number, { gate, down }: ExpertWeights) {
+    if (!this.#sorted || !this.#product || pairs > this.#maxPairs) {
+      this.#maxPairs = Math.max(pairs, 2 * this.#maxPairs);
+      const format = this.#stream.operandFormat(gate[0]);
+      this.#sorted = createOperand(format, this.#maxPairs, hidden);
+      this.#product = createOperand(this.#stream.operandFormat(down[0]), this.#maxPairs, width);
+      this.#gate = new Float32Array(this.#maxPairs * width);
+      this.#up = new Float32Array(this.#maxPairs * width);
+      this.#out = createStoredRows(this.#stream.policy, this.#maxPairs * hidden);
+    }
+    return { sorted: this.#sorted, product: this.#product };
+  }
+}
+
+/** All experts on this rank: enqueued with the rest of the step. */
+export class LocalExperts implements RoutedExperts {
+  readonly #stream: Stream;
+  readonly #rule: GateRule;
+  readonly #mlp: GroupedMlp;
+  readonly #groups: RowGroups;
+
+  constructor(stream: Stream, rule: GateRule, maxRows: number) {
+    this.#stream = stream;
+    this.#rule = rule;
+    this.#mlp = new GroupedMlp(stream);
+    this.#groups = {
+      starts: new Int32Array(rule.experts + 1),
+      sources: new Int32Array(maxRows * rule.topK),
+      places: new Int32Array(maxRows * rule.topK),
+    };
+  }
+
+  async compute({ input, ids, rows }: ExpertCall, weights: ExpertWeights): Promise<ExpertOutput> {
+    this.#stream.groupRows(this.#groups, ids, this.#rule, rows);
+    const expertRows = this.#mlp.compute(input, this.#groups, weights, rows * this.#rule.topK);
+    return { expertRows, places: this.#groups.places };
+  }
+}
