@@ -5,6 +5,13 @@ export { inspectModel, type Inspection } from "./inspect.ts";
 export type { KvPool, StepBatch } from "./step.ts";
 export { loadModel, Model, type ModelOptions } from "./model.ts";
 export { argmax, SingleSequence } from "./single-sequence.ts";
+export {
+  GroupedMlp,
+  type ExpertCall,
+  type ExpertOutput,
+  type RoutedExperts,
+} from "./routed-experts.ts";
+export type { ExpertWeights } from "./weights.ts";
 export { Tokenizer } from "./tokenizer.ts";
 export { hasTokenizer, TokenizerError } from "./tokenizer-file.ts";
 export { Detokenizer } from "./detokenizer.ts";

@@ -1,0 +1,8 @@
+export {
+  layerPlacement,
+  orderedPlacement,
+  PlacementError,
+  type LayerPlacement,
+} from "./placement.ts";
+export { ParallelExperts, type ParallelExpertsOptions, type UnitMember } from "./parallel-experts.ts";
+export type { TrafficCounts } from "./traffic.ts";
