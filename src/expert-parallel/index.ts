@@ -4,5 +4,9 @@ export {
   PlacementError,
   type LayerPlacement,
 } from "./placement.ts";
-export { ParallelExperts, type ParallelExpertsOptions, type UnitMember } from "./parallel-experts.ts";
+export {
+  ParallelExperts,
+  type ParallelExpertsOptions,
+  type UnitMember,
+} from "./parallel-experts.ts";
 export type { TrafficCounts } from "./traffic.ts";

@@ -52,7 +52,8 @@ export function encodeDispatch(part: DispatchPart, input: Operand): Uint8Array {
  * @throws DispatchError when sizes disagree or a pair points outside
  */
 export function decodeDispatch(message: Uint8Array, like: Operand, slots: number): ReceivedRows {
-  if (message.byteLength < 8) throw new DispatchError(`${message.byteLength} bytes are no dispatch`);
+  if (message.byteLength < 8)
+    throw new DispatchError(`${message.byteLength} bytes are no dispatch`);
   const [rows, pairs] = new Int32Array(message.slice(0, 8).buffer);
   const { values, scales } = operandRowBytes(like);
   const headBytes = 4 * (2 + 2 * pairs);

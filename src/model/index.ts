@@ -7,6 +7,7 @@ export { loadModel, Model, type ModelOptions } from "./model.ts";
 export { argmax, SingleSequence } from "./single-sequence.ts";
 export {
   GroupedMlp,
+  LocalExperts,
   type ExpertCall,
   type ExpertOutput,
   type RoutedExperts,
