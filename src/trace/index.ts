@@ -1,0 +1,9 @@
+export { NO_LAYER, spanNames, type SpanBatch, type SpanName, type Track } from "./span.ts";
+export {
+  clockSince,
+  nullTracer,
+  SpanRecorder,
+  type Clock,
+  type Span,
+  type Tracer,
+} from "./tracer.ts";

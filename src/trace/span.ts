@@ -1,0 +1,76 @@
+/** A rank computes, and speaks with other ranks, often at once: a track for each. */
+export const tracks = ["compute", "communication"] as const;
+
+export type Track = (typeof tracks)[number];
+
+/** What a span's time counts as. A step contains other spans and is work of neither track. */
+export type Activity = Track | "step";
+
+/**
+ * Spans by name, in the order of a layer. ATTN, SHARED, MLP, DISPATCH and COMBINE are the stages of
+ * DeepSeek's day 6 ("inference system overview", the figures of overlap), which draw the gate
+ * (GATE) as the end of ATTN.
+ */
+const activities = {
+  /** One forward pass and its sampling. */
+  STEP: "step",
+  /** Tokens to rows. */
+  EMBED: "compute",
+  /** A block's attention half: norm, latent attention, residual, the feed-forward's norm. */
+  ATTN: "compute",
+  /** The router: scores, choice of experts, rows grouped by expert. */
+  GATE: "compute",
+  /** Rows to the ranks of their experts. */
+  DISPATCH: "communication",
+  /** The routed experts, or a dense layer. */
+  MLP: "compute",
+  /** Expert rows back to the ranks of their tokens. */
+  COMBINE: "communication",
+  /** The shared expert. */
+  SHARED: "compute",
+  /** Final norm and logits. */
+  HEAD: "compute",
+  /** Tokens chosen from logits. */
+  SAMPLE: "compute",
+} as const satisfies Record<string, Activity>;
+
+export type SpanName = keyof typeof activities;
+
+export const spanNames = Object.keys(activities) as readonly SpanName[];
+
+export function activityOf(name: SpanName): Activity {
+  return activities[name];
+}
+
+/** The layer of a span that belongs to none. */
+export const NO_LAYER = -1;
+
+/** A span of any profiler, as the analysis wants it. */
+export interface TracedSpan {
+  readonly rank: string;
+  readonly activity: Activity;
+  /** A span's name, or what a profiler's events tell of it. */
+  readonly kind: string;
+  /** Microseconds since any moment that is the trace's own. */
+  readonly start: number;
+  readonly end: number;
+  readonly layer?: number;
+}
+
+/** Spans of one rank, in the order they began, as columns of equal length: cheap to post. */
+export interface SpanBatch {
+  readonly node: number;
+  /** Unique on its node. */
+  readonly rank: number;
+  /** Index into `spanNames`. */
+  readonly names: Uint8Array;
+  /** Microseconds since the trace's epoch. */
+  readonly starts: Float64Array;
+  /** Microseconds since the trace's epoch; NaN where an error kept the span from ending. */
+  readonly ends: Float64Array;
+  readonly steps: Int32Array;
+  /** NO_LAYER where there is none. */
+  readonly layers: Int16Array;
+  readonly rows: Int32Array;
+  readonly microBatches: Uint8Array;
+}
