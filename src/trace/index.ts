@@ -7,3 +7,5 @@ export {
   type Span,
   type Tracer,
 } from "./tracer.ts";
+export { TraceError } from "./trace-error.ts";
+export { readTrace, type Trace } from "./trace-reader.ts";
