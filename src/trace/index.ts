@@ -8,4 +8,5 @@ export {
   type Tracer,
 } from "./tracer.ts";
 export { TraceError } from "./trace-error.ts";
+export { TraceWriter } from "./trace-writer.ts";
 export { readTrace, type Trace } from "./trace-reader.ts";
