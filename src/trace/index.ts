@@ -10,3 +10,4 @@ export {
 export { TraceError } from "./trace-error.ts";
 export { TraceWriter } from "./trace-writer.ts";
 export { readTrace, type Trace } from "./trace-reader.ts";
+export { analyse, type TraceAnalysis } from "./analysis.ts";
