@@ -1,6 +1,7 @@
 import { once, setMaxListeners } from "node:events";
 import { Worker } from "node:worker_threads";
 import type { Policy } from "../kernels/index.ts";
+import type { TraceWriter } from "../trace/index.ts";
 import type {
   EngineCommand,
   EngineLimits,
@@ -21,6 +22,8 @@ export interface EngineOptions {
   readonly chunkRows: number;
   /** Tokens from here on are never generated: rows of the vocabulary that no token uses. */
   readonly usableTokens?: number;
+  /** Records spans, whose times count from here: milliseconds of Unix time. */
+  readonly traceEpochMs?: number;
 }
 
 export const defaultChunkRows = 256;
@@ -42,21 +45,28 @@ export class Engine {
   #nextHandle = 0;
   #ended: string | undefined;
   #closing = false;
+  readonly #trace: TraceWriter | undefined;
 
-  /** Opens the model; rejects with what is wrong with it. */
+  /** Opens the model; rejects with what is wrong with it. Spans go to the trace, if one is given. */
   static async start(
-    options: Omit<EngineOptions, "chunkRows"> & { readonly chunkRows?: number },
+    options: Omit<EngineOptions, "chunkRows" | "traceEpochMs"> & { readonly chunkRows?: number },
+    trace?: TraceWriter,
   ): Promise<Engine> {
-    const workerData: EngineOptions = { chunkRows: defaultChunkRows, ...options };
+    const workerData: EngineOptions = {
+      chunkRows: defaultChunkRows,
+      ...options,
+      ...(trace && { traceEpochMs: trace.epochMs }),
+    };
     const worker = new Worker(new URL("./worker.js", import.meta.url), { workerData });
     const first = await firstReport(worker);
-    if (first.kind === "ready") return new Engine(worker, first.limits);
+    if (first.kind === "ready") return new Engine(worker, first.limits, trace);
     await worker.terminate();
     throw new EngineError(first.kind === "refused" ? first.message : "unexpected first report");
   }
 
-  private constructor(worker: Worker, limits: EngineLimits) {
+  private constructor(worker: Worker, limits: EngineLimits, trace?: TraceWriter) {
     this.#worker = worker;
+    this.#trace = trace;
     this.maxModelLen = limits.maxModelLen;
     this.vocabSize = limits.vocabSize;
     this.eosTokens = limits.eosTokens;
@@ -135,6 +145,8 @@ export class Engine {
   #hear(report: EngineReport): void {
     if (report.kind === "events") {
       for (const { handle, event } of report.events) this.#requests.get(handle)?.push(event);
+    } else if (report.kind === "spans") {
+      this.#trace?.write(report.spans);
     } else if (report.kind === "stats") {
       this.#questions.get(report.question)?.resolve(report.stats);
       this.#questions.delete(report.question);

@@ -1,6 +1,7 @@
 import { logprobs, PAGE_TOKENS, sample } from "../kernels/index.ts";
 import { PagePool } from "../kv-cache/index.ts";
 import type { KvPool, Model, StepBatch } from "../model/index.ts";
+import { NO_LAYER } from "../trace/index.ts";
 import type {
   EngineLimits,
   EngineStats,
@@ -93,9 +94,11 @@ export class EngineCore {
   async step(): Promise<readonly HandledEvent[]> {
     const parts = this.#scheduler.plan();
     if (parts.length > 0) {
+      const span = this.#model.tracer.beginStep(this.#steps, rowsOf(parts));
       this.#announce(parts);
       const logits = await this.#compute(parts);
       if (logits) this.#advance(parts, logits);
+      this.#model.tracer.end(span);
       this.#steps++;
     }
     const events = this.#events;
@@ -152,6 +155,7 @@ export class EngineCore {
 
   #advance(parts: readonly StepPart[], logits: Float32Array): void {
     const { vocabSize } = this.limits;
+    const span = this.#model.tracer.begin("SAMPLE", NO_LAYER, logits.length / vocabSize);
     let row = 0;
     for (const part of parts) {
       const at = (part.last ? row++ : row) * vocabSize;
@@ -164,6 +168,7 @@ export class EngineCore {
         this.#fail(part.sequence, error);
       }
     }
+    this.#model.tracer.end(span);
   }
 
   #appendToken(sequence: Sequence, logits: Float32Array): void {
@@ -215,9 +220,13 @@ function expectWhole(name: string, value: number, least: number): void {
   throw new RangeError(`${name}: expected a whole number of at least ${least}, got ${value}`);
 }
 
+function rowsOf(parts: readonly StepPart[]): number {
+  return parts.reduce((sum, part) => sum + part.rows, 0);
+}
+
 /** Lays the parts' rows out as one batch; only a context's last row needs logits. */
 function batchOf(parts: readonly StepPart[]): StepBatch {
-  const rows = parts.reduce((sum, part) => sum + part.rows, 0);
+  const rows = rowsOf(parts);
   const tableStride = Math.max(...parts.map(({ sequence }) => sequence.pages.length));
   const tokens = new Int32Array(rows);
   const positions = new Int32Array(rows);

@@ -1,4 +1,5 @@
 import type { SamplingParameters, TokenLogprob } from "../kernels/index.ts";
+import type { SpanBatch } from "../trace/index.ts";
 
 /** One sequence to generate; a request with n choices is n of these. */
 export interface GenerationRequest {
@@ -57,6 +58,7 @@ export type EngineCommand =
 export type EngineReport =
   | { readonly kind: "ready"; readonly limits: EngineLimits }
   | { readonly kind: "events"; readonly events: readonly HandledEvent[] }
+  | { readonly kind: "spans"; readonly spans: SpanBatch }
   | { readonly kind: "stats"; readonly question: number; readonly stats: EngineStats }
   | { readonly kind: "refused"; readonly message: string };
 

@@ -1,6 +1,7 @@
 import { parentPort, workerData } from "node:worker_threads";
 import { createReferenceKernels, PAGE_TOKENS } from "../kernels/index.ts";
 import { loadModel } from "../model/index.ts";
+import { clockSince, SpanRecorder } from "../trace/index.ts";
 import type { EngineOptions } from "./client.ts";
 import { EngineCore } from "./core.ts";
 import type { EngineCommand, EngineReport } from "./messages.ts";
@@ -12,13 +13,24 @@ if (!port) throw new Error("the engine's worker must run in a worker thread");
 const report = (message: EngineReport) => port.postMessage(message);
 const nextTurn = () => new Promise<void>((resolve) => setImmediate(resolve));
 
-async function createCore(options: EngineOptions): Promise<EngineCore> {
+/** The rank's recorder where the engine was asked for a trace. */
+function createRecorder({ traceEpochMs }: EngineOptions): SpanRecorder | undefined {
+  if (traceEpochMs === undefined) return undefined;
+  return new SpanRecorder({ node: 0, rank: 0, clock: clockSince(traceEpochMs) });
+}
+
+async function createCore(options: EngineOptions, tracer?: SpanRecorder): Promise<EngineCore> {
   const { modelDirectory, policy, kvMemoryBytes, chunkRows } = options;
   if (!Number.isInteger(chunkRows) || chunkRows < 1) {
     throw new RangeError(`chunkRows: expected a positive whole number, got ${chunkRows}`);
   }
   const kernels = createReferenceKernels();
-  const model = await loadModel(modelDirectory, { kernels, policy, maxRows: chunkRows });
+  const model = await loadModel(modelDirectory, {
+    kernels,
+    policy,
+    maxRows: chunkRows,
+    ...(tracer && { tracer }),
+  });
   const pages = Math.floor(kvMemoryBytes / (model.kvBytesPerToken * PAGE_TOKENS));
   if (!(pages >= 1)) {
     const least = model.kvBytesPerToken * PAGE_TOKENS;
@@ -29,12 +41,14 @@ async function createCore(options: EngineOptions): Promise<EngineCore> {
   return new EngineCore({ ...options, model, pages });
 }
 
-function serve(core: EngineCore): void {
+function serve(core: EngineCore, recorder?: SpanRecorder): void {
   let stepping = false;
   const run = async () => {
     stepping = true;
     while (!core.idle) {
       const events = await core.step();
+      // Before the events: after a request's last one nobody may be listening.
+      if (recorder) report({ kind: "spans", spans: recorder.take() });
       if (events.length > 0) report({ kind: "events", events });
       // Commands that arrived during the step are heard before the next one.
       await nextTurn();
@@ -51,7 +65,9 @@ function serve(core: EngineCore): void {
 }
 
 try {
-  serve(await createCore(workerData as EngineOptions));
+  const options = workerData as EngineOptions;
+  const recorder = createRecorder(options);
+  serve(await createCore(options, recorder), recorder);
 } catch (error) {
   report({ kind: "refused", message: (error as Error).message });
 }

@@ -5,6 +5,7 @@ import {
   type Policy,
   type Stream,
 } from "../kernels/index.ts";
+import { NO_LAYER, nullTracer, type Tracer } from "../trace/index.ts";
 import { openCheckpoint } from "./checkpoint.ts";
 import { readConfig, type ModelConfig } from "./config.ts";
 import { forwardMlp, forwardMoe } from "./feed-forward.ts";
@@ -21,6 +22,8 @@ export interface ModelOptions {
   readonly maxRows: number;
   /** Where routed experts are computed; by default here. */
   readonly createExperts?: (stream: Stream, config: ModelConfig) => RoutedExperts;
+  /** The reference kernels compute when they are enqueued, which is what the spans time. */
+  readonly tracer?: Tracer;
 }
 
 /** Opens a checkpoint directory in Hugging Face's layout; weights are not read yet. */
@@ -35,6 +38,7 @@ export class Model {
   readonly config: ModelConfig;
   readonly policy: Policy;
   readonly maxRows: number;
+  readonly tracer: Tracer;
   readonly #weights: ModelWeights;
   readonly #stream: Stream;
   readonly #attention: LatentAttention;
@@ -45,12 +49,13 @@ export class Model {
     this.config = config;
     this.policy = options.policy;
     this.maxRows = options.maxRows;
+    this.tracer = options.tracer ?? nullTracer;
     this.#weights = weights;
     this.#stream = options.kernels.createStream(options.policy);
     this.#attention = new LatentAttention(config);
     this.#experts =
       options.createExperts?.(this.#stream, config) ??
-      new LocalExperts(this.#stream, config.gate, options.maxRows);
+      new LocalExperts(this.#stream, config.gate, options.maxRows, this.tracer);
     this.#workspace = new Workspace(config, this.#attention.shape, options.maxRows);
   }
 
@@ -79,11 +84,15 @@ export class Model {
       throw new RangeError(`a step has at most ${this.maxRows} rows, got ${batch.rows}`);
     }
     const w = this.#workspace;
+    const embed = this.tracer.begin("EMBED", NO_LAYER, batch.rows);
     this.#stream.embed(w.hidden, this.#weights.embed, batch.tokens, batch.rows);
+    this.tracer.end(embed);
     for (const [index, layer] of this.#weights.layers.entries()) {
       await this.#block(layer, index, batch, pool);
     }
+    const head = this.tracer.begin("HEAD", NO_LAYER, batch.logitRows.length);
     const logits = this.#head(batch);
+    this.tracer.end(head);
     await this.#stream.done();
     return logits;
   }
@@ -95,16 +104,26 @@ export class Model {
     const { hiddenSize, normEpsilon, gate } = this.config;
     const { rows } = batch;
 
+    const attention = this.tracer.begin("ATTN", index, rows);
     stream.rmsNorm(w.normed, w.hidden, layer.inputNorm, normEpsilon, rows);
     this.#attention.forward(stream, w, layer.attention, pool.layers[index], batch);
     stream.add(w.hidden, w.update, rows * hiddenSize);
-
     stream.rmsNorm(w.normed, w.hidden, layer.postNorm, normEpsilon, rows);
+    this.tracer.end(attention);
+
     const { ffn } = layer;
-    if (ffn.kind === "dense") forwardMlp(stream, w, ffn, w.update, rows);
-    else {
-      const context = { layer: index, rows, rule: gate, experts: this.#experts };
-      await forwardMoe(stream, w, ffn, context);
+    if (ffn.kind === "dense") {
+      const mlp = this.tracer.begin("MLP", index, rows);
+      forwardMlp(stream, w, ffn, w.update, rows);
+      this.tracer.end(mlp);
+    } else {
+      await forwardMoe(stream, w, ffn, {
+        layer: index,
+        rows,
+        rule: gate,
+        experts: this.#experts,
+        tracer: this.tracer,
+      });
     }
     stream.add(w.hidden, w.update, rows * hiddenSize);
   }

@@ -7,6 +7,7 @@ import {
   type StoredRows,
   type Stream,
 } from "../kernels/index.ts";
+import type { Tracer } from "../trace/index.ts";
 import type { ExpertWeights } from "./weights.ts";
 
 /** One layer's rows and the experts they chose. */
@@ -27,7 +28,10 @@ export interface ExpertOutput {
   readonly places: Int32Array;
 }
 
-/** Where a step's routed experts are computed: on this rank, or spread over a unit's ranks. */
+/**
+ * Where a step's routed experts are computed: on this rank, or spread over a unit's ranks. Records
+ * the spans from the gate's end to the output: MLP, with others between DISPATCH and COMBINE.
+ */
 export interface RoutedExperts {
   /** The output is valid until the next call. */
   compute(call: ExpertCall, weights: ExpertWeights): Promise<ExpertOutput>;
@@ -84,9 +88,11 @@ export class LocalExperts implements RoutedExperts {
   readonly #rule: GateRule;
   readonly #mlp: GroupedMlp;
   readonly #groups: RowGroups;
+  readonly #tracer: Tracer;
 
-  constructor(stream: Stream, rule: GateRule, maxRows: number) {
+  constructor(stream: Stream, rule: GateRule, maxRows: number, tracer: Tracer) {
     this.#stream = stream;
+    this.#tracer = tracer;
     this.#rule = rule;
     this.#mlp = new GroupedMlp(stream);
     this.#groups = {
@@ -96,9 +102,12 @@ export class LocalExperts implements RoutedExperts {
     };
   }
 
-  async compute({ input, ids, rows }: ExpertCall, weights: ExpertWeights): Promise<ExpertOutput> {
+  async compute(call: ExpertCall, weights: ExpertWeights): Promise<ExpertOutput> {
+    const { layer, input, ids, rows } = call;
+    const mlp = this.#tracer.begin("MLP", layer, rows);
     this.#stream.groupRows(this.#groups, ids, this.#rule, rows);
     const expertRows = this.#mlp.compute(input, this.#groups, weights, rows * this.#rule.topK);
+    this.#tracer.end(mlp);
     return { expertRows, places: this.#groups.places };
   }
 }

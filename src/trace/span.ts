@@ -8,8 +8,8 @@ export type Activity = Track | "step";
 
 /**
  * Spans by name, in the order of a layer. ATTN, SHARED, MLP, DISPATCH and COMBINE are the stages of
- * DeepSeek's day 6 ("inference system overview", the figures of overlap), which draw the gate
- * (GATE) as the end of ATTN.
+ * DeepSeek's day 6 ("inference system overview", the figures of overlap), which draw GATE as the
+ * end of ATTN and REDUCE as that of COMBINE.
  */
 const activities = {
   /** One forward pass and its sampling. */
@@ -18,7 +18,7 @@ const activities = {
   EMBED: "compute",
   /** A block's attention half: norm, latent attention, residual, the feed-forward's norm. */
   ATTN: "compute",
-  /** The router: scores, choice of experts, rows grouped by expert. */
+  /** The router: scores, choice of experts, rows rounded as they travel. */
   GATE: "compute",
   /** Rows to the ranks of their experts. */
   DISPATCH: "communication",
@@ -26,6 +26,8 @@ const activities = {
   MLP: "compute",
   /** Expert rows back to the ranks of their tokens. */
   COMBINE: "communication",
+  /** Expert rows added up on their token's rank, by weight; DeepEP's combine does it, too. */
+  REDUCE: "compute",
   /** The shared expert. */
   SHARED: "compute",
   /** Final norm and logits. */

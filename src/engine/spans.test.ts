@@ -1,0 +1,87 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { createReferenceKernels, greedySampling, type Kernels } from "../kernels/index.ts";
+import { changedKernels, tinyFixtures } from "../model/fixtures.ts";
+import { loadModel } from "../model/index.ts";
+import { tickingClock } from "../trace/fixtures.ts";
+import { NO_LAYER, spanNames, SpanRecorder, type SpanName } from "../trace/index.ts";
+import { EngineCore } from "./core.ts";
+
+const [fixture] = tinyFixtures().filter(({ name }) => name === "v3");
+const PROMPT_TOKENS = 5;
+const GENERATED_TOKENS = 3;
+
+/** Spans of a short generation; the model, too, for what it is made of. */
+async function trace(kernels: Kernels = createReferenceKernels()) {
+  const tracer = new SpanRecorder({ node: 0, rank: 0, clock: tickingClock() });
+  const model = await loadModel(fixture.directory, { kernels, policy: "f32", maxRows: 64, tracer });
+  const core = new EngineCore({ model, pages: 4 });
+  core.submit(0, {
+    id: "r",
+    tenant: "",
+    prompt: fixture.tokens.slice(0, PROMPT_TOKENS),
+    choice: 0,
+    maxTokens: GENERATED_TOKENS,
+    stopTokens: [],
+    sampling: greedySampling,
+  });
+  while (!core.idle) await core.step();
+  const { names, starts, ends, layers, steps, rows } = tracer.take();
+  const spans = [...names].map((name, i) => ({
+    name: spanNames[name],
+    start: starts[i],
+    end: ends[i],
+    layer: layers[i],
+    step: steps[i],
+    rows: rows[i],
+  }));
+  return { spans, config: model.config };
+}
+
+test("every step has each layer's stages in their order", async () => {
+  const { spans, config } = await trace();
+  assert.ok(config.firstDense > 0 && config.firstDense < config.layers);
+  const stages: [SpanName, number][] = [["EMBED", NO_LAYER]];
+  for (let layer = 0; layer < config.layers; layer++) {
+    const dense = layer < config.firstDense;
+    const names: SpanName[] = dense ? ["ATTN", "MLP"] : ["ATTN", "GATE", "MLP", "REDUCE", "SHARED"];
+    stages.push(...names.map((name): [SpanName, number] => [name, layer]));
+  }
+  stages.push(["HEAD", NO_LAYER], ["SAMPLE", NO_LAYER]);
+  for (let step = 0; step < GENERATED_TOKENS; step++) {
+    const own = spans.filter((span) => span.step === step);
+    assert.deepEqual(
+      own.map(({ name, layer }) => [name, layer]),
+      [["STEP", NO_LAYER], ...stages],
+    );
+    const rows = step === 0 ? PROMPT_TOKENS : 1;
+    for (const span of own) {
+      assert.equal(span.rows, ["HEAD", "SAMPLE"].includes(span.name) ? 1 : rows, span.name);
+    }
+  }
+});
+
+test("stages lie inside their step and do not overlap", async () => {
+  const { spans } = await trace();
+  for (const step of spans.filter(({ name }) => name === "STEP")) {
+    let free = step.start;
+    for (const { name, start, end } of spans) {
+      if (name === "STEP" || start < step.start || start > step.end) continue;
+      assert.ok(free < start && start < end && end < step.end, `${name} ${start}..${end}`);
+      free = end;
+    }
+  }
+});
+
+test("a step that fails ends, and so do the stages before the failure", async () => {
+  const { spans } = await trace(
+    changedKernels(() => ({
+      route: () => {
+        throw new Error("no route");
+      },
+    })),
+  );
+  const open = spans.filter(({ end }) => Number.isNaN(end)).map(({ name }) => name);
+  assert.deepEqual(open, ["GATE"]);
+  assert.ok(spans[0].name === "STEP" && spans[0].end > spans[1].end);
+});
