@@ -3,6 +3,7 @@ import { Engine, greedySampling } from "../engine/index.ts";
 import type { Policy } from "../kernels/index.ts";
 import { Detokenizer, hasTokenizer, Tokenizer } from "../model/index.ts";
 import { UsageError } from "./arguments.ts";
+import { createTrace } from "./trace.ts";
 
 export interface GenerateOptions {
   readonly directory: string;
@@ -14,6 +15,8 @@ export interface GenerateOptions {
   readonly policy: Policy;
   readonly kvMemoryBytes: number;
   readonly json: boolean;
+  /** File for a trace of the run. */
+  readonly trace?: string;
 }
 
 /** `daysix generate`: one continuation of a text or of token ids, without a server. */
@@ -23,12 +26,16 @@ export async function generate(options: GenerateOptions): Promise<void> {
     : undefined;
   const prompt = options.tokens ?? encodePrompt(options, tokenizer);
   const text = tokenizer && new Detokenizer(tokenizer);
-  const engine = await Engine.start({
-    modelDirectory: options.directory,
-    policy: options.policy,
-    kvMemoryBytes: options.kvMemoryBytes,
-    ...(tokenizer ? { usableTokens: tokenizer.vocabSize } : {}),
-  });
+  const trace = await createTrace(options.trace);
+  const engine = await Engine.start(
+    {
+      modelDirectory: options.directory,
+      policy: options.policy,
+      kvMemoryBytes: options.kvMemoryBytes,
+      ...(tokenizer ? { usableTokens: tokenizer.vocabSize } : {}),
+    },
+    trace,
+  );
   const tokens: number[] = [];
   const logprobs: number[] = [];
   let written = "";
@@ -60,6 +67,7 @@ export async function generate(options: GenerateOptions): Promise<void> {
     }
   } finally {
     await engine.close();
+    await trace?.close();
   }
   if (text) write(text.end());
   if (options.json) {

@@ -16,6 +16,7 @@ import { generate } from "./generate.ts";
 import { inspect } from "./inspect.ts";
 import { printLogits } from "./logits.ts";
 import { serve } from "./serve.ts";
+import { printTrace } from "./trace.ts";
 
 const { version } = JSON.parse(
   readFileSync(new URL("../../package.json", import.meta.url), "utf8"),
@@ -36,6 +37,7 @@ program
   .option("--kv-memory <size>", "Memory for the KV cache", { default: "1G" })
   .option("--policy <policy>", "Precision: f32, w8a16 or w8a8", { default: "w8a16" })
   .option("--log-level <level>", "Level of the log on stderr", { default: "warn" })
+  .option("--trace <file>", "Write a Chrome trace of every step, for Perfetto or daysix trace")
   .action((flags: Record<string, unknown>) => {
     const names = flags["servedModelName"];
     const apiKey = flags["apiKey"];
@@ -54,6 +56,7 @@ program
       ...(maxModelLen === undefined
         ? {}
         : { maxModelLen: integerOf("max-model-len", maxModelLen, 2, 2 ** 31 - 1) }),
+      ...(flags["trace"] === undefined ? {} : { trace: textOf("trace", flags["trace"]) }),
     });
   });
 
@@ -82,6 +85,7 @@ program
   .option("--seed <seed>", "Seed of the sampling")
   .option("--policy <policy>", "Precision: f32, w8a16 or w8a8", { default: "w8a16" })
   .option("--kv-memory <size>", "Memory for the KV cache", { default: "256M" })
+  .option("--trace <file>", "Write a Chrome trace of every step, for Perfetto or daysix trace")
   .option("--json", "Print tokens, logprobs and text as JSON")
   .action((flags: Record<string, unknown>) =>
     generate({
@@ -96,6 +100,7 @@ program
       ...(flags["seed"] === undefined
         ? {}
         : { seed: integerOf("seed", flags["seed"], 0, Number.MAX_SAFE_INTEGER) }),
+      ...(flags["trace"] === undefined ? {} : { trace: textOf("trace", flags["trace"]) }),
     }),
   );
 
@@ -121,6 +126,13 @@ program
   .option("--json", "Print JSON")
   .action((directory: string, flags: Record<string, unknown>) =>
     inspect({ directory, verify: flags["verify"] === true, json: flags["json"] === true }),
+  );
+
+program
+  .command("trace <file>", "Show where a trace's time went and what hid communication")
+  .option("--json", "Print JSON; times in microseconds")
+  .action((file: string, flags: Record<string, unknown>) =>
+    printTrace({ file, json: flags["json"] === true }),
   );
 
 program.help();

@@ -11,6 +11,8 @@ import {
 } from "../gateway/index.ts";
 import type { Policy } from "../kernels/index.ts";
 import { loadChatTemplate, Tokenizer } from "../model/index.ts";
+import type { TraceWriter } from "../trace/index.ts";
+import { createTrace } from "./trace.ts";
 
 export interface ServeOptions {
   readonly directory: string;
@@ -24,11 +26,14 @@ export interface ServeOptions {
   readonly policy: Policy;
   /** Level of the log on stderr. */
   readonly logLevel: string;
+  /** File for a trace, from the start until the server ends. */
+  readonly trace?: string;
 }
 
 export interface Serving {
   readonly server: RunningServer;
   readonly engine: Engine;
+  readonly trace: TraceWriter | undefined;
   readonly url: string;
   readonly names: readonly string[];
 }
@@ -42,13 +47,17 @@ export async function startServing(options: ServeOptions): Promise<Serving> {
   const names = options.servedNames ?? [basename(resolve(directory))];
   const tokenizer = await Tokenizer.load(directory);
   const chatTemplate = await loadChatTemplate(directory, tokenizer);
-  const engine = await Engine.start({
-    modelDirectory: directory,
-    policy,
-    kvMemoryBytes,
-    usableTokens: tokenizer.vocabSize,
-    ...(maxModelLen === undefined ? {} : { maxModelLen }),
-  });
+  const trace = await createTrace(options.trace);
+  const engine = await Engine.start(
+    {
+      modelDirectory: directory,
+      policy,
+      kvMemoryBytes,
+      usableTokens: tokenizer.vocabSize,
+      ...(maxModelLen === undefined ? {} : { maxModelLen }),
+    },
+    trace,
+  );
   const gateway = new Gateway({
     engine,
     tokenizer,
@@ -60,7 +69,7 @@ export async function startServing(options: ServeOptions): Promise<Serving> {
   });
   try {
     const server = await serveGateway(gateway, { host, port });
-    return { server, engine, names, url: urlOf(host, server.address.port) };
+    return { server, engine, trace, names, url: urlOf(host, server.address.port) };
   } catch (error) {
     await engine.close();
     throw error;
@@ -70,7 +79,7 @@ export async function startServing(options: ServeOptions): Promise<Serving> {
 /** `daysix serve`: until SIGINT or SIGTERM, then live answers finish. */
 export async function serve(options: ServeOptions): Promise<void> {
   const started = performance.now();
-  const { server, engine, url, names } = await startServing(options);
+  const { server, engine, trace, url, names } = await startServing(options);
   const seconds = ((performance.now() - started) / 1000).toFixed(1);
   console.log(
     `DaySix serves ${names.join(", ")} at ${url}/v1  (ready in ${seconds} s)\n` +
@@ -86,6 +95,7 @@ export async function serve(options: ServeOptions): Promise<void> {
   process.once("SIGTERM", () => process.exit(143));
   await server.drain(DRAIN_MS);
   await engine.close();
+  await trace?.close();
 }
 
 function urlOf(host: string, port: number): string {

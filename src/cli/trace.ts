@@ -1,0 +1,100 @@
+import { analyse, readTrace, spanNames, TraceWriter, type TraceAnalysis } from "../trace/index.ts";
+
+/** Kernels of a profiler's trace can be of hundreds of kinds; JSON has them all. */
+const SHOWN_KINDS = 20;
+
+/** The file of `--trace`, if one is wanted. */
+export async function createTrace(file: string | undefined): Promise<TraceWriter | undefined> {
+  return file === undefined ? undefined : TraceWriter.create(file, Date.now());
+}
+
+/** `daysix trace`: per-layer times, and how much communication hides behind computation. */
+export async function printTrace(options: {
+  readonly file: string;
+  readonly json: boolean;
+}): Promise<void> {
+  const { file, json } = options;
+  const { source, cut, spans } = await readTrace(file);
+  const analysis = analyse(spans);
+  if (json) {
+    console.log(JSON.stringify({ file, source, cut, ...analysis }, null, 2));
+    return;
+  }
+  const steps = analysis.steps > 0 ? `, steps: ${analysis.steps}` : "";
+  console.log(`${file}: ${source}, spans: ${spans.length}${steps}`);
+  if (cut) console.log("The file was cut: what follows is of its whole events.");
+  const tables = [rankRows(analysis), kindRows(analysis), layerRows(analysis)];
+  for (const rows of tables) if (rows.length > 1) console.log(`\n${table(rows)}`);
+}
+
+function rankRows({ ranks }: TraceAnalysis): string[][] {
+  return [
+    ["ms", "window", "compute", "communication", "covered", "share", "exposed", "idle"],
+    ...ranks.map((times) => [
+      times.rank,
+      milliseconds(times.window),
+      milliseconds(times.compute),
+      milliseconds(times.communication),
+      milliseconds(times.covered),
+      share(times.coveredShare),
+      milliseconds(times.exposed),
+      milliseconds(times.idle),
+    ]),
+  ];
+}
+
+function kindRows({ kinds }: TraceAnalysis): string[][] {
+  const rows = kinds
+    .slice(0, SHOWN_KINDS)
+    .map((times) => [
+      times.kind,
+      times.track,
+      String(times.spans),
+      milliseconds(times.total),
+      milliseconds(times.total / times.spans),
+      times.exposed === undefined ? "" : milliseconds(times.exposed),
+    ]);
+  const more = kinds.length - rows.length;
+  return [
+    ["ms", "track", "spans", "total", "mean", "exposed"],
+    ...rows,
+    ...(more > 0 ? [[`${more} more kinds`]] : []),
+  ];
+}
+
+/** Mean time of a span: a column for each name that any layer has. */
+function layerRows({ layers }: TraceAnalysis): string[][] {
+  const present = new Set(layers.flatMap((layer) => layer.kinds.map(({ kind }) => kind)));
+  const kinds = spanNames.filter((name) => present.has(name));
+  return [
+    ["mean ms", ...kinds],
+    ...layers.map((layer) => [
+      `layer ${layer.layer}`,
+      ...kinds.map((kind) => {
+        const times = layer.kinds.find((each) => each.kind === kind);
+        return times ? milliseconds(times.total / times.spans) : "";
+      }),
+    ]),
+  ];
+}
+
+function milliseconds(microseconds: number): string {
+  return (microseconds / 1000).toFixed(3);
+}
+
+function share(part: number | null): string {
+  return part === null ? "-" : `${(part * 100).toFixed(1)} %`;
+}
+
+/** Columns as wide as they need to be; the first is text, the others lean right. */
+function table(rows: readonly (readonly string[])[]): string {
+  const widths = rows[0].map((_, column) =>
+    Math.max(...rows.map((row) => (row[column] ?? "").length)),
+  );
+  const line = (row: readonly string[]) =>
+    row
+      .map((cell, i) => (i === 0 ? cell.padEnd(widths[i]) : cell.padStart(widths[i])))
+      .join("  ")
+      .trimEnd();
+  return rows.map(line).join("\n");
+}
