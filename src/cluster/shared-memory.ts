@@ -95,7 +95,7 @@ export class SharedMemoryTransport implements Transport {
     checkChannel(channel);
     this.#mailbox.checkPeer(to);
     this.#sent.add(to, message.length);
-    if (to === this.rank) return this.#mailbox.deliver(to, channel, Uint8Array.from(message));
+    if (to === this.rank) return this.#mailbox.deliver(to, channel, new Uint8Array(message));
     const peer = this.#peer(to);
     await new Promise<void>((resolve, reject) => {
       peer.pending.push({ channel, message, resolve, reject });

@@ -1,0 +1,100 @@
+/** What a unit computes: prompts, generated tokens, or both. */
+export type UnitRole = "prefill" | "decode" | "combined";
+
+/** A deployment unit: its ranks share the experts between them and step together. */
+export interface Unit {
+  readonly role: UnitRole;
+  /** Numbers of its ranks in the cluster, ascending and without gaps. */
+  readonly ranks: readonly number[];
+}
+
+export interface Topology {
+  /** Units of one role have the same number of ranks and stand together. */
+  readonly units: readonly Unit[];
+  /** Number of all ranks; they are numbered from 0 in the order of the units. */
+  readonly ranks: number;
+}
+
+/** DeepSeek's largest unit has 144 ranks; frames hold a rank in 16 bits. */
+const MAXIMUM_RANKS = 65_536;
+
+/**
+ * Reads `role=unitsxranks` pairs: `prefill=1x2,decode=1x2`, or `combined=1x4`.
+ * @throws RangeError naming the flag and what is wrong.
+ */
+export function parseTopology(text: string, flag = "--topology"): Topology {
+  const units: Unit[] = [];
+  let ranks = 0;
+  for (const part of text.split(",")) {
+    const { role, count, size } = parsePart(part, flag);
+    if (units.some((unit) => unit.role === role)) {
+      throw new RangeError(`${flag}: ${role} is given twice in "${text}"`);
+    }
+    if (ranks + count * size > MAXIMUM_RANKS) {
+      throw new RangeError(`${flag}: expected at most ${MAXIMUM_RANKS} ranks in "${text}"`);
+    }
+    for (let unit = 0; unit < count; unit++) {
+      units.push({ role, ranks: range(ranks, size) });
+      ranks += size;
+    }
+  }
+  checkRoles(new Set(units.map(({ role }) => role)), text, flag);
+  return { units, ranks };
+}
+
+/** The text that parses to the topology. */
+export function formatTopology({ units }: Topology): string {
+  const parts = new Map<UnitRole, { count: number; size: number }>();
+  for (const { role, ranks } of units) {
+    parts.set(role, { count: (parts.get(role)?.count ?? 0) + 1, size: ranks.length });
+  }
+  return [...parts].map(([role, { count, size }]) => `${role}=${count}x${size}`).join(",");
+}
+
+/**
+ * The node of each rank. Every unit is spread over all nodes, so that a node's one copy of the
+ * model serves both phases; nodes differ by at most one rank, within a unit and in all.
+ * @throws RangeError if a node would have no rank.
+ */
+export function assignRanks(topology: Topology, nodes: number): number[] {
+  if (!Number.isInteger(nodes) || nodes < 1 || nodes > topology.ranks) {
+    throw new RangeError(`nodes: expected 1 to ${topology.ranks} (the ranks), got ${nodes}`);
+  }
+  const load = Array.from({ length: nodes }, () => 0);
+  const nodeOfRank: number[] = [];
+  for (const { ranks } of topology.units) {
+    const share = Math.floor(ranks.length / nodes);
+    const leastLoaded = range(0, nodes).sort((a, b) => load[a] - load[b] || a - b);
+    const withOneMore = new Set(leastLoaded.slice(0, ranks.length % nodes));
+    for (let node = 0; node < nodes; node++) {
+      const own = share + (withOneMore.has(node) ? 1 : 0);
+      load[node] += own;
+      for (let rank = 0; rank < own; rank++) nodeOfRank.push(node);
+    }
+  }
+  return nodeOfRank;
+}
+
+function parsePart(part: string, flag: string): { role: UnitRole; count: number; size: number } {
+  const match = /^(\w+)=(\d{1,5})x(\d{1,5})$/.exec(part.trim());
+  const [, role, count, size] = match ?? [];
+  if (!match) {
+    throw new RangeError(`${flag}: expected role=UNITSxRANKS as in decode=1x2, got "${part}"`);
+  }
+  if (role !== "prefill" && role !== "decode" && role !== "combined") {
+    throw new RangeError(`${flag}: expected prefill, decode or combined, got "${role}"`);
+  }
+  if (Number(count) < 1 || Number(size) < 1) {
+    throw new RangeError(`${flag}: expected at least one unit and one rank, got "${part}"`);
+  }
+  return { role, count: Number(count), size: Number(size) };
+}
+
+function checkRoles(roles: ReadonlySet<UnitRole>, text: string, flag: string): void {
+  if (roles.has("combined") ? roles.size === 1 : roles.size === 2) return;
+  throw new RangeError(
+    `${flag}: expected both prefill and decode, or combined alone, got "${text}"`,
+  );
+}
+
+const range = (start: number, length: number) => Array.from({ length }, (_, at) => start + at);
