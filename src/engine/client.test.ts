@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { greedySampling } from "../kernels/index.ts";
 import { tinyFixtures } from "../model/fixtures.ts";
-import { Engine, EngineError, type EngineOptions } from "./client.ts";
+import { Engine, type EngineOptions } from "./client.ts";
+import { EngineError } from "./rank-worker.ts";
 import type { GenerationEvent, GenerationRequest } from "./messages.ts";
 
 const [fixture] = tinyFixtures().filter(({ name }) => name === "v3");

@@ -1,78 +1,70 @@
-import { once, setMaxListeners } from "node:events";
-import { Worker } from "node:worker_threads";
-import type { Policy } from "../kernels/index.ts";
+import { setMaxListeners } from "node:events";
+import { createSharedSegments, parseTopology, type Topology } from "../cluster/index.ts";
+import { orderedPlacement } from "../expert-parallel/index.ts";
+import { readConfig } from "../model/index.ts";
 import type { TraceWriter } from "../trace/index.ts";
-import type {
-  EngineCommand,
-  EngineLimits,
-  EngineReport,
-  EngineStats,
-  GenerationEvent,
-  GenerationRequest,
-} from "./messages.ts";
+import { EventQueue } from "./event-queue.ts";
+import type { EngineReport, EngineStats, GenerationEvent, GenerationRequest } from "./messages.ts";
+import type { RankOptions, RankPlace } from "./rank.ts";
+import { EngineError, RankWorker } from "./rank-worker.ts";
+import { Router } from "./router.ts";
 
-export interface EngineOptions {
-  readonly modelDirectory: string;
-  readonly policy: Policy;
-  /** Memory for the KV pool; the model's context ends where the pool does. */
-  readonly kvMemoryBytes: number;
-  /** At most what the model and the pool allow. */
-  readonly maxModelLen?: number;
-  /** Rows of a step: what decode leaves of it goes to prompt chunks. */
-  readonly chunkRows: number;
-  /** Tokens from here on are never generated: rows of the vocabulary that no token uses. */
-  readonly usableTokens?: number;
-  /** Records spans, whose times count from here: milliseconds of Unix time. */
-  readonly traceEpochMs?: number;
+export interface EngineOptions extends Omit<RankOptions, "place" | "chunkRows"> {
+  readonly chunkRows?: number;
+  /** Units and their ranks; by default one that computes prompts and answers alike. */
+  readonly topology?: Topology;
+  /** Over the ranks of a unit, or all on each rank. */
+  readonly experts?: "parallel" | "replicated";
+  /** Logical expert of each physical one, by layer of routed experts; by default in order. */
+  readonly placement?: readonly (readonly number[])[];
 }
 
-export const defaultChunkRows = 256;
+const DEFAULT_CHUNK_ROWS = 256;
 
-/** The engine's worker thread could not start, or has ended. */
-export class EngineError extends Error {
-  override readonly name = "EngineError";
-}
-
-/** An engine in a thread of its own. The caller's thread only passes messages. */
+/** A cluster's ranks, each in a thread of its own. The caller's thread only passes messages. */
 export class Engine {
-  readonly maxModelLen: number;
-  readonly vocabSize: number;
-  readonly eosTokens: readonly number[];
-  readonly #worker: Worker;
+  readonly topology: Topology;
+  readonly #ranks: RankWorker[] = [];
+  readonly #router: Router;
   readonly #requests = new Map<number, EventQueue>();
-  readonly #questions = new Map<number, Deferred<EngineStats>>();
-  readonly #fatal = deferred<EngineError>();
+  readonly #trace: TraceWriter | undefined;
+  readonly #fatal: Promise<EngineError>;
+  #tellFatal!: (error: EngineError) => void;
   #nextHandle = 0;
   #ended: string | undefined;
   #closing = false;
-  readonly #trace: TraceWriter | undefined;
 
   /** Opens the model; rejects with what is wrong with it. Spans go to the trace, if one is given. */
-  static async start(
-    options: Omit<EngineOptions, "chunkRows" | "traceEpochMs"> & { readonly chunkRows?: number },
-    trace?: TraceWriter,
-  ): Promise<Engine> {
-    const workerData: EngineOptions = {
-      chunkRows: defaultChunkRows,
-      ...options,
-      ...(trace && { traceEpochMs: trace.epochMs }),
-    };
-    const worker = new Worker(new URL("./worker.js", import.meta.url), { workerData });
-    const first = await firstReport(worker);
-    if (first.kind === "ready") return new Engine(worker, first.limits, trace);
-    await worker.terminate();
-    throw new EngineError(first.kind === "refused" ? first.message : "unexpected first report");
+  static async start(options: EngineOptions, trace?: TraceWriter): Promise<Engine> {
+    const topology = options.topology ?? parseTopology("combined=1x1");
+    const engine = new Engine(topology, trace);
+    try {
+      await engine.#startRanks(options);
+    } catch (error) {
+      await engine.close();
+      throw error;
+    }
+    return engine;
   }
 
-  private constructor(worker: Worker, limits: EngineLimits, trace?: TraceWriter) {
-    this.#worker = worker;
+  private constructor(topology: Topology, trace?: TraceWriter) {
+    this.topology = topology;
+    this.#router = new Router(topology);
     this.#trace = trace;
-    this.maxModelLen = limits.maxModelLen;
-    this.vocabSize = limits.vocabSize;
-    this.eosTokens = limits.eosTokens;
-    worker.on("message", (report: EngineReport) => this.#hear(report));
-    worker.on("error", (error) => this.#end(error.message));
-    worker.on("exit", () => this.#end("the engine's thread has ended"));
+    this.#fatal = new Promise((resolve) => (this.#tellFatal = resolve));
+  }
+
+  /** Prompt and answer together, in tokens. */
+  get maxModelLen(): number {
+    return this.#ranks[0].limits.maxModelLen;
+  }
+
+  get vocabSize(): number {
+    return this.#ranks[0].limits.vocabSize;
+  }
+
+  get eosTokens(): readonly number[] {
+    return this.#ranks[0].limits.eosTokens;
   }
 
   /** Why the engine ended, if it has. */
@@ -80,9 +72,9 @@ export class Engine {
     return this.#ended;
   }
 
-  /** Resolves when the engine's thread dies without having been closed. */
+  /** Resolves when a rank's thread dies without having been closed. */
   get fatal(): Promise<EngineError> {
-    return this.#fatal.promise;
+    return this.#fatal;
   }
 
   /**
@@ -95,11 +87,15 @@ export class Engine {
   ): AsyncGenerator<GenerationEvent, void, undefined> {
     if (signal?.aborted) return;
     const handle = this.#nextHandle++;
-    const queue = new EventQueue();
+    const { rank, decodeRank, release } = this.#router.route(request);
+    const queue = new EventQueue(decodeRank);
     let live = true;
     const cancel = () => {
       queue.close();
-      if (live) this.#tell({ kind: "cancel", handle });
+      if (live) {
+        this.#ranks[rank].tell({ kind: "cancel", handle });
+        if (decodeRank !== undefined) this.#ranks[decodeRank].tell({ kind: "cancel", handle });
+      }
       live = false;
     };
     // The choices of a request share its signal: many listeners are no leak.
@@ -107,7 +103,7 @@ export class Engine {
     signal?.addEventListener("abort", cancel, { once: true });
     this.#requests.set(handle, queue);
     try {
-      if (this.#ended === undefined) this.#tell({ kind: "generate", handle, request });
+      if (this.#ended === undefined) this.#submit(handle, request, rank, decodeRank);
       else queue.push({ kind: "failed", code: "engine_ended", message: this.#ended });
       for (;;) {
         const event = await queue.next();
@@ -119,37 +115,80 @@ export class Engine {
     } finally {
       signal?.removeEventListener("abort", cancel);
       this.#requests.delete(handle);
+      release();
       cancel();
     }
   }
 
+  /** Of all ranks together. */
   async stats(): Promise<EngineStats> {
-    if (this.#ended !== undefined) throw new EngineError(this.#ended);
-    const question = this.#nextHandle++;
-    const answer = deferred<EngineStats>();
-    this.#questions.set(question, answer);
-    this.#tell({ kind: "stats", question });
-    return answer.promise;
+    const [first, ...others] = await this.rankStats();
+    return others.reduce(addStats, first);
   }
 
-  /** Ends the thread; what is still live fails. */
+  /** Of each rank, by its number. */
+  async rankStats(): Promise<EngineStats[]> {
+    return Promise.all(this.#ranks.map((rank) => rank.stats()));
+  }
+
+  /** Ends the threads; what is still live fails. */
   async close(): Promise<void> {
     this.#closing = true;
-    await this.#worker.terminate();
+    await Promise.all(this.#ranks.map((rank) => rank.terminate()));
   }
 
-  #tell(command: EngineCommand): void {
-    this.#worker.postMessage(command);
+  async #startRanks(options: EngineOptions): Promise<void> {
+    const { units, ranks } = this.topology;
+    const segments = createSharedSegments(Array.from({ length: ranks }, (__, rank) => rank));
+    const prefill = units.flatMap((unit) => (unit.role === "prefill" ? unit.ranks : []));
+    const { gate, layers, firstDense } = await readConfig(options.modelDirectory);
+    const inOrder = (unitRanks: number) =>
+      Array.from({ length: layers - firstDense }, () => [
+        ...orderedPlacement(gate.experts, unitRanks).physicalToLogical,
+      ]);
+    for (const { role, ranks: unit } of units) {
+      const shares = unit.length > 1 && options.experts !== "replicated";
+      const map = shares ? (options.placement ?? inOrder(unit.length)) : undefined;
+      const started = unit.map((rank) =>
+        this.#startRank(options, {
+          ...{ rank, segments, unit },
+          prefillRanks: role === "decode" ? prefill : [],
+          ...(map && { placement: map }),
+        }),
+      );
+      this.#ranks.push(...(await Promise.all(started)));
+    }
   }
 
-  #hear(report: EngineReport): void {
-    if (report.kind === "events") {
-      for (const { handle, event } of report.events) this.#requests.get(handle)?.push(event);
-    } else if (report.kind === "spans") {
-      this.#trace?.write(report.spans);
-    } else if (report.kind === "stats") {
-      this.#questions.get(report.question)?.resolve(report.stats);
-      this.#questions.delete(report.question);
+  #startRank(options: EngineOptions, place: RankPlace): Promise<RankWorker> {
+    return RankWorker.start(
+      {
+        chunkRows: DEFAULT_CHUNK_ROWS,
+        ...options,
+        place,
+        ...(this.#trace && { traceEpochMs: this.#trace.epochMs }),
+      },
+      {
+        onReport: (report) => this.#hear(place.rank, report),
+        onEnd: (message) => this.#end(message),
+      },
+    );
+  }
+
+  #submit(handle: number, request: GenerationRequest, rank: number, decodeRank?: number): void {
+    if (decodeRank === undefined) {
+      this.#ranks[rank].tell({ kind: "generate", handle, request });
+      return;
+    }
+    this.#ranks[decodeRank].tell({ kind: "expect", handle, request });
+    this.#ranks[rank].tell({ kind: "generate", handle, request, decodeRank });
+  }
+
+  #hear(rank: number, report: EngineReport): void {
+    if (report.kind === "spans") this.#trace?.write(report.spans);
+    if (report.kind !== "events") return;
+    for (const { handle, event } of report.events) {
+      this.#requests.get(handle)?.push(event, rank);
     }
   }
 
@@ -159,66 +198,22 @@ export class Engine {
     for (const queue of this.#requests.values()) {
       queue.push({ kind: "failed", code: "engine_ended", message: this.#ended });
     }
-    for (const answer of this.#questions.values()) answer.reject(new EngineError(this.#ended));
-    this.#questions.clear();
-    if (!this.#closing) this.#fatal.resolve(new EngineError(this.#ended));
+    if (!this.#closing) this.#tellFatal(new EngineError(this.#ended));
   }
 }
 
-/** The worker's first words; rejects if it ends without any. */
-async function firstReport(worker: Worker): Promise<EngineReport> {
-  const given = new AbortController();
-  const ended = once(worker, "exit", { signal: given.signal }).then(([code]) => {
-    throw new EngineError(`the engine's thread ended with code ${code} before it was ready`);
-  });
-  try {
-    const [report] = await Promise.race([once(worker, "message", { signal: given.signal }), ended]);
-    return report as EngineReport;
-  } finally {
-    ended.catch(() => undefined);
-    given.abort();
-  }
-}
-
-interface Deferred<T> {
-  readonly promise: Promise<T>;
-  readonly resolve: (value: T) => void;
-  readonly reject: (error: Error) => void;
-}
-
-function deferred<T>(): Deferred<T> {
-  let resolve!: Deferred<T>["resolve"];
-  let reject!: Deferred<T>["reject"];
-  const promise = new Promise<T>((fulfil, refuse) => {
-    resolve = fulfil;
-    reject = refuse;
-  });
-  return { promise, resolve, reject };
-}
-
-/** Events in order, for one reader. */
-class EventQueue {
-  readonly #events: GenerationEvent[] = [];
-  #closed = false;
-  #wake: (() => void) | undefined;
-
-  push(event: GenerationEvent): void {
-    this.#events.push(event);
-    this.#wake?.();
-  }
-
-  close(): void {
-    this.#closed = true;
-    this.#wake?.();
-  }
-
-  /** The next event, or undefined once closed. */
-  async next(): Promise<GenerationEvent | undefined> {
-    while (!this.#closed) {
-      const event = this.#events.shift();
-      if (event) return event;
-      await new Promise<void>((resolve) => (this.#wake = resolve));
-    }
-    return undefined;
-  }
+/** Sums; traffic is a rank's own. */
+function addStats(a: EngineStats, b: EngineStats): EngineStats {
+  return {
+    waiting: a.waiting + b.waiting,
+    running: a.running + b.running,
+    pages: a.pages + b.pages,
+    pagesInUse: a.pagesInUse + b.pagesInUse,
+    pagesCached: a.pagesCached + b.pagesCached,
+    steps: a.steps + b.steps,
+    promptTokens: a.promptTokens + b.promptTokens,
+    hitTokens: a.hitTokens + b.hitTokens,
+    generatedTokens: a.generatedTokens + b.generatedTokens,
+    preemptions: a.preemptions + b.preemptions,
+  };
 }

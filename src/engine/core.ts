@@ -1,6 +1,8 @@
+import type { Transport } from "../cluster/index.ts";
 import { logprobs, PAGE_TOKENS, sample } from "../kernels/index.ts";
 import { PagePool } from "../kv-cache/index.ts";
 import type { KvPool, Model, StepBatch } from "../model/index.ts";
+import { PrefillReceiver, PrefillSender, type HandedOver } from "./handover.ts";
 import { NO_LAYER } from "../trace/index.ts";
 import type {
   EngineLimits,
@@ -10,6 +12,7 @@ import type {
   GenerationRequest,
   HandledEvent,
 } from "./messages.ts";
+import type { UnitClock } from "./unit.ts";
 import { Scheduler, type StepPart } from "./scheduler.ts";
 import { Sequence } from "./sequence.ts";
 
@@ -19,6 +22,10 @@ export interface CoreOptions {
   readonly pages: number;
   /** Prompt and generated tokens together: at most, and by default, what the model and pages hold. */
   readonly maxModelLen?: number;
+  /** Of a rank whose unit shares its experts. */
+  readonly unit?: UnitClock;
+  /** Of a rank that hands sequences over to others, or takes them. */
+  readonly transport?: Transport;
   /** Tokens from here on are never generated: rows of the vocabulary that no token uses. */
   readonly usableTokens?: number;
 }
@@ -31,15 +38,20 @@ export class EngineCore {
   readonly #pool: PagePool;
   readonly #scheduler: Scheduler;
   readonly #usableTokens: number;
+  readonly #unit: UnitClock | undefined;
+  readonly #sender: PrefillSender | undefined;
+  readonly #receiver: PrefillReceiver;
   /** Live requests by handle. */
   readonly #sequences = new Map<number, Sequence>();
   #events: HandledEvent[] = [];
+  /** Ends the wait of a step that has nothing to compute. */
+  #wake: () => void = () => undefined;
   #steps = 0;
   #promptTokens = 0;
   #hitTokens = 0;
   #generatedTokens = 0;
 
-  constructor({ model, pages, maxModelLen, usableTokens }: CoreOptions) {
+  constructor({ model, pages, maxModelLen, usableTokens, unit, transport }: CoreOptions) {
     const { maxPositions, vocabSize, eosTokens } = model.config;
     const fits = Math.min(maxPositions, pages * PAGE_TOKENS);
     expectWhole("maxModelLen", maxModelLen ?? fits, 2);
@@ -49,6 +61,9 @@ export class EngineCore {
     this.#model = model;
     this.#kv = model.createKvPool(pages);
     this.#pool = new PagePool(pages);
+    this.#unit = unit;
+    this.#sender = transport && new PrefillSender(transport, this.#kv);
+    this.#receiver = new PrefillReceiver(this.#kv);
     this.#scheduler = new Scheduler(this.#pool, model.maxRows);
   }
 
@@ -59,7 +74,7 @@ export class EngineCore {
 
   get stats(): EngineStats {
     return {
-      waiting: this.#scheduler.waiting,
+      waiting: this.#scheduler.waiting + this.#receiver.arriving,
       running: this.#scheduler.running,
       pages: this.#pool.pages,
       pagesInUse: this.#pool.inUse,
@@ -72,38 +87,86 @@ export class EngineCore {
     };
   }
 
-  /** Takes a request, or answers it with a `failed` event that names the field. */
-  submit(handle: number, request: GenerationRequest): void {
+  /**
+   * Takes a request, or answers it with a `failed` event that names the field. With a decode rank
+   * this one computes the prompt and the first token, and hands over.
+   */
+  submit(handle: number, request: GenerationRequest, decodeRank?: number): void {
     const problem = this.#problemWith(request);
     if (problem) {
       this.#publish(handle, { kind: "failed", code: "invalid_request", message: problem });
+      this.#sender?.abandon(handle, decodeRank);
+      this.#wake();
       return;
     }
-    const sequence = new Sequence(handle, request);
-    this.#sequences.set(handle, sequence);
-    this.#scheduler.add(sequence);
+    this.#add(new Sequence(handle, request, decodeRank));
+  }
+
+  /** Expects a sequence that a prefill rank computes and hands over. */
+  expect(handle: number, request: GenerationRequest): void {
+    this.#adopt(this.#receiver.expect(handle, request));
+  }
+
+  /** Takes what a prefill rank sent. */
+  receive(transfer: Uint8Array): void {
+    this.#adopt(this.#receiver.accept(transfer));
   }
 
   /** Forgets a request and frees its pages at once, in the middle of a step too. */
   cancel(handle: number): void {
     const sequence = this.#sequences.get(handle);
-    if (sequence) this.#end(sequence);
+    if (sequence) this.#drop(sequence);
+    else this.#receiver.cancel(handle);
+    this.#wake();
   }
 
-  /** One step of the unit: plan, compute, sample, tell. */
+  /**
+   * One step of the unit: plan, compute, sample, tell. A rank without rows waits for some, or joins
+   * the step that another rank of its unit calls.
+   */
   async step(): Promise<readonly HandledEvent[]> {
     const parts = this.#scheduler.plan();
-    if (parts.length > 0) {
-      const span = this.#model.tracer.beginStep(this.#steps, rowsOf(parts));
-      this.#announce(parts);
-      const logits = await this.#compute(parts);
-      if (logits) this.#advance(parts, logits);
-      this.#model.tracer.end(span);
-      this.#steps++;
-    }
+    const called = parts.length === 0 && this.#events.length === 0 && (await this.#waitForWork());
+    if (parts.length > 0 || called) await this.#computeStep(parts);
     const events = this.#events;
     this.#events = [];
     return events;
+  }
+
+  async #computeStep(parts: readonly StepPart[]): Promise<void> {
+    // Before the unit is heard: a cancellation meanwhile may take a sequence's pages.
+    const batch = batchOf(parts);
+    if (this.#unit && (await this.#unit.join(batch.rows)) === 0) return;
+    const span = this.#model.tracer.beginStep(this.#steps++, batch.rows);
+    this.#announce(parts);
+    const logits = await this.#compute(parts, batch);
+    if (logits) this.#advance(parts, logits);
+    this.#model.tracer.end(span);
+  }
+
+  /** Whether the wait ended because the unit steps. */
+  async #waitForWork(): Promise<boolean> {
+    const left = new AbortController();
+    const woken = new Promise<boolean>((resolve) => (this.#wake = () => resolve(false)));
+    const called = this.#unit?.called(left.signal).then(() => true);
+    const byUnit = await (called ? Promise.race([woken, called]) : woken);
+    left.abort();
+    return byUnit;
+  }
+
+  #add(sequence: Sequence): void {
+    this.#sequences.set(sequence.handle, sequence);
+    this.#scheduler.add(sequence);
+    this.#wake();
+  }
+
+  #adopt(whole: HandedOver | undefined): void {
+    if (!whole) return;
+    const sequence = new Sequence(whole.handle, whole.request);
+    sequence.started = true;
+    sequence.arrived = whole.kv;
+    sequence.tokens.push(whole.token);
+    this.#add(sequence);
   }
 
   #problemWith({ prompt, maxTokens, sampling }: GenerationRequest): string | undefined {
@@ -142,10 +205,15 @@ export class EngineCore {
   }
 
   /** Logits of the parts that reach their sequence's end; undefined if the step failed. */
-  async #compute(parts: readonly StepPart[]): Promise<Float32Array | undefined> {
+  async #compute(parts: readonly StepPart[], batch: StepBatch): Promise<Float32Array | undefined> {
+    const live = () => parts.filter(({ sequence }) => this.#isLive(sequence));
+    const handsOver = parts.some(({ sequence }) => sequence.decodeRank !== undefined);
+    const onLayer = (layer: number) => this.#sender?.sendLayer(live(), layer);
     try {
-      return await this.#model.forward(batchOf(parts), this.#kv);
+      return await this.#model.forward(batch, this.#kv, handsOver ? onLayer : undefined);
     } catch (error) {
+      // The other ranks of a unit would wait for this one's rows for ever.
+      if (this.#unit) throw error;
       for (const { sequence } of parts) if (this.#isLive(sequence)) this.#fail(sequence, error);
       return undefined;
     }
@@ -160,6 +228,7 @@ export class EngineCore {
     for (const part of parts) {
       const at = (part.last ? row++ : row) * vocabSize;
       if (!this.#isLive(part.sequence)) continue;
+      this.#sender?.complete(part);
       this.#scheduler.complete(part);
       if (!part.last) continue;
       try {
@@ -184,9 +253,13 @@ export class EngineCore {
     const reported = logprob === undefined ? {} : { logprob };
     this.#publish(sequence.handle, { kind: "token", token, top, ...reported });
     const reason = this.#finishReason(sequence, token);
-    if (!reason) return;
-    this.#publish(sequence.handle, { kind: "finished", reason });
-    this.#end(sequence);
+    if (reason) {
+      this.#publish(sequence.handle, { kind: "finished", reason });
+      this.#drop(sequence);
+    } else if (sequence.decodeRank !== undefined) {
+      this.#sender?.handOver(sequence, token);
+      this.#end(sequence);
+    }
   }
 
   #finishReason({ request, tokens, generated }: Sequence, token: number): FinishReason | undefined {
@@ -206,6 +279,12 @@ export class EngineCore {
   #fail(sequence: Sequence, error: unknown): void {
     const { message } = error as Error;
     this.#publish(sequence.handle, { kind: "failed", code: "step_failed", message });
+    this.#drop(sequence);
+  }
+
+  /** Ends a sequence that no other rank is to go on with. */
+  #drop(sequence: Sequence): void {
+    this.#sender?.abandon(sequence.handle, sequence.decodeRank);
     this.#end(sequence);
   }
 
@@ -227,7 +306,7 @@ function rowsOf(parts: readonly StepPart[]): number {
 /** Lays the parts' rows out as one batch; only a context's last row needs logits. */
 function batchOf(parts: readonly StepPart[]): StepBatch {
   const rows = rowsOf(parts);
-  const tableStride = Math.max(...parts.map(({ sequence }) => sequence.pages.length));
+  const tableStride = Math.max(0, ...parts.map(({ sequence }) => sequence.pages.length));
   const tokens = new Int32Array(rows);
   const positions = new Int32Array(rows);
   const rowStarts = new Int32Array(parts.length + 1);

@@ -1,3 +1,4 @@
+import type { TrafficCounts } from "../expert-parallel/index.ts";
 import type { SamplingParameters, TokenLogprob } from "../kernels/index.ts";
 import type { SpanBatch } from "../trace/index.ts";
 
@@ -46,11 +47,21 @@ export interface EngineStats {
   readonly hitTokens: number;
   readonly generatedTokens: number;
   readonly preemptions: number;
+  /** Of ranks whose unit shares its experts. */
+  readonly traffic?: TrafficCounts;
 }
 
 /** What the worker is told. `handle` names a request among the live ones. */
 export type EngineCommand =
-  | { readonly kind: "generate"; readonly handle: number; readonly request: GenerationRequest }
+  | {
+      readonly kind: "generate";
+      readonly handle: number;
+      readonly request: GenerationRequest;
+      /** Goes on there after the first token. */
+      readonly decodeRank?: number;
+    }
+  /** A prefill rank will hand this request over. */
+  | { readonly kind: "expect"; readonly handle: number; readonly request: GenerationRequest }
   | { readonly kind: "cancel"; readonly handle: number }
   | { readonly kind: "stats"; readonly question: number };
 

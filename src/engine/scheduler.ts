@@ -1,5 +1,5 @@
 import { PAGE_TOKENS } from "../kernels/index.ts";
-import type { PagePool } from "../kv-cache/index.ts";
+import type { ArrivingKv, PagePool } from "../kv-cache/index.ts";
 import type { Sequence } from "./sequence.ts";
 
 /** A sequence's rows in a step: its next `rows` uncomputed tokens. */
@@ -97,7 +97,17 @@ export class Scheduler {
     sequence.computed = hits * PAGE_TOKENS;
     this.#waiting.shift();
     this.#running.add(sequence);
+    if (sequence.arrived) this.#settle(sequence, sequence.arrived);
     return true;
+  }
+
+  /** Puts KV that came from a prefill rank into pages, which admission made sure there are. */
+  #settle(sequence: Sequence, arrived: ArrivingKv): void {
+    const needed = Math.ceil(arrived.tokens / PAGE_TOKENS);
+    while (sequence.pages.length < needed) sequence.pages.push(this.#pool.allocate() as number);
+    arrived.writeTo(sequence.pages, sequence.computed);
+    sequence.arrived = undefined;
+    this.complete({ sequence, rows: arrived.tokens - sequence.computed, last: false });
   }
 
   /** Allocates the pages `rows` more tokens need, preempting newer sequences for it. */

@@ -1,4 +1,4 @@
-import { BlockKeys, type BlockKey } from "../kv-cache/index.ts";
+import { BlockKeys, type ArrivingKv, type BlockKey } from "../kv-cache/index.ts";
 import type { GenerationRequest } from "./messages.ts";
 
 /** One request on its way: its tokens so far and the pages that hold their KV. */
@@ -11,13 +11,20 @@ export class Sequence {
   pages: number[] = [];
   /** Tokens whose KV is in `pages`. */
   computed = 0;
+  /** The rank that decodes this sequence, where it is not the one that prefills it. */
+  readonly decodeRank: number | undefined;
+  /** Positions whose KV the decode rank has been sent. */
+  sent = 0;
+  /** KV that came from a prefill rank, until it is in pages. */
+  arrived: ArrivingKv | undefined;
   /** Whether the client has been told that computation began. */
   started = false;
   readonly #keys: BlockKeys;
 
-  constructor(handle: number, request: GenerationRequest) {
+  constructor(handle: number, request: GenerationRequest, decodeRank?: number) {
     this.handle = handle;
     this.request = request;
+    this.decodeRank = decodeRank;
     this.tokens = [...request.prompt];
     this.#keys = new BlockKeys(request.tenant);
   }

@@ -1,51 +1,38 @@
 import { parentPort, workerData } from "node:worker_threads";
-import { createReferenceKernels, PAGE_TOKENS } from "../kernels/index.ts";
-import { loadModel } from "../model/index.ts";
 import { clockSince, SpanRecorder } from "../trace/index.ts";
-import type { EngineOptions } from "./client.ts";
-import { EngineCore } from "./core.ts";
 import type { EngineCommand, EngineReport } from "./messages.ts";
+import { Rank, type RankOptions } from "./rank.ts";
 
-/** The engine's thread: commands in, one report per step out. */
+/** A rank's thread: commands in, one report per step out. */
 const port = parentPort;
-if (!port) throw new Error("the engine's worker must run in a worker thread");
+if (!port) throw new Error("a rank must run in a worker thread");
+
+export interface WorkerOptions extends RankOptions {
+  /** Records spans, whose times count from here: milliseconds of Unix time. */
+  readonly traceEpochMs?: number;
+}
 
 const report = (message: EngineReport) => port.postMessage(message);
 const nextTurn = () => new Promise<void>((resolve) => setImmediate(resolve));
 
 /** The rank's recorder where the engine was asked for a trace. */
-function createRecorder({ traceEpochMs }: EngineOptions): SpanRecorder | undefined {
+function createRecorder({ traceEpochMs, place }: WorkerOptions): SpanRecorder | undefined {
   if (traceEpochMs === undefined) return undefined;
-  return new SpanRecorder({ node: 0, rank: 0, clock: clockSince(traceEpochMs) });
+  return new SpanRecorder({ node: 0, rank: place.rank, clock: clockSince(traceEpochMs) });
 }
 
-async function createCore(options: EngineOptions, tracer?: SpanRecorder): Promise<EngineCore> {
-  const { modelDirectory, policy, kvMemoryBytes, chunkRows } = options;
-  if (!Number.isInteger(chunkRows) || chunkRows < 1) {
-    throw new RangeError(`chunkRows: expected a positive whole number, got ${chunkRows}`);
-  }
-  const kernels = createReferenceKernels();
-  const model = await loadModel(modelDirectory, {
-    kernels,
-    policy,
-    maxRows: chunkRows,
-    ...(tracer && { tracer }),
-  });
-  const pages = Math.floor(kvMemoryBytes / (model.kvBytesPerToken * PAGE_TOKENS));
-  if (!(pages >= 1)) {
-    const least = model.kvBytesPerToken * PAGE_TOKENS;
-    throw new RangeError(
-      `kvMemoryBytes: expected at least ${least} for one page, got ${kvMemoryBytes}`,
-    );
-  }
-  return new EngineCore({ ...options, model, pages });
+/** What cannot be told to a request ends the thread, and so is heard. */
+function die(error: unknown): never {
+  throw error;
 }
 
-function serve(core: EngineCore, recorder?: SpanRecorder): void {
+function serve(rank: Rank, recorder?: SpanRecorder): void {
+  const { core } = rank;
   let stepping = false;
   const run = async () => {
+    if (stepping) return;
     stepping = true;
-    while (!core.idle) {
+    while (rank.joinsSteps || !core.idle) {
       const events = await core.step();
       // Before the events: after a request's last one nobody may be listening.
       if (recorder) report({ kind: "spans", spans: recorder.take() });
@@ -55,19 +42,35 @@ function serve(core: EngineCore, recorder?: SpanRecorder): void {
     }
     stepping = false;
   };
+  const start = () => void run().catch((error) => setImmediate(die, error));
   port?.on("message", (command: EngineCommand) => {
-    if (command.kind === "generate") core.submit(command.handle, command.request);
-    else if (command.kind === "cancel") core.cancel(command.handle);
-    else report({ kind: "stats", question: command.question, stats: core.stats });
-    if (!stepping) void run();
+    switch (command.kind) {
+      case "generate":
+        core.submit(command.handle, command.request, command.decodeRank);
+        break;
+      case "expect":
+        core.expect(command.handle, command.request);
+        break;
+      case "cancel":
+        core.cancel(command.handle);
+        break;
+      case "stats": {
+        const { traffic } = rank;
+        const stats = { ...core.stats, ...(traffic && { traffic }) };
+        report({ kind: "stats", question: command.question, stats });
+      }
+    }
+    start();
   });
+  rank.listen(start).catch((error) => setImmediate(die, error));
   report({ kind: "ready", limits: core.limits });
+  start();
 }
 
 try {
-  const options = workerData as EngineOptions;
+  const options = workerData as WorkerOptions;
   const recorder = createRecorder(options);
-  serve(await createCore(options, recorder), recorder);
+  serve(await Rank.open(options, recorder), recorder);
 } catch (error) {
   report({ kind: "refused", message: (error as Error).message });
 }

@@ -11,6 +11,7 @@ import {
   type Policy,
 } from "../kernels/index.ts";
 import { LocalExperts, type ExpertWeights } from "../model/index.ts";
+import { nullTracer } from "../trace/index.ts";
 import { ParallelExperts } from "./parallel-experts.ts";
 import { layerPlacement, orderedPlacement, type LayerPlacement } from "./placement.ts";
 
@@ -76,7 +77,7 @@ function outputsOf({ expertRows, places }: { expertRows: ArrayBufferView; places
 /** What one process with all experts computes. */
 async function oracle(policy: Policy, share: RankRows): Promise<Outputs> {
   const { stream, input } = inputOf(policy, share);
-  const local = new LocalExperts(stream, rule, share.rows);
+  const local = new LocalExperts(stream, rule, share.rows, nullTracer);
   const output = await local.compute({ layer: 0, input, ...share }, weights);
   return outputsOf({ ...output, places: output.places.subarray(0, share.rows * TOP_K) });
 }
@@ -91,6 +92,7 @@ async function parallel(policy: Policy, shares: RankRows[], placement: LayerPlac
       stream,
       rule,
       hidden: HIDDEN,
+      tracer: nullTracer,
       unit: { transport, ranks },
       placementOf: () => placement,
     });

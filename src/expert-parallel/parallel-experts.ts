@@ -15,6 +15,7 @@ import {
   type ExpertWeights,
   type RoutedExperts,
 } from "../model/index.ts";
+import type { Tracer } from "../trace/index.ts";
 import { dispatchLayout, exclusiveSums, type DispatchLayout } from "./layout.ts";
 import type { LayerPlacement } from "./placement.ts";
 import { Traffic, type TrafficCounts } from "./traffic.ts";
@@ -39,6 +40,7 @@ export interface ParallelExpertsOptions {
   readonly rule: GateRule;
   readonly hidden: number;
   readonly unit: UnitMember;
+  readonly tracer: Tracer;
   /** Of a layer of routed experts. */
   readonly placementOf: (layer: number) => LayerPlacement;
 }
@@ -60,6 +62,7 @@ export class ParallelExperts implements RoutedExperts {
   readonly #unit: UnitMember;
   /** Own index in the unit. */
   readonly #own: number;
+  readonly #tracer: Tracer;
   readonly #placementOf: (layer: number) => LayerPlacement;
   readonly #mlp: GroupedMlp;
   readonly #traffic: Traffic;
@@ -68,12 +71,13 @@ export class ParallelExperts implements RoutedExperts {
   /** [rows × topK, hidden], by rank and then as dispatched */
   #returned: StoredRows;
 
-  constructor({ stream, rule, hidden, unit, placementOf }: ParallelExpertsOptions) {
+  constructor({ stream, rule, hidden, unit, tracer, placementOf }: ParallelExpertsOptions) {
     this.#stream = stream;
     this.#rule = rule;
     this.#hidden = hidden;
     this.#unit = unit;
     this.#own = unit.ranks.indexOf(unit.transport.rank);
+    this.#tracer = tracer;
     this.#placementOf = placementOf;
     this.#mlp = new GroupedMlp(stream);
     this.#traffic = new Traffic(unit.ranks.length, rule.experts);
@@ -87,14 +91,20 @@ export class ParallelExperts implements RoutedExperts {
   async compute(call: ExpertCall, weights: ExpertWeights): Promise<ExpertOutput> {
     await this.#stream.done();
     const { topK } = this.#rule;
-    const { ids, rows } = call;
-    const placement = this.#placementOf(call.layer);
+    const { layer, ids, rows } = call;
+    const placement = this.#placementOf(layer);
     const layout = dispatchLayout(ids, rows, topK, placement, this.#own);
-    this.#traffic.countChoices(call.layer, ids.subarray(0, rows * topK));
+    this.#traffic.countChoices(layer, ids.subarray(0, rows * topK));
 
+    const dispatch = this.#tracer.begin("DISPATCH", layer, rows);
     const received = await this.#dispatch(layout, call.input, placement.slots);
+    this.#tracer.end(dispatch);
+    const mlp = this.#tracer.begin("MLP", layer, rows);
     const outputs = await this.#computeReceived(received, call.input, placement, weights);
+    this.#tracer.end(mlp);
+    const combine = this.#tracer.begin("COMBINE", layer, rows);
     await this.#combine(outputs, layout);
+    this.#tracer.end(combine);
     return { expertRows: this.#returned, places: layout.places };
   }
 

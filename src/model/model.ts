@@ -67,8 +67,10 @@ export class Model {
 
   createKvPool(pages: number): KvPool {
     const { layers, latentRank, ropeWidth } = this.config;
-    const values = pages * PAGE_TOKENS * (latentRank + ropeWidth);
+    const width = latentRank + ropeWidth;
+    const values = pages * PAGE_TOKENS * width;
     return {
+      width,
       layers: Array.from({ length: layers }, () => ({
         entries: createStoredRows(this.policy, values),
       })),
@@ -77,9 +79,13 @@ export class Model {
 
   /**
    * Computes a step: writes the rows' KV and returns logits [batch.logitRows, vocabulary], valid
-   * until the next step.
+   * until the next step. `onLayer` is told when a layer's KV can be read.
    */
-  async forward(batch: StepBatch, pool: KvPool): Promise<Float32Array> {
+  async forward(
+    batch: StepBatch,
+    pool: KvPool,
+    onLayer?: (layer: number) => void,
+  ): Promise<Float32Array> {
     if (batch.rows > this.maxRows) {
       throw new RangeError(`a step has at most ${this.maxRows} rows, got ${batch.rows}`);
     }
@@ -89,6 +95,10 @@ export class Model {
     this.tracer.end(embed);
     for (const [index, layer] of this.#weights.layers.entries()) {
       await this.#block(layer, index, batch, pool);
+      if (onLayer) {
+        await this.#stream.done();
+        onLayer(index);
+      }
     }
     const head = this.tracer.begin("HEAD", NO_LAYER, batch.logitRows.length);
     const logits = this.#head(batch);

@@ -7,7 +7,7 @@ import {
   type StoredRows,
   type Stream,
 } from "../kernels/index.ts";
-import { nullTracer, type Tracer } from "../trace/index.ts";
+import type { Tracer } from "../trace/index.ts";
 import type { ExpertWeights } from "./weights.ts";
 
 /** One layer's rows and the experts they chose. */
@@ -90,7 +90,7 @@ export class LocalExperts implements RoutedExperts {
   readonly #groups: RowGroups;
   readonly #tracer: Tracer;
 
-  constructor(stream: Stream, rule: GateRule, maxRows: number, tracer: Tracer = nullTracer) {
+  constructor(stream: Stream, rule: GateRule, maxRows: number, tracer: Tracer) {
     this.#stream = stream;
     this.#tracer = tracer;
     this.#rule = rule;

@@ -11,4 +11,6 @@ export interface StepBatch extends StepLayout {
 /** The rank's KV pool as a step sees it: one cache per layer, pages numbered alike in all. */
 export interface KvPool {
   readonly layers: readonly KvLayer[];
+  /** Values of an entry: latent and rotated key. */
+  readonly width: number;
 }

@@ -1,0 +1,131 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { parseTopology } from "../cluster/index.ts";
+import { randomSource } from "../kernels/generators.ts";
+import { greedySampling, policies, type Policy } from "../kernels/index.ts";
+import { tinyFixtures } from "../model/fixtures.ts";
+import { Engine, type EngineOptions } from "./client.ts";
+import type { GenerationEvent, GenerationRequest } from "./messages.ts";
+
+const [fixture] = tinyFixtures().filter(({ name }) => name === "fp8");
+const EXPERTS = 6;
+const TOP_K = 2;
+const MOE_LAYERS = 1;
+
+const start = (policy: Policy, options: Partial<EngineOptions> = {}) =>
+  Engine.start({
+    modelDirectory: fixture.directory,
+    policy,
+    kvMemoryBytes: 2 ** 21,
+    chunkRows: 40,
+    ...options,
+  });
+
+/** Short and long prompts that share prefixes, greedy and sampled. */
+const requests = Array.from({ length: 8 }, (_, i): GenerationRequest => {
+  const length = [5, 70, 130, 64][i % 4] + i;
+  return {
+    id: `${i}`,
+    tenant: "",
+    prompt: Array.from({ length }, (__, at) => fixture.tokens[at % fixture.tokens.length]),
+    choice: 0,
+    maxTokens: 1 + 3 * i,
+    stopTokens: [],
+    topLogprobs: 2,
+    sampling: i % 2 === 0 ? greedySampling : { ...greedySampling, temperature: 0.9, seed: i },
+  };
+});
+
+/** What a client is told that may not depend on where the work lands. */
+async function answer(engine: Engine, request: GenerationRequest): Promise<GenerationEvent[]> {
+  const events: GenerationEvent[] = [];
+  for await (const event of engine.generate(request)) {
+    if (event.kind !== "started") events.push(event);
+  }
+  return events;
+}
+
+async function answers(policy: Policy, options?: Partial<EngineOptions>) {
+  const engine = await start(policy, options);
+  try {
+    const told = await Promise.all(requests.map((request) => answer(engine, request)));
+    const { pagesInUse, waiting, running } = await engine.stats();
+    assert.deepEqual([pagesInUse, waiting, running], [0, 0, 0], "nothing is left behind");
+    return { told, ranks: await engine.rankStats() };
+  } finally {
+    await engine.close();
+  }
+}
+
+/** Every expert somewhere, some twice, anywhere. */
+function randomPlacement(physical: number, seed: number): number[][] {
+  const random = randomSource(seed);
+  return Array.from({ length: MOE_LAYERS }, () => {
+    const map = Array.from({ length: physical }, (_, i) =>
+      i < EXPERTS ? i : Math.floor(random() * EXPERTS),
+    );
+    for (let i = map.length - 1; i > 0; i--) {
+      const j = Math.floor(random() * (i + 1));
+      [map[i], map[j]] = [map[j], map[i]];
+    }
+    return map;
+  });
+}
+
+const settings: [string, Partial<EngineOptions>][] = [
+  ["combined=1x4", {}],
+  ["combined=2x1", {}],
+  ["prefill=1x1,decode=1x1", {}],
+  ["prefill=1x2,decode=1x3", { placement: randomPlacement(12, 1) }],
+  ["prefill=2x2,decode=2x2", { placement: randomPlacement(10, 2) }],
+  ["prefill=1x2,decode=1x2", { experts: "replicated" }],
+];
+
+for (const policy of policies) {
+  test(`placement never changes the answer: ${policy}`, async () => {
+    const { told: expected } = await answers(policy);
+    for (const [topology, options] of settings) {
+      const { told } = await answers(policy, { topology: parseTopology(topology), ...options });
+      assert.deepEqual(told, expected, topology);
+    }
+  });
+}
+
+test("a unit's ranks send each other rows, and count what they send", async () => {
+  const { ranks } = await answers("w8a16", {
+    topology: parseTopology("prefill=1x2,decode=1x2"),
+  });
+  const prompt = requests.reduce((sum, request) => sum + request.prompt.length, 0);
+  const loads = ranks.map(({ traffic }) => traffic?.expertLoads.flat() ?? []);
+  const chosen = loads.flat().reduce((sum, load) => sum + load, 0);
+  const generated = requests.reduce((sum, { maxTokens }) => sum + maxTokens, 0);
+  const computed = chosen / (MOE_LAYERS * TOP_K);
+  assert.ok(computed <= prompt + generated && computed > generated, `${computed} rows`);
+  for (const { traffic } of ranks) {
+    assert.ok(traffic && traffic.rowsTo.every((rows) => rows > 0));
+    assert.deepEqual(
+      traffic.bytesTo.map((bytes) => bytes > 0).filter(Boolean),
+      [true],
+      "only the other rank is sent bytes",
+    );
+  }
+});
+
+test("a request that leaves frees both of its ranks", async () => {
+  const engine = await start("f32", { topology: parseTopology("prefill=1x2,decode=1x2") });
+  const long = { ...requests[3], maxTokens: 100_000 };
+  for (let tokens = 0; tokens < 4; tokens++) {
+    let heard = 0;
+    for await (const event of engine.generate(long)) {
+      if (event.kind === "token") heard++;
+      if (heard >= tokens) break;
+    }
+  }
+  for (let tries = 0; ; tries++) {
+    const { pagesInUse, waiting, running } = await engine.stats();
+    if (pagesInUse + waiting + running === 0) break;
+    assert.ok(tries < 200, `${pagesInUse} pages, ${waiting} waiting, ${running} running`);
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+  await engine.close();
+});

@@ -1,0 +1,93 @@
+import { once } from "node:events";
+import { Worker } from "node:worker_threads";
+import type { EngineCommand, EngineLimits, EngineReport, EngineStats } from "./messages.ts";
+import type { WorkerOptions } from "./worker.ts";
+
+/** A rank's worker thread could not start, or has ended. */
+export class EngineError extends Error {
+  override readonly name = "EngineError";
+}
+
+interface Question {
+  readonly resolve: (stats: EngineStats) => void;
+  readonly reject: (error: Error) => void;
+}
+
+export interface RankListener {
+  readonly onReport: (report: EngineReport) => void;
+  /** Told once, however the thread ends. */
+  readonly onEnd: (message: string) => void;
+}
+
+/** A rank's thread as the gateway's sees it: commands in, reports out. */
+export class RankWorker {
+  readonly limits: EngineLimits;
+  readonly #worker: Worker;
+  readonly #questions = new Map<number, Question>();
+  #asked = 0;
+  #ended: string | undefined;
+
+  /** Opens the model; rejects with what is wrong with it. */
+  static async start(options: WorkerOptions, listener: RankListener): Promise<RankWorker> {
+    const worker = new Worker(new URL("./worker.js", import.meta.url), { workerData: options });
+    const first = await firstReport(worker);
+    if (first.kind === "ready") return new RankWorker(worker, first.limits, listener);
+    await worker.terminate();
+    throw new EngineError(first.kind === "refused" ? first.message : "unexpected first report");
+  }
+
+  private constructor(worker: Worker, limits: EngineLimits, { onReport, onEnd }: RankListener) {
+    this.#worker = worker;
+    this.limits = limits;
+    const end = (message: string) => {
+      if (this.#ended !== undefined) return;
+      this.#ended = message;
+      for (const { reject } of this.#questions.values()) reject(new EngineError(message));
+      onEnd(message);
+    };
+    worker.on("message", (report: EngineReport) => {
+      if (report.kind === "stats") this.#answer(report.question, report.stats);
+      else onReport(report);
+    });
+    worker.on("error", (error) => end(error.message));
+    worker.on("exit", () => end("the engine's thread has ended"));
+  }
+
+  tell(command: EngineCommand): void {
+    this.#worker.postMessage(command);
+  }
+
+  async stats(): Promise<EngineStats> {
+    if (this.#ended !== undefined) throw new EngineError(this.#ended);
+    const question = this.#asked++;
+    const answer = new Promise<EngineStats>((resolve, reject) => {
+      this.#questions.set(question, { resolve, reject });
+    });
+    this.tell({ kind: "stats", question });
+    return answer;
+  }
+
+  async terminate(): Promise<void> {
+    await this.#worker.terminate();
+  }
+
+  #answer(question: number, stats: EngineStats): void {
+    this.#questions.get(question)?.resolve(stats);
+    this.#questions.delete(question);
+  }
+}
+
+/** The worker's first words; rejects if it ends without any. */
+async function firstReport(worker: Worker): Promise<EngineReport> {
+  const given = new AbortController();
+  const ended = once(worker, "exit", { signal: given.signal }).then(([code]) => {
+    throw new EngineError(`the engine's thread ended with code ${code} before it was ready`);
+  });
+  try {
+    const [report] = await Promise.race([once(worker, "message", { signal: given.signal }), ended]);
+    return report as EngineReport;
+  } finally {
+    ended.catch(() => undefined);
+    given.abort();
+  }
+}
