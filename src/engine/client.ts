@@ -1,6 +1,8 @@
 import { once, setMaxListeners } from "node:events";
+import { setTimeout } from "node:timers/promises";
 import { Worker } from "node:worker_threads";
 import type { Policy } from "../kernels/index.ts";
+import type { StoreLimits } from "../kv-cache/index.ts";
 import type {
   EngineCommand,
   EngineLimits,
@@ -21,9 +23,14 @@ export interface EngineOptions {
   readonly chunkRows: number;
   /** Tokens from here on are never generated: rows of the vocabulary that no token uses. */
   readonly usableTokens?: number;
+  /** A directory, which others may share, for the blocks that outlive the pool. */
+  readonly contextCache?: { readonly directory: string; readonly limits: StoreLimits };
 }
 
 export const defaultChunkRows = 256;
+
+/** Time that closing leaves for blocks not yet in the context cache. */
+const FLUSH_MS = 10_000;
 
 /** The engine's worker thread could not start, or has ended. */
 export class EngineError extends Error {
@@ -39,6 +46,7 @@ export class Engine {
   readonly #requests = new Map<number, EventQueue>();
   readonly #questions = new Map<number, Deferred<EngineStats>>();
   readonly #fatal = deferred<EngineError>();
+  readonly #keepsBlocks: boolean;
   #nextHandle = 0;
   #ended: string | undefined;
   #closing = false;
@@ -50,13 +58,16 @@ export class Engine {
     const workerData: EngineOptions = { chunkRows: defaultChunkRows, ...options };
     const worker = new Worker(new URL("./worker.js", import.meta.url), { workerData });
     const first = await firstReport(worker);
-    if (first.kind === "ready") return new Engine(worker, first.limits);
+    if (first.kind === "ready") {
+      return new Engine(worker, first.limits, options.contextCache !== undefined);
+    }
     await worker.terminate();
     throw new EngineError(first.kind === "refused" ? first.message : "unexpected first report");
   }
 
-  private constructor(worker: Worker, limits: EngineLimits) {
+  private constructor(worker: Worker, limits: EngineLimits, keepsBlocks: boolean) {
     this.#worker = worker;
+    this.#keepsBlocks = keepsBlocks;
     this.maxModelLen = limits.maxModelLen;
     this.vocabSize = limits.vocabSize;
     this.eosTokens = limits.eosTokens;
@@ -114,18 +125,26 @@ export class Engine {
   }
 
   async stats(): Promise<EngineStats> {
-    if (this.#ended !== undefined) throw new EngineError(this.#ended);
-    const question = this.#nextHandle++;
-    const answer = deferred<EngineStats>();
-    this.#questions.set(question, answer);
-    this.#tell({ kind: "stats", question });
-    return answer.promise;
+    return this.#ask("stats");
   }
 
   /** Ends the thread; what is still live fails. */
   async close(): Promise<void> {
     this.#closing = true;
+    if (this.#keepsBlocks) {
+      const flushed = this.#ask("flush").catch(() => undefined);
+      await Promise.race([flushed, setTimeout(FLUSH_MS, undefined, { ref: false })]);
+    }
     await this.#worker.terminate();
+  }
+
+  async #ask(kind: "stats" | "flush"): Promise<EngineStats> {
+    if (this.#ended !== undefined) throw new EngineError(this.#ended);
+    const question = this.#nextHandle++;
+    const answer = deferred<EngineStats>();
+    this.#questions.set(question, answer);
+    this.#tell({ kind, question });
+    return answer.promise;
   }
 
   #tell(command: EngineCommand): void {

@@ -1,5 +1,5 @@
 import { logprobs, PAGE_TOKENS, sample } from "../kernels/index.ts";
-import { PagePool } from "../kv-cache/index.ts";
+import { ContextCache, PagePool, type ContextCacheOptions } from "../kv-cache/index.ts";
 import type { KvPool, Model, StepBatch } from "../model/index.ts";
 import type {
   EngineLimits,
@@ -20,6 +20,8 @@ export interface CoreOptions {
   readonly maxModelLen?: number;
   /** Tokens from here on are never generated: rows of the vocabulary that no token uses. */
   readonly usableTokens?: number;
+  /** Where blocks are kept outside the rank's pool; nowhere if not given. */
+  readonly contextCache?: Omit<ContextCacheOptions, "kv" | "pages">;
 }
 
 /** One rank's engine: requests in, a step at a time, events out. */
@@ -28,17 +30,20 @@ export class EngineCore {
   readonly #model: Model;
   readonly #kv: KvPool;
   readonly #pool: PagePool;
+  readonly #contextCache: ContextCache | undefined;
   readonly #scheduler: Scheduler;
   readonly #usableTokens: number;
   /** Live requests by handle. */
   readonly #sequences = new Map<number, Sequence>();
   #events: HandledEvent[] = [];
+  /** Ends the wait of a step that has nothing to compute. */
+  #wake: () => void = () => undefined;
   #steps = 0;
   #promptTokens = 0;
   #hitTokens = 0;
   #generatedTokens = 0;
 
-  constructor({ model, pages, maxModelLen, usableTokens }: CoreOptions) {
+  constructor({ model, pages, maxModelLen, usableTokens, contextCache }: CoreOptions) {
     const { maxPositions, vocabSize, eosTokens } = model.config;
     const fits = Math.min(maxPositions, pages * PAGE_TOKENS);
     expectWhole("maxModelLen", maxModelLen ?? fits, 2);
@@ -48,7 +53,9 @@ export class EngineCore {
     this.#model = model;
     this.#kv = model.createKvPool(pages);
     this.#pool = new PagePool(pages);
-    this.#scheduler = new Scheduler(this.#pool, model.maxRows);
+    this.#contextCache = contextCache && new ContextCache({ ...contextCache, kv: this.#kv, pages });
+    const onFetched = () => this.#wake();
+    this.#scheduler = new Scheduler(this.#pool, model.maxRows, this.#contextCache, onFetched);
   }
 
   /** Whether there is nothing to compute and nothing to tell. */
@@ -68,6 +75,7 @@ export class EngineCore {
       hitTokens: this.#hitTokens,
       generatedTokens: this.#generatedTokens,
       preemptions: this.#scheduler.preemptions,
+      ...(this.#contextCache && { contextCache: this.#contextCache.stats }),
     };
   }
 
@@ -81,15 +89,25 @@ export class EngineCore {
     const sequence = new Sequence(handle, request);
     this.#sequences.set(handle, sequence);
     this.#scheduler.add(sequence);
+    this.#wake();
   }
 
   /** Forgets a request and frees its pages at once, in the middle of a step too. */
   cancel(handle: number): void {
     const sequence = this.#sequences.get(handle);
     if (sequence) this.#end(sequence);
+    this.#wake();
   }
 
-  /** One step of the unit: plan, compute, sample, tell. */
+  /** Resolves when the context cache has written what was computed so far. */
+  async flush(): Promise<void> {
+    await this.#contextCache?.flush();
+  }
+
+  /**
+   * One step of the unit: plan, compute, sample, tell. While every live request is being fetched
+   * from the context cache it waits, until one is or another comes or leaves.
+   */
   async step(): Promise<readonly HandledEvent[]> {
     const parts = this.#scheduler.plan();
     if (parts.length > 0) {
@@ -97,6 +115,8 @@ export class EngineCore {
       const logits = await this.#compute(parts);
       if (logits) this.#advance(parts, logits);
       this.#steps++;
+    } else if (!this.idle && this.#events.length === 0) {
+      await new Promise<void>((resolve) => (this.#wake = resolve));
     }
     const events = this.#events;
     this.#events = [];

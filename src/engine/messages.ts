@@ -1,4 +1,5 @@
 import type { SamplingParameters, TokenLogprob } from "../kernels/index.ts";
+import type { ContextCacheStats } from "../kv-cache/index.ts";
 
 /** One sequence to generate; a request with n choices is n of these. */
 export interface GenerationRequest {
@@ -45,13 +46,17 @@ export interface EngineStats {
   readonly hitTokens: number;
   readonly generatedTokens: number;
   readonly preemptions: number;
+  /** Present when there is a context cache. */
+  readonly contextCache?: ContextCacheStats;
 }
 
 /** What the worker is told. `handle` names a request among the live ones. */
 export type EngineCommand =
   | { readonly kind: "generate"; readonly handle: number; readonly request: GenerationRequest }
   | { readonly kind: "cancel"; readonly handle: number }
-  | { readonly kind: "stats"; readonly question: number };
+  | { readonly kind: "stats"; readonly question: number }
+  /** Asks for the stats once the context cache has written what was computed so far. */
+  | { readonly kind: "flush"; readonly question: number };
 
 /** What the worker says; all events of a step travel together. */
 export type EngineReport =

@@ -11,6 +11,8 @@ export class Sequence {
   pages: number[] = [];
   /** Tokens whose KV is in `pages`. */
   computed = 0;
+  /** While blocks are read from the context cache into `pages`; aborting it frees them. */
+  fetching: AbortController | undefined;
   /** Whether the client has been told that computation began. */
   started = false;
   readonly #keys: BlockKeys;

@@ -1,6 +1,7 @@
 import { parentPort, workerData } from "node:worker_threads";
 import { createReferenceKernels, PAGE_TOKENS } from "../kernels/index.ts";
-import { loadModel } from "../model/index.ts";
+import { DirectoryBlobStore } from "../kv-cache/index.ts";
+import { loadModel, numericIdentity } from "../model/index.ts";
 import type { EngineOptions } from "./client.ts";
 import { EngineCore } from "./core.ts";
 import type { EngineCommand, EngineReport } from "./messages.ts";
@@ -13,7 +14,7 @@ const report = (message: EngineReport) => port.postMessage(message);
 const nextTurn = () => new Promise<void>((resolve) => setImmediate(resolve));
 
 async function createCore(options: EngineOptions): Promise<EngineCore> {
-  const { modelDirectory, policy, kvMemoryBytes, chunkRows } = options;
+  const { modelDirectory, policy, kvMemoryBytes, chunkRows, contextCache, ...limits } = options;
   if (!Number.isInteger(chunkRows) || chunkRows < 1) {
     throw new RangeError(`chunkRows: expected a positive whole number, got ${chunkRows}`);
   }
@@ -26,7 +27,10 @@ async function createCore(options: EngineOptions): Promise<EngineCore> {
       `kvMemoryBytes: expected at least ${least} for one page, got ${kvMemoryBytes}`,
     );
   }
-  return new EngineCore({ ...options, model, pages });
+  if (!contextCache) return new EngineCore({ ...limits, model, pages });
+  const store = await DirectoryBlobStore.open(contextCache.directory, contextCache.limits);
+  const identity = await numericIdentity(modelDirectory, { kernels, policy });
+  return new EngineCore({ ...limits, model, pages, contextCache: { store, identity } });
 }
 
 function serve(core: EngineCore): void {
@@ -44,10 +48,18 @@ function serve(core: EngineCore): void {
   port?.on("message", (command: EngineCommand) => {
     if (command.kind === "generate") core.submit(command.handle, command.request);
     else if (command.kind === "cancel") core.cancel(command.handle);
-    else report({ kind: "stats", question: command.question, stats: core.stats });
+    else void answer(core, command);
     if (!stepping) void run();
   });
   report({ kind: "ready", limits: core.limits });
+}
+
+async function answer(
+  core: EngineCore,
+  { kind, question }: Extract<EngineCommand, { question: number }>,
+): Promise<void> {
+  if (kind === "flush") await core.flush();
+  report({ kind: "stats", question, stats: core.stats });
 }
 
 try {
