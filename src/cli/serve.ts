@@ -2,7 +2,7 @@ import { readFile } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
 import { pino } from "pino";
 import { z } from "zod";
-import { Engine } from "../engine/index.ts";
+import { Engine, type EngineOptions } from "../engine/index.ts";
 import {
   Gateway,
   serveGateway,
@@ -12,7 +12,7 @@ import {
 import type { Policy } from "../kernels/index.ts";
 import { loadChatTemplate, Tokenizer } from "../model/index.ts";
 
-export interface ServeOptions {
+export interface ServeOptions extends Pick<EngineOptions, "contextCache"> {
   readonly directory: string;
   readonly host: string;
   readonly port: number;
@@ -38,7 +38,8 @@ const DRAIN_MS = 30_000;
 
 /** Loads a model and listens. */
 export async function startServing(options: ServeOptions): Promise<Serving> {
-  const { directory, policy, kvMemoryBytes, maxModelLen, apiKey, host, port } = options;
+  const { directory, policy, kvMemoryBytes, maxModelLen, contextCache, apiKey, host, port } =
+    options;
   const names = options.servedNames ?? [basename(resolve(directory))];
   const tokenizer = await Tokenizer.load(directory);
   const chatTemplate = await loadChatTemplate(directory, tokenizer);
@@ -48,6 +49,7 @@ export async function startServing(options: ServeOptions): Promise<Serving> {
     kvMemoryBytes,
     usableTokens: tokenizer.vocabSize,
     ...(maxModelLen === undefined ? {} : { maxModelLen }),
+    ...(contextCache === undefined ? {} : { contextCache }),
   });
   const gateway = new Gateway({
     engine,
