@@ -44,12 +44,28 @@ export function tokensOf(value: unknown): number[] {
     .map((part) => integerOf("tokens", part, 0, 2 ** 31 - 1));
 }
 
-const units: Readonly<Record<string, number>> = { "": 1, K: 2 ** 10, M: 2 ** 20, G: 2 ** 30 };
+const units: Readonly<Record<string, number>> = {
+  "": 1,
+  K: 2 ** 10,
+  M: 2 ** 20,
+  G: 2 ** 30,
+  T: 2 ** 40,
+};
 
-/** Bytes as `512M`, `4G` or a plain number. */
+/** Bytes as `512M`, `4G`, `2T` or a plain number. */
 export function bytesOf(option: string, value: unknown): number {
   const text = textOf(option, value);
-  const match = /^(\d+(?:\.\d+)?)\s*([KMG]?)(?:i?B)?$/i.exec(text.trim());
+  const match = /^(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?$/i.exec(text.trim());
   if (!match) throw new UsageError(`--${option}: expected a size such as 512M or 4G, got ${text}`);
   return Math.floor(Number(match[1]) * units[match[2].toUpperCase()]);
+}
+
+const seconds: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3600, d: 86_400 };
+
+/** Milliseconds of `90s`, `15m`, `12h` or `7d`. */
+export function durationOf(option: string, value: unknown): number {
+  const text = textOf(option, value);
+  const match = /^(\d+(?:\.\d+)?)\s*([smhd])$/i.exec(text.trim());
+  if (!match) throw new UsageError(`--${option}: expected a time such as 12h or 7d, got ${text}`);
+  return Number(match[1]) * seconds[match[2].toLowerCase()] * 1000;
 }

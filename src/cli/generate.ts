@@ -1,11 +1,11 @@
 import { randomInt } from "node:crypto";
-import { Engine, greedySampling } from "../engine/index.ts";
+import { Engine, greedySampling, type EngineOptions } from "../engine/index.ts";
 import type { Policy } from "../kernels/index.ts";
 import { Detokenizer, hasTokenizer, Tokenizer } from "../model/index.ts";
 import { UsageError } from "./arguments.ts";
 import { createTrace } from "./trace.ts";
 
-export interface GenerateOptions {
+export interface GenerateOptions extends Pick<EngineOptions, "contextCache"> {
   readonly directory: string;
   readonly prompt?: string;
   readonly tokens?: readonly number[];
@@ -32,6 +32,7 @@ export async function generate(options: GenerateOptions): Promise<void> {
       modelDirectory: options.directory,
       policy: options.policy,
       kvMemoryBytes: options.kvMemoryBytes,
+      ...(options.contextCache === undefined ? {} : { contextCache: options.contextCache }),
       ...(tokenizer ? { usableTokens: tokenizer.vocabSize } : {}),
     },
     trace,

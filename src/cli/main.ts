@@ -12,6 +12,7 @@ import {
   UsageError,
 } from "./arguments.ts";
 import { chat } from "./chat.ts";
+import { contextCacheOf, withContextCache } from "./context-cache.ts";
 import { generate } from "./generate.ts";
 import { inspect } from "./inspect.ts";
 import { printLogits } from "./logits.ts";
@@ -26,8 +27,7 @@ const largestPort = 65535;
 
 const program = cac("daysix");
 
-program
-  .command("serve", "Serve a model through an OpenAI-compatible API")
+withContextCache(program.command("serve", "Serve a model through an OpenAI-compatible API"))
   .option("--model <dir>", "Checkpoint folder (Hugging Face layout)", { default: bundledModel })
   .option("--host <host>", "Address to listen on", { default: "127.0.0.1" })
   .option("--port <port>", "Port to listen on; 0 takes a free one", { default: 8000 })
@@ -49,6 +49,7 @@ program
       kvMemoryBytes: bytesOf("kv-memory", flags["kvMemory"]),
       policy: policyOf(flags["policy"]),
       logLevel: textOf("log-level", flags["logLevel"]),
+      ...contextCacheOf(flags),
       ...(apiKey === undefined ? {} : { apiKey: textOf("api-key", apiKey) }),
       ...(names === undefined
         ? {}
@@ -75,8 +76,7 @@ program
     }),
   );
 
-program
-  .command("generate", "Continue a text or tokens, without a server")
+withContextCache(program.command("generate", "Continue a text or tokens, without a server"))
   .option("--model <dir>", "Checkpoint folder", { default: bundledModel })
   .option("--prompt <text>", "Text to continue")
   .option("--tokens <ids>", "Token ids to continue: 1,2,3")
@@ -95,6 +95,7 @@ program
       policy: policyOf(flags["policy"]),
       kvMemoryBytes: bytesOf("kv-memory", flags["kvMemory"]),
       json: flags["json"] === true,
+      ...contextCacheOf(flags),
       ...(flags["prompt"] === undefined ? {} : { prompt: textOf("prompt", flags["prompt"]) }),
       ...(flags["tokens"] === undefined ? {} : { tokens: tokensOf(flags["tokens"]) }),
       ...(flags["seed"] === undefined

@@ -2,7 +2,7 @@ import { readFile } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
 import { pino } from "pino";
 import { z } from "zod";
-import { Engine } from "../engine/index.ts";
+import { Engine, type EngineOptions } from "../engine/index.ts";
 import {
   Gateway,
   serveGateway,
@@ -14,7 +14,7 @@ import { loadChatTemplate, Tokenizer } from "../model/index.ts";
 import type { TraceWriter } from "../trace/index.ts";
 import { createTrace } from "./trace.ts";
 
-export interface ServeOptions {
+export interface ServeOptions extends Pick<EngineOptions, "contextCache"> {
   readonly directory: string;
   readonly host: string;
   readonly port: number;
@@ -43,7 +43,8 @@ const DRAIN_MS = 30_000;
 
 /** Loads a model and listens. */
 export async function startServing(options: ServeOptions): Promise<Serving> {
-  const { directory, policy, kvMemoryBytes, maxModelLen, apiKey, host, port } = options;
+  const { directory, policy, kvMemoryBytes, maxModelLen, contextCache, apiKey, host, port } =
+    options;
   const names = options.servedNames ?? [basename(resolve(directory))];
   const tokenizer = await Tokenizer.load(directory);
   const chatTemplate = await loadChatTemplate(directory, tokenizer);
@@ -55,6 +56,7 @@ export async function startServing(options: ServeOptions): Promise<Serving> {
       kvMemoryBytes,
       usableTokens: tokenizer.vocabSize,
       ...(maxModelLen === undefined ? {} : { maxModelLen }),
+      ...(contextCache === undefined ? {} : { contextCache }),
     },
     trace,
   );

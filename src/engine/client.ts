@@ -1,4 +1,5 @@
 import { setMaxListeners } from "node:events";
+import { setTimeout } from "node:timers/promises";
 import { createSharedSegments, parseTopology, type Topology } from "../cluster/index.ts";
 import { orderedPlacement } from "../expert-parallel/index.ts";
 import { readConfig } from "../model/index.ts";
@@ -20,6 +21,8 @@ export interface EngineOptions extends Omit<RankOptions, "place" | "chunkRows"> 
 }
 
 const DEFAULT_CHUNK_ROWS = 256;
+/** Time that closing leaves for blocks not yet in the context cache. */
+const FLUSH_MS = 10_000;
 
 /** A cluster's ranks, each in a thread of its own. The caller's thread only passes messages. */
 export class Engine {
@@ -30,6 +33,7 @@ export class Engine {
   readonly #trace: TraceWriter | undefined;
   readonly #fatal: Promise<EngineError>;
   #tellFatal!: (error: EngineError) => void;
+  readonly #keepsBlocks: boolean;
   #nextHandle = 0;
   #ended: string | undefined;
   #closing = false;
@@ -37,7 +41,7 @@ export class Engine {
   /** Opens the model; rejects with what is wrong with it. Spans go to the trace, if one is given. */
   static async start(options: EngineOptions, trace?: TraceWriter): Promise<Engine> {
     const topology = options.topology ?? parseTopology("combined=1x1");
-    const engine = new Engine(topology, trace);
+    const engine = new Engine(topology, options.contextCache !== undefined, trace);
     try {
       await engine.#startRanks(options);
     } catch (error) {
@@ -47,9 +51,10 @@ export class Engine {
     return engine;
   }
 
-  private constructor(topology: Topology, trace?: TraceWriter) {
+  private constructor(topology: Topology, keepsBlocks: boolean, trace?: TraceWriter) {
     this.topology = topology;
     this.#router = new Router(topology);
+    this.#keepsBlocks = keepsBlocks;
     this.#trace = trace;
     this.#fatal = new Promise((resolve) => (this.#tellFatal = resolve));
   }
@@ -134,6 +139,10 @@ export class Engine {
   /** Ends the threads; what is still live fails. */
   async close(): Promise<void> {
     this.#closing = true;
+    if (this.#keepsBlocks && this.#ended === undefined) {
+      const flushed = Promise.allSettled(this.#ranks.map((rank) => rank.flush()));
+      await Promise.race([flushed, setTimeout(FLUSH_MS, undefined, { ref: false })]);
+    }
     await Promise.all(this.#ranks.map((rank) => rank.terminate()));
   }
 

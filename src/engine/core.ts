@@ -1,6 +1,6 @@
 import type { Transport } from "../cluster/index.ts";
 import { logprobs, PAGE_TOKENS, sample } from "../kernels/index.ts";
-import { PagePool } from "../kv-cache/index.ts";
+import { ContextCache, PagePool, type ContextCacheOptions } from "../kv-cache/index.ts";
 import type { KvPool, Model, StepBatch } from "../model/index.ts";
 import { PrefillReceiver, PrefillSender, type HandedOver } from "./handover.ts";
 import { NO_LAYER } from "../trace/index.ts";
@@ -28,6 +28,8 @@ export interface CoreOptions {
   readonly transport?: Transport;
   /** Tokens from here on are never generated: rows of the vocabulary that no token uses. */
   readonly usableTokens?: number;
+  /** Where blocks are kept outside the rank's pool; nowhere if not given. */
+  readonly contextCache?: Omit<ContextCacheOptions, "kv" | "pages">;
 }
 
 /** One rank's engine: requests in, a step at a time, events out. */
@@ -36,6 +38,7 @@ export class EngineCore {
   readonly #model: Model;
   readonly #kv: KvPool;
   readonly #pool: PagePool;
+  readonly #contextCache: ContextCache | undefined;
   readonly #scheduler: Scheduler;
   readonly #usableTokens: number;
   readonly #unit: UnitClock | undefined;
@@ -51,7 +54,8 @@ export class EngineCore {
   #hitTokens = 0;
   #generatedTokens = 0;
 
-  constructor({ model, pages, maxModelLen, usableTokens, unit, transport }: CoreOptions) {
+  constructor(options: CoreOptions) {
+    const { model, pages, maxModelLen, usableTokens, unit, transport, contextCache } = options;
     const { maxPositions, vocabSize, eosTokens } = model.config;
     const fits = Math.min(maxPositions, pages * PAGE_TOKENS);
     expectWhole("maxModelLen", maxModelLen ?? fits, 2);
@@ -64,7 +68,9 @@ export class EngineCore {
     this.#unit = unit;
     this.#sender = transport && new PrefillSender(transport, this.#kv);
     this.#receiver = new PrefillReceiver(this.#kv);
-    this.#scheduler = new Scheduler(this.#pool, model.maxRows);
+    this.#contextCache = contextCache && new ContextCache({ ...contextCache, kv: this.#kv, pages });
+    const onFetched = () => this.#wake();
+    this.#scheduler = new Scheduler(this.#pool, model.maxRows, this.#contextCache, onFetched);
   }
 
   /** Whether there is nothing to compute and nothing to tell. */
@@ -84,6 +90,7 @@ export class EngineCore {
       hitTokens: this.#hitTokens,
       generatedTokens: this.#generatedTokens,
       preemptions: this.#scheduler.preemptions,
+      ...(this.#contextCache && { contextCache: this.#contextCache.stats }),
     };
   }
 
@@ -120,13 +127,19 @@ export class EngineCore {
     this.#wake();
   }
 
+  /** Resolves when the context cache has written what was computed so far. */
+  async flush(): Promise<void> {
+    await this.#contextCache?.flush();
+  }
+
   /**
    * One step of the unit: plan, compute, sample, tell. A rank without rows waits for some, or joins
    * the step that another rank of its unit calls.
    */
   async step(): Promise<readonly HandledEvent[]> {
     const parts = this.#scheduler.plan();
-    const called = parts.length === 0 && this.#events.length === 0 && (await this.#waitForWork());
+    const waits = parts.length === 0 && this.#events.length === 0 && (this.#unit || !this.idle);
+    const called = waits && (await this.#waitForWork());
     if (parts.length > 0 || called) await this.#computeStep(parts);
     const events = this.#events;
     this.#events = [];

@@ -1,6 +1,7 @@
 import type { TrafficCounts } from "../expert-parallel/index.ts";
 import type { SamplingParameters, TokenLogprob } from "../kernels/index.ts";
 import type { SpanBatch } from "../trace/index.ts";
+import type { ContextCacheStats } from "../kv-cache/index.ts";
 
 /** One sequence to generate; a request with n choices is n of these. */
 export interface GenerationRequest {
@@ -49,6 +50,8 @@ export interface EngineStats {
   readonly preemptions: number;
   /** Of ranks whose unit shares its experts. */
   readonly traffic?: TrafficCounts;
+  /** Present when there is a context cache. */
+  readonly contextCache?: ContextCacheStats;
 }
 
 /** What the worker is told. `handle` names a request among the live ones. */
@@ -63,7 +66,9 @@ export type EngineCommand =
   /** A prefill rank will hand this request over. */
   | { readonly kind: "expect"; readonly handle: number; readonly request: GenerationRequest }
   | { readonly kind: "cancel"; readonly handle: number }
-  | { readonly kind: "stats"; readonly question: number };
+  | { readonly kind: "stats"; readonly question: number }
+  /** Asks for the stats once the context cache has written what was computed so far. */
+  | { readonly kind: "flush"; readonly question: number };
 
 /** What the worker says; all events of a step travel together. */
 export type EngineReport =

@@ -57,13 +57,22 @@ export class RankWorker {
     this.#worker.postMessage(command);
   }
 
-  async stats(): Promise<EngineStats> {
+  stats(): Promise<EngineStats> {
+    return this.#ask("stats");
+  }
+
+  /** Resolves when the context cache has written what was computed so far. */
+  async flush(): Promise<void> {
+    await this.#ask("flush");
+  }
+
+  async #ask(kind: "stats" | "flush"): Promise<EngineStats> {
     if (this.#ended !== undefined) throw new EngineError(this.#ended);
     const question = this.#asked++;
     const answer = new Promise<EngineStats>((resolve, reject) => {
       this.#questions.set(question, { resolve, reject });
     });
-    this.tell({ kind: "stats", question });
+    this.tell({ kind, question });
     return answer;
   }
 

@@ -1,7 +1,8 @@
 import { SharedMemoryTransport, type SharedSegments, type Transport } from "../cluster/index.ts";
 import { layerPlacement, ParallelExperts, type TrafficCounts } from "../expert-parallel/index.ts";
 import { createReferenceKernels, PAGE_TOKENS, type Policy } from "../kernels/index.ts";
-import { loadModel, type ModelOptions } from "../model/index.ts";
+import { DirectoryBlobStore, type StoreLimits } from "../kv-cache/index.ts";
+import { loadModel, numericIdentity, type ModelOptions } from "../model/index.ts";
 import { nullTracer, type Tracer } from "../trace/index.ts";
 import { EngineCore } from "./core.ts";
 import { TRANSFER_CHANNEL } from "./handover.ts";
@@ -30,6 +31,8 @@ export interface RankOptions {
   readonly chunkRows: number;
   /** Tokens from here on are never generated: rows of the vocabulary that no token uses. */
   readonly usableTokens?: number;
+  /** A directory, which others may share, for the blocks that outlive the pool. */
+  readonly contextCache?: { readonly directory: string; readonly limits: StoreLimits };
   readonly place: RankPlace;
 }
 
@@ -47,8 +50,9 @@ export class Rank {
     }
     const transport = new SharedMemoryTransport(place.segments, place.rank);
     const parallel = parallelExperts(place, transport, tracer);
+    const kernels = createReferenceKernels();
     const model = await loadModel(modelDirectory, {
-      kernels: createReferenceKernels(),
+      kernels,
       policy,
       maxRows: chunkRows,
       tracer,
@@ -62,7 +66,17 @@ export class Rank {
       );
     }
     const unit = place.placement && new UnitClock(transport, place.unit);
-    const core = new EngineCore({ ...options, model, pages, transport, ...(unit && { unit }) });
+    const { contextCache: kept, ...limits } = options;
+    const contextCache = kept && {
+      store: await DirectoryBlobStore.open(kept.directory, kept.limits),
+      identity: await numericIdentity(modelDirectory, { kernels, policy }),
+    };
+    const core = new EngineCore({
+      ...limits,
+      ...{ model, pages, transport },
+      ...(unit && { unit }),
+      ...(contextCache && { contextCache }),
+    });
     return new Rank(core, transport, place, parallel.created);
   }
 

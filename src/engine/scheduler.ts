@@ -1,5 +1,5 @@
 import { PAGE_TOKENS } from "../kernels/index.ts";
-import type { ArrivingKv, PagePool } from "../kv-cache/index.ts";
+import type { ArrivingKv, BlockKey, ContextCache, PagePool } from "../kv-cache/index.ts";
 import type { Sequence } from "./sequence.ts";
 
 /** A sequence's rows in a step: its next `rows` uncomputed tokens. */
@@ -10,23 +10,37 @@ export interface StepPart {
   readonly last: boolean;
 }
 
+/** Sequences whose blocks are read at the same time: bounds the memory their reads take. */
+const MAX_FETCHERS = 8;
+
 /**
  * Continuous batching with chunked prefill. Sequences that only need their next token come first,
  * then prompt chunks, first come first served, up to a row budget. When pages run out the newest
  * running sequence gives its pages back and waits to be computed again; nothing is lost, because
- * its tokens stay with it.
+ * its tokens stay with it. With a context cache a sequence sits out the steps during which its blocks
+ * are read, and computed blocks are written behind the step.
  */
 export class Scheduler {
   readonly #pool: PagePool;
   readonly #rowBudget: number;
+  readonly #cache: ContextCache | undefined;
+  /** Told when a sequence that was fetching can be computed. */
+  readonly #onFetched: () => void;
   readonly #waiting: Sequence[] = [];
   /** In order of admission. */
   readonly #running = new Set<Sequence>();
   preemptions = 0;
 
-  constructor(pool: PagePool, rowBudget: number) {
+  constructor(
+    pool: PagePool,
+    rowBudget: number,
+    cache?: ContextCache,
+    onFetched: () => void = () => undefined,
+  ) {
     this.#pool = pool;
     this.#rowBudget = rowBudget;
+    this.#cache = cache;
+    this.#onFetched = onFetched;
   }
 
   get waiting(): number {
@@ -56,7 +70,7 @@ export class Scheduler {
     const schedule = (sequence: Sequence): void => {
       const rows = Math.min(sequence.remaining, budget);
       // An earlier part may have taken this one's pages.
-      if (rows === 0 || !this.#running.has(sequence)) return;
+      if (rows === 0 || sequence.fetching || !this.#running.has(sequence)) return;
       if (!this.#makeRoom(sequence, rows, parts)) return;
       parts.set(sequence, { sequence, rows, last: rows === sequence.remaining });
       budget -= rows;
@@ -66,7 +80,8 @@ export class Scheduler {
     running.filter(({ remaining }) => remaining > 1).forEach(schedule);
     for (;;) {
       const [first] = this.#waiting;
-      if (budget === 0 || first === undefined || !this.#admit(first)) break;
+      if (budget === 0 || first === undefined || this.#fetchers >= MAX_FETCHERS) break;
+      if (!this.#admit(first)) break;
       schedule(first);
     }
     return [...parts.values()];
@@ -74,12 +89,22 @@ export class Scheduler {
 
   /** Takes note that a part's rows are computed: full pages may now be reused by others. */
   complete({ sequence, rows }: StepPart): void {
-    const { pages, computed } = sequence;
-    sequence.computed += rows;
-    const full = Math.floor(sequence.computed / PAGE_TOKENS);
-    for (let block = Math.floor(computed / PAGE_TOKENS); block < full; block++) {
-      pages[block] = this.#pool.publish(pages[block], sequence.blockKey(block));
+    for (const block of this.#publish(sequence, rows)) {
+      this.#cache?.save(sequence.blockKey(block), sequence.pages[block], block);
     }
+  }
+
+  /** Names the pages that `rows` more tokens fill; the blocks they hold. */
+  #publish(sequence: Sequence, rows: number): number[] {
+    const { pages } = sequence;
+    const first = Math.floor(sequence.computed / PAGE_TOKENS);
+    sequence.computed += rows;
+    const blocks = [];
+    for (let block = first; block < Math.floor(sequence.computed / PAGE_TOKENS); block++) {
+      pages[block] = this.#pool.publish(pages[block], sequence.blockKey(block));
+      blocks.push(block);
+    }
+    return blocks;
   }
 
   /** Lets the first waiting sequence run, with the prefix the pool still holds, if it fits. */
@@ -98,6 +123,8 @@ export class Scheduler {
     this.#waiting.shift();
     this.#running.add(sequence);
     if (sequence.arrived) this.#settle(sequence, sequence.arrived);
+    else if (this.#cache && hits < reusable)
+      void this.#fetch(sequence, keys.slice(hits), this.#cache);
     return true;
   }
 
@@ -107,7 +134,30 @@ export class Scheduler {
     while (sequence.pages.length < needed) sequence.pages.push(this.#pool.allocate() as number);
     arrived.writeTo(sequence.pages, sequence.computed);
     sequence.arrived = undefined;
-    this.complete({ sequence, rows: arrived.tokens - sequence.computed, last: false });
+    this.#publish(sequence, arrived.tokens - sequence.computed);
+  }
+
+  /** Sequences that wait for the context cache. */
+  get #fetchers(): number {
+    return [...this.#running].filter(({ fetching }) => fetching).length;
+  }
+
+  /**
+   * Reads blocks after those in the pool into pages of the sequence's own. The pages, which it will
+   * need in any case, are taken here, between steps: one freed during a step may still be written.
+   */
+  async #fetch(sequence: Sequence, keys: readonly BlockKey[], cache: ContextCache): Promise<void> {
+    const first = sequence.pages.length;
+    // Admission made sure that there are enough.
+    const pages = keys.map(() => this.#pool.allocate() as number);
+    sequence.pages.push(...pages);
+    const fetching = new AbortController();
+    sequence.fetching = fetching;
+    const loaded = await cache.load({ keys, pages, first }, fetching.signal);
+    if (fetching.signal.aborted) return;
+    sequence.fetching = undefined;
+    this.#publish(sequence, loaded * PAGE_TOKENS);
+    this.#onFetched();
   }
 
   /** Allocates the pages `rows` more tokens need, preempting newer sequences for it. */
@@ -136,6 +186,8 @@ export class Scheduler {
 
   /** Last page first, so that the pool forgets a context from its end. */
   #releasePages(sequence: Sequence): void {
+    sequence.fetching?.abort();
+    sequence.fetching = undefined;
     for (const page of sequence.pages.toReversed()) this.#pool.release(page);
     sequence.pages = [];
     sequence.computed = 0;

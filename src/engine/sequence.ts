@@ -17,6 +17,8 @@ export class Sequence {
   sent = 0;
   /** KV that came from a prefill rank, until it is in pages. */
   arrived: ArrivingKv | undefined;
+  /** While blocks are read from the context cache into `pages`; aborting it frees them. */
+  fetching: AbortController | undefined;
   /** Whether the client has been told that computation began. */
   started = false;
   readonly #keys: BlockKeys;

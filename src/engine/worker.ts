@@ -54,17 +54,22 @@ function serve(rank: Rank, recorder?: SpanRecorder): void {
       case "cancel":
         core.cancel(command.handle);
         break;
-      case "stats": {
-        const { traffic } = rank;
-        const stats = { ...core.stats, ...(traffic && { traffic }) };
-        report({ kind: "stats", question: command.question, stats });
-      }
+      default:
+        void answer(rank, command);
     }
     start();
   });
   rank.listen(start).catch((error) => setImmediate(die, error));
   report({ kind: "ready", limits: core.limits });
   start();
+}
+
+async function answer(
+  { core, traffic }: Rank,
+  { kind, question }: Extract<EngineCommand, { question: number }>,
+): Promise<void> {
+  if (kind === "flush") await core.flush();
+  report({ kind: "stats", question, stats: { ...core.stats, ...(traffic && { traffic }) } });
 }
 
 try {

@@ -7,5 +7,10 @@ export {
   type PagedKv,
   type TransferMessage,
 } from "./transfer.ts";
+export type { BlobStore } from "./blob-store.ts";
+export { ContextCache, type ContextCacheOptions, type ContextCacheStats } from "./context-cache.ts";
+export { DirectoryBlobStore } from "./directory-blob-store.ts";
+export type { StoreLimits } from "./eviction.ts";
+export { MemoryBlobStore } from "./memory-blob-store.ts";
 export { PagePool } from "./page-pool.ts";
 export { BlockKeys, type BlockKey } from "./prefix.ts";

@@ -1,0 +1,309 @@
+import assert from "node:assert/strict";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, test } from "node:test";
+import fc from "fast-check";
+import {
+  createReferenceKernels,
+  greedySampling,
+  policies,
+  type Kernels,
+  type Policy,
+} from "../kernels/index.ts";
+import { DirectoryBlobStore, MemoryBlobStore, type BlobStore } from "../kv-cache/index.ts";
+import { changedKernels, tinyFixtures, type Fixture } from "../model/fixtures.ts";
+import { loadModel, numericIdentity } from "../model/index.ts";
+import { Engine } from "./client.ts";
+import { EngineCore } from "./core.ts";
+import type { GenerationEvent, GenerationRequest } from "./messages.ts";
+
+const scratch = mkdtempSync(join(tmpdir(), "daysix-engine-cache-"));
+after(() => rmSync(scratch, { recursive: true, force: true }));
+
+const limits = { maxBytes: 1e8, maxAgeMs: 1e9 };
+const fixtures = tinyFixtures().filter(({ name }) => ["v3", "fp8"].includes(name));
+const [fixture] = fixtures;
+const directory = (name: string) => join(scratch, name);
+
+interface Setting {
+  readonly fixture?: Fixture;
+  readonly policy?: Policy;
+  readonly pages?: number;
+  readonly store?: BlobStore;
+  readonly kernels?: Kernels;
+}
+
+async function createCore(setting: Setting = {}) {
+  const { fixture: own = fixture, policy = "f32", pages = 16, store } = setting;
+  const { kernels = createReferenceKernels() } = setting;
+  const model = await loadModel(own.directory, { kernels, policy, maxRows: 64 });
+  if (!store) return new EngineCore({ model, pages });
+  const identity = await numericIdentity(own.directory, { kernels, policy });
+  return new EngineCore({ model, pages, contextCache: { store, identity } });
+}
+
+function request(prompt: readonly number[], change: Partial<GenerationRequest> = {}) {
+  return {
+    id: "r",
+    tenant: "",
+    prompt,
+    choice: 0,
+    maxTokens: 12,
+    stopTokens: [],
+    topLogprobs: 2,
+    sampling: greedySampling,
+    ...change,
+  } satisfies GenerationRequest;
+}
+
+/** Runs requests together to their ends and waits for their blocks; what each was told. */
+async function run(core: EngineCore, requests: readonly GenerationRequest[]) {
+  const told = requests.map((): GenerationEvent[] => []);
+  requests.forEach((one, handle) => core.submit(handle, one));
+  while (!core.idle) {
+    for (const { handle, event } of await core.step()) told[handle].push(event);
+  }
+  await core.flush();
+  assert.equal(core.stats.pagesInUse, 0, "every page is given back");
+  return told;
+}
+
+/** Tokens and logprobs, which nothing about the cache may change. */
+const answer = (events: readonly GenerationEvent[]) =>
+  events.filter((event) => event.kind === "token" || event.kind === "finished");
+
+const hits = (events: readonly GenerationEvent[]) => {
+  const started = events.find((event) => event.kind === "started");
+  return started?.kind === "started" ? started.hitTokens : undefined;
+};
+
+const promptOf = ({ tokens }: Fixture, length: number, from = 0) =>
+  Array.from({ length }, (_, i) => tokens[(from + i) % tokens.length]);
+
+const prompt = promptOf(fixture, 186);
+
+for (const policy of policies) {
+  for (const own of fixtures) {
+    test(`${own.name} under ${policy}: the cache, off, cold or warm, leaves no trace`, async () => {
+      const sampling = { ...greedySampling, temperature: 0.9, topP: 0.95, seed: 11 };
+      const long = promptOf(own, 186);
+      const requests = [request(long), request(long.slice(0, 77), { sampling })];
+      const setting = { fixture: own, policy };
+      const off = await run(await createCore(setting), requests);
+
+      const cacheDirectory = directory(`${own.name}-${policy}`);
+      const open = () => DirectoryBlobStore.open(cacheDirectory, limits);
+      const cold = await run(await createCore({ ...setting, store: await open() }), requests);
+      assert.deepEqual(cold.map(answer), off.map(answer), "cold");
+      assert.deepEqual(cold.map(hits), [0, 0]);
+
+      const warm = await createCore({ ...setting, store: await open() });
+      const again = await run(warm, requests);
+      assert.deepEqual(again.map(answer), off.map(answer), "warm");
+      assert.deepEqual(again.map(hits), [128, 64]);
+      assert.equal(warm.stats.contextCache?.hits, 3);
+      assert.equal(warm.stats.hitTokens, 192);
+
+      for (const file of blockFiles(cacheDirectory)) damage(file);
+      const damaged = await createCore({ ...setting, store: await open() });
+      const third = await run(damaged, requests);
+      assert.deepEqual(third.map(answer), off.map(answer), "damaged");
+      assert.deepEqual(third.map(hits), [0, 0]);
+      assert.ok((damaged.stats.contextCache?.rejected.checksum ?? 0) > 0);
+    });
+  }
+}
+
+function blockFiles(folder: string): string[] {
+  return readdirSync(folder, { recursive: true, encoding: "utf8" })
+    .filter((name) => name.endsWith(".kv"))
+    .map((name) => join(folder, name));
+}
+
+function damage(file: string): void {
+  const bytes = readFileSync(file);
+  bytes[bytes.length >> 1] ^= 0x10;
+  writeFileSync(file, bytes);
+}
+
+test("what was generated is cached too, for a prompt that goes on from it", async () => {
+  const store = new MemoryBlobStore(limits);
+  const start = prompt.slice(0, 100);
+  const [first] = await run(await createCore({ store }), [request(start, { maxTokens: 60 })]);
+  const generated = first.flatMap((event) => (event.kind === "token" ? [event.token] : []));
+  const next = request([...start, ...generated, 5, 6]);
+  const [off] = await run(await createCore(), [next]);
+  const [warm] = await run(await createCore({ store }), [next]);
+  assert.equal(hits(warm), 128);
+  assert.deepEqual(answer(warm), answer(off));
+});
+
+test("hits leave a token to compute, and never cross tenants, policies or models", async () => {
+  const store = new MemoryBlobStore(limits);
+  const whole = request(prompt.slice(0, 128));
+  await run(await createCore({ store }), [whole]);
+  const hitsOf = async (one: GenerationRequest, setting: Setting = {}) => {
+    const [events] = await run(await createCore({ store, ...setting }), [one]);
+    return hits(events);
+  };
+  assert.equal(await hitsOf(whole), 64);
+  assert.equal(await hitsOf({ ...whole, tenant: "other" }), 0);
+  assert.equal(await hitsOf(whole, { policy: "w8a16" }), 0);
+  assert.equal(await hitsOf(whole, { fixture: fixtures[1] }), 0);
+});
+
+test("the pool's own blocks are not asked for, and the cache adds those after them", async () => {
+  const store = new MemoryBlobStore(limits);
+  await run(await createCore({ store }), [request(prompt)]);
+  const core = await createCore({ store });
+  await run(core, [request(prompt.slice(0, 70))]);
+  assert.equal(core.stats.contextCache?.hits, 1);
+  const [events] = await run(core, [request(prompt)]);
+  assert.equal(hits(events), 128);
+  assert.equal(core.stats.contextCache?.hits, 2);
+});
+
+/** A store whose reads wait until they are let go. */
+class HeldStore extends MemoryBlobStore {
+  readonly #held: (() => void)[] = [];
+  held = true;
+
+  override async get(...asked: Parameters<BlobStore["get"]>) {
+    if (this.held) await new Promise<void>((resolve) => this.#held.push(resolve));
+    return super.get(...asked);
+  }
+
+  release(): void {
+    this.held = false;
+    for (const resolve of this.#held.splice(0)) resolve();
+  }
+}
+
+test("a request that is being fetched does not hold up others", async () => {
+  const store = new HeldStore(limits);
+  const core = await createCore({ store });
+  const told = new Map<number, GenerationEvent[]>([0, 1].map((handle) => [handle, []]));
+  const step = async () => {
+    for (const { handle, event } of await core.step()) told.get(handle)?.push(event);
+  };
+  core.submit(0, request(prompt));
+  // Too short for a block: there is nothing to fetch.
+  core.submit(1, request(prompt.slice(0, 40)));
+  while (!told.get(1)?.some(({ kind }) => kind === "finished")) await step();
+  assert.deepEqual(told.get(0), []);
+  store.release();
+  while (!core.idle) await step();
+  const [alone] = await run(await createCore(), [request(prompt)]);
+  assert.deepEqual(answer(told.get(0) ?? []), answer(alone));
+});
+
+test("with everything being fetched a step waits, and hears who comes and who leaves", async () => {
+  const store = new HeldStore(limits);
+  const core = await createCore({ store });
+  core.submit(0, request(prompt));
+  const first = core.step();
+  core.submit(1, request(prompt.slice(0, 40)));
+  assert.deepEqual(await first, []);
+  assert.equal((await core.step()).find(({ event }) => event.kind === "started")?.handle, 1);
+  core.cancel(1);
+  const waiting = core.step();
+  core.cancel(0);
+  await waiting;
+  assert.ok(core.idle);
+  assert.equal(core.stats.pagesInUse, 0);
+  store.release();
+  await new Promise((resolve) => setImmediate(resolve));
+  assert.deepEqual([core.stats.pagesInUse, core.stats.running, core.stats.waiting], [0, 0, 0]);
+});
+
+test("however slowly a store answers, whoever leaves and whatever runs out, answers stay the same", async () => {
+  const kinds = [0, 40, 90].map((from) => request(promptOf(fixture, 150, from), { maxTokens: 4 }));
+  const expected: (readonly GenerationEvent[])[] = [];
+  for (const one of kinds) {
+    const [events] = await run(await createCore(), [one]);
+    expected.push(answer(events));
+  }
+  // Fetches end, and clients leave, in the middle of steps too.
+  const kernels = changedKernels(() => ({
+    done: () => new Promise((resolve) => setImmediate(resolve)),
+  }));
+  const warm = new MemoryBlobStore(limits);
+  await run(await createCore({ store: warm, kernels }), kinds.slice(0, 2));
+  let hitBlocks = 0;
+  const visitor = fc.record({
+    kind: fc.nat(2),
+    at: fc.nat(4),
+    leaves: fc.option(fc.nat(6), { freq: 2 }),
+  });
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(visitor, { minLength: 1, maxLength: 6 }),
+      fc.array(fc.nat(3), { minLength: 1, maxLength: 20 }),
+      fc.integer({ min: 3, max: 8 }),
+      async (visitors, delays, pages) => {
+        const core = await createCore({ store: slowed(warm, delays), pages, kernels });
+        const told = visitors.map((): GenerationEvent[] => []);
+        for (let step = 0; step < 5 || !core.idle; step++) {
+          visitors.forEach(({ kind, at }, handle) => {
+            if (at === step) core.submit(handle, kinds[kind]);
+          });
+          const events = core.step();
+          visitors.forEach(({ at, leaves }, handle) => {
+            if (leaves !== null && at + leaves === step) core.cancel(handle);
+          });
+          for (const { handle, event } of await events) told[handle].push(event);
+        }
+        assert.equal(core.stats.pagesInUse, 0);
+        hitBlocks += core.stats.contextCache?.hits ?? 0;
+        visitors.forEach(({ kind, leaves }, handle) => {
+          const got = answer(told[handle]);
+          if (leaves === null) assert.deepEqual(got, expected[kind]);
+          else assert.deepEqual(got, expected[kind].slice(0, got.length));
+        });
+      },
+    ),
+    { numRuns: 25 },
+  );
+  assert.ok(hitBlocks > 25, `${hitBlocks} hits`);
+});
+
+/** A store that takes nothing, and whose reads take some turns of the event loop each. */
+function slowed(store: BlobStore, turns: readonly number[]): BlobStore {
+  let reads = 0;
+  return {
+    put: async () => undefined,
+    touch: (...asked) => store.touch(...asked),
+    delete: (name) => store.delete(name),
+    async get(...asked) {
+      const wait = turns[reads++ % turns.length];
+      for (let turn = 0; turn < wait; turn++) {
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+      return store.get(...asked);
+    },
+  };
+}
+
+test("an engine that is closed leaves its blocks to the next one", async () => {
+  const contextCache = { directory: directory("restart"), limits };
+  const start = () =>
+    Engine.start({
+      modelDirectory: fixture.directory,
+      policy: "w8a16",
+      kvMemoryBytes: 2 ** 20,
+      contextCache,
+    });
+  const told: GenerationEvent[][] = [];
+  for (let life = 0; life < 2; life++) {
+    const engine = await start();
+    told.push([]);
+    for await (const event of engine.generate(request(prompt))) told[life].push(event);
+    await engine.close();
+  }
+  assert.deepEqual(told.map(hits), [0, 128]);
+  assert.deepEqual(answer(told[1]), answer(told[0]));
+  writeFileSync(directory("file"), "");
+  contextCache.directory = directory("file");
+  await assert.rejects(start(), /cache directory .*file is not writable/);
+});

@@ -1,0 +1,22 @@
+/** Why `get` has no content to give. */
+export type BlobProblem = "absent" | "wrong size" | "unreadable";
+
+/**
+ * Where the context cache keeps its blocks: immutable content under hexadecimal names of 64 digits.
+ * Several stores, on several machines, may share what lies behind them. Anything may disappear at
+ * any time, and a reader checks what it gets. Times are milliseconds since the epoch. Only `put` and
+ * `delete` may reject.
+ */
+export interface BlobStore {
+  /** The content if it is exactly `bytes` long, otherwise it is not read; counts as a use. */
+  get(name: string, bytes: number, usedAt: number): Promise<Uint8Array | BlobProblem>;
+  /**
+   * Stores or replaces content; others see all of it or nothing. May remove what is old or least
+   * recently used to make room.
+   */
+  put(name: string, content: Uint8Array, usedAt: number): Promise<void>;
+  /** Whether content of exactly this length is there; counts as a use. */
+  touch(name: string, bytes: number, usedAt: number): Promise<boolean>;
+  /** Removes content, if it is there. */
+  delete(name: string): Promise<void>;
+}

@@ -1,0 +1,89 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import fc from "fast-check";
+import type { NumericIdentity } from "../model/index.ts";
+import { BlockCodec } from "./block-codec.ts";
+import { BlockKeys } from "./prefix.ts";
+
+const identity: NumericIdentity = {
+  modelHash: "a".repeat(64),
+  policy: "w8a16",
+  kernels: "reference",
+  instructionSet: "x64",
+  numericsVersion: 1,
+  modes: [],
+};
+const shape = { layers: 2, width: 3, bytesPerValue: 2 };
+const codec = new BlockCodec(identity, shape);
+const [key, otherKey] = new BlockKeys("").upTo(Array.from({ length: 128 }, (_, i) => i));
+
+async function block(by = codec, of = key): Promise<Buffer> {
+  const file = by.frame(of);
+  by.payload(file).fill(7);
+  await by.seal(file);
+  return file;
+}
+
+/** Identities that differ from the usual one in a single field. */
+const otherIdentities: NumericIdentity[] = [
+  { ...identity, modelHash: "b".repeat(64) },
+  { ...identity, policy: "w8a8" },
+  { ...identity, kernels: "native" },
+  { ...identity, instructionSet: "arm64" },
+  { ...identity, numericsVersion: 2 },
+  { ...identity, modes: ["attention expanded"] },
+];
+
+test("a sealed block is whole, and its payload is what was put in", async () => {
+  const file = await block();
+  assert.equal(file.length, 96 + 2 * 64 * 3 * 2 + 32);
+  assert.equal(await codec.damage(file, key), undefined);
+  assert.ok(codec.payload(file).every((value) => value === 7));
+  assert.equal(codec.payload(file).length, 2 * 64 * 3 * 2);
+});
+
+test("no byte of a block can change unnoticed", async () => {
+  const file = await block();
+  for (let at = 0; at < file.length; at++) {
+    const damaged = Buffer.from(file);
+    damaged[at] ^= 1 << (at % 8);
+    assert.notEqual(await codec.damage(damaged, key), undefined, `byte ${at}`);
+  }
+});
+
+test("no bytes of a block's length are taken for a block, nor a block with some overwritten", async () => {
+  const file = await block();
+  const noise = fc.uint8Array({ minLength: codec.fileBytes, maxLength: codec.fileBytes });
+  const patch = fc.record({
+    at: fc.nat(codec.fileBytes - 1),
+    bytes: fc.uint8Array({ minLength: 1, maxLength: 300 }),
+  });
+  await fc.assert(
+    fc.asyncProperty(noise, patch, async (random, { at, bytes }) => {
+      assert.notEqual(await codec.damage(random, key), undefined);
+      const patched = Buffer.from(file);
+      patched.set(bytes.subarray(0, file.length - at), at);
+      const whole = patched.equals(file);
+      assert.equal((await codec.damage(patched, key)) === undefined, whole);
+    }),
+  );
+});
+
+test("another's block is refused by what it says, its checksum being right", async () => {
+  assert.equal(await codec.damage(await block(codec, otherKey), key), "key");
+  for (const other of otherIdentities) {
+    assert.equal(await codec.damage(await block(new BlockCodec(other, shape)), key), "identity");
+  }
+  const turned = new BlockCodec(identity, { layers: 3, width: 2, bytesPerValue: 2 });
+  assert.equal(turned.fileBytes, codec.fileBytes);
+  assert.equal(await codec.damage(await block(turned), key), "shape");
+});
+
+test("names differ by key and by every part of the identity, whatever its order", () => {
+  const codecs = [identity, ...otherIdentities].map((one) => new BlockCodec(one, shape));
+  const names = codecs.flatMap((one) => [one.name(key), one.name(otherKey)]);
+  assert.equal(new Set(names).size, names.length);
+  for (const name of names) assert.match(name, /^[0-9a-f]{64}$/);
+  const reordered = Object.fromEntries(Object.entries(identity).toReversed());
+  assert.equal(new BlockCodec(reordered as never, shape).name(key), codec.name(key));
+});

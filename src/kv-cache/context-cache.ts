@@ -1,0 +1,165 @@
+import type { KvPool, NumericIdentity } from "../model/index.ts";
+import { BlockCodec, type BlockDamage } from "./block-codec.ts";
+import type { BlobProblem, BlobStore } from "./blob-store.ts";
+import { PageBytes } from "./page-bytes.ts";
+import type { BlockKey } from "./prefix.ts";
+import { WriteQueue } from "./write-queue.ts";
+
+export interface ContextCacheOptions {
+  readonly store: BlobStore;
+  readonly identity: NumericIdentity;
+  /** The rank's pool that blocks are copied from and to. */
+  readonly kv: KvPool;
+  /** Pages of `kv`. */
+  readonly pages: number;
+  /** Memory for blocks that wait to be written. */
+  readonly queueBytes?: number;
+  /** Milliseconds since the epoch. */
+  readonly now?: () => number;
+}
+
+/** Consecutive blocks of one context, and a page of the pool for each. */
+export interface BlockRun {
+  readonly keys: readonly BlockKey[];
+  readonly pages: readonly number[];
+  /** Blocks of the context before these. */
+  readonly first: number;
+}
+
+export type Rejection = Exclude<BlobProblem, "absent"> | BlockDamage;
+
+/** Counts since the start, of blocks where no unit is named. */
+export interface ContextCacheStats {
+  /** Blocks that were asked for and copied to a page. */
+  readonly hits: number;
+  /** Blocks that were asked for and must be computed. */
+  readonly misses: number;
+  readonly bytesRead: number;
+  readonly written: number;
+  readonly bytesWritten: number;
+  /** Not written because others already waited for the store. */
+  readonly dropped: number;
+  /** Not written because the store failed. */
+  readonly failed: number;
+  /** Files that were there but could not be used, by reason; they are removed. */
+  readonly rejected: Readonly<Partial<Record<Rejection, number>>>;
+}
+
+const defaultQueueBytes = 128 * 2 ** 20;
+/** Blocks of one run read at the same time; the first is read alone, as most prompts start cold. */
+const READS_AHEAD = 8;
+const CONCURRENT_WRITES = 4;
+
+/**
+ * The blocks of KV kept outside a rank (DeepSeek's on-disk context cache): read before prefill,
+ * written behind the step. Each rank has one of its own; they may share the store. What the store
+ * holds is never trusted, and nothing that happens to it stops or changes an answer.
+ */
+export class ContextCache {
+  readonly #store: BlobStore;
+  readonly #codec: BlockCodec;
+  readonly #pages: PageBytes;
+  readonly #writes: WriteQueue;
+  readonly #now: () => number;
+  /** Names of blocks that wait to be written. */
+  readonly #pending = new Set<string>();
+  readonly #rejected: Partial<Record<Rejection, number>> = {};
+  readonly #count = {
+    hits: 0,
+    misses: 0,
+    bytesRead: 0,
+    written: 0,
+    bytesWritten: 0,
+    dropped: 0,
+    failed: 0,
+  };
+
+  constructor(options: ContextCacheOptions) {
+    const { store, identity, kv, pages, queueBytes = defaultQueueBytes, now = Date.now } = options;
+    this.#store = store;
+    this.#pages = new PageBytes(kv, pages);
+    this.#codec = new BlockCodec(identity, this.#pages.shape);
+    this.#writes = new WriteQueue({ maxBytes: queueBytes, concurrency: CONCURRENT_WRITES });
+    this.#now = now;
+  }
+
+  get stats(): ContextCacheStats {
+    return { ...this.#count, rejected: { ...this.#rejected } };
+  }
+
+  /**
+   * Copies blocks from the store to their pages, up to the first that it does not have; how many.
+   * Once the signal is aborted no page is touched any more. Never rejects.
+   */
+  async load({ keys, pages, first }: BlockRun, signal: AbortSignal): Promise<number> {
+    let loaded = 0;
+    let complete = true;
+    for (let window = 1; complete && loaded < keys.length; window = READS_AHEAD) {
+      const next = keys.slice(loaded, loaded + window);
+      const from = first + loaded;
+      const blocks = await Promise.all(next.map((key, i) => this.#read(key, from + i)));
+      if (signal.aborted) return loaded;
+      const missing = blocks.indexOf(undefined);
+      complete = missing < 0;
+      for (const payload of complete ? blocks : blocks.slice(0, missing)) {
+        this.#pages.copyIn(pages[loaded++], payload as Uint8Array);
+      }
+    }
+    this.#count.hits += loaded;
+    this.#count.misses += keys.length - loaded;
+    return loaded;
+  }
+
+  /**
+   * Copies a page that holds a whole block, the `depth`th of its context from 0, and writes it
+   * when the store has time, unless it is there already. The page may change afterwards.
+   */
+  save(key: BlockKey, page: number, depth: number): void {
+    const name = this.#codec.name(key);
+    if (this.#pending.has(name)) return;
+    if (!this.#writes.hasRoom(this.#codec.fileBytes)) {
+      this.#count.dropped++;
+      return;
+    }
+    const file = this.#codec.frame(key);
+    this.#pages.copyOut(page, this.#codec.payload(file));
+    this.#pending.add(name);
+    this.#writes.add(file.length, async () => {
+      await this.#write(name, file, depth).catch(() => this.#count.failed++);
+      this.#pending.delete(name);
+    });
+  }
+
+  /** Resolves when every block saved so far is written. */
+  async flush(): Promise<void> {
+    await this.#writes.drained();
+  }
+
+  async #write(name: string, file: Buffer, depth: number): Promise<void> {
+    const usedAt = this.#usedAt(depth);
+    if (await this.#store.touch(name, file.length, usedAt)) return;
+    await this.#codec.seal(file);
+    await this.#store.put(name, file, usedAt);
+    this.#count.written++;
+    this.#count.bytesWritten += file.length;
+  }
+
+  /** A block's payload, or undefined; a file that cannot be used is counted and removed. */
+  async #read(key: BlockKey, depth: number): Promise<Uint8Array | undefined> {
+    const name = this.#codec.name(key);
+    const { fileBytes } = this.#codec;
+    const file = await this.#store.get(name, fileBytes, this.#usedAt(depth));
+    if (file === "absent") return undefined;
+    if (typeof file !== "string") this.#count.bytesRead += file.length;
+    const rejection = typeof file === "string" ? file : await this.#codec.damage(file, key);
+    if (rejection === undefined) return this.#codec.payload(file as Uint8Array);
+    this.#rejected[rejection] = (this.#rejected[rejection] ?? 0) + 1;
+    await this.#store.delete(name).catch(() => undefined);
+    return undefined;
+  }
+
+  /** Blocks are useless without those before them, so later ones count as used a little earlier. */
+  #usedAt(depth: number): number {
+    return this.#now() - depth;
+  }
+}

@@ -1,0 +1,174 @@
+import { randomUUID } from "node:crypto";
+import type { Stats } from "node:fs";
+import { mkdir, open, readdir, rename, rm, stat, utimes } from "node:fs/promises";
+import { join } from "node:path";
+import type { BlobProblem, BlobStore } from "./blob-store.ts";
+import { evictions, isExpired, type StoredBlob, type StoreLimits } from "./eviction.ts";
+
+const HOUR_MS = 3_600_000;
+/** A temporary file this old was left by a writer that died. */
+const ABANDONED_MS = HOUR_MS;
+/** Expired blobs are looked for this often, or eight times in their life. */
+const AGE_SWEEP_MS = HOUR_MS;
+
+/** Share of the limit that a writer fills between two scans, and that a scan leaves free for it. */
+const SLACK = 0.05;
+
+const folderPattern = /^[0-9a-f]{2}$/;
+const blobPattern = /^[0-9a-f]{64}\.kv$/;
+const temporaryPattern = /^[0-9a-f]{64}\.kv\.[0-9a-f-]{36}\.tmp$/;
+
+/**
+ * Blobs as files, `ab/abcd….kv`, in a directory that other stores may share, on a network mount
+ * too. A file appears by rename, its modification time is its last use, and files of other names
+ * are left alone. Stores know of each other's writes only by scanning the directory, after every
+ * 5 % of the limit they write themselves, so n of them may exceed it by (n − 1) × 5 %.
+ */
+export class DirectoryBlobStore implements BlobStore {
+  readonly #directory: string;
+  readonly #limits: StoreLimits;
+  /** Bytes written since the last scan; the first write scans. */
+  #written = Infinity;
+  #sweptAt = 0;
+  #sweep: Promise<void> | undefined;
+
+  /** @throws Error naming the directory, if files cannot be written there */
+  static async open(directory: string, limits: StoreLimits): Promise<DirectoryBlobStore> {
+    const probe = join(directory, `${randomUUID()}.tmp`);
+    try {
+      await mkdir(directory, { recursive: true });
+      await (await open(probe, "wx")).close();
+      await rm(probe);
+    } catch (cause) {
+      const { message } = cause as Error;
+      throw new Error(`cache directory ${directory} is not writable: ${message}`, { cause });
+    }
+    return new DirectoryBlobStore(directory, limits);
+  }
+
+  private constructor(directory: string, limits: StoreLimits) {
+    this.#directory = directory;
+    this.#limits = limits;
+  }
+
+  async get(name: string, bytes: number, usedAt: number): Promise<Uint8Array | BlobProblem> {
+    try {
+      const file = await open(this.#path(name), "r");
+      try {
+        const found = await file.stat();
+        if (isExpired(lastUse(found), usedAt, this.#limits)) return "absent";
+        if (found.size !== bytes) return "wrong size";
+        const content = Buffer.allocUnsafeSlow(bytes);
+        const { bytesRead } = await file.read(content, 0, bytes, 0);
+        if (bytesRead < bytes) return "wrong size";
+        // Another user's file cannot be marked as used; it is read all the same.
+        await file.utimes(usedAt / 1000, usedAt / 1000).catch(() => undefined);
+        return content;
+      } finally {
+        await file.close();
+      }
+    } catch (error) {
+      return isMissing(error) ? "absent" : "unreadable";
+    }
+  }
+
+  async put(name: string, content: Uint8Array, usedAt: number): Promise<void> {
+    if (content.length > this.#limits.maxBytes) return;
+    await this.#makeRoom(content.length, usedAt);
+    const path = this.#path(name);
+    const temporary = `${path}.${randomUUID()}.tmp`;
+    try {
+      await this.#write(temporary, content, usedAt);
+      await rename(temporary, path);
+    } catch (error) {
+      await rm(temporary, { force: true });
+      throw error;
+    }
+  }
+
+  async touch(name: string, bytes: number, usedAt: number): Promise<boolean> {
+    const path = this.#path(name);
+    try {
+      const found = await stat(path);
+      if (found.size !== bytes || isExpired(lastUse(found), usedAt, this.#limits)) return false;
+      await utimes(path, usedAt / 1000, usedAt / 1000).catch(() => undefined);
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
+  async delete(name: string): Promise<void> {
+    await rm(this.#path(name), { force: true });
+  }
+
+  #path(name: string): string {
+    return join(this.#directory, name.slice(0, 2), `${name}.kv`);
+  }
+
+  /** The folder, or the whole directory, may not be there, or no longer. */
+  async #write(path: string, content: Uint8Array, usedAt: number): Promise<void> {
+    const file = await open(path, "wx").catch(async (error: unknown) => {
+      if (!isMissing(error)) throw error;
+      await mkdir(join(path, ".."), { recursive: true });
+      return open(path, "wx");
+    });
+    try {
+      await file.writeFile(content);
+      await file.utimes(usedAt / 1000, usedAt / 1000);
+    } finally {
+      await file.close();
+    }
+  }
+
+  /** Sweeps, once for all writers that wait, when enough was written or the time has come. */
+  async #makeRoom(bytes: number, now: number): Promise<void> {
+    const { maxBytes, maxAgeMs } = this.#limits;
+    const slack = Math.max(maxBytes * SLACK, bytes);
+    const due = now - this.#sweptAt > Math.min(maxAgeMs / 8, AGE_SWEEP_MS);
+    if (due || this.#written + bytes > slack) this.#sweep ??= this.#removeOld(slack, now);
+    await this.#sweep;
+    this.#written += bytes;
+  }
+
+  async #removeOld(room: number, now: number): Promise<void> {
+    this.#sweptAt = now;
+    const blobs: StoredBlob[] = [];
+    for (const folder of await namesIn(this.#directory)) {
+      if (folderPattern.test(folder)) blobs.push(...(await this.#scan(folder, now)));
+    }
+    for (const { name } of evictions(blobs, this.#limits, room, now)) {
+      await this.delete(name).catch(() => undefined);
+    }
+    this.#written = 0;
+    this.#sweep = undefined;
+  }
+
+  /** The blobs of a folder; temporary files nobody will rename are removed. */
+  async #scan(folder: string, now: number): Promise<StoredBlob[]> {
+    const path = join(this.#directory, folder);
+    const described = (await namesIn(path)).map(async (file) => {
+      const found = await stat(join(path, file)).catch(() => undefined);
+      if (!found) return [];
+      if (temporaryPattern.test(file) && now - found.mtimeMs > ABANDONED_MS) {
+        await rm(join(path, file), { force: true }).catch(() => undefined);
+      }
+      const name = file.slice(0, 64);
+      return blobPattern.test(file) ? [{ name, bytes: found.size, usedAt: lastUse(found) }] : [];
+    });
+    return (await Promise.all(described)).flat();
+  }
+}
+
+/** Milliseconds; file systems keep them in other units. */
+function lastUse({ mtimeMs }: Stats): number {
+  return Math.round(mtimeMs);
+}
+
+function isMissing(error: unknown): boolean {
+  return (error as NodeJS.ErrnoException).code === "ENOENT";
+}
+
+async function namesIn(directory: string): Promise<string[]> {
+  return readdir(directory).catch(() => []);
+}
