@@ -15,6 +15,7 @@ import { chat } from "./chat.ts";
 import { generate } from "./generate.ts";
 import { inspect } from "./inspect.ts";
 import { printLogits } from "./logits.ts";
+import { report, reportDefaults, reportPublishedDay } from "./report.ts";
 import { serve } from "./serve.ts";
 
 const { version } = JSON.parse(
@@ -35,11 +36,14 @@ program
   .option("--max-model-len <tokens>", "Shorten the context")
   .option("--kv-memory <size>", "Memory for the KV cache", { default: "1G" })
   .option("--policy <policy>", "Precision: f32, w8a16 or w8a8", { default: "w8a16" })
+  .option("--ledger <file>", "Bill every request in this file; without it nothing is billed")
+  .option("--prices <file>", "Price book of the bills; DeepSeek's R1 where none is given")
   .option("--log-level <level>", "Level of the log on stderr", { default: "warn" })
   .action((flags: Record<string, unknown>) => {
     const names = flags["servedModelName"];
     const apiKey = flags["apiKey"];
     const maxModelLen = flags["maxModelLen"];
+    const { ledger, prices } = flags;
     return serve({
       directory: textOf("model", flags["model"]),
       host: textOf("host", flags["host"]),
@@ -51,6 +55,8 @@ program
       ...(names === undefined
         ? {}
         : { servedNames: textOf("served-model-name", names).split(",") }),
+      ...(ledger === undefined ? {} : { ledger: textOf("ledger", ledger) }),
+      ...(prices === undefined ? {} : { prices: textOf("prices", prices) }),
       ...(maxModelLen === undefined
         ? {}
         : { maxModelLen: integerOf("max-model-len", maxModelLen, 2, 2 ** 31 - 1) }),
@@ -98,6 +104,35 @@ program
         : { seed: integerOf("seed", flags["seed"], 0, Number.MAX_SAFE_INTEGER) }),
     }),
   );
+
+program
+  .command("report", "Tell a ledger's statistics, cost and income")
+  .option("--ledger <file>", "What `serve --ledger` wrote")
+  .option("--since <time>", "Requests completed from here on, ISO 8601")
+  .option("--until <time>", "Requests completed before, ISO 8601")
+  .option("--accelerator-hour <dollars>", "Cost of an accelerator for an hour", {
+    default: reportDefaults.acceleratorHour,
+  })
+  .option("--prices <file>", "Price book of the theoretical income")
+  .option("--price-model <name>", "Model in whose price theoretical income is reckoned", {
+    default: reportDefaults.priceModel,
+  })
+  .option("--published-day", "The day DeepSeek published, instead of a ledger")
+  .option("--json", "Print JSON")
+  .action((flags: Record<string, unknown>) => {
+    const given = (flag: string, option: string) =>
+      flags[flag] === undefined ? {} : { [flag]: textOf(option, flags[flag]) };
+    const tell = flags["publishedDay"] === true ? reportPublishedDay : report;
+    return tell({
+      ...given("ledger", "ledger"),
+      ...given("since", "since"),
+      ...given("until", "until"),
+      ...given("prices", "prices"),
+      acceleratorHour: textOf("accelerator-hour", flags["acceleratorHour"]),
+      priceModel: textOf("price-model", flags["priceModel"]),
+      json: flags["json"] === true,
+    });
+  });
 
 program
   .command("logits", "Print a prompt's logits, to compare implementations")
