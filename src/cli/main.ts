@@ -16,6 +16,7 @@ import { contextCacheOf, withContextCache } from "./context-cache.ts";
 import { generate } from "./generate.ts";
 import { inspect } from "./inspect.ts";
 import { printLogits } from "./logits.ts";
+import { report, reportDefaults, reportPublishedDay } from "./report.ts";
 import { serve } from "./serve.ts";
 import { printTrace } from "./trace.ts";
 
@@ -36,12 +37,15 @@ withContextCache(program.command("serve", "Serve a model through an OpenAI-compa
   .option("--max-model-len <tokens>", "Shorten the context")
   .option("--kv-memory <size>", "Memory for the KV cache", { default: "1G" })
   .option("--policy <policy>", "Precision: f32, w8a16 or w8a8", { default: "w8a16" })
+  .option("--ledger <file>", "Bill every request in this file; without it nothing is billed")
+  .option("--prices <file>", "Price book of the bills; DeepSeek's R1 where none is given")
   .option("--log-level <level>", "Level of the log on stderr", { default: "warn" })
   .option("--trace <file>", "Write a Chrome trace of every step, for Perfetto or daysix trace")
   .action((flags: Record<string, unknown>) => {
     const names = flags["servedModelName"];
     const apiKey = flags["apiKey"];
     const maxModelLen = flags["maxModelLen"];
+    const { ledger, prices } = flags;
     return serve({
       directory: textOf("model", flags["model"]),
       host: textOf("host", flags["host"]),
@@ -54,6 +58,8 @@ withContextCache(program.command("serve", "Serve a model through an OpenAI-compa
       ...(names === undefined
         ? {}
         : { servedNames: textOf("served-model-name", names).split(",") }),
+      ...(ledger === undefined ? {} : { ledger: textOf("ledger", ledger) }),
+      ...(prices === undefined ? {} : { prices: textOf("prices", prices) }),
       ...(maxModelLen === undefined
         ? {}
         : { maxModelLen: integerOf("max-model-len", maxModelLen, 2, 2 ** 31 - 1) }),
@@ -104,6 +110,35 @@ withContextCache(program.command("generate", "Continue a text or tokens, without
       ...(flags["trace"] === undefined ? {} : { trace: textOf("trace", flags["trace"]) }),
     }),
   );
+
+program
+  .command("report", "Tell a ledger's statistics, cost and income")
+  .option("--ledger <file>", "What `serve --ledger` wrote")
+  .option("--since <time>", "Requests completed from here on, ISO 8601")
+  .option("--until <time>", "Requests completed before, ISO 8601")
+  .option("--accelerator-hour <dollars>", "Cost of an accelerator for an hour", {
+    default: reportDefaults.acceleratorHour,
+  })
+  .option("--prices <file>", "Price book of the theoretical income")
+  .option("--price-model <name>", "Model in whose price theoretical income is reckoned", {
+    default: reportDefaults.priceModel,
+  })
+  .option("--published-day", "The day DeepSeek published, instead of a ledger")
+  .option("--json", "Print JSON")
+  .action((flags: Record<string, unknown>) => {
+    const given = (flag: string, option: string) =>
+      flags[flag] === undefined ? {} : { [flag]: textOf(option, flags[flag]) };
+    const tell = flags["publishedDay"] === true ? reportPublishedDay : report;
+    return tell({
+      ...given("ledger", "ledger"),
+      ...given("since", "since"),
+      ...given("until", "until"),
+      ...given("prices", "prices"),
+      acceleratorHour: textOf("accelerator-hour", flags["acceleratorHour"]),
+      priceModel: textOf("price-model", flags["priceModel"]),
+      json: flags["json"] === true,
+    });
+  });
 
 program
   .command("logits", "Print a prompt's logits, to compare implementations")

@@ -1,10 +1,14 @@
 import { readFile } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
-import { pino } from "pino";
+import { pino, type Logger } from "pino";
 import { z } from "zod";
 import { Engine, type EngineOptions } from "../engine/index.ts";
 import {
+  Accounts,
+  defaultPrices,
   Gateway,
+  Ledger,
+  PriceBook,
   serveGateway,
   type RunningServer,
   type SamplingDefaults,
@@ -12,6 +16,7 @@ import {
 import type { Policy } from "../kernels/index.ts";
 import { loadChatTemplate, Tokenizer } from "../model/index.ts";
 import type { TraceWriter } from "../trace/index.ts";
+import { UsageError } from "./arguments.ts";
 import { createTrace } from "./trace.ts";
 
 export interface ServeOptions extends Pick<EngineOptions, "contextCache"> {
@@ -24,6 +29,10 @@ export interface ServeOptions extends Pick<EngineOptions, "contextCache"> {
   readonly maxModelLen?: number;
   readonly kvMemoryBytes: number;
   readonly policy: Policy;
+  /** File that requests are billed in. */
+  readonly ledger?: string;
+  /** File of the prices; the built-in ones where none is given. */
+  readonly prices?: string;
   /** Level of the log on stderr. */
   readonly logLevel: string;
   /** File for a trace, from the start until the server ends. */
@@ -34,6 +43,8 @@ export interface Serving {
   readonly server: RunningServer;
   readonly engine: Engine;
   readonly trace: TraceWriter | undefined;
+  /** Undefined: nothing is billed. */
+  readonly accounts: Accounts | undefined;
   readonly url: string;
   readonly names: readonly string[];
 }
@@ -46,6 +57,8 @@ export async function startServing(options: ServeOptions): Promise<Serving> {
   const { directory, policy, kvMemoryBytes, maxModelLen, contextCache, apiKey, host, port } =
     options;
   const names = options.servedNames ?? [basename(resolve(directory))];
+  const log = pino({ level: options.logLevel }, pino.destination(2));
+  const accounts = await openAccounts(options, names, log);
   const tokenizer = await Tokenizer.load(directory);
   const chatTemplate = await loadChatTemplate(directory, tokenizer);
   const trace = await createTrace(options.trace);
@@ -66,26 +79,47 @@ export async function startServing(options: ServeOptions): Promise<Serving> {
     chatTemplate,
     servedNames: names,
     sampling: await samplingDefaults(directory),
-    log: pino({ level: options.logLevel }, pino.destination(2)),
+    log,
+    ...(accounts ? { accounts } : {}),
     ...(apiKey === undefined ? {} : { apiKey }),
   });
   try {
+    await accounts?.setTopology(oneNode);
     const server = await serveGateway(gateway, { host, port });
-    return { server, engine, trace, names, url: urlOf(host, server.address.port) };
+    return { server, engine, accounts, trace, names, url: urlOf(host, server.address.port) };
   } catch (error) {
-    await engine.close();
+    await Promise.allSettled([engine.close(), accounts?.close()]);
     throw error;
   }
+}
+
+/** This process, one rank for both phases. */
+const oneNode = { prefillNodes: 0, decodeNodes: 0, combinedNodes: 1, acceleratorsPerNode: 1 };
+
+/** @throws PriceBookError when a served name has no price, LedgerError when there is no writing. */
+async function openAccounts(
+  { ledger, prices: file }: ServeOptions,
+  names: readonly string[],
+  log: Logger,
+): Promise<Accounts | undefined> {
+  if (ledger === undefined) {
+    if (file !== undefined) throw new UsageError("--prices: expected --ledger beside it");
+    return undefined;
+  }
+  const prices = file === undefined ? defaultPrices : await PriceBook.load(file);
+  for (const name of names) prices.priceAt(name, Date.now());
+  return new Accounts({ ledger: await Ledger.open(ledger), prices, log });
 }
 
 /** `daysix serve`: until SIGINT or SIGTERM, then live answers finish. */
 export async function serve(options: ServeOptions): Promise<void> {
   const started = performance.now();
-  const { server, engine, trace, url, names } = await startServing(options);
+  const { server, engine, accounts, trace, url, names } = await startServing(options);
   const seconds = ((performance.now() - started) / 1000).toFixed(1);
   console.log(
     `DaySix serves ${names.join(", ")} at ${url}/v1  (ready in ${seconds} s)\n` +
       `  policy ${options.policy}, reference kernels, context ${engine.maxModelLen} tokens\n` +
+      `  ${options.ledger === undefined ? "nothing is billed: no --ledger" : `bills in ${options.ledger}`}\n` +
       `  try:  npx daysix chat    or    curl ${url}/v1/models`,
   );
   await new Promise<void>((done) => {
@@ -96,6 +130,7 @@ export async function serve(options: ServeOptions): Promise<void> {
   process.once("SIGINT", () => process.exit(130));
   process.once("SIGTERM", () => process.exit(143));
   await server.drain(DRAIN_MS);
+  await accounts?.close();
   await engine.close();
   await trace?.close();
 }

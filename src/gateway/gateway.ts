@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto";
 import type { Context, Hono } from "hono";
 import { pino, type Logger } from "pino";
 import { Detokenizer, type ChatTemplate, type Tokenizer } from "../model/index.ts";
+import type { Accounts } from "./accounts.ts";
 import { Admission } from "./admission.ts";
 import { readJson } from "./body.ts";
 import { chatChunks, chatCompletion, type AnswerHead } from "./chat-answer.ts";
@@ -34,6 +35,8 @@ export interface GatewayOptions {
   /** Bytes of a request's body; the default holds 128K tokens in any form. */
   readonly bodyLimit?: number;
   readonly keepAliveMs?: number;
+  /** Undefined: nothing is billed. */
+  readonly accounts?: Accounts;
   readonly log?: Logger;
   /** Milliseconds since 1970. */
   readonly now?: () => number;
@@ -89,7 +92,7 @@ export class Gateway implements Endpoints {
     this.#assertServed(request.model);
     refuseUnsupportedChat(request);
     const choices = request.n ?? 1;
-    this.#admission.assertRoom(choices);
+    this.#assertRoom(choices);
 
     const thinking = wantsThinking(request);
     const prompt = this.#prompts.chat(request, thinking);
@@ -127,7 +130,7 @@ export class Gateway implements Endpoints {
     refuseUnsupportedCompletion(request);
     const prompts = this.#prompts.completions(request.prompt);
     const choices = prompts.length * (request.n ?? 1);
-    this.#admission.assertRoom(choices);
+    this.#assertRoom(choices);
 
     const head = this.#head("cmpl-", request.model);
     const generation = this.#generate(context, request, {
@@ -197,7 +200,7 @@ export class Gateway implements Endpoints {
     request: wire.SharedRequest,
     parts: Pick<GenerationOptions, "id" | "prompts" | "maxTokens" | "topLogprobs" | "createReader">,
   ): Generation {
-    const { engine, sampling, now } = this.#options;
+    const { accounts, engine, sampling, now } = this.#options;
     const choicesPerPrompt = request.n ?? 1;
     const sequences = parts.prompts.length * choicesPerPrompt;
     const requestId = context.get("requestId");
@@ -213,9 +216,12 @@ export class Gateway implements Endpoints {
       stopStrings: typeof stop === "string" ? [stop] : (stop ?? []),
       sampling: samplingOf(request, sampling, engine.vocabSize, () => this.#drawSeed()),
       ticket: this.#admission.admit(sequences, context.req.raw.signal),
-      onEnd: (usage) => {
+      onEnd: async (end) => {
+        const { outcome, usage } = end;
         this.#metrics.countUsage(usage);
-        this.#log.info({ requestId, id: parts.id, model, usage }, "generated");
+        this.#log.info({ requestId, id: parts.id, model, outcome, usage }, "generated");
+        const streamed = request.stream ?? false;
+        await accounts?.bill({ ...end, id: parts.id, requestId, tenant: TENANT, model, streamed });
       },
     });
   }
@@ -227,6 +233,12 @@ export class Gateway implements Endpoints {
         error instanceof ClientGone ? undefined : knownError(error, this.#log).envelope(),
       onLeave: () => generation.cancel(),
     });
+  }
+
+  /** @throws ApiError when `choices` more cannot be taken in, or their bill not written. */
+  #assertRoom(choices: number): void {
+    this.#admission.assertRoom(choices);
+    this.#options.accounts?.assertWritable();
   }
 
   #assertServed(name: string): void {

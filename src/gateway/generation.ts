@@ -4,6 +4,7 @@ import { ChoiceOutput, type ChoiceDelta, type TokenReader } from "./choice-outpu
 import type { EngineDriver } from "./engine-driver.ts";
 import { ApiError, ClientGone, engineFailure } from "./errors.ts";
 import { merge } from "./merge.ts";
+import { Meter, type MeterReading } from "./meter.ts";
 import type { Metrics } from "./metrics.ts";
 import type { Usage } from "./wire.ts";
 
@@ -31,35 +32,64 @@ export interface GenerationOptions {
   readonly sampling: SamplingParameters;
   readonly topLogprobs: number | undefined;
   readonly createReader: () => TokenReader;
-  /** Told once, when the last sequence has ended. */
-  readonly onEnd: (usage: Usage) => void;
+  /** Told once, when the last sequence has ended; the answer's last word waits for it. */
+  readonly onEnd: (end: GenerationEnd) => Promise<void>;
+}
+
+/** How a request has ended, and what was computed for it. */
+export interface GenerationEnd {
+  /** `left`: the client has gone; `failed`: it is told an error. */
+  readonly outcome: "complete" | "left" | "failed";
+  /** By choice; null for one that was cut. */
+  readonly finishReasons: readonly (ChoiceFinish | null)[];
+  readonly usage: Usage;
+  readonly reading: MeterReading;
 }
 
 /** One admitted request: its sequences in the engine, their choices as text, and its bill. */
 export class Generation {
   readonly #options: GenerationOptions;
   readonly #outputs: ChoiceOutput[] = [];
-  readonly #hitTokens: (number | undefined)[] = [];
-  #completionTokens = 0;
+  readonly #meter: Meter;
+  readonly #finishReasons: (ChoiceFinish | null)[];
+  #ended: Promise<void> | undefined;
 
   constructor(options: GenerationOptions) {
+    const { prompts, choicesPerPrompt, ticket } = options;
     this.#options = options;
+    this.#meter = new Meter(prompts.map((tokens) => tokens.length));
+    this.#finishReasons = prompts.flatMap(() => Array<null>(choicesPerPrompt).fill(null));
+    // A client that leaves may leave nobody who reads the events to their end.
+    const { signal } = ticket;
+    const aborted = () => this.#end(signal.reason instanceof ApiError ? "failed" : "left");
+    signal.addEventListener("abort", () => void aborted().catch(() => {}), { once: true });
   }
 
   /**
-   * Every choice's events as they come. Leaving early frees the engine's sequences.
-   * @throws ApiError when the engine fails or the server shuts down, ClientGone when the client left.
+   * Every choice's events as they come; the last waits for `onEnd`. Leaving early frees the
+   * engine's sequences.
+   * @throws ApiError when the engine fails or the server shuts down, ClientGone when the client
+   * left, and what `onEnd` rejects with.
    */
   async *events(): AsyncGenerator<ChoiceEvent> {
-    const { ticket, prompts, choicesPerPrompt, onEnd } = this.#options;
+    const { ticket, prompts, choicesPerPrompt } = this.#options;
     const choices = prompts.flatMap((_, prompt) =>
       Array.from({ length: choicesPerPrompt }, (__, choice) => this.#choice(prompt, choice)),
     );
+    let unfinished = choices.length;
     try {
-      yield* merge(choices);
+      for await (const event of merge(choices)) {
+        if (event.kind === "finished") {
+          this.#finishReasons[event.choice] = event.reason;
+          if (--unfinished === 0) await this.#end("complete");
+        }
+        yield event;
+      }
+    } catch (error) {
+      await this.#end(error instanceof ClientGone ? "left" : "failed");
+      throw error;
     } finally {
       ticket.release();
-      onEnd(this.usage());
     }
   }
 
@@ -68,20 +98,29 @@ export class Generation {
     this.#options.ticket.release();
   }
 
-  /** What is billed so far. A prompt counts once however many choices it has. */
+  /** What is billed so far. A computed prompt counts once however many choices it has. */
   usage(): Usage {
-    const prompt = this.#options.prompts.reduce((sum, tokens) => sum + tokens.length, 0);
-    const hit = this.#hitTokens.reduce<number>((sum, tokens) => sum + (tokens ?? 0), 0);
-    const reasoning = this.#outputs.reduce((sum, output) => sum + output.reasoningTokens, 0);
+    const { hit, miss, output } = this.#meter.read();
+    const reasoning = this.#outputs.reduce((sum, choice) => sum + choice.reasoningTokens, 0);
     return {
-      prompt_tokens: prompt,
-      completion_tokens: this.#completionTokens,
-      total_tokens: prompt + this.#completionTokens,
+      prompt_tokens: hit + miss,
+      completion_tokens: output,
+      total_tokens: hit + miss + output,
       prompt_cache_hit_tokens: hit,
-      prompt_cache_miss_tokens: prompt - hit,
+      prompt_cache_miss_tokens: miss,
       prompt_tokens_details: { cached_tokens: hit },
       completion_tokens_details: { reasoning_tokens: reasoning },
     };
+  }
+
+  /** Says so once; the first word counts, and whoever ends it again waits for the same. */
+  #end(outcome: GenerationEnd["outcome"]): Promise<void> {
+    return (this.#ended ??= this.#options.onEnd({
+      outcome,
+      finishReasons: this.#finishReasons,
+      usage: this.usage(),
+      reading: this.#meter.read(),
+    }));
   }
 
   async *#choice(prompt: number, choiceOfPrompt: number): AsyncGenerator<ChoiceEvent> {
@@ -112,20 +151,17 @@ export class Generation {
   /** One sequence in the engine, counted and timed; it ends in `finished` or throws. */
   async *#sequence(prompt: number, choice: number): AsyncGenerator<GenerationEvent> {
     const { engine, ticket, metrics, now } = this.#options;
-    let tokens = 0;
-    let before = now();
+    const meter = this.#meter.sequence(prompt, now());
     try {
       for await (const event of engine.generate(this.#request(prompt, choice), ticket.signal)) {
         if (event.kind === "failed") throw engineFailure(event.code, event.message);
         if (event.kind === "started") {
           ticket.started();
-          this.#countHits(prompt, event.hitTokens);
+          meter.started(event.hitTokens);
         } else if (event.kind === "token") {
-          this.#completionTokens++;
-          const at = now();
-          if (tokens++ === 0) metrics.observeFirstToken(at - before);
-          else metrics.observeNextToken(at - before);
-          before = at;
+          const milliseconds = meter.token(now());
+          if (meter.tokens === 1) metrics.observeFirstToken(milliseconds);
+          else metrics.observeNextToken(milliseconds);
         }
         yield event;
         if (event.kind === "finished") return;
@@ -136,11 +172,6 @@ export class Generation {
       const { reason } = ticket.signal;
       throw reason instanceof ApiError ? reason : new ClientGone();
     }
-  }
-
-  /** A prompt's token is a hit when none of the prompt's choices had to compute it. */
-  #countHits(prompt: number, hitTokens: number): void {
-    this.#hitTokens[prompt] = Math.min(this.#hitTokens[prompt] ?? hitTokens, hitTokens);
   }
 
   #request(prompt: number, choice: number): GenerationRequest {

@@ -1,0 +1,100 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { GenerationEvent } from "../engine/index.ts";
+import { Admission } from "./admission.ts";
+import type { EngineDriver } from "./engine-driver.ts";
+import { Generation, type GenerationEnd } from "./generation.ts";
+import { Metrics } from "./metrics.ts";
+
+const token: GenerationEvent = { kind: "token", token: 7, top: [] };
+const beginning: GenerationEvent[] = [{ kind: "started", hitTokens: 0 }, token, token];
+
+/** One choice whose engine says these events, and how the generation says it has ended. */
+function generationOf(events: readonly GenerationEvent[], onEnd = async () => {}) {
+  const ends: GenerationEnd[] = [];
+  const client = new AbortController();
+  const engine: EngineDriver = {
+    maxModelLen: 100,
+    vocabSize: 10,
+    eosTokens: [],
+    async *generate() {
+      yield* events;
+    },
+    stats: () => Promise.reject(new Error("no statistics")),
+  };
+  const generation = new Generation({
+    engine,
+    ticket: new Admission(10).admit(1, client.signal),
+    metrics: new Metrics(),
+    now: () => 0,
+    ...{ id: "one", tenant: "default", prompts: [[1, 2, 3]], choicesPerPrompt: 1 },
+    ...{ maxTokens: undefined, stopTokens: [], stopStrings: [], topLogprobs: undefined },
+    sampling: {
+      ...{ temperature: 0, topP: 1, topK: 0, minP: 0, seed: 1, logitBias: {} },
+      ...{ presencePenalty: 0, frequencyPenalty: 0, repetitionPenalty: 1 },
+    },
+    createReader: () => ({
+      reasoningTokens: 0,
+      isMarker: () => false,
+      push: () => [{ kind: "content", text: "a" }],
+      end: () => [],
+    }),
+    onEnd: (end) => {
+      ends.push(end);
+      return onEnd();
+    },
+  });
+  const summary = () =>
+    ends.map(({ outcome, finishReasons, usage }) => ({
+      ...{ outcome, finishReasons: [...finishReasons] },
+      tokens: [usage.prompt_tokens, usage.completion_tokens],
+    }));
+  return { generation, client, summary };
+}
+
+async function readAll(generation: Generation): Promise<void> {
+  for await (const event of generation.events()) assert.equal(event.choice, 0);
+}
+
+test("an answer that is complete has ended once, with its reason and its tokens", async () => {
+  const { generation, client, summary } = generationOf([
+    ...beginning,
+    { kind: "finished", reason: "length" },
+  ]);
+  await readAll(generation);
+  client.abort();
+  assert.deepEqual(summary(), [{ outcome: "complete", finishReasons: ["length"], tokens: [3, 2] }]);
+});
+
+test("a client that leaves while nobody reads is told of with what came until then", async () => {
+  for (const leave of ["cancel", "abort"] as const) {
+    const { generation, client, summary } = generationOf([...beginning, token, token]);
+    const events = generation.events();
+    await events.next();
+    if (leave === "cancel") generation.cancel();
+    else client.abort();
+    const [{ outcome, finishReasons, tokens }, ...others] = summary();
+    assert.deepEqual([outcome, finishReasons, others], ["left", [null], []]);
+    assert.equal(tokens[0], 3);
+    assert.ok(tokens[1] >= 1 && tokens[1] < 4, `${tokens[1]} tokens`);
+  }
+});
+
+test("an engine that fails or falls silent has not been left by the client", async () => {
+  for (const last of [[{ kind: "failed", code: "broken", message: "it broke" } as const], []]) {
+    const { generation, summary } = generationOf([...beginning, ...last]);
+    await assert.rejects(readAll(generation), { name: "ApiError" });
+    assert.deepEqual(summary(), [{ outcome: "failed", finishReasons: [null], tokens: [3, 2] }]);
+  }
+});
+
+test("an answer whose end cannot be told is never finished", async () => {
+  const { generation } = generationOf([...beginning, { kind: "finished", reason: "stop" }], () =>
+    Promise.reject(new Error("no ledger")),
+  );
+  const kinds: string[] = [];
+  await assert.rejects(async () => {
+    for await (const event of generation.events()) kinds.push(event.kind);
+  }, /no ledger/);
+  assert.deepEqual(kinds, ["delta", "delta"]);
+});
