@@ -1,19 +1,16 @@
 import { randomInt } from "node:crypto";
 import { Engine, greedySampling, type EngineOptions } from "../engine/index.ts";
-import type { Policy } from "../kernels/index.ts";
 import { Detokenizer, hasTokenizer, Tokenizer } from "../model/index.ts";
 import { UsageError } from "./arguments.ts";
 import { createTrace } from "./trace.ts";
 
-export interface GenerateOptions extends Pick<EngineOptions, "contextCache"> {
-  readonly directory: string;
+export interface GenerateOptions {
+  readonly engine: EngineOptions;
   readonly prompt?: string;
   readonly tokens?: readonly number[];
   readonly maxTokens: number;
   readonly temperature: number;
   readonly seed?: number;
-  readonly policy: Policy;
-  readonly kvMemoryBytes: number;
   readonly json: boolean;
   /** File for a trace of the run. */
   readonly trace?: string;
@@ -21,20 +18,13 @@ export interface GenerateOptions extends Pick<EngineOptions, "contextCache"> {
 
 /** `daysix generate`: one continuation of a text or of token ids, without a server. */
 export async function generate(options: GenerateOptions): Promise<void> {
-  const tokenizer = (await hasTokenizer(options.directory))
-    ? await Tokenizer.load(options.directory)
-    : undefined;
+  const directory = options.engine.modelDirectory;
+  const tokenizer = (await hasTokenizer(directory)) ? await Tokenizer.load(directory) : undefined;
   const prompt = options.tokens ?? encodePrompt(options, tokenizer);
   const text = tokenizer && new Detokenizer(tokenizer);
   const trace = await createTrace(options.trace);
   const engine = await Engine.start(
-    {
-      modelDirectory: options.directory,
-      policy: options.policy,
-      kvMemoryBytes: options.kvMemoryBytes,
-      ...(options.contextCache === undefined ? {} : { contextCache: options.contextCache }),
-      ...(tokenizer ? { usableTokens: tokenizer.vocabSize } : {}),
-    },
+    { ...options.engine, ...(tokenizer ? { usableTokens: tokenizer.vocabSize } : {}) },
     trace,
   );
   const tokens: number[] = [];
@@ -81,7 +71,9 @@ export async function generate(options: GenerateOptions): Promise<void> {
 function encodePrompt(options: GenerateOptions, tokenizer: Tokenizer | undefined): number[] {
   if (options.prompt === undefined) throw new UsageError("give --prompt TEXT or --tokens 1,2,3");
   if (!tokenizer) {
-    throw new UsageError(`${options.directory} has no tokenizer.json: give --tokens 1,2,3`);
+    throw new UsageError(
+      `${options.engine.modelDirectory} has no tokenizer.json: give --tokens 1,2,3`,
+    );
   }
   const tokens = tokenizer.encode(options.prompt, { specials: true });
   return tokenizer.bos === undefined ? tokens : [tokenizer.bos, ...tokens];

@@ -1,18 +1,9 @@
 #!/usr/bin/env node
 import { readFileSync } from "node:fs";
-import { fileURLToPath } from "node:url";
 import { cac } from "cac";
-import {
-  bytesOf,
-  integerOf,
-  numberOf,
-  policyOf,
-  textOf,
-  tokensOf,
-  UsageError,
-} from "./arguments.ts";
+import { integerOf, numberOf, policyOf, textOf, tokensOf, UsageError } from "./arguments.ts";
 import { chat } from "./chat.ts";
-import { contextCacheOf, withContextCache } from "./context-cache.ts";
+import { bundledModel, engineOf, withEngine } from "./engine-options.ts";
 import { generate } from "./generate.ts";
 import { inspect } from "./inspect.ts";
 import { printLogits } from "./logits.ts";
@@ -23,37 +14,30 @@ import { printTrace } from "./trace.ts";
 const { version } = JSON.parse(
   readFileSync(new URL("../../package.json", import.meta.url), "utf8"),
 ) as { version: string };
-const bundledModel = fileURLToPath(new URL("../../models/calf", import.meta.url));
 const largestPort = 65535;
 
 const program = cac("daysix");
 
-withContextCache(program.command("serve", "Serve a model through an OpenAI-compatible API"))
-  .option("--model <dir>", "Checkpoint folder (Hugging Face layout)", { default: bundledModel })
+withEngine(program.command("serve", "Serve a model through an OpenAI-compatible API"))
   .option("--host <host>", "Address to listen on", { default: "127.0.0.1" })
   .option("--port <port>", "Port to listen on; 0 takes a free one", { default: 8000 })
   .option("--api-key <key>", "Key that clients must send")
   .option("--served-model-name <names>", "Names to serve under, separated by commas")
   .option("--max-model-len <tokens>", "Shorten the context")
-  .option("--kv-memory <size>", "Memory for the KV cache", { default: "1G" })
-  .option("--policy <policy>", "Precision: f32, w8a16 or w8a8", { default: "w8a16" })
   .option("--ledger <file>", "Bill every request in this file; without it nothing is billed")
   .option("--prices <file>", "Price book of the bills; DeepSeek's R1 where none is given")
   .option("--log-level <level>", "Level of the log on stderr", { default: "warn" })
   .option("--trace <file>", "Write a Chrome trace of every step, for Perfetto or daysix trace")
-  .action((flags: Record<string, unknown>) => {
+  .action(async (flags: Record<string, unknown>) => {
     const names = flags["servedModelName"];
     const apiKey = flags["apiKey"];
     const maxModelLen = flags["maxModelLen"];
     const { ledger, prices } = flags;
     return serve({
-      directory: textOf("model", flags["model"]),
+      engine: await engineOf(flags),
       host: textOf("host", flags["host"]),
       port: integerOf("port", flags["port"], 0, largestPort),
-      kvMemoryBytes: bytesOf("kv-memory", flags["kvMemory"]),
-      policy: policyOf(flags["policy"]),
       logLevel: textOf("log-level", flags["logLevel"]),
-      ...contextCacheOf(flags),
       ...(apiKey === undefined ? {} : { apiKey: textOf("api-key", apiKey) }),
       ...(names === undefined
         ? {}
@@ -82,26 +66,20 @@ program
     }),
   );
 
-withContextCache(program.command("generate", "Continue a text or tokens, without a server"))
-  .option("--model <dir>", "Checkpoint folder", { default: bundledModel })
+withEngine(program.command("generate", "Continue a text or tokens, without a server"))
   .option("--prompt <text>", "Text to continue")
   .option("--tokens <ids>", "Token ids to continue: 1,2,3")
   .option("--max-tokens <count>", "Tokens to generate", { default: 64 })
   .option("--temperature <t>", "0 is greedy", { default: 0 })
   .option("--seed <seed>", "Seed of the sampling")
-  .option("--policy <policy>", "Precision: f32, w8a16 or w8a8", { default: "w8a16" })
-  .option("--kv-memory <size>", "Memory for the KV cache", { default: "256M" })
   .option("--trace <file>", "Write a Chrome trace of every step, for Perfetto or daysix trace")
   .option("--json", "Print tokens, logprobs and text as JSON")
-  .action((flags: Record<string, unknown>) =>
+  .action(async (flags: Record<string, unknown>) =>
     generate({
-      directory: textOf("model", flags["model"]),
+      engine: await engineOf(flags),
       maxTokens: integerOf("max-tokens", flags["maxTokens"], 1, 2 ** 31 - 1),
       temperature: numberOf("temperature", flags["temperature"], 0, 100),
-      policy: policyOf(flags["policy"]),
-      kvMemoryBytes: bytesOf("kv-memory", flags["kvMemory"]),
       json: flags["json"] === true,
-      ...contextCacheOf(flags),
       ...(flags["prompt"] === undefined ? {} : { prompt: textOf("prompt", flags["prompt"]) }),
       ...(flags["tokens"] === undefined ? {} : { tokens: tokensOf(flags["tokens"]) }),
       ...(flags["seed"] === undefined

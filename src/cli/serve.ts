@@ -2,6 +2,7 @@ import { readFile } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
 import { pino, type Logger } from "pino";
 import { z } from "zod";
+import { formatTopology } from "../cluster/index.ts";
 import { Engine, type EngineOptions } from "../engine/index.ts";
 import {
   Accounts,
@@ -13,22 +14,19 @@ import {
   type RunningServer,
   type SamplingDefaults,
 } from "../gateway/index.ts";
-import type { Policy } from "../kernels/index.ts";
 import { loadChatTemplate, Tokenizer } from "../model/index.ts";
 import type { TraceWriter } from "../trace/index.ts";
 import { UsageError } from "./arguments.ts";
 import { createTrace } from "./trace.ts";
 
-export interface ServeOptions extends Pick<EngineOptions, "contextCache"> {
-  readonly directory: string;
+export interface ServeOptions {
+  readonly engine: EngineOptions;
   readonly host: string;
   readonly port: number;
   readonly apiKey?: string;
   /** The folder's name where none is given. */
   readonly servedNames?: readonly string[];
   readonly maxModelLen?: number;
-  readonly kvMemoryBytes: number;
-  readonly policy: Policy;
   /** File that requests are billed in. */
   readonly ledger?: string;
   /** File of the prices; the built-in ones where none is given. */
@@ -54,8 +52,8 @@ const DRAIN_MS = 30_000;
 
 /** Loads a model and listens. */
 export async function startServing(options: ServeOptions): Promise<Serving> {
-  const { directory, policy, kvMemoryBytes, maxModelLen, contextCache, apiKey, host, port } =
-    options;
+  const { maxModelLen, apiKey, host, port } = options;
+  const directory = options.engine.modelDirectory;
   const names = options.servedNames ?? [basename(resolve(directory))];
   const log = pino({ level: options.logLevel }, pino.destination(2));
   const accounts = await openAccounts(options, names, log);
@@ -64,12 +62,9 @@ export async function startServing(options: ServeOptions): Promise<Serving> {
   const trace = await createTrace(options.trace);
   const engine = await Engine.start(
     {
-      modelDirectory: directory,
-      policy,
-      kvMemoryBytes,
+      ...options.engine,
       usableTokens: tokenizer.vocabSize,
       ...(maxModelLen === undefined ? {} : { maxModelLen }),
-      ...(contextCache === undefined ? {} : { contextCache }),
     },
     trace,
   );
@@ -84,7 +79,7 @@ export async function startServing(options: ServeOptions): Promise<Serving> {
     ...(apiKey === undefined ? {} : { apiKey }),
   });
   try {
-    await accounts?.setTopology(oneNode);
+    await accounts?.setTopology(nodesOf(engine));
     const server = await serveGateway(gateway, { host, port });
     return { server, engine, accounts, trace, names, url: urlOf(host, server.address.port) };
   } catch (error) {
@@ -93,8 +88,11 @@ export async function startServing(options: ServeOptions): Promise<Serving> {
   }
 }
 
-/** This process, one rank for both phases. */
-const oneNode = { prefillNodes: 0, decodeNodes: 0, combinedNodes: 1, acceleratorsPerNode: 1 };
+/** This process holds all ranks, and so serves both phases. */
+function nodesOf({ topology }: Engine) {
+  const acceleratorsPerNode = topology.ranks;
+  return { prefillNodes: 0, decodeNodes: 0, combinedNodes: 1, acceleratorsPerNode };
+}
 
 /** @throws PriceBookError when a served name has no price, LedgerError when there is no writing. */
 async function openAccounts(
@@ -118,7 +116,8 @@ export async function serve(options: ServeOptions): Promise<void> {
   const seconds = ((performance.now() - started) / 1000).toFixed(1);
   console.log(
     `DaySix serves ${names.join(", ")} at ${url}/v1  (ready in ${seconds} s)\n` +
-      `  policy ${options.policy}, reference kernels, context ${engine.maxModelLen} tokens\n` +
+      `  ${formatTopology(engine.topology)}, policy ${options.engine.policy}, reference kernels, ` +
+      `context ${engine.maxModelLen} tokens\n` +
       `  ${options.ledger === undefined ? "nothing is billed: no --ledger" : `bills in ${options.ledger}`}\n` +
       `  try:  npx daysix chat    or    curl ${url}/v1/models`,
   );
