@@ -1,0 +1,114 @@
+/**
+ * Placement never changes the answer, on the bundled model: the same prompts, greedy and sampled,
+ * on every kind of topology, with replicated, replaced and redundant experts, and with the context
+ * cache off, cold and warm. Ends with status 1 at the first token or logprob that differs.
+ */
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseTopology } from "../cluster/index.ts";
+import { Engine, greedySampling, type EngineOptions } from "../engine/index.ts";
+import type { GenerationRequest } from "../engine/index.ts";
+import { readConfig } from "../model/index.ts";
+
+const PROMPTS = 50;
+const MAX_TOKENS = 40;
+const modelDirectory = fileURLToPath(new URL("../../models/calf", import.meta.url));
+
+/** A linear congruential generator: any fixed numbers do. */
+function* numbers(seed: number): Generator<number, never> {
+  for (let state = seed; ;) yield (state = (Math.imul(state, 1664525) + 1013904223) >>> 0);
+}
+
+/** Prompts of 10 to 200 tokens, every fifth with the beginning of an earlier one. */
+function prompts(vocabSize: number): GenerationRequest[] {
+  const random = numbers(7);
+  const requests: GenerationRequest[] = [];
+  for (let i = 0; i < PROMPTS; i++) {
+    const length = 10 + (random.next().value % 190);
+    const fresh = Array.from({ length }, () => 16 + (random.next().value % (vocabSize - 16)));
+    const shared = i % 5 === 4 ? requests[i - 4].prompt.slice(0, 128) : [];
+    requests.push({
+      id: `${i}`,
+      tenant: "",
+      prompt: [0, ...shared.slice(1), ...fresh],
+      choice: 0,
+      maxTokens: MAX_TOKENS,
+      stopTokens: [1],
+      topLogprobs: 1,
+      sampling: i % 2 === 0 ? greedySampling : { ...greedySampling, temperature: 0.8, seed: i },
+    });
+  }
+  return requests;
+}
+
+/** Every expert somewhere, `physical - experts` of them twice or more, anywhere. */
+function randomPlacement(layers: number, experts: number, physical: number): number[][] {
+  const random = numbers(11);
+  return Array.from({ length: layers }, () => {
+    const map = Array.from({ length: physical }, (_, i) =>
+      i < experts ? i : random.next().value % experts,
+    );
+    for (let i = map.length - 1; i > 0; i--) {
+      const j = random.next().value % (i + 1);
+      [map[i], map[j]] = [map[j], map[i]];
+    }
+    return map;
+  });
+}
+
+/** Tokens and logprobs of each request, all of them at once. */
+async function run(options: Partial<EngineOptions>) {
+  const engine = await Engine.start({
+    modelDirectory,
+    policy: "w8a16",
+    kvMemoryBytes: 64 * 2 ** 20,
+    ...options,
+  });
+  const answer = async (request: GenerationRequest) => {
+    const said: string[] = [];
+    for await (const event of engine.generate(request)) {
+      if (event.kind === "failed") throw new Error(event.message);
+      if (event.kind === "token") said.push(`${event.token} ${event.logprob}`);
+    }
+    return said;
+  };
+  try {
+    const answers = await Promise.all(prompts(engine.vocabSize).map(answer));
+    return { answers, ranks: await engine.rankStats() };
+  } finally {
+    await engine.close();
+  }
+}
+
+const { layers, firstDense, gate } = await readConfig(modelDirectory);
+const placement = (physical: number) =>
+  randomPlacement(layers - firstDense, gate.experts, physical);
+const directory = await mkdtemp(join(tmpdir(), "daysix-soak-"));
+const contextCache = { directory, limits: { maxBytes: 2 ** 30, maxAgeMs: 3_600_000 } };
+const settings: [topology: string, what: string, options: Partial<EngineOptions>][] = [
+  ["combined=1x4", "experts in order", {}],
+  ["prefill=1x2,decode=1x3", "experts in order", {}],
+  ["prefill=2x2,decode=2x2", "experts in order", {}],
+  ["prefill=1x2,decode=1x2", "experts replicated", { experts: "replicated" }],
+  ["prefill=1x2,decode=1x3", "60 physical experts, shuffled", { placement: placement(60) }],
+  ["prefill=2x2,decode=2x2", "56 physical experts, shuffled", { placement: placement(56) }],
+  ["prefill=1x2,decode=1x2", "context cache cold", { contextCache }],
+  ["prefill=1x2,decode=1x2", "context cache warm", { contextCache }],
+];
+
+const { answers: expected } = await run({});
+let differing = 0;
+for (const [topology, what, options] of settings) {
+  const began = performance.now();
+  const { answers, ranks } = await run({ ...options, topology: parseTopology(topology) });
+  const wrong = answers.filter((said, i) => said.join() !== expected[i].join()).length;
+  const rows = ranks.map(({ traffic }) => traffic?.rowsTo ?? []);
+  const blocks = ranks.reduce((sum, { contextCache: cache }) => sum + (cache?.hits ?? 0), 0);
+  const seconds = Math.round((performance.now() - began) / 1000);
+  console.log(JSON.stringify({ topology, what, differing: wrong, seconds, blocks, rows }));
+  differing += wrong;
+}
+await rm(directory, { recursive: true });
+process.exitCode = differing === 0 ? 0 : 1;
