@@ -1,4 +1,5 @@
 export { maxOverMean } from "./balance.ts";
+export { assignDecode, chooseDecodeRank, type DecodeRank } from "./decode.ts";
 export {
   type ExpertPlan,
   expertPolicies,
@@ -6,3 +7,11 @@ export {
   type ExpertTopology,
   rebalanceExperts,
 } from "./experts.ts";
+export {
+  assignPrefill,
+  choosePrefillRank,
+  type PrefillCosts,
+  prefillLoad,
+  type PrefillLoad,
+  type PrefillRequest,
+} from "./prefill.ts";

@@ -1,0 +1,127 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import fc from "fast-check";
+import { assignDecode, chooseDecodeRank, type DecodeRank } from "./decode.ts";
+import { figures, replayDecode, simplePolicies, type Turn } from "./replay.ts";
+import { mooncakeTrace, serveGenTrace, type TraceRequest } from "./traces.ts";
+
+const roomy = { kvCapacity: Infinity, requestCapacity: Infinity };
+const rank = (kvTokens: number, requests: number, room: Partial<DecodeRank> = {}) => ({
+  kvTokens,
+  requests,
+  ...roomy,
+  ...room,
+});
+
+test("a long context goes where there is little KV, a short one where there are few requests", () => {
+  const ranks = [rank(1000, 10), rank(4000, 4)];
+  assert.equal(chooseDecodeRank(3000, ranks), 0);
+  assert.equal(chooseDecodeRank(10, [rank(1000, 10), rank(1100, 4)]), 1);
+});
+
+test("an idle unit is filled from its first rank, one request each", () => {
+  const idle = [rank(0, 0), rank(0, 0), rank(0, 0)];
+  assert.deepEqual(assignDecode([7, 7, 7], idle), [0, 1, 2]);
+  assert.deepEqual(assignDecode([0, 0, 0], idle), [0, 1, 2]);
+});
+
+test("of requests that wait together the largest is placed first", () => {
+  assert.deepEqual(assignDecode([1, 1, 2], [rank(0, 0), rank(0, 0)]), [1, 1, 0]);
+});
+
+test("among equal shares the rank with less KV is chosen, then the first", () => {
+  assert.equal(chooseDecodeRank(1, [rank(20, 5), rank(10, 5), rank(10, 5)]), 1);
+});
+
+test("a rank without room is passed over, and with room nowhere there is no rank", () => {
+  const full = rank(90, 1, { kvCapacity: 100 });
+  const busy = rank(0, 4, { requestCapacity: 4 });
+  assert.equal(chooseDecodeRank(10, [full, busy]), 0);
+  assert.equal(chooseDecodeRank(11, [full, busy]), undefined);
+  assert.equal(chooseDecodeRank(11, [full, busy, rank(500, 9)]), 2);
+  assert.equal(chooseDecodeRank(1, []), undefined);
+  assert.deepEqual(assignDecode([5, 11, 5], [full]), [0, undefined, 0]);
+});
+
+test("KV that is negative or no number is refused", () => {
+  for (const bad of [-1, Number.NaN]) {
+    assert.throws(() => chooseDecodeRank(bad, [rank(0, 0)]), {
+      name: "RangeError",
+      message: `kvTokens: expected a number of at least 0, got ${bad}`,
+    });
+  }
+});
+
+const unit = fc.array(
+  fc
+    .record({ kvTokens: fc.nat(500), requests: fc.nat(8), kvRoom: fc.nat(500), room: fc.nat(4) })
+    .map(({ kvTokens, requests, kvRoom, room }) => ({
+      kvTokens,
+      requests,
+      kvCapacity: kvTokens + kvRoom,
+      requestCapacity: requests + room,
+    })),
+  { maxLength: 6 },
+);
+const contexts = fc.array(fc.nat(300), { maxLength: 24 });
+
+test("no rank exceeds its capacity, and only what fits nowhere is left out", () => {
+  fc.assert(
+    fc.property(contexts, unit, (requests, ranks) => {
+      const before = structuredClone(ranks);
+      const chosen = assignDecode(requests, ranks);
+      assert.equal(chosen.length, requests.length);
+      assert.deepEqual(assignDecode(requests, ranks), chosen);
+      assert.deepEqual(ranks, before);
+      const after = ranks.map((given) => ({ ...given }));
+      for (const [i, place] of chosen.entries()) {
+        if (place === undefined) continue;
+        after[place].kvTokens += requests[i];
+        after[place].requests++;
+      }
+      for (const { kvTokens, requests: count, kvCapacity, requestCapacity } of after) {
+        assert.ok(kvTokens <= kvCapacity && count <= requestCapacity);
+      }
+      const leftOut = requests.filter((_, i) => chosen[i] === undefined);
+      for (const kvTokens of leftOut) assert.equal(chooseDecodeRank(kvTokens, after), undefined);
+    }),
+  );
+});
+
+test("the choice does not depend on how the ranks are numbered", () => {
+  fc.assert(
+    fc.property(fc.nat(300), unit, (kvTokens, ranks) => {
+      const chosen = chooseDecodeRank(kvTokens, ranks);
+      const reversed = chooseDecodeRank(kvTokens, ranks.toReversed());
+      assert.equal(chosen === undefined, reversed === undefined);
+      if (chosen === undefined || reversed === undefined) return;
+      const mirrored = ranks[ranks.length - 1 - reversed];
+      assert.equal(mirrored.kvTokens, ranks[chosen].kvTokens);
+    }),
+  );
+});
+
+const ours = ({ promptTokens }: TraceRequest, { loads }: Turn<{ kvTokens: number }>) =>
+  chooseDecodeRank(
+    promptTokens,
+    loads.map((load) => ({ ...load, ...roomy })),
+  ) as number;
+
+for (const [name, trace] of [
+  ["Mooncake's conversations", mooncakeTrace(3000)],
+  ["ServeGen's DeepSeek-R1 service", serveGenTrace(4000)],
+] as const) {
+  test(`KV is more even than by simple policies, requests nearly as even: ${name}`, (t) => {
+    if (!trace) return t.skip("../shared/data is not here");
+    const unitOf = { ranks: 32, requestsPerRank: 32 };
+    const [balanced, ...simple] = Object.entries({ balanced: ours, ...simplePolicies }).map(
+      ([policy, choose]) => {
+        const evenness = replayDecode(trace, unitOf, choose);
+        t.diagnostic(`max/mean, ${policy}: ${figures(evenness)}`);
+        return evenness;
+      },
+    );
+    for (const other of simple) assert.ok(balanced.kv < 0.8 * other.kv);
+    assert.ok(balanced.requests < 1.12);
+  });
+}
