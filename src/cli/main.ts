@@ -7,6 +7,7 @@ import { bundledModel, engineOf, withEngine } from "./engine-options.ts";
 import { generate } from "./generate.ts";
 import { inspect } from "./inspect.ts";
 import { printLogits } from "./logits.ts";
+import { expertPolicyOf, rebalance } from "./rebalance.ts";
 import { report, reportDefaults, reportPublishedDay } from "./report.ts";
 import { serve } from "./serve.ts";
 import { printTrace } from "./trace.ts";
@@ -148,6 +149,33 @@ program
   .action((file: string, flags: Record<string, unknown>) =>
     printTrace({ file, json: flags["json"] === true }),
   );
+
+program
+  .command("rebalance", "Place experts and their replicas for recorded loads")
+  .option("--loads <file>", "JSON: [[load of each logical expert], …], one list a layer")
+  .option("--replicas <count>", "Physical experts of a layer, over all ranks")
+  .option("--groups <count>", "Groups of experts that routing keeps or drops whole", { default: 1 })
+  .option("--nodes <count>", "Nodes of the unit", { default: 1 })
+  .option("--ranks <count>", "Ranks of the unit, over all nodes")
+  .option("--policy <policy>", "Placement policy: eplb", { default: "eplb" })
+  .option("--json", "Print the placement as JSON")
+  .action((flags: Record<string, unknown>) => {
+    for (const name of ["loads", "replicas", "ranks"]) {
+      if (flags[name] === undefined) throw new UsageError(`--${name} is required`);
+    }
+    const countOf = (name: string) => integerOf(name, flags[name], 1, 65536);
+    return rebalance({
+      file: textOf("loads", flags["loads"]),
+      topology: {
+        replicas: countOf("replicas"),
+        groups: countOf("groups"),
+        nodes: countOf("nodes"),
+        ranks: countOf("ranks"),
+      },
+      policy: expertPolicyOf(flags["policy"]),
+      json: flags["json"] === true,
+    });
+  });
 
 program.help();
 program.version(version);

@@ -1,0 +1,70 @@
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { rebalanceExperts } from "../balancing/index.ts";
+
+const main = fileURLToPath(new URL("./main.js", import.meta.url));
+const directory = await mkdtemp(join(tmpdir(), "daysix-rebalance-"));
+after(() => rm(directory, { recursive: true }));
+
+/** The example of EPLB's README. */
+const loads = [
+  [90, 132, 40, 61, 104, 165, 39, 4, 73, 56, 183, 86],
+  [20, 107, 104, 64, 19, 197, 187, 157, 172, 86, 16, 27],
+];
+const file = join(directory, "loads.json");
+await writeFile(file, JSON.stringify(loads));
+const unit = ["--replicas", "16", "--groups", "4", "--nodes", "2", "--ranks", "8"];
+
+const rebalance = (...options: string[]) =>
+  new Promise<{ status: number; out: string; err: string }>((done) => {
+    const child = execFile(process.execPath, [main, "rebalance", ...options], (_, out, err) =>
+      done({ status: child.exitCode ?? -1, out, err }),
+    );
+  });
+
+test("JSON is the plan, and nothing else", async () => {
+  const { status, out } = await rebalance("--loads", file, ...unit, "--policy", "eplb", "--json");
+  assert.equal(status, 0);
+  const topology = { replicas: 16, groups: 4, nodes: 2, ranks: 8, policy: "eplb" } as const;
+  assert.deepEqual(JSON.parse(out), rebalanceExperts(loads, topology));
+  assert.deepEqual(Object.keys(JSON.parse(out) as object), [
+    "physicalToLogical",
+    "logicalToPhysical",
+    "replicas",
+    "maxOverMean",
+  ]);
+});
+
+test("a table shows each layer's balance", async () => {
+  const { out } = await rebalance("--loads", file, ...unit);
+  assert.match(out, /^2 layers, 12 experts in 16 slots, 2 on each of 8 ranks, 2 nodes$/m);
+  assert.match(out, /^ +0 +1\.2081 +2 of expert 1$/m);
+  assert.match(out, /^ +1 +1\.2422 +2 of expert 1$/m);
+});
+
+test("what is wrong is said in one line that names the option, with exit status 2", async () => {
+  const broken = join(directory, "broken.json");
+  await writeFile(broken, "[[1, 2], [3]");
+  const words = join(directory, "words.json");
+  await writeFile(words, '[[1, "two"]]');
+  const given = ["--loads", file, ...unit];
+  for (const [options, said] of [
+    [unit, /^daysix: --loads is required$/],
+    [["--loads", file], /^daysix: --replicas is required$/],
+    [[...given, "--policy", "fastest"], /^daysix: --policy: expected eplb, got fastest$/],
+    [["--loads", file, "--replicas", "15", "--ranks", "8"], /^daysix: --replicas: expected a mult/],
+    [["--loads", "missing.json", ...unit], /^daysix: --loads: cannot read missing\.json/],
+    [["--loads", broken, ...unit], /^daysix: --loads: cannot read .*broken\.json as JSON/],
+    [["--loads", words, ...unit], /^daysix: --loads: .* in .*words\.json: \[0\]\[1\]: .*number/],
+  ] as const) {
+    const { status, out, err } = await rebalance(...options);
+    assert.equal(status, 2);
+    assert.equal(out, "");
+    assert.match(err.trimEnd(), said);
+  }
+});

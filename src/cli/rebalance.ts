@@ -1,0 +1,81 @@
+import { readFile } from "node:fs/promises";
+import { z } from "zod";
+import {
+  type ExpertPlan,
+  expertPolicies,
+  type ExpertPolicy,
+  type ExpertTopology,
+  rebalanceExperts,
+} from "../balancing/index.ts";
+import { UsageError } from "./arguments.ts";
+
+const loadsSchema = z.array(z.array(z.number()));
+
+/** `daysix rebalance`: expert placements for recorded loads. */
+export async function rebalance(options: {
+  /** JSON: [layers, logical experts]. */
+  readonly file: string;
+  readonly topology: ExpertTopology;
+  readonly policy: ExpertPolicy;
+  readonly json: boolean;
+}): Promise<void> {
+  const { file, topology, policy, json } = options;
+  const plan = planFor(await readLoads(file), { ...topology, policy });
+  if (json) console.log(JSON.stringify(plan));
+  else printPlan(plan, topology);
+}
+
+export function expertPolicyOf(value: unknown): ExpertPolicy {
+  const policy = expertPolicies.find((name) => name === value);
+  if (policy) return policy;
+  throw new UsageError(`--policy: expected ${expertPolicies.join(", ")}, got ${String(value)}`);
+}
+
+async function readLoads(file: string): Promise<number[][]> {
+  let value: unknown;
+  try {
+    value = JSON.parse(await readFile(file, "utf8"));
+  } catch (error) {
+    throw new UsageError(`--loads: cannot read ${file} as JSON: ${(error as Error).message}`);
+  }
+  const { data, error } = loadsSchema.safeParse(value);
+  if (data) return data;
+  const [{ path, message }] = error.issues;
+  const place = path.map((index) => `[${String(index)}]`).join("") || "the whole";
+  throw new UsageError(
+    `--loads: expected [[load of each logical expert], …] in ${file}: ${place}: ${message}`,
+  );
+}
+
+/** The balancer names the argument that does not fit; each is an option here. */
+function planFor(
+  loads: number[][],
+  options: ExpertTopology & { readonly policy: ExpertPolicy },
+): ExpertPlan {
+  try {
+    return rebalanceExperts(loads, options);
+  } catch (error) {
+    if (error instanceof RangeError) throw new UsageError(`--${error.message}`);
+    throw error;
+  }
+}
+
+function printPlan(plan: ExpertPlan, { ranks, nodes }: ExpertTopology): void {
+  const layers = plan.maxOverMean.length;
+  const slots = plan.physicalToLogical[0].length;
+  console.log(
+    `${layers} layers, ${plan.replicas[0].length} experts in ${slots} slots, ` +
+      `${slots / ranks} on each of ${ranks} ranks, ${nodes} nodes`,
+  );
+  console.log("layer  max/mean  most replicas");
+  for (const [layer, balance] of plan.maxOverMean.entries()) {
+    const most = Math.max(...plan.replicas[layer]);
+    const expert = plan.replicas[layer].indexOf(most);
+    console.log(
+      `${String(layer).padStart(5)}  ${balance.toFixed(4).padStart(8)}  ${most} of expert ${expert}`,
+    );
+  }
+  const mean = plan.maxOverMean.reduce((sum, balance) => sum + balance, 0) / layers;
+  console.log(` mean  ${mean.toFixed(4).padStart(8)}`);
+  console.log("--json prints the placement");
+}
