@@ -142,14 +142,14 @@ test("what was generated is cached too, for a prompt that goes on from it", asyn
 test("hits leave a token to compute, and never cross tenants, policies or models", async () => {
   const store = new MemoryBlobStore(limits);
   const whole = request(prompt.slice(0, 128));
-  await run(await createCore({ store }), [whole]);
+  await run(await createCore({ store, policy: "w8a16" }), [whole]);
   const hitsOf = async (one: GenerationRequest, setting: Setting = {}) => {
-    const [events] = await run(await createCore({ store, ...setting }), [one]);
+    const [events] = await run(await createCore({ store, policy: "w8a16", ...setting }), [one]);
     return hits(events);
   };
   assert.equal(await hitsOf(whole), 64);
   assert.equal(await hitsOf({ ...whole, tenant: "other" }), 0);
-  assert.equal(await hitsOf(whole, { policy: "w8a16" }), 0);
+  assert.equal(await hitsOf(whole, { policy: "w8a8" }), 0);
   assert.equal(await hitsOf(whole, { fixture: fixtures[1] }), 0);
 });
 

@@ -185,7 +185,7 @@ function heldCache() {
     loads[load](blocks);
     await new Promise((resolve) => setImmediate(resolve));
   };
-  return { cache, saved, end };
+  return { cache, loads, saved, end };
 }
 
 test("a sequence is planned once its blocks are read, and saves only what it computed", async () => {
@@ -244,4 +244,16 @@ test("a sequence whose blocks are being read gives way to one that computes", as
   assert.equal(newer.computed, 0);
   await end(1, 2);
   assert.equal(newer.computed, 128);
+});
+
+test("few sequences read at the same time, the others in their turn", async () => {
+  const { cache, loads, end } = heldCache();
+  const scheduler = new Scheduler(new PagePool(100), 300, cache);
+  for (let i = 0; i < 12; i++) scheduler.add(sequence(i, tokensOf(100, 500 * i)));
+  scheduler.plan();
+  assert.deepEqual([loads.length, scheduler.waiting], [8, 4]);
+  await end(3, 0);
+  const [part, ...others] = scheduler.plan();
+  assert.deepEqual([part.sequence.handle, others.length], [3, 0]);
+  assert.deepEqual([loads.length, scheduler.waiting], [9, 3]);
 });
