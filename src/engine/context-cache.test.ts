@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import fc from "fast-check";
+import { parseTopology } from "../cluster/index.ts";
 import {
   createReferenceKernels,
   greedySampling,
@@ -142,14 +143,14 @@ test("what was generated is cached too, for a prompt that goes on from it", asyn
 test("hits leave a token to compute, and never cross tenants, policies or models", async () => {
   const store = new MemoryBlobStore(limits);
   const whole = request(prompt.slice(0, 128));
-  await run(await createCore({ store }), [whole]);
+  await run(await createCore({ store, policy: "w8a16" }), [whole]);
   const hitsOf = async (one: GenerationRequest, setting: Setting = {}) => {
-    const [events] = await run(await createCore({ store, ...setting }), [one]);
+    const [events] = await run(await createCore({ store, policy: "w8a16", ...setting }), [one]);
     return hits(events);
   };
   assert.equal(await hitsOf(whole), 64);
   assert.equal(await hitsOf({ ...whole, tenant: "other" }), 0);
-  assert.equal(await hitsOf(whole, { policy: "w8a16" }), 0);
+  assert.equal(await hitsOf(whole, { policy: "w8a8" }), 0);
   assert.equal(await hitsOf(whole, { fixture: fixtures[1] }), 0);
 });
 
@@ -294,11 +295,13 @@ test("an engine that is closed leaves its blocks to the next one", async () => {
       kvMemoryBytes: 2 ** 20,
       contextCache,
     });
+  // All blocks are complete in the only step, just before the engine is closed.
+  const one = request(prompt, { maxTokens: 1 });
   const told: GenerationEvent[][] = [];
   for (let life = 0; life < 2; life++) {
     const engine = await start();
     told.push([]);
-    for await (const event of engine.generate(request(prompt))) told[life].push(event);
+    for await (const event of engine.generate(one)) told[life].push(event);
     await engine.close();
   }
   assert.deepEqual(told.map(hits), [0, 128]);
@@ -306,4 +309,47 @@ test("an engine that is closed leaves its blocks to the next one", async () => {
   writeFileSync(directory("file"), "");
   contextCache.directory = directory("file");
   await assert.rejects(start(), /cache directory .*file is not writable/);
+});
+
+test("ranks of prefill and decode units share one directory, whoever wrote it", async () => {
+  const contextCache = { directory: directory("shared"), limits };
+  const prompts = [0, 40].map((from) => promptOf(fixture, 150, from));
+  const first = prompts.map((tokens) => request(tokens, { maxTokens: 60 }));
+  const runOn = async (topology: string, requests: readonly GenerationRequest[], cached = true) => {
+    const engine = await Engine.start({
+      modelDirectory: fixture.directory,
+      policy: "w8a16",
+      kvMemoryBytes: 2 ** 20,
+      topology: parseTopology(topology),
+      ...(cached ? { contextCache } : {}),
+    });
+    const told = await Promise.all(
+      requests.map(async (one) => {
+        const events: GenerationEvent[] = [];
+        for await (const event of engine.generate(one)) events.push(event);
+        return events;
+      }),
+    );
+    await engine.close();
+    return told;
+  };
+  const disaggregated = "prefill=1x2,decode=1x2";
+  const off = await runOn("combined=1x1", first, false);
+  const cold = await runOn(disaggregated, first);
+  assert.deepEqual(cold.map(answer), off.map(answer), "cold");
+  // The third block ends among generated tokens: only a decode rank has computed all of it.
+  const next = first.map((one, i) => ({
+    ...one,
+    maxTokens: 8,
+    prompt: [
+      ...one.prompt,
+      ...off[i].flatMap((event) => (event.kind === "token" ? [event.token] : [])),
+    ],
+  }));
+  const nextOff = await runOn("combined=1x1", next, false);
+  for (const topology of [disaggregated, "combined=1x1", "combined=1x2"]) {
+    const warm = await runOn(topology, next);
+    assert.deepEqual(warm.map(answer), nextOff.map(answer), topology);
+    assert.deepEqual(warm.map(hits), [192, 192], topology);
+  }
 });

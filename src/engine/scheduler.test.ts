@@ -3,7 +3,7 @@ import { test } from "node:test";
 import fc from "fast-check";
 import { greedySampling, PAGE_TOKENS } from "../kernels/index.ts";
 import { PagePool } from "../kv-cache/index.ts";
-import { Scheduler, type StepPart } from "./scheduler.ts";
+import { Scheduler, type BlockSource, type StepPart } from "./scheduler.ts";
 import { Sequence } from "./sequence.ts";
 
 function sequence(handle: number, prompt: readonly number[], maxTokens = 8, tenant = ""): Sequence {
@@ -171,4 +171,89 @@ test("equal prompts computed side by side end up on the same pages", () => {
   assert.deepEqual(twins[0].pages.slice(0, 2), twins[1].pages.slice(0, 2));
   for (const twin of twins) scheduler.remove(twin);
   assert.equal(pool.inUse, 0);
+});
+
+/** A context cache whose loads end when, and with as many blocks as, a test says. */
+function heldCache() {
+  const loads: ((blocks: number) => void)[] = [];
+  const saved: number[] = [];
+  const cache: BlockSource = {
+    load: () => new Promise((resolve) => loads.push(resolve)),
+    save: (_key, _page, depth) => saved.push(depth),
+  };
+  const end = async (load: number, blocks: number) => {
+    loads[load](blocks);
+    await new Promise((resolve) => setImmediate(resolve));
+  };
+  return { cache, loads, saved, end };
+}
+
+test("a sequence is planned once its blocks are read, and saves only what it computed", async () => {
+  const { cache, saved, end } = heldCache();
+  let fetched = 0;
+  const scheduler = new Scheduler(new PagePool(8), 300, cache, () => fetched++);
+  const one = sequence(0, tokensOf(200));
+  scheduler.add(one);
+  assert.deepEqual(scheduler.plan(), []);
+  await end(0, 2);
+  assert.deepEqual([fetched, one.computed], [1, 128]);
+  const [part] = scheduler.plan();
+  assert.deepEqual([part.rows, part.last], [72, true]);
+  scheduler.complete(part);
+  assert.deepEqual(saved, [2]);
+});
+
+test("a read that ends after its sequence left changes nothing, though it may be back", async () => {
+  const { cache, end } = heldCache();
+  const pool = new PagePool(4);
+  let fetched = 0;
+  const scheduler = new Scheduler(pool, 300, cache, () => fetched++);
+  const one = sequence(0, tokensOf(200));
+  scheduler.add(one);
+  scheduler.plan();
+  scheduler.remove(one);
+  assert.equal(pool.inUse, 0);
+  scheduler.add(one);
+  scheduler.plan();
+  await end(0, 3);
+  assert.deepEqual([fetched, one.computed, scheduler.plan()], [0, 0, []]);
+  await end(1, 1);
+  assert.deepEqual([fetched, one.computed], [1, 64]);
+  scheduler.remove(one);
+  assert.deepEqual([pool.inUse, pool.cached], [0, 1]);
+});
+
+test("a sequence whose blocks are being read gives way to one that computes", async () => {
+  const { cache, end } = heldCache();
+  const pool = new PagePool(4);
+  const scheduler = new Scheduler(pool, 300, cache);
+  const older = sequence(0, tokensOf(60), 100);
+  const newer = sequence(1, tokensOf(150, 500));
+  for (const one of [older, newer]) scheduler.add(one);
+  while (scheduler.preemptions === 0) {
+    const [part, ...others] = scheduler.plan();
+    assert.equal(part.sequence, older);
+    assert.deepEqual(others, []);
+    scheduler.complete(part);
+    older.tokens.push(7);
+  }
+  assert.deepEqual([older.pages.length, newer.pages, scheduler.waiting], [3, [], 1]);
+  scheduler.remove(older);
+  assert.deepEqual(scheduler.plan(), []);
+  await end(0, 2);
+  assert.equal(newer.computed, 0);
+  await end(1, 2);
+  assert.equal(newer.computed, 128);
+});
+
+test("few sequences read at the same time, the others in their turn", async () => {
+  const { cache, loads, end } = heldCache();
+  const scheduler = new Scheduler(new PagePool(100), 300, cache);
+  for (let i = 0; i < 12; i++) scheduler.add(sequence(i, tokensOf(100, 500 * i)));
+  scheduler.plan();
+  assert.deepEqual([loads.length, scheduler.waiting], [8, 4]);
+  await end(3, 0);
+  const [part, ...others] = scheduler.plan();
+  assert.deepEqual([part.sequence.handle, others.length], [3, 0]);
+  assert.deepEqual([loads.length, scheduler.waiting], [9, 3]);
 });

@@ -10,6 +10,9 @@ export interface StepPart {
   readonly last: boolean;
 }
 
+/** What scheduling needs of the context cache. */
+export type BlockSource = Pick<ContextCache, "load" | "save">;
+
 /** Sequences whose blocks are read at the same time: bounds the memory their reads take. */
 const MAX_FETCHERS = 8;
 
@@ -23,7 +26,7 @@ const MAX_FETCHERS = 8;
 export class Scheduler {
   readonly #pool: PagePool;
   readonly #rowBudget: number;
-  readonly #cache: ContextCache | undefined;
+  readonly #cache: BlockSource | undefined;
   /** Told when a sequence that was fetching can be computed. */
   readonly #onFetched: () => void;
   readonly #waiting: Sequence[] = [];
@@ -34,7 +37,7 @@ export class Scheduler {
   constructor(
     pool: PagePool,
     rowBudget: number,
-    cache?: ContextCache,
+    cache?: BlockSource,
     onFetched: () => void = () => undefined,
   ) {
     this.#pool = pool;
@@ -146,7 +149,7 @@ export class Scheduler {
    * Reads blocks after those in the pool into pages of the sequence's own. The pages, which it will
    * need in any case, are taken here, between steps: one freed during a step may still be written.
    */
-  async #fetch(sequence: Sequence, keys: readonly BlockKey[], cache: ContextCache): Promise<void> {
+  async #fetch(sequence: Sequence, keys: readonly BlockKey[], cache: BlockSource): Promise<void> {
     const first = sequence.pages.length;
     // Admission made sure that there are enough.
     const pages = keys.map(() => this.#pool.allocate() as number);
