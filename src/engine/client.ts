@@ -2,7 +2,7 @@ import { setMaxListeners } from "node:events";
 import { setTimeout } from "node:timers/promises";
 import { createSharedSegments, parseTopology, type Topology } from "../cluster/index.ts";
 import { orderedPlacement } from "../expert-parallel/index.ts";
-import { readConfig } from "../model/index.ts";
+import { forwardCosts, readConfig } from "../model/index.ts";
 import type { TraceWriter } from "../trace/index.ts";
 import { EventQueue } from "./event-queue.ts";
 import type { EngineReport, EngineStats, GenerationEvent, GenerationRequest } from "./messages.ts";
@@ -28,7 +28,7 @@ const FLUSH_MS = 10_000;
 export class Engine {
   readonly topology: Topology;
   readonly #ranks: RankWorker[] = [];
-  readonly #router: Router;
+  #router!: Router;
   readonly #requests = new Map<number, EventQueue>();
   readonly #trace: TraceWriter | undefined;
   readonly #fatal: Promise<EngineError>;
@@ -53,7 +53,6 @@ export class Engine {
 
   private constructor(topology: Topology, keepsBlocks: boolean, trace?: TraceWriter) {
     this.topology = topology;
-    this.#router = new Router(topology);
     this.#keepsBlocks = keepsBlocks;
     this.#trace = trace;
     this.#fatal = new Promise((resolve) => (this.#tellFatal = resolve));
@@ -92,7 +91,7 @@ export class Engine {
   ): AsyncGenerator<GenerationEvent, void, undefined> {
     if (signal?.aborted) return;
     const handle = this.#nextHandle++;
-    const { rank, decodeRank, release } = this.#router.route(request);
+    const { rank, decodeRank, prefilled, release } = this.#router.route(request);
     const queue = new EventQueue(decodeRank);
     let live = true;
     const cancel = () => {
@@ -113,6 +112,7 @@ export class Engine {
       for (;;) {
         const event = await queue.next();
         if (!event) return;
+        if (event.kind === "token") prefilled();
         live = event.kind !== "finished" && event.kind !== "failed";
         yield event;
         if (!live) return;
@@ -150,7 +150,8 @@ export class Engine {
     const { units, ranks } = this.topology;
     const segments = createSharedSegments(Array.from({ length: ranks }, (__, rank) => rank));
     const prefill = units.flatMap((unit) => (unit.role === "prefill" ? unit.ranks : []));
-    const { gate, layers, firstDense } = await readConfig(options.modelDirectory);
+    const config = await readConfig(options.modelDirectory);
+    const { gate, layers, firstDense } = config;
     const inOrder = (unitRanks: number) =>
       Array.from({ length: layers - firstDense }, () => [
         ...orderedPlacement(gate.experts, unitRanks).physicalToLogical,
@@ -167,6 +168,12 @@ export class Engine {
       );
       this.#ranks.push(...(await Promise.all(started)));
     }
+    this.#router = new Router({
+      topology: this.topology,
+      costs: forwardCosts(config),
+      pages: this.#ranks[0].limits.pages,
+      stepRows: options.chunkRows ?? DEFAULT_CHUNK_ROWS,
+    });
   }
 
   #startRank(options: EngineOptions, place: RankPlace): Promise<RankWorker> {

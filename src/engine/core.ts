@@ -60,7 +60,8 @@ export class EngineCore {
     const fits = Math.min(maxPositions, pages * PAGE_TOKENS);
     expectWhole("maxModelLen", maxModelLen ?? fits, 2);
     expectWhole("usableTokens", usableTokens ?? vocabSize, 1);
-    this.limits = { maxModelLen: Math.min(maxModelLen ?? fits, fits), vocabSize, eosTokens };
+    const longest = Math.min(maxModelLen ?? fits, fits);
+    this.limits = { maxModelLen: longest, vocabSize, eosTokens, pages };
     this.#usableTokens = Math.min(usableTokens ?? vocabSize, vocabSize);
     this.#model = model;
     this.#kv = model.createKvPool(pages);

@@ -89,4 +89,6 @@ export interface EngineLimits {
   readonly maxModelLen: number;
   readonly vocabSize: number;
   readonly eosTokens: readonly number[];
+  /** Pages of the rank's pool. */
+  readonly pages: number;
 }

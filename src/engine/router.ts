@@ -1,58 +1,127 @@
+import {
+  chooseDecodeRank,
+  choosePrefillRank,
+  prefillLoad,
+  type DecodeRank,
+  type PrefillCosts,
+  type PrefillLoad,
+} from "../balancing/index.ts";
 import type { Topology } from "../cluster/index.ts";
+import { PAGE_TOKENS } from "../kernels/index.ts";
 import type { GenerationRequest } from "./messages.ts";
+import { PrefixGuess, reusableBlocks } from "./prefix-guess.ts";
 
 /** The ranks that compute a request. */
 export interface Route {
   /** Computes the prompt, and the rest too where no other rank does. */
   readonly rank: number;
   readonly decodeRank?: number;
-  /** The request no longer weighs on its ranks; may be called again. */
+  /** The prompt is computed; may be called again. */
+  readonly prefilled: () => void;
+  /** The request no longer weighs on any rank; may be called again. */
   readonly release: () => void;
 }
 
-interface RankLoad {
-  readonly rank: number;
-  tokens: number;
+export interface RouterOptions {
+  readonly topology: Topology;
+  readonly costs: PrefillCosts;
+  /** Pages of each rank's pool. */
+  readonly pages: number;
+  /** Rows of a step, and so requests that a rank can decode together. */
+  readonly stepRows: number;
 }
 
-/** Sends requests where least is outstanding: the live face of the load balancers. */
-export class Router {
-  readonly #first: RankLoad[] = [];
-  readonly #decode: RankLoad[] = [];
+interface PrefillRank {
+  readonly rank: number;
+  readonly prefixes: PrefixGuess;
+  load: PrefillLoad;
+}
 
-  constructor({ units }: Topology) {
-    for (const { role, ranks } of units) {
-      const loads = role === "decode" ? this.#decode : this.#first;
-      loads.push(...ranks.map((rank) => ({ rank, tokens: 0 })));
+interface DecodingRank extends DecodeRank {
+  readonly rank: number;
+  kvTokens: number;
+  requests: number;
+}
+
+/** Gives requests to ranks: the prefill and decode load balancers, live. */
+export class Router {
+  readonly #costs: PrefillCosts;
+  readonly #prefill: PrefillRank[] = [];
+  readonly #decode: DecodingRank[] = [];
+
+  constructor({ topology, costs, pages, stepRows }: RouterOptions) {
+    this.#costs = costs;
+    const room = { kvCapacity: pages * PAGE_TOKENS, requestCapacity: stepRows };
+    for (const { role, ranks } of topology.units) {
+      for (const rank of ranks) {
+        if (role === "decode") this.#decode.push({ rank, kvTokens: 0, requests: 0, ...room });
+        else {
+          const load = { tokens: 0, attentionPairs: 0 };
+          this.#prefill.push({ rank, prefixes: new PrefixGuess(pages), load });
+        }
+      }
     }
   }
 
   route(request: GenerationRequest): Route {
-    const prompt = request.prompt.length;
-    const first = take(this.#first, prompt);
-    if (this.#decode.length === 0) return { rank: first.rank, release: first.release };
-    const decode = take(this.#decode, prompt + request.maxTokens);
+    const { rank, release: prefilled } = this.#takePrefill(request);
+    if (this.#decode.length === 0) return { rank, prefilled, release: prefilled };
+    const decode = this.#takeDecode(request.prompt.length + request.maxTokens);
     return {
-      rank: first.rank,
+      rank,
       decodeRank: decode.rank,
+      prefilled,
       release: () => {
-        first.release();
+        prefilled();
         decode.release();
       },
     };
   }
+
+  #takePrefill(request: GenerationRequest) {
+    // An empty prompt is for the rank to refuse.
+    const promptTokens = Math.max(1, request.prompt.length);
+    const keys = reusableBlocks(request);
+    const cachedTokens = this.#prefill.map(({ prefixes }) => prefixes.cachedTokens(keys));
+    const loads = this.#prefill.map(({ load }) => load);
+    const index = choosePrefillRank({ promptTokens, cachedTokens }, loads, this.#costs);
+    const chosen = this.#prefill[index];
+    chosen.prefixes.remember(keys);
+    const { tokens, attentionPairs } = prefillLoad(promptTokens, cachedTokens[index]);
+    const weigh = (sign: 1 | -1) => {
+      chosen.load = {
+        tokens: chosen.load.tokens + sign * tokens,
+        attentionPairs: chosen.load.attentionPairs + sign * attentionPairs,
+      };
+    };
+    weigh(1);
+    return { rank: chosen.rank, release: once(() => weigh(-1)) };
+  }
+
+  /** Where no rank has room the request waits on the one that would be chosen with more. */
+  #takeDecode(kvTokens: number) {
+    const roomy = this.#decode.map((rank) => ({
+      ...rank,
+      kvCapacity: Infinity,
+      requestCapacity: Infinity,
+    }));
+    const index = chooseDecodeRank(kvTokens, this.#decode) ?? chooseDecodeRank(kvTokens, roomy);
+    const chosen = this.#decode[index as number];
+    chosen.kvTokens += kvTokens;
+    chosen.requests++;
+    const release = once(() => {
+      chosen.kvTokens -= kvTokens;
+      chosen.requests--;
+    });
+    return { rank: chosen.rank, release };
+  }
 }
 
-/** The least loaded rank, the lower one of equals; its load grows until released. */
-function take(loads: readonly RankLoad[], tokens: number): Route {
-  const least = loads.reduce((best, load) => (load.tokens < best.tokens ? load : best));
-  least.tokens += tokens;
-  let held = true;
-  return {
-    rank: least.rank,
-    release: () => {
-      if (held) least.tokens -= tokens;
-      held = false;
-    },
+function once(act: () => void): () => void {
+  let done = false;
+  return () => {
+    if (done) return;
+    done = true;
+    act();
   };
 }

@@ -1,3 +1,4 @@
+export { dispatchLayout, type DispatchLayout, type DispatchPart } from "./layout.ts";
 export {
   layerPlacement,
   orderedPlacement,

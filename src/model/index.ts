@@ -1,3 +1,4 @@
+export { forwardCosts, type ForwardCosts } from "./costs.ts";
 export type { ModelConfig } from "./config.ts";
 export { readConfig } from "./config.ts";
 export { CheckpointError } from "./safetensors.ts";
