@@ -1,11 +1,11 @@
-"""Writes a training checkpoint as DeepSeek publishes: HF layout, FP8 with 128x128 scales, small shards."""
+"""Writes and reads a model as DeepSeek publishes: HF layout, FP8 with 128x128 scales, small shards."""
 import argparse
 import json
 import shutil
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from model import CONFIG, Model
 
@@ -81,35 +81,65 @@ def linear_weights(model: Model):
             continue
         for part, module in layer.mlp.shared.named_children():
             yield f"{name}.mlp.shared_experts.{part}", module.weight
-        for part, stack in (("gate_proj", layer.mlp.wg), ("up_proj", layer.mlp.wu), ("down_proj", layer.mlp.wd)):
+        gate, up = layer.mlp.gate_up.chunk(2, -1)
+        for part, stack in (("gate_proj", gate), ("up_proj", up), ("down_proj", layer.mlp.down)):
             for e, weight in enumerate(stack):
                 yield f"{name}.mlp.experts.{e}.{part}", weight.T
 
 
 def other_weights(model: Model):
-    """What stays BF16, and the router's bias, which stays F32."""
-    bf16 = lambda x: x.detach().to(torch.bfloat16).contiguous()
-    yield "model.embed_tokens.weight", bf16(model.embed.weight)
-    yield "model.norm.weight", bf16(model.norm.weight)
-    yield "lm_head.weight", bf16(model.head.weight)
+    """What stays BF16."""
+    yield "model.embed_tokens.weight", model.embed.weight
+    yield "model.norm.weight", model.norm.weight
+    yield "lm_head.weight", model.head.weight
     for i, layer in enumerate(model.layers):
         name = f"model.layers.{i}"
         for part in ("input_layernorm", "post_attention_layernorm"):
-            yield f"{name}.{part}.weight", bf16(getattr(layer, part).weight)
+            yield f"{name}.{part}.weight", getattr(layer, part).weight
         for part in ("q_a_layernorm", "kv_a_layernorm"):
-            yield f"{name}.self_attn.{part}.weight", bf16(getattr(layer.self_attn, part).weight)
+            yield f"{name}.self_attn.{part}.weight", getattr(layer.self_attn, part).weight
         if hasattr(layer.mlp, "gate"):
-            yield f"{name}.mlp.gate.weight", bf16(layer.mlp.gate.weight)
-            yield f"{name}.mlp.gate.e_score_correction_bias", layer.mlp.bias.clone()
+            yield f"{name}.mlp.gate.weight", layer.mlp.gate.weight
 
 
-def round_as_published(model: Model) -> Model:
+def router_biases(model: Model):
+    """What stays F32."""
+    for i, layer in enumerate(model.layers):
+        if hasattr(layer.mlp, "gate"):
+            yield f"model.layers.{i}.mlp.gate.e_score_correction_bias", layer.mlp.bias
+
+
+def published_tensors(model: Model) -> dict[str, torch.Tensor]:
+    tensors = {}
+    for name, weight in linear_weights(model):
+        tensors[f"{name}.weight"], tensors[f"{name}.weight_scale_inv"] = quantize(weight.detach())
+    for name, tensor in other_weights(model):
+        tensors[name] = tensor.detach().to(torch.bfloat16).contiguous()
+    for name, tensor in router_biases(model):
+        tensors[name] = tensor.clone()
+    return dict(sorted(tensors.items()))
+
+
+@torch.no_grad()
+def set_weights(model: Model, tensors: dict[str, torch.Tensor]) -> None:
+    """The inverse of `published_tensors`, in place."""
+    for name, weight in linear_weights(model):
+        weight.copy_(dequantize(tensors[f"{name}.weight"], tensors[f"{name}.weight_scale_inv"]))
+    for name, tensor in (*other_weights(model), *router_biases(model)):
+        tensor.copy_(tensors[name])
+
+
+def round_as_published(model: Model) -> None:
     """The model a reader of the export gets, in place."""
-    with torch.no_grad():
-        for _, weight in linear_weights(model):
-            weight.copy_(dequantize(*quantize(weight)))
-        for tensor in (model.embed.weight, model.head.weight, *(p for n, p in model.named_parameters() if "norm" in n or n.endswith("gate.weight"))):
-            tensor.copy_(tensor.to(torch.bfloat16).float())
+    set_weights(model, published_tensors(model))
+
+
+def read_export(folder: Path) -> Model:
+    tensors = {}
+    for file in sorted(folder.glob("model-*.safetensors")):
+        tensors |= load_file(file)
+    model = Model()
+    set_weights(model, tensors)
     return model
 
 
@@ -142,13 +172,9 @@ def main() -> None:
     out.mkdir(parents=True, exist_ok=True)
     model = Model()
     model.load_state_dict(torch.load(arguments.checkpoint)["model"])
-    tensors = {}
-    for name, weight in linear_weights(model):
-        tensors[f"{name}.weight"], tensors[f"{name}.weight_scale_inv"] = quantize(weight.detach())
-    tensors |= dict(other_weights(model))
     for old in out.glob("model-*.safetensors"):
         old.unlink()
-    write_shards(dict(sorted(tensors.items())), out)
+    write_shards(published_tensors(model), out)
     (out / "config.json").write_text(json.dumps(HF_CONFIG | CONFIG, indent=2, sort_keys=True) + "\n")
     generation = {"bos_token_id": 0, "eos_token_id": 1, "do_sample": True, "temperature": 0.6, "top_p": 0.95}
     (out / "generation_config.json").write_text(json.dumps(generation, indent=2) + "\n")

@@ -1,4 +1,4 @@
-"""DeepSeek-V3's graph for training: expanded attention, experts as one batched matmul."""
+"""DeepSeek-V3's graph for training: expanded attention, experts as grouped matmuls."""
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
@@ -24,6 +24,9 @@ CONFIG = {
     "rms_norm_eps": 1e-6,
     "rope_theta": 10000.0,
 }
+
+
+ROW_MULTIPLE = 32
 
 
 def linear(inputs: int, outputs: int) -> nn.Linear:
@@ -64,18 +67,24 @@ class Attention(nn.Module):
         self.kv_b_proj = linear(self.latent, self.heads * (self.nope + self.value))
         self.o_proj = linear(self.heads * self.value, hidden)
 
-    def forward(self, x):
+    def forward(self, x, cache=None):
+        """x [batch, time, hidden]; `cache` holds the keys and values of earlier tokens, and takes these."""
         batch, time, _ = x.shape
-        positions = torch.arange(time)
+        start = cache["keys"].shape[1] if cache else 0
+        positions = torch.arange(start, start + time)
         q = self.q_b_proj(self.q_a_layernorm(self.q_a_proj(x))).view(batch, time, self.heads, -1)
         kv = self.kv_a_proj_with_mqa(x)
         expanded = self.kv_b_proj(self.kv_a_layernorm(kv[..., : self.latent])).view(batch, time, self.heads, -1)
         key_rope = rotate(kv[..., self.latent :].unsqueeze(2), positions).expand(-1, -1, self.heads, -1)
         q = torch.cat([q[..., : self.nope], rotate(q[..., self.nope :], positions)], -1)
         k = torch.cat([expanded[..., : self.nope], key_rope], -1)
-        v = expanded[..., self.nope :]
-        out = F.scaled_dot_product_attention(*(t.transpose(1, 2) for t in (q, k, v)), is_causal=True)
-        return self.o_proj(out.transpose(1, 2).reshape(batch, time, -1))
+        # Values padded to the keys' width get the fused kernel.
+        v = F.pad(expanded[..., self.nope :], (0, self.nope + self.rope - self.value))
+        if cache is not None:
+            k, v = (torch.cat([cache[n], t], 1) if cache else t for n, t in (("keys", k), ("values", v)))
+            cache.update(keys=k, values=v)
+        out = F.scaled_dot_product_attention(*(t.transpose(1, 2) for t in (q, k, v)), is_causal=start == 0)
+        return self.o_proj(out.transpose(1, 2)[..., : self.value].reshape(batch, time, -1))
 
 
 class Mlp(nn.Module):
@@ -90,6 +99,34 @@ class Mlp(nn.Module):
         return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
 
 
+class ToSlots(torch.autograd.Function):
+    """Row i goes to slot slots[i] of `total`, the other slots are zero; backward gathers."""
+
+    @staticmethod
+    def forward(context, rows, slots, total):
+        context.save_for_backward(slots)
+        return rows.new_zeros(total, rows.shape[1]).index_copy_(0, slots, rows)
+
+    @staticmethod
+    def backward(context, gradient):
+        return gradient.index_select(0, *context.saved_tensors), None, None
+
+
+class FromSlots(torch.autograd.Function):
+    """The inverse; autograd's own would add where there is nothing to add up."""
+
+    @staticmethod
+    def forward(context, rows, slots):
+        context.save_for_backward(slots)
+        context.total = len(rows)
+        return rows.index_select(0, slots)
+
+    @staticmethod
+    def backward(context, gradient):
+        rows = gradient.new_zeros(context.total, gradient.shape[1])
+        return rows.index_copy_(0, *context.saved_tensors, gradient), None
+
+
 class Moe(nn.Module):
     """Routed experts, balanced by a bias that only the choice sees; `load` counts since its last step."""
 
@@ -102,9 +139,8 @@ class Moe(nn.Module):
         self.gate = linear(hidden, self.experts)
         self.register_buffer("bias", torch.zeros(self.experts))
         self.register_buffer("load", torch.zeros(self.experts))
-        self.wg = nn.Parameter(torch.randn(self.experts, hidden, width) * hidden**-0.5)
-        self.wu = nn.Parameter(torch.randn(self.experts, hidden, width) * hidden**-0.5)
-        self.wd = nn.Parameter(torch.randn(self.experts, width, hidden) * width**-0.5 * 0.3)
+        self.gate_up = nn.Parameter(torch.randn(self.experts, hidden, 2 * width) * hidden**-0.5)
+        self.down = nn.Parameter(torch.randn(self.experts, width, hidden) * width**-0.5)
         self.shared = Mlp(width)
 
     def choose(self, scores):
@@ -122,21 +158,25 @@ class Moe(nn.Module):
             ids = self.choose(scores)
         weights = scores.gather(1, ids)
         weights = weights / (weights.sum(-1, keepdim=True) + 1e-20) * CONFIG["routed_scaling_factor"]
-        # Rows sorted by expert, padded to the largest group, make the experts one batched matmul.
+        # One row per (token, expert); an expert's rows lie together, padded to few different heights,
+        # because the matmul library keeps a kernel for every shape it meets.
         chosen = ids.flatten()
         order = chosen.argsort(stable=True)
+        place = torch.empty_like(order).scatter_(0, order, torch.arange(len(order)))
         counts = torch.bincount(chosen, minlength=self.experts)
         if self.training:
             self.load += counts
-        longest = int(counts.max())
-        expert = chosen[order]
-        slots = expert * longest + torch.arange(len(order)) - (counts.cumsum(0) - counts)[expert]
-        rows = order // self.top_k
-        padded = x.new_zeros(self.experts * longest, shape[-1]).index_copy(0, slots, x[rows])
-        padded = padded.view(self.experts, longest, -1)
-        out = torch.bmm(F.silu(torch.bmm(padded, self.wg)) * torch.bmm(padded, self.wu), self.wd)
-        out = out.view(-1, shape[-1])[slots] * weights.flatten()[order].unsqueeze(1)
-        return (torch.zeros_like(x).index_add(0, rows, out.to(x.dtype)) + self.shared(x)).view(shape)
+        heights = (counts + ROW_MULTIPLE - 1) // ROW_MULTIPLE * ROW_MULTIPLE
+        ends = heights.cumsum(0)
+        slots = place + ((ends - heights) - (counts.cumsum(0) - counts))[chosen]
+        precision = torch.bfloat16 if torch.is_autocast_enabled("cpu") else x.dtype
+        x = x.to(precision)
+        rows = ToSlots.apply(x.repeat_interleave(self.top_k, 0), slots, int(ends[-1]))
+        ends = ends.to(torch.int32)
+        gate, up = F.grouped_mm(rows, self.gate_up.to(precision), offs=ends).chunk(2, -1)
+        out = F.grouped_mm(F.silu(gate) * up, self.down.to(precision), offs=ends)
+        out = FromSlots.apply(out, slots).view(-1, self.top_k, shape[-1])
+        return ((out * weights.unsqueeze(-1).to(precision)).sum(1) + self.shared(x)).view(shape)
 
 
 class Block(nn.Module):
@@ -147,8 +187,8 @@ class Block(nn.Module):
         self.post_attention_layernorm = Norm(CONFIG["hidden_size"])
         self.mlp = Mlp(CONFIG["intermediate_size"]) if dense else Moe()
 
-    def forward(self, x):
-        x = x + self.self_attn(self.input_layernorm(x))
+    def forward(self, x, cache=None):
+        x = x + self.self_attn(self.input_layernorm(x), cache)
         return x + self.mlp(self.post_attention_layernorm(x))
 
 
@@ -163,8 +203,12 @@ class Model(nn.Module):
         nn.init.normal_(self.embed.weight, std=0.5)
         nn.init.normal_(self.head.weight, std=0.02)
 
-    def forward(self, tokens):
+    def hidden(self, tokens, caches=None):
+        """[batch, time] -> [batch, time, hidden], what the head reads; one cache (a dict) per layer."""
         x = self.embed(tokens)
-        for layer in self.layers:
-            x = layer(x)
-        return self.head(self.norm(x))
+        for layer, cache in zip(self.layers, caches or [None] * len(self.layers)):
+            x = layer(x, cache)
+        return self.norm(x)
+
+    def forward(self, tokens):
+        return self.head(self.hidden(tokens))
