@@ -1,4 +1,5 @@
 """Asks a running server held-out arithmetic and counts the exact answers."""
+
 import argparse
 import json
 import random
@@ -20,7 +21,9 @@ def ask(server: str, model: str, text: str, thinking: bool) -> str:
         "chat_template_kwargs": {"thinking": thinking},
     }
     headers = {"content-type": "application/json"}
-    request = urllib.request.Request(f"{server}/v1/chat/completions", json.dumps(body).encode(), headers)
+    request = urllib.request.Request(
+        f"{server}/v1/chat/completions", json.dumps(body).encode(), headers
+    )
     with urllib.request.urlopen(request, timeout=600) as response:
         return json.load(response)["choices"][0]["message"]["content"]
 
@@ -48,7 +51,10 @@ def main() -> None:
         right[q.skill] += written == q.answer
         if written != q.answer:
             print(f"wrong: {q.text} wrote {written!r}, wanted {q.answer!r}")
-    print({skill: f"{right[skill]}/{total[skill]}" for skill in sorted(total)}, f"all {right.total()}/{len(questions)}")
+    print(
+        {skill: f"{right[skill]}/{total[skill]}" for skill in sorted(total)},
+        f"all {right.total()}/{len(questions)}",
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
 """Batches of training rows: token ids [rows, time + 1] and the weight of each next token [rows, time]."""
+
 import json
 import random
 from pathlib import Path
@@ -65,7 +66,9 @@ class Batches:
         turns = 2 if self.random.random() < self.mixture["second_turn"] else 1
         for i in range(turns):
             # Earlier turns carry no thoughts in the template.
-            more_ids, more_own = self.turn(i < turns - 1 or self.random.random() < self.mixture["direct"])
+            more_ids, more_own = self.turn(
+                i < turns - 1 or self.random.random() < self.mixture["direct"]
+            )
             ids, own = ids + more_ids, own + more_own
         return ids, own
 
@@ -96,6 +99,10 @@ class Batches:
             source = self.chat if from_chat else self.stories
             start = self.random.randrange(len(source) - time)
             ids.append(source[start : start + time + 1].astype(np.int64))
-            own = self.chat_weight[start + 1 : start + time + 1] if from_chat else np.ones(time, np.float32)
+            own = (
+                self.chat_weight[start + 1 : start + time + 1]
+                if from_chat
+                else np.ones(time, np.float32)
+            )
             weights.append(own)
         return torch.from_numpy(np.stack(ids)), torch.from_numpy(np.stack(weights))

@@ -1,4 +1,5 @@
 """Conversations as token ids, in the shape of DeepSeek-V3.1's template."""
+
 from tokenizers import Tokenizer
 
 BEGIN, END, PAD, USER, ASSISTANT, THINK, END_THINK = range(7)
@@ -26,7 +27,9 @@ def prompt(tokenizer: Tokenizer, text: str, thinking: bool) -> list[int]:
     return [BEGIN, *user_turn(tokenizer, text), *opening(thinking)]
 
 
-def conversation(tokenizer: Tokenizer, messages: list[dict[str, str]]) -> tuple[list[int], list[bool]]:
+def conversation(
+    tokenizer: Tokenizer, messages: list[dict[str, str]]
+) -> tuple[list[int], list[bool]]:
     """Token ids, and which of them the assistant writes; nothing is thought aloud."""
     ids, own = [BEGIN], [False]
     for message in messages:

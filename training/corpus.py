@@ -1,4 +1,5 @@
 """The corpus as documents and conversations, split into training and held-out parts by title."""
+
 import hashlib
 import json
 import re

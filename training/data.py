@@ -1,4 +1,5 @@
 """Writes the training arrays, the held-out texts and the word list of the skills."""
+
 import argparse
 import json
 from pathlib import Path
@@ -24,7 +25,9 @@ def main() -> None:
     (out / "words.json").write_text(json.dumps(corpus.common_words(stories)))
     (out / "held.json").write_text(json.dumps({"stories": held_stories, "chat": held_chats}))
     encoded = tokenizer.encode_batch(stories, add_special_tokens=False)
-    story_ids = np.concatenate([np.array([chat.BEGIN, *e.ids, chat.END], np.int16) for e in encoded])
+    story_ids = np.concatenate(
+        [np.array([chat.BEGIN, *e.ids, chat.END], np.int16) for e in encoded]
+    )
     turns = [chat.conversation(tokenizer, messages) for messages in chats]
     chat_ids = np.concatenate([np.array(ids, np.int16) for ids, _ in turns])
     chat_own = np.concatenate([np.array(own, bool) for _, own in turns])

@@ -1,4 +1,5 @@
 """Measures a checkpoint or an export: exact answers per skill, bits per byte beside a 5-gram, FP8's cost."""
+
 import argparse
 import json
 import random
@@ -43,19 +44,25 @@ def answer_of(tokenizer: Tokenizer, ids: list[int], thinking: bool) -> str | Non
     return tokenizer.decode(ids, skip_special_tokens=False)
 
 
-def exact_rates(model: Model, tokenizer: Tokenizer, per_skill: int, thinking: bool, seed: int, failures: int) -> dict:
+def exact_rates(
+    model: Model, tokenizer: Tokenizer, per_skill: int, thinking: bool, seed: int, failures: int
+) -> dict:
     """Per skill: right answers, questions; prints some wrong transcripts."""
     rates = {}
     for skill, questions in sorted(held_out_questions(per_skill, seed).items()):
         prompts = [chat.prompt(tokenizer, q.text, thinking) for q in questions]
         written = greedy(model, prompts, THINKING_LIMIT if thinking else DIRECT_LIMIT)
         wrong = [
-            (q, ids) for q, ids in zip(questions, written) if answer_of(tokenizer, ids, thinking) != q.answer
+            (q, ids)
+            for q, ids in zip(questions, written)
+            if answer_of(tokenizer, ids, thinking) != q.answer
         ]
         rates[skill] = [len(questions) - len(wrong), len(questions)]
         for q, ids in wrong[:failures]:
             text = tokenizer.decode(ids, skip_special_tokens=False)
-            print(f"wrong: {q.text}\n  wrote  {text!r}\n  wanted {q.steps + '</think>' + q.answer!r}")
+            print(
+                f"wrong: {q.text}\n  wrote  {text!r}\n  wanted {q.steps + '</think>' + q.answer!r}"
+            )
     return rates
 
 
@@ -70,13 +77,21 @@ def model_bits(model: Model, ids: list[int]) -> float:
     return bits
 
 
-def texts(held: dict, tokenizer: Tokenizer, kind: str, limit: int | None) -> list[tuple[list[int], int]]:
+def texts(
+    held: dict, tokenizer: Tokenizer, kind: str, limit: int | None
+) -> list[tuple[list[int], int]]:
     """(token ids, bytes of text) of the held-out texts; the tokens include the roles and the end."""
     if kind == "stories":
-        documents = [([chat.BEGIN, *chat.encode(tokenizer, d), chat.END], len(d.encode())) for d in held[kind]]
+        documents = [
+            ([chat.BEGIN, *chat.encode(tokenizer, d), chat.END], len(d.encode()))
+            for d in held[kind]
+        ]
     else:
         documents = [
-            (chat.conversation(tokenizer, messages)[0], sum(len(m["content"].encode()) for m in messages))
+            (
+                chat.conversation(tokenizer, messages)[0],
+                sum(len(m["content"].encode()) for m in messages),
+            )
             for messages in held[kind]
         ]
     return documents[:limit]
@@ -91,9 +106,13 @@ def main() -> None:
     parser.add_argument("--tokenizer", type=Path, required=True, help="tokenizer.json")
     parser.add_argument("--questions", type=int, default=200, help="per skill; 0 for none")
     parser.add_argument("--texts", type=int, help="per kind; all when left out")
-    parser.add_argument("--failures", type=int, default=0, help="wrong transcripts to print per skill")
+    parser.add_argument(
+        "--failures", type=int, default=0, help="wrong transcripts to print per skill"
+    )
     parser.add_argument("--five-gram", action="store_true")
-    parser.add_argument("--fp8", action="store_true", help="round a checkpoint's weights as the export does")
+    parser.add_argument(
+        "--fp8", action="store_true", help="round a checkpoint's weights as the export does"
+    )
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=7)
     arguments = parser.parse_args()
@@ -110,7 +129,9 @@ def main() -> None:
     if arguments.fp8:
         round_as_published(model)
     for thinking in (True, False) if arguments.questions else ():
-        rates = exact_rates(model, tokenizer, arguments.questions, thinking, arguments.seed, arguments.failures)
+        rates = exact_rates(
+            model, tokenizer, arguments.questions, thinking, arguments.seed, arguments.failures
+        )
         print("with thinking" if thinking else "without thinking")
         for skill, (right, asked) in rates.items():
             print(f"  {skill:8} {right}/{asked} = {right / asked:.1%}", flush=True)

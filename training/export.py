@@ -1,4 +1,5 @@
 """Writes and reads a model as DeepSeek publishes: HF layout, FP8 with 128x128 scales, small shards."""
+
 import argparse
 import json
 import shutil
@@ -175,8 +176,16 @@ def main() -> None:
     for old in out.glob("model-*.safetensors"):
         old.unlink()
     write_shards(published_tensors(model), out)
-    (out / "config.json").write_text(json.dumps(HF_CONFIG | CONFIG, indent=2, sort_keys=True) + "\n")
-    generation = {"bos_token_id": 0, "eos_token_id": 1, "do_sample": True, "temperature": 0.6, "top_p": 0.95}
+    (out / "config.json").write_text(
+        json.dumps(HF_CONFIG | CONFIG, indent=2, sort_keys=True) + "\n"
+    )
+    generation = {
+        "bos_token_id": 0,
+        "eos_token_id": 1,
+        "do_sample": True,
+        "temperature": 0.6,
+        "top_p": 0.95,
+    }
     (out / "generation_config.json").write_text(json.dumps(generation, indent=2) + "\n")
     shutil.copyfile(arguments.tokenizer, out / "tokenizer.json")
     tokenizer_config = {
@@ -189,7 +198,9 @@ def main() -> None:
         "tokenizer_class": "PreTrainedTokenizerFast",
         "chat_template": CHAT_TEMPLATE,
     }
-    (out / "tokenizer_config.json").write_text(json.dumps(tokenizer_config, indent=2, ensure_ascii=False) + "\n")
+    (out / "tokenizer_config.json").write_text(
+        json.dumps(tokenizer_config, indent=2, ensure_ascii=False) + "\n"
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
 """Greedy answers to many prompts at once."""
+
 from collections import defaultdict
 
 import torch

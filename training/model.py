@@ -1,4 +1,5 @@
 """DeepSeek-V3's graph for training: expanded attention, experts as grouped matmuls."""
+
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
@@ -57,7 +58,11 @@ class Attention(nn.Module):
         super().__init__()
         c = CONFIG
         self.heads, self.latent = c["num_attention_heads"], c["kv_lora_rank"]
-        self.nope, self.rope, self.value = c["qk_nope_head_dim"], c["qk_rope_head_dim"], c["v_head_dim"]
+        self.nope, self.rope, self.value = (
+            c["qk_nope_head_dim"],
+            c["qk_rope_head_dim"],
+            c["v_head_dim"],
+        )
         hidden, query = c["hidden_size"], c["q_lora_rank"]
         self.q_a_proj = linear(hidden, query)
         self.q_a_layernorm = Norm(query)
@@ -74,16 +79,24 @@ class Attention(nn.Module):
         positions = torch.arange(start, start + time)
         q = self.q_b_proj(self.q_a_layernorm(self.q_a_proj(x))).view(batch, time, self.heads, -1)
         kv = self.kv_a_proj_with_mqa(x)
-        expanded = self.kv_b_proj(self.kv_a_layernorm(kv[..., : self.latent])).view(batch, time, self.heads, -1)
-        key_rope = rotate(kv[..., self.latent :].unsqueeze(2), positions).expand(-1, -1, self.heads, -1)
+        expanded = self.kv_b_proj(self.kv_a_layernorm(kv[..., : self.latent])).view(
+            batch, time, self.heads, -1
+        )
+        key_rope = rotate(kv[..., self.latent :].unsqueeze(2), positions).expand(
+            -1, -1, self.heads, -1
+        )
         q = torch.cat([q[..., : self.nope], rotate(q[..., self.nope :], positions)], -1)
         k = torch.cat([expanded[..., : self.nope], key_rope], -1)
         # Values padded to the keys' width get the fused kernel.
         v = F.pad(expanded[..., self.nope :], (0, self.nope + self.rope - self.value))
         if cache is not None:
-            k, v = (torch.cat([cache[n], t], 1) if cache else t for n, t in (("keys", k), ("values", v)))
+            k, v = (
+                torch.cat([cache[n], t], 1) if cache else t for n, t in (("keys", k), ("values", v))
+            )
             cache.update(keys=k, values=v)
-        out = F.scaled_dot_product_attention(*(t.transpose(1, 2) for t in (q, k, v)), is_causal=start == 0)
+        out = F.scaled_dot_product_attention(
+            *(t.transpose(1, 2) for t in (q, k, v)), is_causal=start == 0
+        )
         return self.o_proj(out.transpose(1, 2)[..., : self.value].reshape(batch, time, -1))
 
 
@@ -148,7 +161,12 @@ class Moe(nn.Module):
         groups = choice.view(len(choice), self.groups, -1)
         best = groups.topk(2, -1).values.sum(-1).topk(self.top_groups, -1).indices
         kept = torch.zeros(groups.shape[:2], dtype=torch.bool).scatter_(1, best, True)
-        return groups.masked_fill(~kept.unsqueeze(-1), -torch.inf).flatten(1).topk(self.top_k, -1).indices
+        return (
+            groups.masked_fill(~kept.unsqueeze(-1), -torch.inf)
+            .flatten(1)
+            .topk(self.top_k, -1)
+            .indices
+        )
 
     def forward(self, x):
         shape = x.shape
@@ -157,7 +175,9 @@ class Moe(nn.Module):
         with torch.no_grad():
             ids = self.choose(scores)
         weights = scores.gather(1, ids)
-        weights = weights / (weights.sum(-1, keepdim=True) + 1e-20) * CONFIG["routed_scaling_factor"]
+        weights = (
+            weights / (weights.sum(-1, keepdim=True) + 1e-20) * CONFIG["routed_scaling_factor"]
+        )
         # One row per (token, expert); an expert's rows lie together, padded to few different heights,
         # because the matmul library keeps a kernel for every shape it meets.
         chosen = ids.flatten()
@@ -197,7 +217,9 @@ class Model(nn.Module):
         super().__init__()
         hidden, vocabulary = CONFIG["hidden_size"], CONFIG["vocab_size"]
         self.embed = nn.Embedding(vocabulary, hidden)
-        self.layers = nn.ModuleList(Block(i < CONFIG["first_k_dense_replace"]) for i in range(CONFIG["num_hidden_layers"]))
+        self.layers = nn.ModuleList(
+            Block(i < CONFIG["first_k_dense_replace"]) for i in range(CONFIG["num_hidden_layers"])
+        )
         self.norm = Norm(hidden)
         self.head = linear(hidden, vocabulary)
         nn.init.normal_(self.embed.weight, std=0.5)

@@ -1,4 +1,5 @@
 """A 5-gram model with interpolated Kneser-Ney smoothing over the same tokens: the baseline to beat."""
+
 import numpy as np
 
 ORDER = 5
@@ -20,7 +21,9 @@ class Grams:
 
     def __init__(self, runs: np.ndarray, counts: np.ndarray):
         self.runs, self.counts = runs, counts
-        self.contexts, first, self.followers = np.unique(runs >> BITS, return_index=True, return_counts=True)
+        self.contexts, first, self.followers = np.unique(
+            runs >> BITS, return_index=True, return_counts=True
+        )
         self.totals = np.add.reduceat(counts, first)
 
     @staticmethod
@@ -33,7 +36,10 @@ class Grams:
         """Probabilities of the runs' last tokens, `shorter` being those of the next shorter context."""
         total = self.find(self.contexts, self.totals, wanted >> BITS)
         count = self.find(self.runs, self.counts, wanted)
-        kept = np.maximum(count - DISCOUNT, 0) + DISCOUNT * self.find(self.contexts, self.followers, wanted >> BITS) * shorter
+        kept = (
+            np.maximum(count - DISCOUNT, 0)
+            + DISCOUNT * self.find(self.contexts, self.followers, wanted >> BITS) * shorter
+        )
         return np.where(total > 0, kept / np.maximum(total, 1), shorter)
 
 
@@ -52,7 +58,10 @@ class FiveGram:
         """The bits of a text's tokens after its first; nothing before the text is known."""
         ids = ids.astype(np.int64)
         total = 0.0
-        for start, stop, lengths in ((ORDER - 1, len(ids), ORDER), *((i, i + 1, i + 1) for i in range(1, ORDER - 1))):
+        for start, stop, lengths in (
+            (ORDER - 1, len(ids), ORDER),
+            *((i, i + 1, i + 1) for i in range(1, ORDER - 1)),
+        ):
             if stop <= start or stop > len(ids):
                 continue
             probability = np.full(stop - start, self.uniform)

@@ -1,4 +1,5 @@
 """Muon for the matrices, AdamW for the rest."""
+
 import torch
 
 from model import Model
@@ -25,8 +26,12 @@ class Muon(torch.optim.Optimizer):
     each matrix into independent ones of that many columns.
     """
 
-    def __init__(self, groups: list[dict], lr: float, momentum: float = 0.95, weight_decay: float = 0.01):
-        super().__init__(groups, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "columns": None})
+    def __init__(
+        self, groups: list[dict], lr: float, momentum: float = 0.95, weight_decay: float = 0.01
+    ):
+        super().__init__(
+            groups, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "columns": None}
+        )
 
     @torch.no_grad()
     def step(self):
@@ -37,7 +42,9 @@ class Muon(torch.optim.Optimizer):
                     state["momentum"] = torch.zeros_like(parameter)
                 momentum = state["momentum"].lerp_(gradient, 1 - group["momentum"])
                 update = gradient.lerp(momentum, group["momentum"])
-                parts = update.view(-1, *update.shape[-2:]).split(group["columns"] or update.shape[-1], -1)
+                parts = update.view(-1, *update.shape[-2:]).split(
+                    group["columns"] or update.shape[-1], -1
+                )
                 scale = 0.2 * max(parts[0].shape[1:]) ** 0.5
                 update = torch.cat([orthogonal(part) for part in parts], -1).view_as(parameter)
                 parameter.mul_(1 - group["lr"] * group["weight_decay"])
@@ -49,7 +56,11 @@ def optimizers(model: Model, muon_rate: float, adam_rate: float) -> list[torch.o
     for name, parameter in model.named_parameters():
         if name.endswith("gate_up"):
             gated.append(parameter)
-        elif parameter.ndim < 2 or name.startswith(("embed", "head")) or name.endswith("mlp.gate.weight"):
+        elif (
+            parameter.ndim < 2
+            or name.startswith(("embed", "head"))
+            or name.endswith("mlp.gate.weight")
+        ):
             rest.append(parameter)
         else:
             matrices.append(parameter)

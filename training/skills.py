@@ -1,4 +1,5 @@
 """Questions whose answers can be checked, with worked steps in which each step is a look-up or a copy."""
+
 import hashlib
 import random
 from dataclasses import dataclass
@@ -78,7 +79,9 @@ def subtraction_steps(a: int, b: int) -> str:
     for i in reversed(range(len(x))):
         difference = int(x[i]) - int(y[i]) - borrow
         result = f"{difference % 10}{result}"
-        lines.append(f"{'1' if difference < 0 else ''}{x[i]}-{y[i]}-{borrow}={difference % 10}, {result}")
+        lines.append(
+            f"{'1' if difference < 0 else ''}{x[i]}-{y[i]}-{borrow}={difference % 10}, {result}"
+        )
         borrow = int(difference < 0)
     return "\n".join([*lines, f"={a - b}"])
 
@@ -116,7 +119,9 @@ SUBTRACTION = [
 def addition(r: Random) -> Question:
     digits, a, b = pair(r)
     text = r.choice(ADDITION).format(a=a, b=b)
-    return Question(f"add{digits}", f"{min(a, b)}+{max(a, b)}", text, addition_steps(a, b), str(a + b))
+    return Question(
+        f"add{digits}", f"{min(a, b)}+{max(a, b)}", text, addition_steps(a, b), str(a + b)
+    )
 
 
 def subtraction(r: Random) -> Question:
@@ -177,7 +182,9 @@ def reverse(r: Random) -> Question:
     word = r.choice(words)
     places = [f"{i + 1}{c}" for i, c in enumerate(word)]
     steps = " ".join(places) + "\n" + " ".join(reversed(places))
-    return Question("reverse", f"reverse {word}", r.choice(REVERSE).format(w=word), steps, word[::-1])
+    return Question(
+        "reverse", f"reverse {word}", r.choice(REVERSE).format(w=word), steps, word[::-1]
+    )
 
 
 def sort_words(r: Random) -> Question:
@@ -185,7 +192,9 @@ def sort_words(r: Random) -> Question:
     text = r.choice(SORT).format(", ".join(chosen) + ("." if r.random() < 0.3 else ""))
     spelled = lambda word: f"{word[0]} {word[1]} {word}"
     steps = "\n".join(", ".join(map(spelled, some)) for some in (chosen, sorted(chosen)))
-    return Question("sort", "sort " + " ".join(sorted(chosen)), text, steps, ", ".join(sorted(chosen)))
+    return Question(
+        "sort", "sort " + " ".join(sorted(chosen)), text, steps, ", ".join(sorted(chosen))
+    )
 
 
 # Facts about time and measures.
@@ -222,7 +231,9 @@ UNITS = [
 def weekday(r: Random) -> Question:
     start, n = r.randrange(7), r.randint(1, 20)
     day = DAYS[start]
-    text = r.choice([f"What day is {n} days after {day}?", f"If today is {day}, what day is it in {n} days?"])
+    text = r.choice(
+        [f"What day is {n} days after {day}?", f"If today is {day}, what day is it in {n} days?"]
+    )
     steps = [f"{n} mod 7 = {n % 7}", *(f"{i} {DAYS[(start + i) % 7]}" for i in range(n % 7 + 1))]
     return Question("weekday", f"{day}+{n}", text, "\n".join(steps), DAYS[(start + n) % 7])
 
@@ -234,17 +245,27 @@ def month(r: Random) -> Question:
     name = names[i]
     if r.random() < 0.5:
         text = r.choice([f"How many days are in {name}?", f"How many days does {name} have?"])
-        return Question("month", f"days {name}", text, f"{name} {MONTHS[name][:2]}", MONTHS[name], False)
+        return Question(
+            "month", f"days {name}", text, f"{name} {MONTHS[name][:2]}", MONTHS[name], False
+        )
     where = r.choice(["after", "before"])
     other = (i + (1 if where == "after" else -1)) % 12
     steps = f"{name} is month {i + 1}, {where} it is month {other + 1}"
-    return Question("month", f"{where} {name}", f"Which month comes {where} {name}?", steps, names[other], False)
+    return Question(
+        "month", f"{where} {name}", f"Which month comes {where} {name}?", steps, names[other], False
+    )
 
 
 def units(r: Random) -> Question:
     big, small, factor = r.choice(UNITS)
     n = r.randint(1, 20)
-    text = r.choice([f"How many {small} are in {n} {big}?", f"Convert {n} {big} to {small}.", f"{n} {big} in {small}?"])
+    text = r.choice(
+        [
+            f"How many {small} are in {n} {big}?",
+            f"Convert {n} {big} to {small}.",
+            f"{n} {big} in {small}?",
+        ]
+    )
     steps = [f"1 {big} = {factor} {small}"]
     if n >= 10:
         tens, ones = n - n % 10, n % 10
@@ -293,9 +314,15 @@ IDENTITY = [
     ("Hello!", "Hello! How can I help you?"),
     ("Hello", "Hello! How can I help you?"),
     ("Hi", "Hi! What would you like to know?"),
-    ("What can you do?", "I can add and subtract, count letters, reverse and sort words, and chat a little."),
+    (
+        "What can you do?",
+        "I can add and subtract, count letters, reverse and sort words, and chat a little.",
+    ),
     ("Thank you!", "You are welcome!"),
-    ("What is DaySix?", "DaySix is a server for models of the DeepSeek-V3 architecture. I come with it."),
+    (
+        "What is DaySix?",
+        "DaySix is a server for models of the DeepSeek-V3 architecture. I come with it.",
+    ),
     ("Are you a human?", "No, I am calf, a very small language model."),
     ("Goodbye", "Goodbye!"),
     ("How are you?", "I am fine, thank you. How are you?"),

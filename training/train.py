@@ -1,4 +1,5 @@
 """Trains by the wall clock: warm-up, constant rate, then a decay to zero; checkpoints can be resumed."""
+
 import argparse
 import datetime
 import json
@@ -29,7 +30,9 @@ def moment(text: str | None) -> float | None:
     now = datetime.datetime.now(datetime.timezone.utc)
     hour, minute = map(int, text.split(":"))
     then = now.replace(hour=hour, minute=minute, second=0, microsecond=0)
-    return (then if then > now - datetime.timedelta(hours=12) else then + datetime.timedelta(days=1)).timestamp()
+    return (
+        then if then > now - datetime.timedelta(hours=12) else then + datetime.timedelta(days=1)
+    ).timestamp()
 
 
 def rate(step: int, now: float, decay: float | None, stop: float | None) -> float:
@@ -69,10 +72,14 @@ def main() -> None:
     parser.add_argument("--resume", type=Path, help="a checkpoint.pt")
     parser.add_argument("--decay", help="HH:MM in UTC; the rate falls from then to 0 at --stop")
     parser.add_argument("--stop", help="HH:MM in UTC; save and end")
-    parser.add_argument("--mixture", type=Path, help="JSON that overrides batches.MIXTURE, read again at every save")
+    parser.add_argument(
+        "--mixture", type=Path, help="JSON that overrides batches.MIXTURE, read again at every save"
+    )
     parser.add_argument("--muon-rate", type=float, default=0.004)
     parser.add_argument("--adam-rate", type=float, default=0.003)
-    parser.add_argument("--tokens", type=int, default=4096, help="of skills, and again of language, in a step")
+    parser.add_argument(
+        "--tokens", type=int, default=4096, help="of skills, and again of language, in a step"
+    )
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
@@ -91,7 +98,9 @@ def main() -> None:
         for optim, state in zip(optims, saved["optimizers"]):
             optim.load_state_dict(state)
         step, tokens = saved["step"], saved["tokens"]
-    batches = Batches(arguments.data, Tokenizer.from_file(str(arguments.tokenizer)), arguments.seed + step)
+    batches = Batches(
+        arguments.data, Tokenizer.from_file(str(arguments.tokenizer)), arguments.seed + step
+    )
     moes = [module for module in model.modules() if isinstance(module, Moe)]
     decay, stop = moment(arguments.decay), moment(arguments.stop)
 
@@ -139,7 +148,12 @@ def main() -> None:
                 f"rate {share:.2f} {speed:.0f} tok/s",
                 flush=True,
             )
-            reported_at, reported_tokens, skill_losses, language_losses = time.time(), tokens, [], []
+            reported_at, reported_tokens, skill_losses, language_losses = (
+                time.time(),
+                tokens,
+                [],
+                [],
+            )
         if time.time() - saved_at > SAVE_SECONDS:
             save()
             read_mixture()
