@@ -1,11 +1,13 @@
 import { readFile } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
 import { pino, type Logger } from "pino";
 import { z } from "zod";
 import { formatTopology } from "../cluster/index.ts";
 import { Engine, type EngineOptions } from "../engine/index.ts";
 import {
   Accounts,
+  DashboardFiles,
   defaultPrices,
   Gateway,
   Ledger,
@@ -13,6 +15,7 @@ import {
   serveGateway,
   type RunningServer,
   type SamplingDefaults,
+  viewCluster,
 } from "../gateway/index.ts";
 import { loadChatTemplate, Tokenizer } from "../model/index.ts";
 import type { TraceWriter } from "../trace/index.ts";
@@ -47,6 +50,8 @@ export interface Serving {
   readonly names: readonly string[];
 }
 
+const dashboardDirectory = fileURLToPath(new URL("../dashboard", import.meta.url));
+
 /** Time that live answers have after SIGTERM. */
 const DRAIN_MS = 30_000;
 
@@ -75,6 +80,8 @@ export async function startServing(options: ServeOptions): Promise<Serving> {
     servedNames: names,
     sampling: await samplingDefaults(directory),
     log,
+    cluster: await viewCluster(engine, options.engine),
+    dashboard: await DashboardFiles.load(dashboardDirectory),
     ...(accounts ? { accounts } : {}),
     ...(apiKey === undefined ? {} : { apiKey }),
   });
@@ -119,6 +126,7 @@ export async function serve(options: ServeOptions): Promise<void> {
       `  ${formatTopology(engine.topology)}, policy ${options.engine.policy}, reference kernels, ` +
       `context ${engine.maxModelLen} tokens\n` +
       `  ${options.ledger === undefined ? "nothing is billed: no --ledger" : `bills in ${options.ledger}`}\n` +
+      `  watch it at ${url}/\n` +
       `  try:  npx daysix chat    or    curl ${url}/v1/models`,
   );
   await new Promise<void>((done) => {

@@ -6,6 +6,8 @@ export interface Ticket {
   readonly signal: AbortSignal;
   /** One of the request's sequences has left the queue. */
   started(): void;
+  /** One of those that have started has its first token. */
+  decoding(): void;
   /** Also frees what the request still holds; may be called again. */
   release(): void;
 }
@@ -20,6 +22,7 @@ export class Admission {
   readonly #inside = new Map<Ticket, AbortController>();
   #waiting = 0;
   #running = 0;
+  #decoding = 0;
   #draining = false;
   #emptied: (() => void) | undefined;
 
@@ -34,6 +37,11 @@ export class Admission {
 
   get running(): number {
     return this.#running;
+  }
+
+  /** Of those running, the ones that have a token. */
+  get decoding(): number {
+    return this.#decoding;
   }
 
   get draining(): boolean {
@@ -61,6 +69,7 @@ export class Admission {
     const abort = new AbortController();
     let waiting = sequences;
     let running = 0;
+    let decoding = 0;
     this.#waiting += sequences;
     const ticket: Ticket = {
       signal: AbortSignal.any([client, abort.signal]),
@@ -71,11 +80,17 @@ export class Admission {
         this.#waiting--;
         this.#running++;
       },
+      decoding: () => {
+        if (decoding === running || !this.#inside.has(ticket)) return;
+        decoding++;
+        this.#decoding++;
+      },
       release: () => {
         if (!this.#inside.delete(ticket)) return;
         abort.abort();
         this.#waiting -= waiting;
         this.#running -= running;
+        this.#decoding -= decoding;
         if (this.#inside.size === 0) this.#emptied?.();
       },
     };

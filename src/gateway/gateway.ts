@@ -7,7 +7,9 @@ import { Admission } from "./admission.ts";
 import { readJson } from "./body.ts";
 import { chatChunks, chatCompletion, type AnswerHead } from "./chat-answer.ts";
 import type { TokenReader } from "./choice-output.ts";
+import { viewDriver, type ClusterView } from "./cluster-view.ts";
 import { completion, completionChunks } from "./completion-answer.ts";
+import type { DashboardFiles } from "./dashboard-files.ts";
 import type { EngineDriver } from "./engine-driver.ts";
 import { ApiError, ClientGone } from "./errors.ts";
 import { Generation, type GenerationOptions } from "./generation.ts";
@@ -15,8 +17,11 @@ import { Metrics } from "./metrics.ts";
 import { offeredTools, PromptWriter } from "./prompt.ts";
 import { createApp, knownError, type Endpoints, type Env } from "./routes.ts";
 import { samplingOf, type SamplingDefaults } from "./sampling.ts";
-import { eventStream } from "./stream.ts";
+import { StatusFeed } from "./status-feed.ts";
+import { Status } from "./status.ts";
+import { eventStream, eventStreamHeaders } from "./stream.ts";
 import { wantsThinking } from "./thinking.ts";
+import { TokenTally } from "./token-tally.ts";
 import { refuseUnsupportedChat, refuseUnsupportedCompletion } from "./unsupported.ts";
 import * as wire from "./wire.ts";
 
@@ -37,6 +42,10 @@ export interface GatewayOptions {
   readonly keepAliveMs?: number;
   /** Undefined: nothing is billed. */
   readonly accounts?: Accounts;
+  /** The ranks that a status tells of; one that is the whole engine where nothing is given. */
+  readonly cluster?: ClusterView;
+  /** Undefined: there is no page. */
+  readonly dashboard?: DashboardFiles;
   readonly log?: Logger;
   /** Milliseconds since 1970. */
   readonly now?: () => number;
@@ -67,6 +76,8 @@ export class Gateway implements Endpoints {
   readonly #prompts: PromptWriter;
   readonly #admission: Admission;
   readonly #metrics = new Metrics();
+  readonly #tally = new TokenTally();
+  readonly #statusFeed: StatusFeed;
   readonly #startedAt: number;
 
   constructor(options: GatewayOptions) {
@@ -77,10 +88,20 @@ export class Gateway implements Endpoints {
     this.#prompts = new PromptWriter(options.tokenizer, options.chatTemplate, options.engine);
     this.#admission = new Admission(whole.queueLimit);
     this.#startedAt = whole.now();
+    const status = new Status({
+      cluster: options.cluster ?? viewDriver(options.engine),
+      admission: this.#admission,
+      tokens: () => this.#tally.read(),
+      models: options.servedNames,
+      maxModelLen: options.engine.maxModelLen,
+      now: whole.now,
+    });
+    this.#statusFeed = new StatusFeed(() => status.read());
     this.app = createApp(this, {
       apiKey: options.apiKey,
       log,
       metrics: this.#metrics,
+      dashboard: options.dashboard,
       now: whole.now,
       createId: (prefix) => this.#createId(prefix),
     });
@@ -186,12 +207,21 @@ export class Gateway implements Endpoints {
     });
   }
 
+  async status(): Promise<Response> {
+    return Response.json(await this.#statusFeed.snapshot());
+  }
+
+  statusEvents(): Response {
+    return new Response(this.#statusFeed.events(), { headers: eventStreamHeaders });
+  }
+
   /**
    * Refuses new requests with 503 and resolves when those inside have their answers; at
    * `deadlineMs` the rest end in an error.
    */
-  drain(deadlineMs: number): Promise<void> {
-    return this.#admission.drain(deadlineMs);
+  async drain(deadlineMs: number): Promise<void> {
+    await this.#admission.drain(deadlineMs);
+    this.#statusFeed.close();
   }
 
   /** @throws ApiError when the queue has no room. */
@@ -205,7 +235,7 @@ export class Gateway implements Endpoints {
     const sequences = parts.prompts.length * choicesPerPrompt;
     const requestId = context.get("requestId");
     const { model, stop } = request;
-    return new Generation({
+    const generation = new Generation({
       ...parts,
       engine,
       metrics: this.#metrics,
@@ -219,11 +249,14 @@ export class Gateway implements Endpoints {
       onEnd: async (end) => {
         const { outcome, usage } = end;
         this.#metrics.countUsage(usage);
+        this.#tally.end(generation, usage);
         this.#log.info({ requestId, id: parts.id, model, outcome, usage }, "generated");
         const streamed = request.stream ?? false;
         await accounts?.bill({ ...end, id: parts.id, requestId, tenant: TENANT, model, streamed });
       },
     });
+    this.#tally.begin(generation);
+    return generation;
   }
 
   #stream(generation: Generation, chunks: AsyncGenerator<object>): Promise<Response> {

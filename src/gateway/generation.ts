@@ -160,8 +160,12 @@ export class Generation {
           meter.started(event.hitTokens);
         } else if (event.kind === "token") {
           const milliseconds = meter.token(now());
-          if (meter.tokens === 1) metrics.observeFirstToken(milliseconds);
-          else metrics.observeNextToken(milliseconds);
+          if (meter.tokens === 1) {
+            ticket.decoding();
+            metrics.observeFirstToken(milliseconds);
+          } else {
+            metrics.observeNextToken(milliseconds);
+          }
         }
         yield event;
         if (event.kind === "finished") return;

@@ -1,4 +1,6 @@
 export { Accounts } from "./accounts.ts";
+export { viewCluster } from "./cluster-view.ts";
+export { DashboardFiles } from "./dashboard-files.ts";
 export { defaultPrices } from "./deepseek-prices.ts";
 export type { EngineDriver } from "./engine-driver.ts";
 export { Gateway, type GatewayOptions } from "./gateway.ts";

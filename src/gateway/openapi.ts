@@ -1,4 +1,5 @@
 import { createRoute, OpenAPIHono, type z } from "@hono/zod-openapi";
+import { statusSnapshot } from "./status-snapshot.ts";
 import * as wire from "./wire.ts";
 
 interface Operation {
@@ -6,8 +7,9 @@ interface Operation {
   readonly path: string;
   readonly summary: string;
   readonly request?: z.ZodType;
-  readonly response: z.ZodType;
-  /** A stream's chunks, where the request may ask for one. */
+  /** Undefined: the answer is always a stream. */
+  readonly response?: z.ZodType;
+  /** A stream's chunks, where the answer may be one. */
   readonly chunk?: z.ZodType;
 }
 
@@ -38,6 +40,18 @@ const operations: readonly Operation[] = [
   { method: "get", path: "/v1/models", summary: "The names served", response: wire.modelList },
   { method: "get", path: "/v1/models/{id}", summary: "One of them", response: wire.model },
   { method: "get", path: "/health", summary: "Answers at once", response: wire.health },
+  {
+    method: "get",
+    path: "/status",
+    summary: "Topology, loads, tokens and income now",
+    response: statusSnapshot,
+  },
+  {
+    method: "get",
+    path: "/status/events",
+    summary: "The same about once a second",
+    chunk: statusSnapshot,
+  },
 ];
 
 /** The OpenAPI 3.1 document of what is served, from the schemas that validate it. */
@@ -64,7 +78,7 @@ function describe({ method, path, summary, request, response, chunk }: Operation
     summary,
     ...(body ? { request: body } : {}),
     responses: {
-      200: { description: summary, content: { ...json(response), ...events } },
+      200: { description: summary, content: { ...(response && json(response)), ...events } },
       default: { description: "A refusal or a failure", content: json(wire.errorEnvelope) },
     },
   });

@@ -1,6 +1,7 @@
 import { createHash, timingSafeEqual } from "node:crypto";
 import { Hono, type Context, type MiddlewareHandler } from "hono";
 import type { Logger } from "pino";
+import type { DashboardFiles } from "./dashboard-files.ts";
 import { ApiError, ClientGone } from "./errors.ts";
 import type { Metrics } from "./metrics.ts";
 import { openApiDocument } from "./openapi.ts";
@@ -19,6 +20,8 @@ export interface Endpoints {
   models(): Response;
   model(id: string): Response;
   metrics(): Promise<Response>;
+  status(): Promise<Response>;
+  statusEvents(): Response;
   health(): Response;
 }
 
@@ -26,6 +29,8 @@ export interface RouteOptions {
   readonly apiKey: string | undefined;
   readonly log: Logger;
   readonly metrics: Metrics;
+  /** Undefined: there is no page. */
+  readonly dashboard: DashboardFiles | undefined;
   readonly now: () => number;
   readonly createId: (prefix: string) => string;
 }
@@ -59,8 +64,14 @@ export function createApp(endpoints: Endpoints, options: RouteOptions): Hono<Env
   };
   route("GET", "/health", () => endpoints.health());
   route("GET", "/openapi.json", (context) => context.json(document));
+  const { dashboard } = options;
+  if (dashboard) {
+    for (const path of dashboard.paths) route("GET", path, () => dashboard.respond(path));
+  }
   if (options.apiKey !== undefined) app.use(authenticate(options.apiKey));
   route("GET", "/metrics", () => endpoints.metrics());
+  route("GET", "/status", () => endpoints.status());
+  route("GET", "/status/events", () => endpoints.statusEvents());
   for (const prefix of ["/v1", ""]) {
     route("POST", `${prefix}/chat/completions`, (context) => endpoints.chat(context));
     route("POST", `${prefix}/completions`, (context) => endpoints.completions(context));

@@ -1,6 +1,6 @@
 /** Server-sent events, one generation a stream. */
 
-const headers = {
+export const eventStreamHeaders = {
   "content-type": "text/event-stream; charset=utf-8",
   "cache-control": "no-cache",
   "x-accel-buffering": "no",
@@ -52,7 +52,7 @@ export async function eventStream(
     },
     { highWaterMark: 0 },
   );
-  return new Response(body, { headers });
+  return new Response(body, { headers: eventStreamHeaders });
 }
 
 async function* framed(chunks: AsyncGenerator<object>, keepAliveMs: number) {

@@ -1,0 +1,80 @@
+/**
+ * What `/status` tells and the dashboard shows: these schemas type it and document it in
+ * `/openapi.json`. Counts are since the server started. Rates are differences of counts over
+ * `seconds`. Nothing here names a request, a client or a text.
+ */
+import { z } from "@hono/zod-openapi";
+
+const count = z.int().nonnegative();
+const perSecond = z.number().nonnegative();
+
+const rankStatus = z.object({
+  /** Its number in the cluster. */
+  rank: count,
+  node: count,
+  /** Sequences; on a decode rank those that a prefill rank still computes are waiting. */
+  waiting: count,
+  running: count,
+  /** Pages of the KV pool: in use by sequences, or kept because a prefix may come again. */
+  pages: z.object({ total: count, inUse: count, cached: count }),
+  promptTokensPerSecond: perSecond,
+  generatedTokensPerSecond: perSecond,
+  /** Sent to the other ranks of its unit: rows dispatched, and expert rows returned. */
+  bytesPerSecond: perSecond,
+});
+
+const expertLayer = z.object({
+  /** Index of the layer in the model. */
+  layer: count,
+  /** Logical expert of each physical one; the unit's ranks hold equal parts, in order. */
+  physicalToLogical: z.array(count),
+  /** How often each logical expert was chosen. */
+  choices: z.array(count),
+});
+
+const unitStatus = z.object({
+  role: z.enum(["prefill", "decode", "combined"]),
+  ranks: z.array(rankStatus),
+  /** Layers with routed experts; empty where every rank holds all experts. */
+  experts: z.array(expertLayer),
+});
+
+const byKind = <Kind extends z.ZodType>(kind: Kind) =>
+  z.object({ hit: kind, miss: kind, output: kind });
+
+/** Dollars with every digit they have. */
+const dollars = z.string().regex(/^\d+(\.\d+)?$/);
+
+export const statusSnapshot = z
+  .object({
+    /** Milliseconds since 1970. */
+    time: z.int(),
+    /** What rates are taken over; 0 where nobody looked before, and then rates are 0. */
+    seconds: z.number().nonnegative(),
+    upSeconds: z.number().nonnegative(),
+    models: z.array(z.string()),
+    /** Tokens. */
+    maxModelLen: count,
+    /** `down`: loads of ranks are unknown and told as 0. */
+    engine: z.enum(["up", "down"]),
+    units: z.array(unitStatus),
+    /** Sequences inside, by what they have: no computation yet, no token yet, tokens. */
+    requests: z.object({ waiting: count, prefill: count, decode: count }),
+    /** Prompt tokens the cache answered and those it did not, and generated tokens, as billed. */
+    tokens: byKind(count),
+    tokensPerSecond: byKind(perSecond),
+    /** All tokens at one model's standard price, whatever is billed. */
+    income: z.object({
+      price: z.string(),
+      dollarsPerMillionTokens: byKind(dollars),
+      total: dollars,
+    }),
+    /** As if every rank were an accelerator rented at this price. */
+    cost: z.object({ acceleratorHour: dollars, accelerators: count, perHour: dollars }),
+  })
+  .openapi("Status");
+
+export type StatusSnapshot = z.infer<typeof statusSnapshot>;
+export type UnitStatus = z.infer<typeof unitStatus>;
+export type RankStatus = z.infer<typeof rankStatus>;
+export type ExpertLayer = z.infer<typeof expertLayer>;

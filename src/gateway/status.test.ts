@@ -1,0 +1,108 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { parseTopology } from "../cluster/index.ts";
+import type { EngineStats } from "../engine/index.ts";
+import { statusSnapshot } from "./status-snapshot.ts";
+import { Status } from "./status.ts";
+
+const idle: EngineStats = {
+  ...{ waiting: 0, running: 0, pages: 10, pagesInUse: 0, pagesCached: 0, steps: 0 },
+  ...{ promptTokens: 0, hitTokens: 0, generatedTokens: 0, preemptions: 0 },
+};
+
+/** Two ranks that share four experts, the last of them twice, on a clock that is set by hand. */
+function twoRanks() {
+  const world = {
+    now: 1_740_657_600_000,
+    tokens: { hit: 0, miss: 0, output: 0 },
+    ranks: [idle, idle] as EngineStats[] | undefined,
+  };
+  const status = new Status({
+    cluster: {
+      topology: parseTopology("combined=1x2"),
+      placements: [[{ layer: 1, physicalToLogical: [0, 1, 3, 2, 3, 0], experts: 4 }]],
+      rankStats: async () => {
+        if (!world.ranks) throw new Error("the engine ended");
+        return world.ranks;
+      },
+    },
+    admission: { waiting: 3, running: 5, decoding: 4 },
+    tokens: () => world.tokens,
+    models: ["calf"],
+    maxModelLen: 128,
+    now: () => world.now,
+  });
+  return { world, status };
+}
+
+const traffic = (expertLoads: number[][], bytes: number) => ({
+  rowsTo: [0, 0],
+  bytesTo: [0, bytes],
+  expertLoads,
+});
+
+test("a snapshot is what its schema says, and its first rates are 0", async () => {
+  const { status } = twoRanks();
+  const snapshot = await status.read();
+  assert.deepEqual(statusSnapshot.parse(snapshot), snapshot);
+  assert.equal(snapshot.seconds, 0);
+  assert.deepEqual(snapshot.requests, { waiting: 3, prefill: 1, decode: 4 });
+  assert.deepEqual(snapshot.units[0].experts[0].choices, [0, 0, 0, 0]);
+  assert.deepEqual(snapshot.cost, { acceleratorHour: "2", accelerators: 2, perHour: "4" });
+});
+
+test("rates are what was counted over the time that passed", async () => {
+  const { world, status } = twoRanks();
+  await status.read();
+  world.now += 2500;
+  world.tokens = { hit: 64, miss: 100, output: 50 };
+  world.ranks = [
+    { ...idle, promptTokens: 164, generatedTokens: 20, traffic: traffic([[5, 0, 1, 0]], 1000) },
+    { ...idle, generatedTokens: 30, traffic: traffic([[0, 2, 0, 9]], 0) },
+  ];
+  const { seconds, tokensPerSecond, units, upSeconds } = await status.read();
+  assert.equal(seconds, 2.5);
+  assert.equal(upSeconds, 2.5);
+  assert.deepEqual(tokensPerSecond, { hit: 25.6, miss: 40, output: 20 });
+  assert.deepEqual(
+    units[0].ranks.map(({ promptTokensPerSecond }) => promptTokensPerSecond),
+    [65.6, 0],
+  );
+  assert.deepEqual(
+    units[0].ranks.map(({ generatedTokensPerSecond }) => generatedTokensPerSecond),
+    [8, 12],
+  );
+  assert.equal(units[0].ranks[0].bytesPerSecond, 400);
+  assert.deepEqual(units[0].experts[0].choices, [5, 2, 1, 9]);
+});
+
+test("a long pause is no moment to take rates over", async () => {
+  const { world, status } = twoRanks();
+  await status.read();
+  world.now += 3_600_000;
+  world.tokens = { hit: 0, miss: 36, output: 0 };
+  const { seconds, tokensPerSecond, tokens } = await status.read();
+  assert.equal(seconds, 0);
+  assert.equal(tokensPerSecond.miss, 0);
+  assert.equal(tokens.miss, 36);
+});
+
+test("income is exact: all tokens at DeepSeek-R1's price", async () => {
+  const { world, status } = twoRanks();
+  world.tokens = { hit: 1_000_000, miss: 1_000_000, output: 1_000_001 };
+  const { income } = await status.read();
+  assert.equal(income.price, "DeepSeek-R1");
+  assert.deepEqual(income.dollarsPerMillionTokens, { hit: "0.14", miss: "0.55", output: "2.19" });
+  assert.equal(income.total, "2.88000219");
+});
+
+test("an engine that does not answer is told of, with its topology", async () => {
+  const { world, status } = twoRanks();
+  await status.read();
+  world.ranks = undefined;
+  world.now += 1000;
+  const snapshot = await status.read();
+  assert.equal(snapshot.engine, "down");
+  assert.equal(snapshot.units[0].ranks.length, 2);
+  assert.deepEqual(statusSnapshot.parse(snapshot), snapshot);
+});

@@ -1,0 +1,156 @@
+import type { EngineStats } from "../engine/index.ts";
+import type { Admission } from "./admission.ts";
+import type { ClusterView } from "./cluster-view.ts";
+import { defaultPrices } from "./deepseek-prices.ts";
+import { charge, exactDollars, parseDollars, rate, totalOf, type BilledTokens } from "./money.ts";
+import { publishedAcceleratorHour, publishedPriceModel } from "./published-day.ts";
+import type { ExpertLayer, RankStatus, StatusSnapshot, UnitStatus } from "./status-snapshot.ts";
+
+export interface StatusOptions {
+  readonly cluster: ClusterView;
+  readonly admission: Pick<Admission, "waiting" | "running" | "decoding">;
+  readonly tokens: () => BilledTokens;
+  readonly models: readonly string[];
+  readonly maxModelLen: number;
+  /** Milliseconds since 1970. */
+  readonly now: () => number;
+}
+
+/** Counters at a moment, and that moment. */
+interface Reading {
+  readonly time: number;
+  readonly tokens: BilledTokens;
+  /** By rank; undefined when the engine does not answer. */
+  readonly ranks: readonly EngineStats[] | undefined;
+}
+
+/** Rates over more than this say nothing of now. */
+const STALE_MS = 10_000;
+
+const silent: EngineStats = {
+  ...{ waiting: 0, running: 0, pages: 0, pagesInUse: 0, pagesCached: 0, steps: 0 },
+  ...{ promptTokens: 0, hitTokens: 0, generatedTokens: 0, preemptions: 0 },
+};
+
+/** Reads a cluster's counters and makes what changed between two readings into rates. */
+export class Status {
+  readonly #options: StatusOptions;
+  readonly #startedAt: number;
+  #last: Reading | undefined;
+
+  constructor(options: StatusOptions) {
+    this.#options = options;
+    this.#startedAt = options.now();
+  }
+
+  async read(): Promise<StatusSnapshot> {
+    const { cluster, tokens, admission, models, maxModelLen, now } = this.#options;
+    const ranks = await cluster.rankStats().catch(() => undefined);
+    const reading: Reading = { time: now(), tokens: tokens(), ranks };
+    const before = this.#before(reading);
+    this.#last = reading;
+    const seconds = (reading.time - before.time) / 1000;
+    const { waiting, running, decoding } = admission;
+    return {
+      time: reading.time,
+      seconds,
+      upSeconds: Math.max(0, reading.time - this.#startedAt) / 1000,
+      models: [...models],
+      maxModelLen,
+      engine: ranks ? "up" : "down",
+      units: this.#units(reading, before, seconds),
+      requests: { waiting, prefill: running - decoding, decode: decoding },
+      tokens: { ...reading.tokens },
+      tokensPerSecond: {
+        hit: perSecond(reading.tokens.hit, before.tokens.hit, seconds),
+        miss: perSecond(reading.tokens.miss, before.tokens.miss, seconds),
+        output: perSecond(reading.tokens.output, before.tokens.output, seconds),
+      },
+      income: incomeOf(reading),
+      cost: costOf(cluster.topology.ranks),
+    };
+  }
+
+  /** What to compare with: the reading itself when there is no earlier one of use. */
+  #before(reading: Reading): Reading {
+    const last = this.#last;
+    if (!last || last.time > reading.time || reading.time - last.time > STALE_MS) return reading;
+    return last;
+  }
+
+  #units(reading: Reading, before: Reading, seconds: number): UnitStatus[] {
+    const { topology, placements } = this.#options.cluster;
+    return topology.units.map(({ role, ranks }, unit) => {
+      const stats = ranks.map((rank) => reading.ranks?.[rank] ?? silent);
+      return {
+        role,
+        ranks: ranks.map((rank, index) =>
+          rankStatus(rank, stats[index], before.ranks?.[rank] ?? stats[index], seconds),
+        ),
+        experts: placements[unit].map(
+          ({ layer, physicalToLogical, experts }, index): ExpertLayer => ({
+            layer,
+            physicalToLogical: [...physicalToLogical],
+            choices: sumChoices(stats, index, experts),
+          }),
+        ),
+      };
+    });
+  }
+}
+
+function rankStatus(
+  rank: number,
+  stats: EngineStats,
+  before: EngineStats,
+  seconds: number,
+): RankStatus {
+  const { waiting, running, pages, pagesInUse, pagesCached } = stats;
+  return {
+    rank,
+    // Until ranks of other nodes report here, all are threads of this process.
+    node: 0,
+    waiting,
+    running,
+    pages: { total: pages, inUse: pagesInUse, cached: pagesCached },
+    promptTokensPerSecond: perSecond(stats.promptTokens, before.promptTokens, seconds),
+    generatedTokensPerSecond: perSecond(stats.generatedTokens, before.generatedTokens, seconds),
+    bytesPerSecond: perSecond(bytesSent(stats), bytesSent(before), seconds),
+  };
+}
+
+/** A count of many choices' common prompt may be corrected downwards; a rate is never negative. */
+function perSecond(count: number, before: number, seconds: number): number {
+  return seconds > 0 ? Math.max(0, count - before) / seconds : 0;
+}
+
+const bytesSent = ({ traffic }: EngineStats) =>
+  traffic?.bytesTo.reduce((sum, bytes) => sum + bytes, 0) ?? 0;
+
+/** Each rank counts what its own rows chose; one that has computed nothing has no counts. */
+function sumChoices(stats: readonly EngineStats[], layer: number, experts: number): number[] {
+  const loads = stats.map(({ traffic }) => traffic?.expertLoads[layer] ?? []);
+  return Array.from({ length: experts }, (_, expert) =>
+    loads.reduce((sum, load) => sum + (load[expert] ?? 0), 0),
+  );
+}
+
+function incomeOf({ tokens, time }: Reading): StatusSnapshot["income"] {
+  const { name, rates } = defaultPrices.standardPriceAt(publishedPriceModel, time);
+  const dollars = (kind: keyof BilledTokens) => String(rate.encode(rates[kind]));
+  return {
+    price: name,
+    dollarsPerMillionTokens: {
+      hit: dollars("hit"),
+      miss: dollars("miss"),
+      output: dollars("output"),
+    },
+    total: exactDollars(totalOf(charge(tokens, rates))),
+  };
+}
+
+function costOf(accelerators: number): StatusSnapshot["cost"] {
+  const hour = parseDollars(publishedAcceleratorHour) ?? 0n;
+  const perHour = exactDollars(hour * BigInt(accelerators));
+  return { acceleratorHour: publishedAcceleratorHour, accelerators, perHour };
+}
