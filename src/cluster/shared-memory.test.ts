@@ -148,7 +148,7 @@ function defineTests(): void {
     const [a, b] = createPair(64);
     const pending = [a.send(1, 0, new Uint8Array(5000)), a.receive(1, 0)];
     const refusals = pending.map((operation) => assert.rejects(operation, PeerLostError));
-    a.lose(1, "its thread has ended");
+    a.lose(new PeerLostError(1, "its thread has ended"));
     await Promise.all(refusals);
     const error = {
       name: "PeerLostError",

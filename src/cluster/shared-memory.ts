@@ -1,7 +1,12 @@
 import { type Traffic, TrafficCounter } from "./counters.ts";
 import { Mailbox } from "./mailbox.ts";
 import { ringBytes, RingReader, RingWriter } from "./ring.ts";
-import { checkChannel, PeerLostError, type Transport, TransportClosedError } from "./transport.ts";
+import {
+  checkChannel,
+  type PeerLostError,
+  type Transport,
+  TransportClosedError,
+} from "./transport.ts";
 
 /** Memory through which ranks of one process speak; made once, passed to each as workerData. */
 export interface SharedSegments {
@@ -120,10 +125,9 @@ export class SharedMemoryTransport implements Transport {
   }
 
   /** Fails what is and will be under way to and from a rank whose thread has ended. */
-  lose(rank: number, reason: string): void {
-    const error = new PeerLostError(rank, reason);
+  lose(error: PeerLostError): void {
     this.#mailbox.lose(error);
-    this.#abandon(this.#peer(rank), error);
+    this.#abandon(this.#peer(error.rank), error);
   }
 
   close(): void {

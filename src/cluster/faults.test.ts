@@ -1,0 +1,225 @@
+import assert from "node:assert/strict";
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { connect, createServer, type Socket } from "node:net";
+import { test, type TestContext } from "node:test";
+import { connect as connectTls } from "node:tls";
+import { fileURLToPath } from "node:url";
+import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
+import { encodeHeader, nodeFrame } from "./frame.ts";
+import { FrameSocket } from "./frame-socket.ts";
+import {
+  identity,
+  joinOptions,
+  openOptions,
+  secret,
+  testFailureTimeoutMs,
+  within,
+} from "./fixtures.ts";
+import { introduce, jsonFrame } from "./handshake.ts";
+import {
+  joinCluster,
+  type NodeMesh,
+  openCluster,
+  PeerLostError,
+  type RankEndpoint,
+  RankRouter,
+  RankTransport,
+} from "./index.ts";
+import { clientTls } from "./secret.ts";
+
+const nodeOfRank = [0, 1];
+/** The limit, and what a busy machine of two cores may add to it. */
+const reportedWithin = testFailureTimeoutMs + 2500;
+/** How the system may tell that the other side is gone. */
+const cutOff = /closed|ECONNRESET|EPIPE|ended by the other party/;
+
+/** The other process: a node with one rank in a thread of its own that sends back what it gets. */
+async function runNode(port: number): Promise<void> {
+  const mesh = await joinCluster(joinOptions(port, { handlers: { lost: () => stop() } }));
+  const router = new RankRouter({ mesh, nodeOfRank });
+  const endpoint = router.endpoint(1);
+  const worker = new Worker(new URL(import.meta.url), {
+    workerData: { endpoint },
+    transferList: [endpoint.port],
+  });
+  worker.on("error", () => undefined);
+  const stop = () => {
+    router.close();
+    mesh.close();
+  };
+}
+
+/** The rank in that thread. An empty message ends it as a bug would, a long one is hard work. */
+async function echo(endpoint: RankEndpoint): Promise<void> {
+  const transport = new RankTransport(endpoint);
+  for (;;) {
+    const message = await transport.receive(0, 0);
+    if (message.length === 0) throw new Error("a bug");
+    const started = performance.now();
+    while (message.length > 1 && performance.now() < started + 3 * testFailureTimeoutMs);
+    await transport.send(0, 0, message);
+  }
+}
+
+interface Scene {
+  readonly child: ChildProcess;
+  readonly exit: Promise<unknown>;
+  readonly mesh: NodeMesh;
+  readonly transport: RankTransport;
+  /** Cuts, or adds to, what passes between the two nodes. */
+  readonly wire: readonly Socket[];
+  /** How the loss of the other node is reported. */
+  readonly loss: Promise<string>;
+}
+
+/** Node 0 here and node 1 in a child process, with a wire between them that can be cut. */
+async function setScene(context: TestContext): Promise<Scene> {
+  let report!: (reason: string) => void;
+  const loss = new Promise<string>((resolve) => (report = resolve));
+  const handlers = { lost: (_node: number, reason: string) => report(reason) };
+  const opened = await openCluster(openOptions(2, { handlers }));
+  const { wire, port, close } = await createWire(opened.address.port);
+  const child = spawn(process.execPath, [fileURLToPath(import.meta.url), String(port)], {
+    env: { ...process.env, NODE_TEST_CONTEXT: undefined },
+    stdio: "inherit",
+  });
+  const exit = once(child, "exit");
+  const mesh = await within(10_000, opened.formed);
+  const router = new RankRouter({ mesh, nodeOfRank });
+  const transport = new RankTransport(router.endpoint(0));
+  context.after(async () => {
+    for (const one of [transport, router, mesh, { close }]) one.close();
+    child.kill("SIGKILL");
+    await exit;
+  });
+  await transport.send(1, 0, Uint8Array.of(42));
+  assert.deepEqual(await transport.receive(1, 0), Uint8Array.of(42));
+  return { child, exit, mesh, transport, wire, loss };
+}
+
+async function createWire(target: number) {
+  const wire: Socket[] = [];
+  const server = createServer((inbound) => {
+    const outbound = connect(target, "127.0.0.1");
+    wire.push(inbound, outbound);
+    for (const socket of [inbound, outbound]) socket.on("error", () => undefined);
+    inbound.pipe(outbound).pipe(inbound);
+    inbound.on("close", () => outbound.destroy());
+    outbound.on("close", () => inbound.destroy());
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const address = server.address() as { port: number };
+  const close = () => {
+    server.close();
+    for (const socket of wire) socket.destroy();
+  };
+  return { wire, port: address.port, close };
+}
+
+/** Everything that involves the lost rank fails in time, now and later. */
+async function assertLost({ transport, loss }: Scene, act: () => void, reason: RegExp) {
+  const pending = transport.receive(1, 0);
+  // More than socket and window hold.
+  const blocked = transport.send(1, 0, new Uint8Array(32_000_000));
+  const refusals = [pending, blocked].map((operation) => assert.rejects(operation, PeerLostError));
+  act();
+  assert.match(await within(reportedWithin, loss), reason);
+  await within(500, Promise.all(refusals));
+  await assert.rejects(transport.send(1, 0, new Uint8Array(1)), PeerLostError);
+  await assert.rejects(transport.receive(1, 0), PeerLostError);
+}
+
+function defineTests(): void {
+  test("a killed node is reported", async (context) => {
+    const scene = await setScene(context);
+    await assertLost(scene, () => scene.child.kill("SIGKILL"), cutOff);
+  });
+
+  test("a frozen node is reported", async (context) => {
+    const scene = await setScene(context);
+    await assertLost(scene, () => scene.child.kill("SIGSTOP"), /nothing was heard .* 500 ms/);
+    scene.child.kill("SIGCONT");
+    await within(3000, scene.exit);
+  });
+
+  test("a cut wire is reported on both sides, and both end by themselves", async (context) => {
+    const scene = await setScene(context);
+    const cut = () => scene.wire.forEach((socket) => socket.destroy());
+    await assertLost(scene, cut, cutOff);
+    await within(3000, scene.exit);
+    assert.equal(scene.child.exitCode, 0);
+  });
+
+  test("a wire that passes nothing more is reported on both sides", async (context) => {
+    const scene = await setScene(context);
+    const block = () => scene.wire.forEach((socket) => socket.unpipe());
+    await assertLost(scene, block, /nothing was heard .* 500 ms/);
+    await within(3000, scene.exit);
+    assert.equal(scene.child.exitCode, 0);
+  });
+
+  test("garbage on the wire ends the link", async (context) => {
+    const scene = await setScene(context);
+    const [, toHere] = scene.wire;
+    await assertLost(scene, () => toHere.write("garbage of some length"), /SSL|closed/);
+  });
+
+  test("a rank that computes for longer than the limit is not given up", async (context) => {
+    const { transport, mesh } = await setScene(context);
+    await transport.send(1, 0, Uint8Array.of(1, 2));
+    assert.deepEqual(await transport.receive(1, 0), Uint8Array.of(1, 2));
+    assert.deepEqual(mesh.connected, [1]);
+  });
+
+  test("a rank whose thread dies is reported, its node goes on", async (context) => {
+    const { transport, mesh } = await setScene(context);
+    const pending = assert.rejects(transport.receive(1, 0), /rank 1 is lost: its thread has ended/);
+    await transport.send(1, 0, new Uint8Array(0));
+    await within(reportedWithin, pending);
+    assert.deepEqual(mesh.connected, [1]);
+  });
+
+  for (const [what, bytes, reason] of [
+    ["garbage", Buffer.alloc(64, "x"), /expected a frame, got bytes that start with 78787878/],
+    ["an oversized frame", oversized(), /data frame of 4026531840 bytes is over the limit/],
+    ["a hello out of place", encodeHeader(nodeFrame("hello")), /a hello frame has no place/],
+    ["nonsense as control", encodeHeader(nodeFrame("control")), /control frame: expected JSON/],
+  ] as const) {
+    test(`${what} from a node that knows the secret ends its link`, async (context) => {
+      let report!: (reason: string) => void;
+      const loss = new Promise<string>((resolve) => (report = resolve));
+      const handlers = { lost: (_node: number, lost: string) => report(lost) };
+      const opened = await openCluster(openOptions(2, { handlers }));
+      const socket = await joinByHand(opened.address.port);
+      const mesh = await opened.formed;
+      context.after(() => [mesh.close(), socket.destroy()]);
+      socket.write(bytes);
+      assert.match(await within(reportedWithin, loss), reason);
+      assert.deepEqual(mesh.connected, []);
+    });
+  }
+}
+
+function oversized(): Uint8Array {
+  const header = encodeHeader({ ...nodeFrame("heartbeat"), type: "data" });
+  header[12] = 0xf0;
+  return header;
+}
+
+/** A node that has joined properly and can then say anything. */
+async function joinByHand(port: number) {
+  const socket = connectTls({ ...clientTls(secret), host: "127.0.0.1", port });
+  await once(socket, "secureConnect");
+  const frames = new FrameSocket(socket);
+  await introduce(frames, { identity, member: null, listen: { host: null, port: 1 } });
+  frames.write(jsonFrame("membership", { kind: "meshed" }));
+  return socket;
+}
+
+if (!isMainThread) {
+  parentPort?.on("message", () => undefined);
+  await echo((workerData as { endpoint: RankEndpoint }).endpoint);
+} else if (process.argv[2]) await runNode(Number(process.argv[2]));
+else defineTests();

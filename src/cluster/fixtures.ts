@@ -1,0 +1,123 @@
+import { setTimeout as delay } from "node:timers/promises";
+import type { Clock } from "./clock.ts";
+import {
+  type ClusterHandlers,
+  clusterSecret,
+  joinCluster,
+  type JoinOptions,
+  type NodeMesh,
+  openCluster,
+  type OpenOptions,
+  RankRouter,
+  RankTransport,
+} from "./index.ts";
+
+export const secret = clusterSecret("a secret of the tests");
+
+export const identity = {
+  modelHash: "calf",
+  policy: "w8a16",
+  instructionSet: "avx2",
+  version: "0.1.0",
+};
+
+export const testFailureTimeoutMs = 500;
+
+const common = { secret, identity, failureTimeoutMs: testFailureTimeoutMs };
+
+/** On the loopback address, on a free port. */
+export const openOptions = (nodes: number, more: Partial<OpenOptions> = {}): OpenOptions => ({
+  ...common,
+  nodes,
+  listen: { host: "127.0.0.1", port: 0 },
+  ...more,
+});
+
+export const joinOptions = (port: number, more: Partial<JoinOptions> = {}): JoinOptions => ({
+  ...common,
+  coordinator: { host: "127.0.0.1", port },
+  listen: { host: "127.0.0.1", port: 0 },
+  ...more,
+});
+
+/** All nodes of a cluster in this process, by number. */
+export async function formCluster(
+  nodes: number,
+  handlers: ClusterHandlers = {},
+): Promise<NodeMesh[]> {
+  const opened = await openCluster(openOptions(nodes, { handlers }));
+  const joining = Array.from({ length: nodes - 1 }, () =>
+    joinCluster(joinOptions(opened.address.port, { handlers })),
+  );
+  const meshes = await Promise.all([opened.formed, ...joining]);
+  return meshes.sort((a, b) => a.node - b.node);
+}
+
+export interface RoutedRanks {
+  readonly routers: readonly RankRouter[];
+  /** By rank, all in this thread. */
+  readonly transports: readonly RankTransport[];
+}
+
+export function routeRanks(
+  meshes: readonly NodeMesh[],
+  nodeOfRank: readonly number[],
+): RoutedRanks {
+  const routers = meshes.map((mesh) => new RankRouter({ mesh, nodeOfRank }));
+  const transports = nodeOfRank.map(
+    (node, rank) => new RankTransport(routers[node].endpoint(rank)),
+  );
+  return { routers, transports };
+}
+
+/** Rejects when a promise takes longer than some milliseconds: a test must not hang. */
+export async function within<T>(milliseconds: number, promise: Promise<T>): Promise<T> {
+  const timer = new AbortController();
+  const late = delay(milliseconds, undefined, { signal: timer.signal }).then(() => {
+    throw new Error(`not within ${milliseconds} ms`);
+  });
+  late.catch(() => undefined);
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    timer.abort();
+  }
+}
+
+/** A clock that moves when told. */
+export class ManualClock implements Clock {
+  #now = 0;
+  readonly #timers = new Set<{ readonly at: number; readonly callback: () => void }>();
+
+  now(): number {
+    return this.#now;
+  }
+
+  after(milliseconds: number, callback: () => void): () => void {
+    const timer = { at: this.#now + milliseconds, callback };
+    this.#timers.add(timer);
+    return () => this.#timers.delete(timer);
+  }
+
+  get pending(): number {
+    return this.#timers.size;
+  }
+
+  /** Moves on, calling what falls due on the way, in order and on time. */
+  advance(milliseconds: number): void {
+    const end = this.#now + milliseconds;
+    for (;;) {
+      const [next] = [...this.#timers].sort((a, b) => a.at - b.at);
+      if (!next || next.at > end) break;
+      this.#now = Math.max(this.#now, next.at);
+      this.#timers.delete(next);
+      next.callback();
+    }
+    this.#now = end;
+  }
+
+  /** Moves on without calling anything, as for a process that was stopped. */
+  freeze(milliseconds: number): void {
+    this.#now += milliseconds;
+  }
+}

@@ -1,0 +1,79 @@
+import { type Frame, FrameError, MAXIMUM_DATA_BYTES, MAXIMUM_MESSAGE_BYTES } from "./frame.ts";
+
+/** A message from rank to rank. */
+export interface RankMessage {
+  readonly from: number;
+  readonly to: number;
+  readonly channel: number;
+  readonly message: Uint8Array;
+}
+
+interface Outgoing extends RankMessage {
+  readonly done: () => void;
+  sent: number;
+}
+
+/** Messages that share a stream stay in order; streams take turns, frame by frame. */
+const streamOf = ({ from, to, channel }: Omit<RankMessage, "message">) =>
+  `${from} ${to} ${channel}`;
+
+/** Messages on their way to a link, cut into frames so that a long one holds up no other stream. */
+export class Outbox {
+  readonly #streams = new Map<string, Outgoing[]>();
+
+  /** `done` is called when the message's last frame is taken. @throws RangeError if too long. */
+  push(message: RankMessage, done: () => void): void {
+    if (message.message.length > MAXIMUM_MESSAGE_BYTES) {
+      throw new RangeError(
+        `a message holds at most ${MAXIMUM_MESSAGE_BYTES} bytes, got ${message.message.length}`,
+      );
+    }
+    const outgoing = { ...message, done, sent: 0 };
+    const stream = this.#streams.get(streamOf(message));
+    if (stream) stream.push(outgoing);
+    else this.#streams.set(streamOf(message), [outgoing]);
+  }
+
+  /** The next frame of the stream whose turn it is. */
+  next(): Frame | undefined {
+    const [first] = this.#streams;
+    if (!first) return undefined;
+    const [key, stream] = first;
+    const [outgoing] = stream;
+    const { from, to, channel, message, sent } = outgoing;
+    const payload = message.subarray(sent, sent + MAXIMUM_DATA_BYTES);
+    outgoing.sent += payload.length;
+    const remaining = message.length - outgoing.sent;
+    if (remaining === 0) {
+      stream.shift();
+      outgoing.done();
+    }
+    this.#streams.delete(key);
+    if (stream.length > 0) this.#streams.set(key, stream);
+    return { type: "data", from, to, channel, remaining, payload };
+  }
+}
+
+/** Puts the messages together again that the other side's outbox has cut. */
+export class MessageAssembler {
+  readonly #partial = new Map<string, { readonly message: Uint8Array; filled: number }>();
+
+  /** The message a frame ends, if it ends one. @throws FrameError if it does not continue its own. */
+  add(frame: Frame): Uint8Array | undefined {
+    const { payload, remaining } = frame;
+    const key = streamOf(frame);
+    const partial = this.#partial.get(key);
+    if (!partial && remaining === 0) return payload;
+    const { message, filled } = partial ?? {
+      message: new Uint8Array(payload.length + remaining),
+      filled: 0,
+    };
+    if (payload.length === 0 || filled + payload.length + remaining !== message.length) {
+      throw new FrameError(`a frame from rank ${frame.from} does not continue its message`);
+    }
+    message.set(payload, filled);
+    if (remaining > 0) this.#partial.set(key, { message, filled: filled + payload.length });
+    else this.#partial.delete(key);
+    return remaining > 0 ? undefined : message;
+  }
+}

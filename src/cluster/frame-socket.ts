@@ -1,0 +1,114 @@
+import type { TLSSocket } from "node:tls";
+import { encodeHeader, type Frame, FrameDecoder, FrameError } from "./frame.ts";
+
+export interface FrameHandlers {
+  /** A FrameError thrown here closes the socket with it. */
+  readonly frame: (frame: Frame) => void;
+  /** Any bytes have come: the peer is alive. */
+  readonly heard: () => void;
+  /** The socket takes frames again after `write` returned false. */
+  readonly drained: () => void;
+  /** Called once, with what ended the connection. */
+  readonly closed: (error: Error) => void;
+}
+
+/** Frames over an encrypted connection. Reads nothing ahead of who asks for it. */
+export class FrameSocket {
+  /** Address of the peer, for messages. */
+  readonly peer: string;
+  readonly #socket: TLSSocket;
+  readonly #decoder = new FrameDecoder();
+  readonly #frames: Frame[] = [];
+  #handlers: FrameHandlers | undefined;
+  #reader: { resolve: (frame: Frame) => void; reject: (error: Error) => void } | undefined;
+  #ended: Error | undefined;
+
+  constructor(socket: TLSSocket) {
+    this.#socket = socket;
+    this.peer = `${socket.remoteAddress}:${socket.remotePort}`;
+    socket.setNoDelay(true);
+    socket.on("data", (chunk: Buffer) => this.#receive(chunk));
+    socket.on("drain", () => this.#handlers?.drained());
+    socket.on("error", (error) => this.#end(error));
+    socket.on("close", () => this.#end(new Error("the connection was closed")));
+    socket.pause();
+  }
+
+  get remoteAddress(): string {
+    return this.#socket.remoteAddress ?? "";
+  }
+
+  /** The next frame; rejects with what ended the connection. For conversations before `listen`. */
+  async read(): Promise<Frame> {
+    const frame = this.#frames.shift();
+    if (frame) return frame;
+    if (this.#ended) throw this.#ended;
+    this.#socket.resume();
+    return new Promise((resolve, reject) => (this.#reader = { resolve, reject }));
+  }
+
+  /** From now on everything goes to the handlers, but nothing before the caller has returned. */
+  listen(handlers: FrameHandlers): void {
+    this.#handlers = handlers;
+    queueMicrotask(() => {
+      this.#deliver(this.#frames.splice(0));
+      if (!this.#ended) this.#socket.resume();
+    });
+    if (this.#ended) queueMicrotask(() => handlers.closed(this.#ended ?? new Error()));
+  }
+
+  /** False when the caller should wait for `drained`. The payload must not change any more. */
+  write(frame: Frame): boolean {
+    this.#socket.cork();
+    let ready = this.#socket.write(encodeHeader(frame));
+    if (frame.payload.length > 0) ready = this.#socket.write(frame.payload);
+    this.#socket.uncork();
+    return ready;
+  }
+
+  /** Closes after what was written is sent, at the latest after some milliseconds. */
+  finish(milliseconds: number): void {
+    const timer = setTimeout(() => this.#socket.destroy(), milliseconds);
+    this.#socket.once("close", () => clearTimeout(timer));
+    this.#socket.destroySoon();
+  }
+
+  /** Closes at once; `error` is what `closed` reports. */
+  destroy(error: Error): void {
+    this.#end(error);
+    this.#socket.destroy();
+  }
+
+  #receive(chunk: Buffer): void {
+    this.#handlers?.heard();
+    this.#deliver(this.#decoder.decode(chunk));
+    if (!this.#handlers && !this.#reader) this.#socket.pause();
+  }
+
+  #deliver(frames: Iterable<Frame>): void {
+    try {
+      for (const frame of frames) {
+        if (this.#ended) return;
+        this.#take(frame);
+      }
+    } catch (error) {
+      if (!(error instanceof FrameError)) throw error;
+      this.destroy(error);
+    }
+  }
+
+  #take(frame: Frame): void {
+    if (this.#handlers) this.#handlers.frame(frame);
+    else if (this.#reader) {
+      this.#reader.resolve(frame);
+      this.#reader = undefined;
+    } else this.#frames.push(frame);
+  }
+
+  #end(error: Error): void {
+    if (this.#ended) return;
+    this.#ended = error;
+    this.#reader?.reject(error);
+    this.#handlers?.closed(error);
+  }
+}

@@ -1,0 +1,135 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import fc from "fast-check";
+import { MessageAssembler, Outbox, type RankMessage } from "./fragmentation.ts";
+import { encodeHeader, type Frame, FrameDecoder, FrameError, nodeFrame } from "./frame.ts";
+
+const encode = (frame: Frame) => Buffer.concat([encodeHeader(frame), frame.payload]);
+
+/** Cuts bytes at the given places, in any order. */
+function cut(bytes: Uint8Array, places: readonly number[]): Uint8Array[] {
+  const sorted = places.map((place) => place % (bytes.length + 1)).sort((a, b) => a - b);
+  return [0, ...sorted].map((start, index) => bytes.subarray(start, sorted[index] ?? bytes.length));
+}
+
+const decodeAll = (chunks: readonly Uint8Array[]) => {
+  const decoder = new FrameDecoder();
+  return chunks.flatMap((chunk) => [...decoder.decode(chunk)]);
+};
+
+const rank = fc.nat(0xffff);
+const frame: fc.Arbitrary<Frame> = fc.oneof(
+  fc.record({
+    type: fc.constant("data" as const),
+    from: rank,
+    to: rank,
+    channel: fc.nat(0xffff_ffff),
+    remaining: fc.nat(1_000_000),
+    payload: fc.uint8Array({ maxLength: 200 }),
+  }),
+  fc.uint8Array({ maxLength: 50 }).map((payload) => nodeFrame("control", payload)),
+  fc.constant(nodeFrame("heartbeat")),
+);
+
+test("frames survive being cut into chunks anywhere", () => {
+  const places = fc.array(fc.nat(5000), { maxLength: 30 });
+  fc.assert(
+    fc.property(fc.array(frame, { maxLength: 10 }), places, (frames, at) => {
+      const decoded = decodeAll(cut(Buffer.concat(frames.map(encode)), at));
+      assert.deepEqual(
+        decoded,
+        frames.map((sent) => ({ ...sent, payload: new Uint8Array(sent.payload) })),
+      );
+    }),
+  );
+});
+
+test("any other bytes are refused as such, or wait for more", () => {
+  fc.assert(
+    fc.property(fc.uint8Array({ minLength: 20, maxLength: 100 }), (bytes) => {
+      try {
+        decodeAll([bytes]);
+      } catch (error) {
+        assert.ok(error instanceof FrameError);
+      }
+    }),
+    { numRuns: 1000 },
+  );
+});
+
+const withHeader = (offset: number, bytes: readonly number[]) => {
+  const header = encodeHeader({ ...nodeFrame("heartbeat"), type: "data" });
+  header.set(bytes, offset);
+  return header;
+};
+
+for (const [what, bytes, message] of [
+  ["no type", withHeader(0, [0]), /expected a frame, got bytes that start with 00000000/],
+  ["an unknown type", withHeader(0, [99]), /bytes that start with 63/],
+  ["reserved bytes", withHeader(2, [1]), /bytes that start with 05000100/],
+  ["another protocol", Buffer.from("GET / HTTP/1.1\r\nhost: x\r\n"), /start with 47455420/],
+  ["a long payload", withHeader(12, [0, 16]), /data frame of 1048576 bytes is over .* 131072/],
+  ["a long message", withHeader(16, [255]), /message of 4278190080 bytes is over/],
+] as const) {
+  test(`a header with ${what} is refused before anything is kept of it`, () => {
+    assert.throws(() => decodeAll([bytes]), { name: "FrameError", message });
+  });
+}
+
+test("a frame over its type's limit cannot be made", () => {
+  assert.throws(() => nodeFrame("hello", new Uint8Array(20_000)), /at most 16384 bytes/);
+});
+
+test("messages are put together as they were, those of a stream in order", () => {
+  const size = fc.oneof(fc.nat(10), fc.constantFrom(0, 131_072, 131_073, 400_000));
+  const sent = fc.record({ from: fc.nat(1), to: fc.nat(1), channel: fc.nat(2), size });
+  fc.assert(
+    fc.property(fc.array(sent, { maxLength: 12 }), (plan) => {
+      const messages = plan.map(({ size: length, ...stream }, index) => ({
+        ...stream,
+        message: new Uint8Array(length).fill(index + 1),
+      }));
+      const outbox = new Outbox();
+      let done = 0;
+      for (const message of messages) outbox.push(message, () => done++);
+      // Stable: within a stream the order counts.
+      const byStream = (list: readonly RankMessage[]) =>
+        [...list].sort((a, b) => a.from - b.from || a.to - b.to || a.channel - b.channel);
+      assert.deepEqual(byStream(deliver(outbox)), byStream(messages));
+      assert.equal(done, messages.length);
+    }),
+    { numRuns: 50 },
+  );
+});
+
+function deliver(outbox: Outbox): RankMessage[] {
+  const assembler = new MessageAssembler();
+  const received: RankMessage[] = [];
+  for (let next = outbox.next(); next; next = outbox.next()) {
+    const message = assembler.add(next);
+    const { from, to, channel } = next;
+    if (message) received.push({ from, to, channel, message });
+  }
+  return received;
+}
+
+test("a long message lets those of other channels pass", () => {
+  const outbox = new Outbox();
+  const order: string[] = [];
+  const stream = { from: 0, to: 1 };
+  outbox.push({ ...stream, channel: 0, message: new Uint8Array(1_000_000) }, () =>
+    order.push("long"),
+  );
+  outbox.push({ ...stream, channel: 1, message: new Uint8Array(10) }, () => order.push("short"));
+  while (outbox.next());
+  assert.deepEqual(order, ["short", "long"]);
+});
+
+test("a frame that does not continue its message is refused", () => {
+  const assembler = new MessageAssembler();
+  const data = { ...nodeFrame("data", new Uint8Array(8)), remaining: 16 };
+  assert.equal(assembler.add(data), undefined);
+  assert.throws(() => assembler.add(data), /from rank 0 does not continue its message/);
+  const empty = { ...nodeFrame("data"), channel: 1, remaining: 5 };
+  assert.throws(() => assembler.add(empty), FrameError);
+});

@@ -1,0 +1,128 @@
+/**
+ * What nodes say to each other: frames of a fixed header and a bounded payload, big-endian.
+ *
+ *     type u8 | zero u8 u16 | from u16 | to u16 | channel u32 | length u32 | remaining u32 | payload
+ *
+ * `length` counts the payload's bytes; `remaining` those of the same message in frames to come.
+ * Only frames of type data use from, to, channel and remaining.
+ */
+export const frameTypes = [
+  "hello",
+  "refusal",
+  "membership",
+  "control",
+  "data",
+  "heartbeat",
+] as const;
+
+export type FrameType = (typeof frameTypes)[number];
+
+export interface Frame {
+  readonly type: FrameType;
+  /** Rank numbers. */
+  readonly from: number;
+  readonly to: number;
+  readonly channel: number;
+  readonly remaining: number;
+  readonly payload: Uint8Array;
+}
+
+/** A peer said something that is no frame, or no frame that belongs here. */
+export class FrameError extends Error {
+  override readonly name = "FrameError";
+}
+
+const HEADER_BYTES = 20;
+
+/** Longer messages between ranks are cut. */
+export const MAXIMUM_DATA_BYTES = 128 * 1024;
+/** Bytes of a whole message between ranks: a layer's rows of a large step, with room to spare. */
+export const MAXIMUM_MESSAGE_BYTES = 512 * 1024 * 1024;
+
+const maximumPayload: Readonly<Record<FrameType, number>> = {
+  hello: 16 * 1024,
+  refusal: 16 * 1024,
+  membership: 256 * 1024,
+  control: 4 * 1024 * 1024,
+  data: MAXIMUM_DATA_BYTES,
+  heartbeat: 0,
+};
+
+/** A frame between nodes rather than ranks. @throws RangeError if the payload is too long. */
+export function nodeFrame(type: FrameType, payload = new Uint8Array(0)): Frame {
+  if (payload.length > maximumPayload[type]) {
+    throw new RangeError(
+      `a ${type} frame holds at most ${maximumPayload[type]} bytes, got ${payload.length}`,
+    );
+  }
+  return { type, from: 0, to: 0, channel: 0, remaining: 0, payload };
+}
+
+export function encodeHeader(frame: Frame): Uint8Array {
+  const header = new Uint8Array(HEADER_BYTES);
+  const view = new DataView(header.buffer);
+  view.setUint8(0, frameTypes.indexOf(frame.type) + 1);
+  view.setUint16(4, frame.from);
+  view.setUint16(6, frame.to);
+  view.setUint32(8, frame.channel);
+  view.setUint32(12, frame.payload.length);
+  view.setUint32(16, frame.remaining);
+  return header;
+}
+
+/** @throws FrameError for anything outside the format or its limits. */
+function decodeHeader(header: Uint8Array): Frame {
+  const view = new DataView(header.buffer);
+  const type = frameTypes.at(view.getUint8(0) - 1);
+  if (view.getUint8(0) === 0 || !type || view.getUint8(1) !== 0 || view.getUint16(2) !== 0) {
+    const start = Buffer.from(header.subarray(0, 4)).toString("hex");
+    throw new FrameError(`expected a frame, got bytes that start with ${start}`);
+  }
+  const length = view.getUint32(12);
+  const remaining = view.getUint32(16);
+  if (length > maximumPayload[type]) {
+    throw new FrameError(
+      `a ${type} frame of ${length} bytes is over the limit of ${maximumPayload[type]}`,
+    );
+  }
+  if (length + remaining > MAXIMUM_MESSAGE_BYTES) {
+    throw new FrameError(
+      `a message of ${length + remaining} bytes is over the limit of ${MAXIMUM_MESSAGE_BYTES}`,
+    );
+  }
+  const from = view.getUint16(4);
+  const to = view.getUint16(6);
+  return { type, from, to, channel: view.getUint32(8), remaining, payload: new Uint8Array(length) };
+}
+
+/** Finds frames in a stream of bytes that comes in chunks of any size. */
+export class FrameDecoder {
+  readonly #header = new Uint8Array(HEADER_BYTES);
+  /** The frame whose payload is being filled; undefined while its header is. */
+  #frame: Frame | undefined;
+  #filled = 0;
+
+  /** Frames that end in this chunk. @throws FrameError at what is none; decode no more then. */
+  *decode(chunk: Uint8Array): Generator<Frame, void, undefined> {
+    for (let at = 0; at < chunk.length;) {
+      const part = this.#frame?.payload ?? this.#header;
+      const size = Math.min(part.length - this.#filled, chunk.length - at);
+      part.set(chunk.subarray(at, at + size), this.#filled);
+      this.#filled += size;
+      at += size;
+      if (this.#filled === HEADER_BYTES && !this.#frame) this.#startPayload();
+      if (this.#frame?.payload.length === this.#filled) yield this.#take(this.#frame);
+    }
+  }
+
+  #startPayload(): void {
+    this.#frame = decodeHeader(this.#header);
+    this.#filled = 0;
+  }
+
+  #take(frame: Frame): Frame {
+    this.#frame = undefined;
+    this.#filled = 0;
+    return frame;
+  }
+}

@@ -1,0 +1,27 @@
+import { z } from "zod";
+import type { Frame } from "./frame.ts";
+import { parseFrame } from "./handshake.ts";
+
+const membershipSchema = z.discriminatedUnion("kind", [
+  /** From the coordinator, once all nodes have joined: where they listen, from node 1 on. */
+  z.object({
+    kind: z.literal("members"),
+    addresses: z.array(z.object({ host: z.string().max(256), port: z.int().min(1).max(65_535) })),
+  }),
+  /** To the coordinator: this node has all its links. */
+  z.object({ kind: z.literal("meshed") }),
+  /** From the coordinator: so have all. */
+  z.object({ kind: z.literal("ready") }),
+  /** To all: a rank of the sending node has ended, and the node has not. */
+  z.object({
+    kind: z.literal("rankLost"),
+    rank: z.int().min(0).max(65_535),
+    reason: z.string().max(4096),
+  }),
+]);
+
+export type MembershipMessage = z.infer<typeof membershipSchema>;
+
+/** @throws FrameError */
+export const parseMembership = (frame: Frame): MembershipMessage =>
+  parseFrame(frame, "membership", membershipSchema);

@@ -1,0 +1,145 @@
+import type { Clock } from "./clock.ts";
+import type { Traffic } from "./counters.ts";
+import { MessageAssembler, Outbox, type RankMessage } from "./fragmentation.ts";
+import { type Frame, FrameError, type FrameType, nodeFrame } from "./frame.ts";
+import type { FrameSocket } from "./frame-socket.ts";
+import { jsonFrame } from "./handshake.ts";
+import { heartbeatInterval, SilenceWatch } from "./silence-watch.ts";
+
+/** What a link delivers. A FrameError thrown by one of these cuts the link with it. */
+export interface LinkHandlers {
+  readonly message: (message: RankMessage) => void;
+  /** A frame of type membership or control. */
+  readonly control: (frame: Frame) => void;
+  /** Called once, unless the link was closed on this side. */
+  readonly lost: (reason: string) => void;
+}
+
+export interface LinkTiming {
+  /** Milliseconds of silence after which the peer is given up. */
+  readonly failureTimeoutMs: number;
+  readonly clock: Clock;
+}
+
+/** Payload of messages between ranks that passed a link. */
+export interface LinkTraffic {
+  readonly sent: Traffic;
+  readonly received: Traffic;
+}
+
+/** The connection of two nodes: messages of all their ranks, control messages, heartbeats. */
+export class NodeLink {
+  readonly #socket: FrameSocket;
+  readonly #handlers: LinkHandlers;
+  readonly #timing: LinkTiming;
+  readonly #outbox = new Outbox();
+  readonly #assembler = new MessageAssembler();
+  readonly #watch: SilenceWatch;
+  readonly #traffic = { sent: { messages: 0, bytes: 0 }, received: { messages: 0, bytes: 0 } };
+  #cancelHeartbeat: () => void;
+  #congested = false;
+  #ended = false;
+
+  /** Takes over a socket after the handshake. */
+  constructor(socket: FrameSocket, handlers: LinkHandlers, timing: LinkTiming) {
+    this.#socket = socket;
+    this.#handlers = handlers;
+    this.#timing = timing;
+    const { clock, failureTimeoutMs } = timing;
+    this.#watch = new SilenceWatch(clock, failureTimeoutMs, () =>
+      socket.destroy(new Error(`nothing was heard from it for ${failureTimeoutMs} ms`)),
+    );
+    this.#cancelHeartbeat = this.#scheduleHeartbeat();
+    socket.listen({
+      frame: (frame) => this.#receive(frame),
+      heard: () => this.#watch.heard(),
+      drained: () => this.#resume(),
+      closed: (error) => this.#lose(error),
+    });
+  }
+
+  /**
+   * Sends a message, which must not change any more. Resolves when the socket has taken all of
+   * it; never, if the link is lost before.
+   */
+  async send(message: RankMessage): Promise<void> {
+    await new Promise<void>((done) => {
+      this.#outbox.push(message, () => {
+        this.#traffic.sent.messages++;
+        this.#traffic.sent.bytes += message.message.length;
+        done();
+      });
+      this.#pump();
+    });
+  }
+
+  /** Sends a JSON value past the messages between ranks. @throws RangeError if it is too large. */
+  tell(type: FrameType, value: unknown): void {
+    if (!this.#ended) this.#socket.write(jsonFrame(type, value));
+  }
+
+  traffic(): LinkTraffic {
+    const { sent, received } = this.#traffic;
+    return { sent: { ...sent }, received: { ...received } };
+  }
+
+  /** Gives the peer up; `lost` reports the reason. */
+  cut(reason: string): void {
+    this.#socket.destroy(new FrameError(reason));
+  }
+
+  /** Closes once what was sent so far has gone out. */
+  close(): void {
+    if (this.#ended) return;
+    this.#stop();
+    this.#socket.finish(this.#timing.failureTimeoutMs);
+  }
+
+  #pump(): void {
+    while (!this.#congested && !this.#ended) {
+      const frame = this.#outbox.next();
+      if (!frame) return;
+      this.#congested = !this.#socket.write(frame);
+    }
+  }
+
+  #resume(): void {
+    this.#congested = false;
+    this.#pump();
+  }
+
+  #receive(frame: Frame): void {
+    if (this.#ended || frame.type === "heartbeat") return;
+    if (frame.type === "data") this.#receiveData(frame);
+    else if (frame.type === "control" || frame.type === "membership") this.#handlers.control(frame);
+    else throw new FrameError(`a ${frame.type} frame has no place after the handshake`);
+  }
+
+  #receiveData(frame: Frame): void {
+    const message = this.#assembler.add(frame);
+    if (!message) return;
+    this.#traffic.received.messages++;
+    this.#traffic.received.bytes += message.length;
+    this.#handlers.message({ from: frame.from, to: frame.to, channel: frame.channel, message });
+  }
+
+  #scheduleHeartbeat(): () => void {
+    const { clock, failureTimeoutMs } = this.#timing;
+    return clock.after(heartbeatInterval(failureTimeoutMs), () => {
+      this.#socket.write(nodeFrame("heartbeat"));
+      this.#cancelHeartbeat = this.#scheduleHeartbeat();
+    });
+  }
+
+  #lose(error: Error): void {
+    if (this.#ended) return;
+    this.#stop();
+    this.#handlers.lost(error.message);
+  }
+
+  #stop(): void {
+    this.#ended = true;
+    this.#watch.stop();
+    this.#cancelHeartbeat();
+  }
+}

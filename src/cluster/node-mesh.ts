@@ -1,0 +1,167 @@
+import { ControlChannel, ControlError, type Json } from "./control.ts";
+import type { RankMessage } from "./fragmentation.ts";
+import { type Frame, FrameError } from "./frame.ts";
+import type { FrameSocket } from "./frame-socket.ts";
+import { type MembershipMessage, parseMembership } from "./membership-messages.ts";
+import { type LinkTiming, type LinkTraffic, NodeLink } from "./node-link.ts";
+
+/** What a node hears from the others. `from` and `node` are node numbers. */
+export interface ClusterHandlers {
+  /** An error thrown here cuts the link to the node. */
+  readonly told?: (body: Json, from: number, mesh: NodeMesh) => void;
+  /** A rejection is passed on to whoever asked, by its message. */
+  readonly asked?: (body: Json, from: number, mesh: NodeMesh) => Promise<Json>;
+  /** A node is dead, frozen, silent or cut off, or has broken the protocol; its link is closed. */
+  readonly lost?: (node: number, reason: string, mesh: NodeMesh) => void;
+}
+
+/** Who takes what concerns ranks. A FrameError thrown here cuts the link. */
+export interface RankHandlers {
+  readonly message: (node: number, message: RankMessage) => void;
+  readonly rankLost: (node: number, rank: number, reason: string) => void;
+  readonly nodeLost: (node: number, reason: string) => void;
+}
+
+interface Peer {
+  readonly link: NodeLink;
+  readonly control: ControlChannel;
+}
+
+/** What arrived for ranks before there were any to take it. */
+const MAXIMUM_HELD_BYTES = 64 * 1024 * 1024;
+
+/** A node's links to all other nodes of the cluster. */
+export class NodeMesh {
+  /** Own number; the coordinator is 0. */
+  readonly node: number;
+  /** How many nodes the cluster has. */
+  readonly nodes: number;
+  readonly #timing: LinkTiming;
+  readonly #handlers: ClusterHandlers;
+  readonly #peers = new Map<number, Peer>();
+  readonly #lost = new Map<number, string>();
+  #ranks: RankHandlers | undefined;
+  #held: (() => void)[] = [];
+  #heldBytes = 0;
+
+  constructor(node: number, nodes: number, timing: LinkTiming, handlers: ClusterHandlers) {
+    this.node = node;
+    this.nodes = nodes;
+    this.#timing = timing;
+    this.#handlers = handlers;
+  }
+
+  /** Takes over a socket after the handshake; membership messages go to whoever forms the mesh. */
+  connect(
+    node: number,
+    socket: FrameSocket,
+    membership: (message: MembershipMessage) => void,
+  ): void {
+    const { told, asked } = this.#handlers;
+    const link = new NodeLink(
+      socket,
+      {
+        message: (message) => this.#receive(node, message),
+        control: (frame) => this.#hear(node, frame, membership),
+        lost: (reason) => this.#lose(node, reason),
+      },
+      this.#timing,
+    );
+    const control = new ControlChannel(link, {
+      told: (body) => told?.(body, node, this),
+      asked: async (body) => {
+        if (asked) return asked(body, node, this);
+        throw new ControlError(`node ${this.node} answers no questions`);
+      },
+    });
+    this.#lost.delete(node);
+    this.#peers.set(node, { link, control });
+  }
+
+  /** Numbers of the nodes there is a link to. */
+  get connected(): readonly number[] {
+    return [...this.#peers.keys()];
+  }
+
+  /** Why a node was lost, if it was. */
+  lossOf(node: number): string | undefined {
+    return this.#lost.get(node);
+  }
+
+  /** Sends an event. @throws RangeError for a body over 4 MiB, ControlError if the node is lost. */
+  tell(node: number, body: Json): void {
+    this.#peer(node).control.tell(body);
+  }
+
+  /** Asks a question. Rejects with ControlError when the node fails to answer or is lost. */
+  async ask(node: number, body: Json): Promise<Json> {
+    return this.#peer(node).control.ask(body);
+  }
+
+  /** Resolves when the message, which must not change any more, is on its way. */
+  async send(node: number, message: RankMessage): Promise<void> {
+    return this.#peer(node).link.send(message);
+  }
+
+  tellMembership(node: number, message: MembershipMessage): void {
+    this.#peers.get(node)?.link.tell("membership", message);
+  }
+
+  /** Hands over what has come for this node's ranks, and all that will. */
+  connectRanks(ranks: RankHandlers): void {
+    this.#ranks = ranks;
+    for (const deliver of this.#held.splice(0)) deliver();
+    for (const [node, reason] of this.#lost) ranks.nodeLost(node, reason);
+  }
+
+  /** Gives a node up. */
+  cut(node: number, reason: string): void {
+    this.#peers.get(node)?.link.cut(reason);
+  }
+
+  /** Payload of messages between ranks that passed each link, by node. */
+  counters(): ReadonlyMap<number, LinkTraffic> {
+    return new Map([...this.#peers].map(([node, { link }]) => [node, link.traffic()]));
+  }
+
+  /** Leaves the cluster; the other nodes see their links to this one closed. */
+  close(): void {
+    for (const [node, { link, control }] of this.#peers) {
+      link.close();
+      control.end(`the link to node ${node} is closed`);
+    }
+    this.#peers.clear();
+  }
+
+  #peer(node: number): Peer {
+    const peer = this.#peers.get(node);
+    if (peer) return peer;
+    throw new ControlError(`node ${node} is lost: ${this.#lost.get(node) ?? "there is no link"}`);
+  }
+
+  #receive(node: number, message: RankMessage): void {
+    if (this.#ranks) return this.#ranks.message(node, message);
+    this.#heldBytes += message.message.length;
+    if (this.#heldBytes > MAXIMUM_HELD_BYTES) {
+      throw new FrameError(`over ${MAXIMUM_HELD_BYTES} bytes came for ranks not yet started`);
+    }
+    this.#held.push(() => this.#ranks?.message(node, message));
+  }
+
+  #hear(node: number, frame: Frame, membership: (message: MembershipMessage) => void): void {
+    if (frame.type === "control") return this.#peer(node).control.receive(frame);
+    const message = parseMembership(frame);
+    if (message.kind !== "rankLost") membership(message);
+    else if (this.#ranks) this.#ranks.rankLost(node, message.rank, message.reason);
+    else this.#held.push(() => this.#ranks?.rankLost(node, message.rank, message.reason));
+  }
+
+  #lose(node: number, reason: string): void {
+    const peer = this.#peers.get(node);
+    this.#peers.delete(node);
+    this.#lost.set(node, reason);
+    peer?.control.end(`node ${node} is lost: ${reason}`);
+    this.#ranks?.nodeLost(node, reason);
+    this.#handlers.lost?.(node, reason, this);
+  }
+}
