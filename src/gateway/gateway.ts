@@ -23,6 +23,7 @@ import { eventStream, eventStreamHeaders } from "./stream.ts";
 import { wantsThinking } from "./thinking.ts";
 import { TokenTally } from "./token-tally.ts";
 import { refuseUnsupportedChat, refuseUnsupportedCompletion } from "./unsupported.ts";
+import { Turnstile } from "./turnstile.ts";
 import * as wire from "./wire.ts";
 
 export interface GatewayOptions {
@@ -76,6 +77,7 @@ export class Gateway implements Endpoints {
   readonly #prompts: PromptWriter;
   readonly #admission: Admission;
   readonly #metrics = new Metrics();
+  readonly #turnstile = new Turnstile();
   readonly #tally = new TokenTally();
   readonly #statusFeed: StatusFeed;
   readonly #startedAt: number;
@@ -109,6 +111,7 @@ export class Gateway implements Endpoints {
 
   /** A conversation's next message: read, rendered, admitted, generated, told. */
   async chat(context: Context<Env>): Promise<Response> {
+    await this.#turnstile.pass();
     const request = await readJson(context.req.raw, wire.chatRequest, this.#options.bodyLimit);
     this.#assertServed(request.model);
     refuseUnsupportedChat(request);
@@ -142,6 +145,7 @@ export class Gateway implements Endpoints {
 
   /** Raw continuations of one or more prompts; the same path without template and channels. */
   async completions(context: Context<Env>): Promise<Response> {
+    await this.#turnstile.pass();
     const request = await readJson(
       context.req.raw,
       wire.completionRequest,
@@ -175,6 +179,7 @@ export class Gateway implements Endpoints {
   }
 
   async tokenize(context: Context<Env>): Promise<Response> {
+    await this.#turnstile.pass();
     const request = await readJson(context.req.raw, wire.tokenizeRequest, this.#options.bodyLimit);
     if (request.model) this.#assertServed(request.model);
     const tokens = this.#prompts.text(request.prompt, request.add_special_tokens ?? true);
