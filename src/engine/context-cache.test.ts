@@ -17,6 +17,7 @@ import { changedKernels, tinyFixtures, type Fixture } from "../model/fixtures.ts
 import { loadModel, numericIdentity } from "../model/index.ts";
 import { Engine } from "./client.ts";
 import { EngineCore } from "./core.ts";
+import { answer, hits, request } from "./fixtures.ts";
 import type { GenerationEvent, GenerationRequest } from "./messages.ts";
 
 const scratch = mkdtempSync(join(tmpdir(), "daysix-engine-cache-"));
@@ -44,20 +45,6 @@ async function createCore(setting: Setting = {}) {
   return new EngineCore({ model, pages, contextCache: { store, identity } });
 }
 
-function request(prompt: readonly number[], change: Partial<GenerationRequest> = {}) {
-  return {
-    id: "r",
-    tenant: "",
-    prompt,
-    choice: 0,
-    maxTokens: 12,
-    stopTokens: [],
-    topLogprobs: 2,
-    sampling: greedySampling,
-    ...change,
-  } satisfies GenerationRequest;
-}
-
 /** Runs requests together to their ends and waits for their blocks; what each was told. */
 async function run(core: EngineCore, requests: readonly GenerationRequest[]) {
   const told = requests.map((): GenerationEvent[] => []);
@@ -71,14 +58,6 @@ async function run(core: EngineCore, requests: readonly GenerationRequest[]) {
 }
 
 /** Tokens and logprobs, which nothing about the cache may change. */
-const answer = (events: readonly GenerationEvent[]) =>
-  events.filter((event) => event.kind === "token" || event.kind === "finished");
-
-const hits = (events: readonly GenerationEvent[]) => {
-  const started = events.find((event) => event.kind === "started");
-  return started?.kind === "started" ? started.hitTokens : undefined;
-};
-
 const promptOf = ({ tokens }: Fixture, length: number, from = 0) =>
   Array.from({ length }, (_, i) => tokens[(from + i) % tokens.length]);
 

@@ -234,7 +234,6 @@ export class EngineCore {
   }
 
   /** Samples the sequences whose end was reached. Any may have been cancelled while computing. */
-
   #advance(parts: readonly StepPart[], logits: Float32Array): void {
     const { vocabSize } = this.limits;
     const span = this.#model.tracer.begin("SAMPLE", NO_LAYER, logits.length / vocabSize);

@@ -4,6 +4,7 @@ import { createReferenceKernels, greedySampling, policies, type Policy } from ".
 import { loadModel } from "../model/index.ts";
 import { tinyFixtures, type Fixture } from "../model/fixtures.ts";
 import { EngineCore } from "./core.ts";
+import { answer, hits, request } from "./fixtures.ts";
 import type { GenerationEvent, GenerationRequest } from "./messages.ts";
 
 interface Setting {
@@ -35,29 +36,6 @@ async function run(
   }
   assert.equal(core.stats.pagesInUse, 0, "every page is given back");
   return told;
-}
-
-/** Tokens and logprobs, which nothing about the run may change. */
-const answer = (events: readonly GenerationEvent[]) =>
-  events.filter((event) => event.kind === "token" || event.kind === "finished");
-
-const hits = (events: readonly GenerationEvent[]) => {
-  const started = events.find((event) => event.kind === "started");
-  return started?.kind === "started" ? started.hitTokens : undefined;
-};
-
-function request(prompt: readonly number[], change: Partial<GenerationRequest> = {}) {
-  return {
-    id: "r",
-    tenant: "",
-    prompt,
-    choice: 0,
-    maxTokens: 12,
-    stopTokens: [],
-    topLogprobs: 2,
-    sampling: greedySampling,
-    ...change,
-  } satisfies GenerationRequest;
 }
 
 const fixtures = tinyFixtures().filter(({ name }) => ["v3", "v2lite", "fp8"].includes(name));

@@ -1,0 +1,30 @@
+import { greedySampling } from "../kernels/index.ts";
+import type { GenerationEvent, GenerationRequest } from "./messages.ts";
+
+/** A greedy request of twelve tokens with logprobs. */
+export function request(
+  prompt: readonly number[],
+  change: Partial<GenerationRequest> = {},
+): GenerationRequest {
+  return {
+    id: "r",
+    tenant: "",
+    prompt,
+    choice: 0,
+    maxTokens: 12,
+    stopTokens: [],
+    topLogprobs: 2,
+    sampling: greedySampling,
+    ...change,
+  };
+}
+
+/** Tokens and logprobs, which nothing about a run may change. */
+export const answer = (events: readonly GenerationEvent[]): GenerationEvent[] =>
+  events.filter((event) => event.kind === "token" || event.kind === "finished");
+
+/** Prompt tokens that a cache answered. */
+export function hits(events: readonly GenerationEvent[]): number | undefined {
+  const started = events.find((event) => event.kind === "started");
+  return started?.kind === "started" ? started.hitTokens : undefined;
+}
