@@ -53,8 +53,8 @@ export async function generate(options: GenerateOptions): Promise<void> {
       if (event.kind !== "token") continue;
       tokens.push(event.token);
       logprobs.push(event.logprob ?? Number.NaN);
-      if (text) write(text.push(event.token));
-      else if (!options.json) process.stdout.write(`${event.token} `);
+      if (!text) write(`${event.token} `);
+      else if (!engine.eosTokens.includes(event.token)) write(text.push(event.token));
     }
   } finally {
     await engine.close();
