@@ -6,16 +6,20 @@ export function RankCell({ rank, full }: { rank: RankStatus; full: number }) {
   const { pages, running, waiting } = rank;
   const speed = rank.promptTokensPerSecond + rank.generatedTokensPerSecond;
   const says =
-    `rank ${rank.rank} on node ${rank.node}: ${running} running, ${waiting} waiting, ` +
+    `rank ${rank.rank} on node ${rank.node}${rank.lost ? " is lost" : ""}: ${running} running, ${waiting} waiting, ` +
     `${brief(speed)} tokens/s, ${count(pages.inUse)} of ${count(pages.total)} pages in use, ` +
     `${count(pages.cached)} kept for reuse`;
   const part = (value: number) => `${pages.total === 0 ? 0 : (100 * value) / pages.total}%`;
   return (
-    <li class="rank" title={says} style={{ "--load": `${(100 * running) / full}%` }}>
+    <li
+      class={rank.lost ? "rank lost" : "rank"}
+      title={says}
+      style={{ "--load": `${(100 * running) / full}%` }}
+    >
       <span class="rank-name">rank {rank.rank}</span>
       <b>{running}</b>
       <span class="rank-detail">
-        {brief(speed)} tok/s
+        {rank.lost ? "lost" : `${brief(speed)} tok/s`}
         <br />
         {waiting > 0 ? `${waiting} waiting` : `KV ${share(pages.inUse, pages.total)}`}
       </span>

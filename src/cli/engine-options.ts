@@ -1,17 +1,16 @@
 import { readFile } from "node:fs/promises";
-import { fileURLToPath } from "node:url";
 import type { Command } from "cac";
 import { z } from "zod";
 import { parseTopology, type Topology } from "../cluster/index.ts";
 import type { EngineOptions } from "../engine/index.ts";
 import { bytesOf, policyOf, textOf, UsageError } from "./arguments.ts";
+import { bundledModel } from "./bundled-model.ts";
 import { contextCacheOf, withContextCache } from "./context-cache.ts";
-
-export const bundledModel = fileURLToPath(new URL("../../models/calf", import.meta.url));
+import { nodesOf, withNodes } from "./node-options.ts";
 
 /** Adds the options that say which model runs, how, and on which ranks. */
 export function withEngine(command: Command): Command {
-  return withContextCache(command)
+  return withNodes(withContextCache(command))
     .option("--model <dir>", "Checkpoint folder (Hugging Face layout)", { default: bundledModel })
     .option("--policy <policy>", "Precision: f32, w8a16 or w8a8", { default: "w8a16" })
     .option("--kv-memory <size>", "Memory for the KV cache of each rank", { default: "256M" })
@@ -36,6 +35,7 @@ export async function engineOf(flags: Readonly<Record<string, unknown>>): Promis
     kvMemoryBytes: bytesOf("kv-memory", flags["kvMemory"]),
     topology: readTopology(textOf("topology", flags["topology"])),
     experts,
+    nodes: nodesOf(flags),
     ...contextCacheOf(flags),
     ...(placement === undefined
       ? {}

@@ -1,5 +1,6 @@
 import { randomInt } from "node:crypto";
 import { Engine, greedySampling, type EngineOptions } from "../engine/index.ts";
+import { dispatchedRows, type DispatchedRows } from "../expert-parallel/index.ts";
 import { Detokenizer, hasTokenizer, Tokenizer } from "../model/index.ts";
 import { UsageError } from "./arguments.ts";
 import { createTrace } from "./trace.ts";
@@ -27,6 +28,7 @@ export async function generate(options: GenerateOptions): Promise<void> {
     { ...options.engine, ...(tokenizer ? { usableTokens: tokenizer.vocabSize } : {}) },
     trace,
   );
+  let rows: DispatchedRows | undefined;
   const tokens: number[] = [];
   const logprobs: number[] = [];
   let written = "";
@@ -56,13 +58,16 @@ export async function generate(options: GenerateOptions): Promise<void> {
       if (!text) write(`${event.token} `);
       else if (!engine.eosTokens.includes(event.token)) write(text.push(event.token));
     }
+    const stats = await engine.rankStats();
+    const traffic = stats.map((rank) => rank.traffic);
+    rows = dispatchedRows(engine.topology, engine.nodeOfRank, traffic);
   } finally {
     await engine.close();
     await trace?.close();
   }
   if (text) write(text.end());
   if (options.json) {
-    console.log(JSON.stringify({ tokens, logprobs, text: text ? written : null }));
+    console.log(JSON.stringify({ tokens, logprobs, text: text ? written : null, rows }));
   } else {
     process.stdout.write("\n");
   }

@@ -1,20 +1,19 @@
 #!/usr/bin/env node
-import { readFileSync } from "node:fs";
 import { cac } from "cac";
 import { integerOf, numberOf, policyOf, textOf, tokensOf, UsageError } from "./arguments.ts";
+import { version } from "../engine/index.ts";
 import { chat } from "./chat.ts";
-import { bundledModel, engineOf, withEngine } from "./engine-options.ts";
+import { bundledModel } from "./bundled-model.ts";
+import { engineOf, withEngine } from "./engine-options.ts";
 import { generate } from "./generate.ts";
 import { inspect } from "./inspect.ts";
 import { printLogits } from "./logits.ts";
+import { runNode, withNode } from "./node.ts";
 import { expertPolicyOf, rebalance } from "./rebalance.ts";
 import { report, reportDefaults, reportPublishedDay } from "./report.ts";
 import { serve } from "./serve.ts";
 import { printTrace } from "./trace.ts";
 
-const { version } = JSON.parse(
-  readFileSync(new URL("../../package.json", import.meta.url), "utf8"),
-) as { version: string };
 const largestPort = 65535;
 
 const program = cac("daysix");
@@ -51,6 +50,8 @@ withEngine(program.command("serve", "Serve a model through an OpenAI-compatible 
       ...(flags["trace"] === undefined ? {} : { trace: textOf("trace", flags["trace"]) }),
     });
   });
+
+withNode(program.command("node", "Compute for a server on another machine")).action(runNode);
 
 program
   .command("chat", "Talk to a running server")

@@ -3,7 +3,7 @@ import { basename, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { pino, type Logger } from "pino";
 import { z } from "zod";
-import { formatTopology } from "../cluster/index.ts";
+import { formatTopology, type UnitRole } from "../cluster/index.ts";
 import { Engine, type EngineOptions } from "../engine/index.ts";
 import {
   Accounts,
@@ -80,13 +80,13 @@ export async function startServing(options: ServeOptions): Promise<Serving> {
     servedNames: names,
     sampling: await samplingDefaults(directory),
     log,
-    cluster: await viewCluster(engine, options.engine),
+    cluster: await viewCluster(engine, directory),
     dashboard: await DashboardFiles.load(dashboardDirectory),
     ...(accounts ? { accounts } : {}),
     ...(apiKey === undefined ? {} : { apiKey }),
   });
   try {
-    await accounts?.setTopology(nodesOf(engine));
+    await accounts?.setTopology(fleetOf(engine));
     const server = await serveGateway(gateway, { host, port });
     return { server, engine, accounts, trace, names, url: urlOf(host, server.address.port) };
   } catch (error) {
@@ -95,10 +95,22 @@ export async function startServing(options: ServeOptions): Promise<Serving> {
   }
 }
 
-/** This process holds all ranks, and so serves both phases. */
-function nodesOf({ topology }: Engine) {
-  const acceleratorsPerNode = topology.ranks;
-  return { prefillNodes: 0, decodeNodes: 0, combinedNodes: 1, acceleratorsPerNode };
+/** Nodes by what their ranks compute; every rank counts as an accelerator. */
+function fleetOf({ topology, nodeOfRank }: Engine) {
+  const nodes = Math.max(...nodeOfRank) + 1;
+  const on = (role: UnitRole) => {
+    const ranks = topology.units.flatMap((unit) => (unit.role === role ? unit.ranks : []));
+    return new Set(ranks.map((rank) => nodeOfRank[rank]));
+  };
+  const prefill = on("prefill");
+  const decode = on("decode");
+  const both = [...prefill].filter((node) => decode.has(node)).length;
+  return {
+    prefillNodes: prefill.size - both,
+    decodeNodes: decode.size - both,
+    combinedNodes: on("combined").size + both,
+    acceleratorsPerNode: topology.ranks / nodes,
+  };
 }
 
 /** @throws PriceBookError when a served name has no price, LedgerError when there is no writing. */

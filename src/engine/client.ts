@@ -1,74 +1,116 @@
 import { setMaxListeners } from "node:events";
 import { setTimeout } from "node:timers/promises";
-import { createSharedSegments, parseTopology, type Topology } from "../cluster/index.ts";
-import { orderedPlacement } from "../expert-parallel/index.ts";
+import { parseTopology, type Topology } from "../cluster/index.ts";
 import { forwardCosts, readConfig } from "../model/index.ts";
 import type { TraceWriter } from "../trace/index.ts";
+import { Cluster, type NodeOptions } from "./cluster.ts";
+import { planCluster, type ClusterPlan } from "./cluster-plan.ts";
 import { EventQueue } from "./event-queue.ts";
-import type { EngineReport, EngineStats, GenerationEvent, GenerationRequest } from "./messages.ts";
-import type { RankOptions, RankPlace } from "./rank.ts";
-import { EngineError, RankWorker } from "./rank-worker.ts";
+import type { EngineStats, GenerationEvent, GenerationRequest, RankNews } from "./messages.ts";
+import type { Placement, RankOptions } from "./rank.ts";
+import { EngineError } from "./rank-worker.ts";
 import { Router } from "./router.ts";
 
 export interface EngineOptions extends Omit<RankOptions, "place" | "chunkRows"> {
   readonly chunkRows?: number;
   /** Units and their ranks; by default one that computes prompts and answers alike. */
   readonly topology?: Topology;
+  /** Processes over which each unit's ranks are spread; by default this one. */
+  readonly nodes?: NodeOptions;
   /** Over the ranks of a unit, or all on each rank. */
   readonly experts?: "parallel" | "replicated";
   /** Logical expert of each physical one, by layer of routed experts; by default in order. */
-  readonly placement?: readonly (readonly number[])[];
+  readonly placement?: Placement;
 }
 
 const DEFAULT_CHUNK_ROWS = 256;
 /** Time that closing leaves for blocks not yet in the context cache. */
 const FLUSH_MS = 10_000;
 
-/** A cluster's ranks, each in a thread of its own. The caller's thread only passes messages. */
+/** A sequence that is not finished. */
+interface LiveRequest {
+  readonly queue: EventQueue;
+  readonly rank: number;
+  readonly decodeRank: number | undefined;
+  /** The first token has come. */
+  isPrefilled: boolean;
+}
+
+/** Answers requests on the ranks of a cluster. The caller's thread only passes messages. */
 export class Engine {
   readonly topology: Topology;
-  readonly #ranks: RankWorker[] = [];
-  #router!: Router;
-  readonly #requests = new Map<number, EventQueue>();
+  /** The node of each rank. */
+  readonly nodeOfRank: readonly number[];
+  readonly #placements: (Placement | null)[];
+  readonly #requests = new Map<number, LiveRequest>();
+  /** Why ranks are lost, with the last that was heard of their counts. */
+  readonly #lost = new Map<number, string>();
+  readonly #lastStats = new Map<number, EngineStats>();
   readonly #trace: TraceWriter | undefined;
   readonly #fatal: Promise<EngineError>;
   #tellFatal!: (error: EngineError) => void;
   readonly #keepsBlocks: boolean;
+  #cluster!: Cluster;
+  #router: Router | undefined;
   #nextHandle = 0;
   #ended: string | undefined;
   #closing = false;
 
-  /** Opens the model; rejects with what is wrong with it. Spans go to the trace, if one is given. */
+  /**
+   * Opens the model on every rank; rejects with what is wrong with it. Spans go to the trace, if one
+   * is given.
+   */
   static async start(options: EngineOptions, trace?: TraceWriter): Promise<Engine> {
-    const topology = options.topology ?? parseTopology("combined=1x1");
-    const engine = new Engine(topology, options.contextCache !== undefined, trace);
-    try {
-      await engine.#startRanks(options);
-    } catch (error) {
-      await engine.close();
-      throw error;
-    }
+    const { modelDirectory, topology = parseTopology("combined=1x1"), nodes, ...rest } = options;
+    const stepRows = options.chunkRows ?? DEFAULT_CHUNK_ROWS;
+    const config = await readConfig(modelDirectory);
+    const plan = planCluster(
+      {
+        ...{ ...rest, topology, nodes: nodes?.count ?? 1, chunkRows: stepRows },
+        ...(trace && { traceEpochMs: trace.epochMs }),
+      },
+      config,
+    );
+    const engine = new Engine(topology, plan, trace);
+    engine.#cluster = await Cluster.start({
+      ...{ plan, modelDirectory, nodes: nodes ?? { count: 1 } },
+      listener: {
+        onNews: (rank, news) => engine.#hear(rank, news),
+        onLost: (rank, reason) => engine.#lose(rank, reason),
+      },
+    });
+    engine.#router = new Router({
+      ...{ topology, stepRows, costs: forwardCosts(config) },
+      pages: Math.min(...engine.#cluster.ranks.map(({ limits }) => limits.pages)),
+    });
     return engine;
   }
 
-  private constructor(topology: Topology, keepsBlocks: boolean, trace?: TraceWriter) {
+  private constructor(topology: Topology, plan: ClusterPlan, trace?: TraceWriter) {
     this.topology = topology;
-    this.#keepsBlocks = keepsBlocks;
+    this.nodeOfRank = plan.nodeOfRank;
+    this.#placements = plan.placements;
+    this.#keepsBlocks = plan.contextCache !== undefined;
     this.#trace = trace;
     this.#fatal = new Promise((resolve) => (this.#tellFatal = resolve));
   }
 
   /** Prompt and answer together, in tokens. */
   get maxModelLen(): number {
-    return this.#ranks[0].limits.maxModelLen;
+    return this.#cluster.ranks[0].limits.maxModelLen;
   }
 
   get vocabSize(): number {
-    return this.#ranks[0].limits.vocabSize;
+    return this.#cluster.ranks[0].limits.vocabSize;
   }
 
   get eosTokens(): readonly number[] {
-    return this.#ranks[0].limits.eosTokens;
+    return this.#cluster.ranks[0].limits.eosTokens;
+  }
+
+  /** By unit: where its experts lie; null where each rank has all of them. */
+  get placements(): readonly (Placement | null)[] {
+    return this.#placements;
   }
 
   /** Why the engine ended, if it has. */
@@ -76,7 +118,7 @@ export class Engine {
     return this.#ended;
   }
 
-  /** Resolves when a rank's thread dies without having been closed. */
+  /** Resolves when so many ranks are lost that no request can be answered any more. */
   get fatal(): Promise<EngineError> {
     return this.#fatal;
   }
@@ -90,32 +132,34 @@ export class Engine {
     signal?: AbortSignal,
   ): AsyncGenerator<GenerationEvent, void, undefined> {
     if (signal?.aborted) return;
+    if (this.#ended !== undefined) {
+      yield { kind: "failed", code: "engine_ended", message: this.#ended };
+      return;
+    }
     const handle = this.#nextHandle++;
-    const { rank, decodeRank, prefilled, release } = this.#router.route(request);
+    const router = this.#router as Router;
+    const { rank, decodeRank, prefilled, release } = router.route(request);
     const queue = new EventQueue(decodeRank);
-    let live = true;
+    const live: LiveRequest = { queue, rank, decodeRank, isPrefilled: false };
+    let over = false;
     const cancel = () => {
       queue.close();
-      if (live) {
-        this.#ranks[rank].tell({ kind: "cancel", handle });
-        if (decodeRank !== undefined) this.#ranks[decodeRank].tell({ kind: "cancel", handle });
-      }
-      live = false;
+      if (!over) this.#cancel(handle, live);
+      over = true;
     };
     // The choices of a request share its signal: many listeners are no leak.
     if (signal) setMaxListeners(0, signal);
     signal?.addEventListener("abort", cancel, { once: true });
-    this.#requests.set(handle, queue);
+    this.#requests.set(handle, live);
     try {
-      if (this.#ended === undefined) this.#submit(handle, request, rank, decodeRank);
-      else queue.push({ kind: "failed", code: "engine_ended", message: this.#ended });
+      this.#submit(handle, request, live);
       for (;;) {
         const event = await queue.next();
         if (!event) return;
         if (event.kind === "token") prefilled();
-        live = event.kind !== "finished" && event.kind !== "failed";
+        over = event.kind === "finished" || event.kind === "failed";
         yield event;
-        if (!live) return;
+        if (over) return;
       }
     } finally {
       signal?.removeEventListener("abort", cancel);
@@ -127,96 +171,118 @@ export class Engine {
 
   /** Of all ranks together. */
   async stats(): Promise<EngineStats> {
+    if (this.#ended !== undefined) throw new EngineError(this.#ended);
     const [first, ...others] = await this.rankStats();
     return others.reduce(addStats, first);
   }
 
   /** Of each rank, by its number. */
   async rankStats(): Promise<EngineStats[]> {
-    return Promise.all(this.#ranks.map((rank) => rank.stats()));
+    return Promise.all(this.#cluster.ranks.map((_, rank) => this.#statsOf(rank)));
   }
 
-  /** Ends the threads; what is still live fails. */
+  /** Ends all threads and processes of the cluster; what is still live fails. */
   async close(): Promise<void> {
     this.#closing = true;
     if (this.#keepsBlocks && this.#ended === undefined) {
-      const flushed = Promise.allSettled(this.#ranks.map((rank) => rank.flush()));
+      const flushed = Promise.allSettled(this.#cluster.ranks.map((rank) => rank.flush()));
       await Promise.race([flushed, setTimeout(FLUSH_MS, undefined, { ref: false })]);
     }
-    await Promise.all(this.#ranks.map((rank) => rank.terminate()));
+    await this.#cluster.close();
   }
 
-  async #startRanks(options: EngineOptions): Promise<void> {
-    const { units, ranks } = this.topology;
-    const segments = createSharedSegments(Array.from({ length: ranks }, (__, rank) => rank));
-    const prefill = units.flatMap((unit) => (unit.role === "prefill" ? unit.ranks : []));
-    const config = await readConfig(options.modelDirectory);
-    const { gate, layers, firstDense } = config;
-    const inOrder = (unitRanks: number) =>
-      Array.from({ length: layers - firstDense }, () => [
-        ...orderedPlacement(gate.experts, unitRanks).physicalToLogical,
-      ]);
-    for (const { role, ranks: unit } of units) {
-      const shares = unit.length > 1 && options.experts !== "replicated";
-      const map = shares ? (options.placement ?? inOrder(unit.length)) : undefined;
-      const started = unit.map((rank) =>
-        this.#startRank(options, {
-          ...{ rank, segments, unit },
-          prefillRanks: role === "decode" ? prefill : [],
-          ...(map && { placement: map }),
-        }),
-      );
-      this.#ranks.push(...(await Promise.all(started)));
-    }
-    this.#router = new Router({
-      topology: this.topology,
-      costs: forwardCosts(config),
-      pages: this.#ranks[0].limits.pages,
-      stepRows: options.chunkRows ?? DEFAULT_CHUNK_ROWS,
-    });
-  }
-
-  #startRank(options: EngineOptions, place: RankPlace): Promise<RankWorker> {
-    return RankWorker.start(
-      {
-        chunkRows: DEFAULT_CHUNK_ROWS,
-        ...options,
-        place,
-        ...(this.#trace && { traceEpochMs: this.#trace.epochMs }),
-      },
-      {
-        onReport: (report) => this.#hear(place.rank, report),
-        onEnd: (message) => this.#end(message),
-      },
-    );
-  }
-
-  #submit(handle: number, request: GenerationRequest, rank: number, decodeRank?: number): void {
+  #submit(handle: number, request: GenerationRequest, { rank, decodeRank }: LiveRequest): void {
+    const { ranks } = this.#cluster;
     if (decodeRank === undefined) {
-      this.#ranks[rank].tell({ kind: "generate", handle, request });
+      ranks[rank].tell({ kind: "generate", handle, request });
       return;
     }
-    this.#ranks[decodeRank].tell({ kind: "expect", handle, request });
-    this.#ranks[rank].tell({ kind: "generate", handle, request, decodeRank });
+    ranks[decodeRank].tell({ kind: "expect", handle, request, prefillRank: rank });
+    ranks[rank].tell({ kind: "generate", handle, request, decodeRank });
   }
 
-  #hear(rank: number, report: EngineReport): void {
-    if (report.kind === "spans") this.#trace?.write(report.spans);
-    if (report.kind !== "events") return;
-    for (const { handle, event } of report.events) {
-      this.#requests.get(handle)?.push(event, rank);
+  #cancel(handle: number, { rank, decodeRank }: LiveRequest): void {
+    this.#cluster.ranks[rank].tell({ kind: "cancel", handle });
+    if (decodeRank !== undefined) this.#cluster.ranks[decodeRank].tell({ kind: "cancel", handle });
+  }
+
+  #hear(rank: number, news: RankNews): void {
+    if (news.kind === "spans") {
+      this.#trace?.write(news.spans);
+      return;
+    }
+    for (const { handle, event } of news.events) {
+      const live = this.#requests.get(handle);
+      if (!live) continue;
+      live.isPrefilled ||= event.kind === "token";
+      live.queue.push(event, rank);
     }
   }
 
-  /** Nobody waits for a thread that is gone. */
+  async #statsOf(rank: number): Promise<EngineStats> {
+    if (!this.#lost.has(rank)) {
+      try {
+        const stats = await this.#cluster.ranks[rank].stats();
+        this.#lastStats.set(rank, stats);
+        return stats;
+      } catch (error) {
+        if (!this.#lost.has(rank) || this.#ended !== undefined) throw error;
+      }
+    }
+    return { ...noStats, ...this.#lastStats.get(rank), ...idle, lost: this.#lost.get(rank) ?? "" };
+  }
+
+  /**
+   * A rank is gone, and with it the ranks of its unit that cannot step without it. What they were
+   * computing fails; the other units go on, while there are some for every phase.
+   */
+  #lose(rank: number, reason: string): void {
+    const unit = this.topology.units.findIndex(({ ranks }) => ranks.includes(rank));
+    const gone = this.#placements[unit] ? this.topology.units[unit].ranks : [rank];
+    for (const each of gone) {
+      if (!this.#lost.has(each)) this.#lost.set(each, reason);
+      this.#router?.lose(each);
+    }
+    // One that is lost before all have started keeps the engine from starting.
+    if (!this.#router) return;
+    if (this.#closing || !this.#router.serves) this.#end(reason);
+    for (const [handle, live] of this.#requests) {
+      if (!needs(live, gone)) continue;
+      this.#fail(live, "rank_lost", reason);
+      this.#cancel(handle, live);
+    }
+  }
+
+  /** Nobody waits for a cluster that is gone. */
   #end(message: string): void {
     this.#ended ??= message;
-    for (const queue of this.#requests.values()) {
-      queue.push({ kind: "failed", code: "engine_ended", message: this.#ended });
-    }
+    for (const live of this.#requests.values()) this.#fail(live, "engine_ended", this.#ended);
     if (!this.#closing) this.#tellFatal(new EngineError(this.#ended));
   }
+
+  #fail({ queue }: LiveRequest, code: string, message: string): void {
+    queue.push({ kind: "failed", code, message });
+  }
 }
+
+/**
+ * Whether a sequence cannot go on without ranks. One that is past its prompt needs its prefill rank
+ * no more, unless its KV is still on the way, of which the decode rank then tells.
+ */
+function needs({ rank, decodeRank, isPrefilled }: LiveRequest, gone: readonly number[]): boolean {
+  if (decodeRank !== undefined && gone.includes(decodeRank)) return true;
+  return gone.includes(rank) && !(decodeRank !== undefined && isPrefilled);
+}
+
+const idle = { waiting: 0, running: 0, pages: 0, pagesInUse: 0, pagesCached: 0 } as const;
+const noStats: EngineStats = {
+  ...idle,
+  steps: 0,
+  promptTokens: 0,
+  hitTokens: 0,
+  generatedTokens: 0,
+  preemptions: 0,
+};
 
 /** Sums; traffic is a rank's own. */
 function addStats(a: EngineStats, b: EngineStats): EngineStats {

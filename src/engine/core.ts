@@ -44,6 +44,8 @@ export class EngineCore {
   readonly #unit: UnitClock | undefined;
   readonly #sender: PrefillSender | undefined;
   readonly #receiver: PrefillReceiver;
+  /** Why prefill ranks are lost. */
+  readonly #lostPrefill = new Map<number, string>();
   /** Live requests by handle. */
   readonly #sequences = new Map<number, Sequence>();
   #events: HandledEvent[] = [];
@@ -111,13 +113,21 @@ export class EngineCore {
   }
 
   /** Expects a sequence that a prefill rank computes and hands over. */
-  expect(handle: number, request: GenerationRequest): void {
-    this.#adopt(this.#receiver.expect(handle, request));
+  expect(handle: number, request: GenerationRequest, prefillRank: number): void {
+    const lost = this.#lostPrefill.get(prefillRank);
+    if (lost !== undefined) this.#orphan(handle, lost);
+    else this.#adopt(this.#receiver.expect(handle, request, prefillRank));
   }
 
   /** Takes what a prefill rank sent. */
-  receive(transfer: Uint8Array): void {
-    this.#adopt(this.#receiver.accept(transfer));
+  receive(prefillRank: number, transfer: Uint8Array): void {
+    this.#adopt(this.#receiver.accept(prefillRank, transfer));
+  }
+
+  /** Ends what a prefill rank, now gone, was still to hand over. */
+  losePrefill(rank: number, reason: string): void {
+    this.#lostPrefill.set(rank, reason);
+    for (const handle of this.#receiver.lose(rank)) this.#orphan(handle, reason);
   }
 
   /** Forgets a request and frees its pages at once, in the middle of a step too. */
@@ -171,6 +181,11 @@ export class EngineCore {
   #add(sequence: Sequence): void {
     this.#sequences.set(sequence.handle, sequence);
     this.#scheduler.add(sequence);
+    this.#wake();
+  }
+
+  #orphan(handle: number, message: string): void {
+    this.#publish(handle, { kind: "failed", code: "rank_lost", message });
     this.#wake();
   }
 

@@ -77,6 +77,7 @@ export interface HandedOver {
 
 /** What is known of a sequence whose KV is on its way: request and KV come on different paths. */
 interface Arrival {
+  readonly prefillRank: number;
   readonly early: TransferMessage[];
   expected?: { readonly request: GenerationRequest; readonly kv: ArrivingKv };
   cancelled: boolean;
@@ -97,8 +98,8 @@ export class PrefillReceiver {
   }
 
   /** The request of a sequence that a prefill rank will hand over. */
-  expect(handle: number, request: GenerationRequest): HandedOver | undefined {
-    const arrival = this.#arrival(handle);
+  expect(handle: number, request: GenerationRequest, prefillRank: number): HandedOver | undefined {
+    const arrival = this.#arrival(handle, prefillRank);
     const kv = new ArrivingKv(this.#kv, request.prompt.length);
     arrival.expected = { request, kv };
     return arrival.early
@@ -115,10 +116,21 @@ export class PrefillReceiver {
     delete arrival.expected;
   }
 
+  /** A prefill rank is lost; sequences it has not handed over never come. */
+  lose(prefillRank: number): number[] {
+    const orphans: number[] = [];
+    for (const [handle, arrival] of this.#arrivals) {
+      if (arrival.prefillRank !== prefillRank) continue;
+      this.#arrivals.delete(handle);
+      if (arrival.expected) orphans.push(handle);
+    }
+    return orphans;
+  }
+
   /** @throws TransferError for a message that says nothing. */
-  accept(encoded: Uint8Array): HandedOver | undefined {
+  accept(prefillRank: number, encoded: Uint8Array): HandedOver | undefined {
     const message = decodeTransfer(encoded);
-    const arrival = this.#arrival(message.handle);
+    const arrival = this.#arrival(message.handle, prefillRank);
     if (!arrival.expected && !arrival.cancelled) {
       arrival.early.push(message);
       return undefined;
@@ -137,10 +149,10 @@ export class PrefillReceiver {
     return { handle: message.handle, token: message.token, ...expected };
   }
 
-  #arrival(handle: number): Arrival {
+  #arrival(handle: number, prefillRank: number): Arrival {
     let arrival = this.#arrivals.get(handle);
     if (!arrival) {
-      arrival = { early: [], cancelled: false };
+      arrival = { prefillRank, early: [], cancelled: false };
       this.#arrivals.set(handle, arrival);
     }
     return arrival;

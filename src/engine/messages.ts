@@ -52,6 +52,8 @@ export interface EngineStats {
   readonly traffic?: TrafficCounts;
   /** Present when there is a context cache. */
   readonly contextCache?: ContextCacheStats;
+  /** Why the rank computes no more; its counts are the last known. */
+  readonly lost?: string;
 }
 
 /** What the worker is told. `handle` names a request among the live ones. */
@@ -64,17 +66,37 @@ export type EngineCommand =
       readonly decodeRank?: number;
     }
   /** A prefill rank will hand this request over. */
-  | { readonly kind: "expect"; readonly handle: number; readonly request: GenerationRequest }
+  | {
+      readonly kind: "expect";
+      readonly handle: number;
+      readonly request: GenerationRequest;
+      readonly prefillRank: number;
+    }
   | { readonly kind: "cancel"; readonly handle: number }
-  | { readonly kind: "stats"; readonly question: number }
-  /** Asks for the stats once the context cache has written what was computed so far. */
-  | { readonly kind: "flush"; readonly question: number };
+  /** The unit's experts lie so from the first step on for which all its ranks know it. */
+  | {
+      readonly kind: "place";
+      /** Ascending. */
+      readonly version: number;
+      readonly placement: readonly (readonly number[])[];
+    };
 
-/** What the worker says; all events of a step travel together. */
-export type EngineReport =
-  | { readonly kind: "ready"; readonly limits: EngineLimits }
+/** What the worker is asked. */
+export interface EngineQuestion {
+  /** `flush`: the stats once the context cache has written what was computed so far. */
+  readonly kind: "stats" | "flush";
+  readonly question: number;
+}
+
+/** What a rank says unasked; all events of a step travel together. */
+export type RankNews =
   | { readonly kind: "events"; readonly events: readonly HandledEvent[] }
-  | { readonly kind: "spans"; readonly spans: SpanBatch }
+  | { readonly kind: "spans"; readonly spans: SpanBatch };
+
+/** What the worker says. */
+export type EngineReport =
+  | RankNews
+  | { readonly kind: "ready"; readonly limits: EngineLimits }
   | { readonly kind: "stats"; readonly question: number; readonly stats: EngineStats }
   | { readonly kind: "refused"; readonly message: string };
 

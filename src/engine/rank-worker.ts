@@ -1,6 +1,13 @@
 import { once } from "node:events";
 import { Worker } from "node:worker_threads";
-import type { EngineCommand, EngineLimits, EngineReport, EngineStats } from "./messages.ts";
+import type {
+  EngineCommand,
+  EngineLimits,
+  EngineQuestion,
+  EngineReport,
+  EngineStats,
+  RankNews,
+} from "./messages.ts";
 import type { WorkerOptions } from "./worker.ts";
 
 /** A rank's worker thread could not start, or has ended. */
@@ -14,12 +21,12 @@ interface Question {
 }
 
 export interface RankListener {
-  readonly onReport: (report: EngineReport) => void;
+  readonly onNews: (news: RankNews) => void;
   /** Told once, however the thread ends. */
   readonly onEnd: (message: string) => void;
 }
 
-/** A rank's thread as the gateway's sees it: commands in, reports out. */
+/** A rank's thread as its node's main thread sees it: commands in, reports out. */
 export class RankWorker {
   readonly limits: EngineLimits;
   readonly #worker: Worker;
@@ -29,14 +36,17 @@ export class RankWorker {
 
   /** Opens the model; rejects with what is wrong with it. */
   static async start(options: WorkerOptions, listener: RankListener): Promise<RankWorker> {
-    const worker = new Worker(new URL("./worker.js", import.meta.url), { workerData: options });
+    const worker = new Worker(new URL("./worker.js", import.meta.url), {
+      workerData: options,
+      transferList: [options.place.endpoint.port],
+    });
     const first = await firstReport(worker);
     if (first.kind === "ready") return new RankWorker(worker, first.limits, listener);
     await worker.terminate();
     throw new EngineError(first.kind === "refused" ? first.message : "unexpected first report");
   }
 
-  private constructor(worker: Worker, limits: EngineLimits, { onReport, onEnd }: RankListener) {
+  private constructor(worker: Worker, limits: EngineLimits, { onNews, onEnd }: RankListener) {
     this.#worker = worker;
     this.limits = limits;
     const end = (message: string) => {
@@ -47,7 +57,7 @@ export class RankWorker {
     };
     worker.on("message", (report: EngineReport) => {
       if (report.kind === "stats") this.#answer(report.question, report.stats);
-      else onReport(report);
+      else if (report.kind === "events" || report.kind === "spans") onNews(report);
     });
     worker.on("error", (error) => end(error.message));
     worker.on("exit", () => end("the engine's thread has ended"));
@@ -66,13 +76,14 @@ export class RankWorker {
     await this.#ask("flush");
   }
 
-  async #ask(kind: "stats" | "flush"): Promise<EngineStats> {
+  async #ask(kind: EngineQuestion["kind"]): Promise<EngineStats> {
     if (this.#ended !== undefined) throw new EngineError(this.#ended);
     const question = this.#asked++;
     const answer = new Promise<EngineStats>((resolve, reject) => {
       this.#questions.set(question, { resolve, reject });
     });
-    this.tell({ kind, question });
+    const asked: EngineQuestion = { kind, question };
+    this.#worker.postMessage(asked);
     return answer;
   }
 

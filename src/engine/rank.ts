@@ -1,23 +1,34 @@
-import { SharedMemoryTransport, type SharedSegments, type Transport } from "../cluster/index.ts";
-import { layerPlacement, ParallelExperts, type TrafficCounts } from "../expert-parallel/index.ts";
+import {
+  PeerLostError,
+  RankTransport,
+  type RankEndpoint,
+  type Transport,
+} from "../cluster/index.ts";
+import { type TrafficCounts } from "../expert-parallel/index.ts";
 import { createReferenceKernels, PAGE_TOKENS, type Policy } from "../kernels/index.ts";
 import { DirectoryBlobStore, type StoreLimits } from "../kv-cache/index.ts";
-import { loadModel, numericIdentity, type ModelOptions } from "../model/index.ts";
+import { loadModel, numericIdentity } from "../model/index.ts";
 import { nullTracer, type Tracer } from "../trace/index.ts";
 import { EngineCore } from "./core.ts";
 import { TRANSFER_CHANNEL } from "./handover.ts";
+import { PlacedExperts } from "./placed-experts.ts";
 import { UnitClock } from "./unit.ts";
+
+/** Logical expert of each physical one of a unit, by layer of routed experts. */
+export type Placement = readonly (readonly number[])[];
 
 /** A rank's place among the ranks of the cluster. */
 export interface RankPlace {
-  readonly rank: number;
-  readonly segments: SharedSegments;
+  /** Connects the rank to all others. */
+  readonly endpoint: RankEndpoint;
+  /** Number of its process in the cluster. */
+  readonly node: number;
   /** The ranks of its unit in order; they step together where they share experts. */
   readonly unit: readonly number[];
   /** Ranks that hand sequences over to this one. */
   readonly prefillRanks: readonly number[];
   /** Logical expert of each physical one, by layer of routed experts; undefined: all on each rank. */
-  readonly placement?: readonly (readonly number[])[];
+  readonly placement?: Placement;
 }
 
 export interface RankOptions {
@@ -41,22 +52,30 @@ export class Rank {
   readonly core: EngineCore;
   readonly #transport: Transport;
   readonly #place: RankPlace;
-  readonly #experts: ParallelExperts | undefined;
+  readonly #experts: PlacedExperts | undefined;
+  /** Rejects when a rank is lost without which this one cannot step. */
+  readonly #unitLost: Promise<never>;
 
   static async open(options: RankOptions, tracer: Tracer = nullTracer): Promise<Rank> {
     const { modelDirectory, policy, chunkRows, kvMemoryBytes, place } = options;
     if (!Number.isInteger(chunkRows) || chunkRows < 1) {
       throw new RangeError(`chunkRows: expected a positive whole number, got ${chunkRows}`);
     }
-    const transport = new SharedMemoryTransport(place.segments, place.rank);
-    const parallel = parallelExperts(place, transport, tracer);
+    let loseUnit: (error: PeerLostError) => void = () => undefined;
+    const unitLost = new Promise<never>((_, reject) => (loseUnit = reject));
+    unitLost.catch(() => undefined);
+    const transport = new RankTransport(place.endpoint, (error) => {
+      if (place.placement && place.unit.includes(error.rank)) loseUnit(error);
+    });
+    const unit = place.placement && new UnitClock(transport, place.unit);
+    const parallel = unit && new PlacedExperts(place, transport, unit, tracer);
     const kernels = createReferenceKernels();
     const model = await loadModel(modelDirectory, {
       kernels,
       policy,
       maxRows: chunkRows,
       tracer,
-      ...(place.placement && { createExperts: parallel.create }),
+      ...(parallel && { createExperts: (stream, config) => parallel.create(stream, config) }),
     });
     const pageBytes = model.kvBytesPerToken * PAGE_TOKENS;
     const pages = Math.floor(kvMemoryBytes / pageBytes);
@@ -65,7 +84,6 @@ export class Rank {
         `kvMemoryBytes: expected at least ${pageBytes} for one page, got ${kvMemoryBytes}`,
       );
     }
-    const unit = place.placement && new UnitClock(transport, place.unit);
     const { contextCache: kept, ...limits } = options;
     const contextCache = kept && {
       store: await DirectoryBlobStore.open(kept.directory, kept.limits),
@@ -77,19 +95,21 @@ export class Rank {
       ...(unit && { unit }),
       ...(contextCache && { contextCache }),
     });
-    return new Rank(core, transport, place, parallel.created);
+    return new Rank(core, transport, place, unitLost, parallel);
   }
 
   private constructor(
     core: EngineCore,
     transport: Transport,
     place: RankPlace,
-    experts: () => ParallelExperts | undefined,
+    unitLost: Promise<never>,
+    experts?: PlacedExperts,
   ) {
     this.core = core;
     this.#transport = transport;
     this.#place = place;
-    this.#experts = experts();
+    this.#unitLost = unitLost;
+    this.#experts = experts;
   }
 
   /** Whether the rank steps when others of its unit do, work of its own or not. */
@@ -101,40 +121,33 @@ export class Rank {
     return this.#experts?.traffic;
   }
 
-  /** Takes in what prefill ranks send, until the transport is closed; rejects if a peer is lost. */
-  async listen(onTransfer: () => void): Promise<void> {
-    await Promise.all(
-      this.#place.prefillRanks.map(async (rank) => {
-        for (;;) {
-          this.core.receive(await this.#transport.receive(rank, TRANSFER_CHANNEL));
-          onTransfer();
-        }
-      }),
-    );
+  /** The unit's experts lie so from the first step on for which all its ranks have been told. */
+  place(version: number, placement: Placement): void {
+    this.#experts?.learn(version, placement);
   }
-}
 
-/** Makes a unit's routed experts once the model knows its stream and shape. */
-function parallelExperts(place: RankPlace, transport: Transport, tracer: Tracer) {
-  let experts: ParallelExperts | undefined;
-  const create: NonNullable<ModelOptions["createExperts"]> = (stream, config) => {
-    const { gate, firstDense, hiddenSize } = config;
-    const placements = place.placement?.map((map) =>
-      layerPlacement(map, gate.experts, place.unit.length),
-    );
-    const layers = config.layers - firstDense;
-    if (placements?.length !== layers) {
-      throw new RangeError(`placement: expected ${layers} layers, got ${placements?.length}`);
+  /**
+   * Takes in what prefill ranks send, each until it is lost. Rejects when a rank of the own unit is
+   * lost, or with what a prefill rank should not have sent.
+   */
+  async listen(onTransfer: () => void): Promise<void> {
+    const heard = this.#place.prefillRanks.map((rank) => this.#hear(rank, onTransfer));
+    await Promise.all([...heard, this.#unitLost]);
+  }
+
+  async #hear(rank: number, onTransfer: () => void): Promise<void> {
+    for (;;) {
+      let transfer: Uint8Array;
+      try {
+        transfer = await this.#transport.receive(rank, TRANSFER_CHANNEL);
+      } catch (error) {
+        if (!(error instanceof PeerLostError)) throw error;
+        this.core.losePrefill(rank, error.message);
+        onTransfer();
+        return;
+      }
+      this.core.receive(rank, transfer);
+      onTransfer();
     }
-    experts = new ParallelExperts({
-      stream,
-      rule: gate,
-      hidden: hiddenSize,
-      tracer,
-      unit: { transport, ranks: place.unit },
-      placementOf: (layer) => placements[layer - firstDense],
-    });
-    return experts;
-  };
-  return { create, created: () => experts };
+  }
 }

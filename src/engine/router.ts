@@ -46,11 +46,13 @@ interface DecodingRank extends DecodeRank {
 /** Gives requests to ranks: the prefill and decode load balancers, live. */
 export class Router {
   readonly #costs: PrefillCosts;
-  readonly #prefill: PrefillRank[] = [];
-  readonly #decode: DecodingRank[] = [];
+  #prefill: PrefillRank[] = [];
+  #decode: DecodingRank[] = [];
+  readonly #decodes: boolean;
 
   constructor({ topology, costs, pages, stepRows }: RouterOptions) {
     this.#costs = costs;
+    this.#decodes = topology.units.some(({ role }) => role === "decode");
     const room = { kvCapacity: pages * PAGE_TOKENS, requestCapacity: stepRows };
     for (const { role, ranks } of topology.units) {
       for (const rank of ranks) {
@@ -63,9 +65,21 @@ export class Router {
     }
   }
 
+  /** Whether there are ranks left for every phase. */
+  get serves(): boolean {
+    return this.#prefill.length > 0 && (this.#decode.length > 0 || !this.#decodes);
+  }
+
+  /** Sends nothing more to a rank. */
+  lose(lost: number): void {
+    this.#prefill = this.#prefill.filter(({ rank }) => rank !== lost);
+    this.#decode = this.#decode.filter(({ rank }) => rank !== lost);
+  }
+
+  /** Only while it `serves`. */
   route(request: GenerationRequest): Route {
     const { rank, release: prefilled } = this.#takePrefill(request);
-    if (this.#decode.length === 0) return { rank, prefilled, release: prefilled };
+    if (!this.#decodes) return { rank, prefilled, release: prefilled };
     const decode = this.#takeDecode(request.prompt.length + request.maxTokens);
     return {
       rank,

@@ -4,15 +4,28 @@ export const STEP_CHANNEL = 0;
 
 /**
  * Keeps the ranks of a unit in step, as expert parallelism needs: whoever has rows calls a step by
- * telling its row count, and the others join it, with no rows if they have none.
+ * telling its row count and the newest placement it knows, and the others join it, with no rows if
+ * they have none.
  */
 export class UnitClock {
   readonly #transport: Transport;
   readonly #others: readonly number[];
+  #known = 0;
+  #version = 0;
 
   constructor(transport: Transport, ranks: readonly number[]) {
     this.#transport = transport;
     this.#others = ranks.filter((rank) => rank !== transport.rank);
+  }
+
+  /** The placement of the step last joined: the newest that all ranks then knew. */
+  get version(): number {
+    return this.#version;
+  }
+
+  /** Takes note that this rank knows a placement; versions ascend. */
+  learn(version: number): void {
+    this.#known = version;
   }
 
   /** Resolves when another rank has called a step that this one has not joined, or on abort. */
@@ -22,16 +35,19 @@ export class UnitClock {
 
   /** Joins a step; the rows of all ranks together, which is the same number on each of them. */
   async join(rows: number): Promise<number> {
-    const told = Uint8Array.from(new Uint8Array(Int32Array.of(rows).buffer));
+    const own = Int32Array.of(rows, this.#known);
+    const told = Uint8Array.from(new Uint8Array(own.buffer));
     const others = await Promise.all(
       this.#others.map(async (rank) => {
         const [message] = await Promise.all([
           this.#transport.receive(rank, STEP_CHANNEL),
           this.#transport.send(rank, STEP_CHANNEL, told),
         ]);
-        return new Int32Array(message.slice().buffer)[0];
+        return new Int32Array(message.slice().buffer);
       }),
     );
-    return others.reduce((sum, each) => sum + each, rows);
+    const all = [own, ...others];
+    this.#version = Math.min(...all.map(([, version]) => version));
+    return all.reduce((sum, [count]) => sum + count, 0);
   }
 }

@@ -1,6 +1,6 @@
 import { parentPort, workerData } from "node:worker_threads";
 import { clockSince, SpanRecorder } from "../trace/index.ts";
-import type { EngineCommand, EngineReport } from "./messages.ts";
+import type { EngineCommand, EngineQuestion, EngineReport } from "./messages.ts";
 import { Rank, type RankOptions } from "./rank.ts";
 
 /** A rank's thread: commands in, one report per step out. */
@@ -18,7 +18,11 @@ const nextTurn = () => new Promise<void>((resolve) => setImmediate(resolve));
 /** The rank's recorder where the engine was asked for a trace. */
 function createRecorder({ traceEpochMs, place }: WorkerOptions): SpanRecorder | undefined {
   if (traceEpochMs === undefined) return undefined;
-  return new SpanRecorder({ node: 0, rank: place.rank, clock: clockSince(traceEpochMs) });
+  return new SpanRecorder({
+    node: place.node,
+    rank: place.endpoint.rank,
+    clock: clockSince(traceEpochMs),
+  });
 }
 
 /** What cannot be told to a request ends the thread, and so is heard. */
@@ -43,16 +47,19 @@ function serve(rank: Rank, recorder?: SpanRecorder): void {
     stepping = false;
   };
   const start = () => void run().catch((error) => setImmediate(die, error));
-  port?.on("message", (command: EngineCommand) => {
+  port?.on("message", (command: EngineCommand | EngineQuestion) => {
     switch (command.kind) {
       case "generate":
         core.submit(command.handle, command.request, command.decodeRank);
         break;
       case "expect":
-        core.expect(command.handle, command.request);
+        core.expect(command.handle, command.request, command.prefillRank);
         break;
       case "cancel":
         core.cancel(command.handle);
+        break;
+      case "place":
+        rank.place(command.version, command.placement);
         break;
       default:
         void answer(rank, command);
@@ -64,10 +71,7 @@ function serve(rank: Rank, recorder?: SpanRecorder): void {
   start();
 }
 
-async function answer(
-  { core, traffic }: Rank,
-  { kind, question }: Extract<EngineCommand, { question: number }>,
-): Promise<void> {
+async function answer({ core, traffic }: Rank, { kind, question }: EngineQuestion): Promise<void> {
   if (kind === "flush") await core.flush();
   report({ kind: "stats", question, stats: { ...core.stats, ...(traffic && { traffic }) } });
 }

@@ -1,3 +1,4 @@
+export { dispatchedRows, type DispatchedRows } from "./dispatched-rows.ts";
 export { dispatchLayout, type DispatchLayout, type DispatchPart } from "./layout.ts";
 export {
   layerPlacement,

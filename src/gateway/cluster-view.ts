@@ -1,6 +1,5 @@
 import { parseTopology, type Topology } from "../cluster/index.ts";
-import type { Engine, EngineOptions, EngineStats } from "../engine/index.ts";
-import { orderedPlacement } from "../expert-parallel/index.ts";
+import type { Engine, EngineStats } from "../engine/index.ts";
 import { readConfig } from "../model/index.ts";
 import type { EngineDriver } from "./engine-driver.ts";
 
@@ -17,35 +16,38 @@ export interface PlacedLayer {
 /** What a status needs to know of the ranks behind a gateway. */
 export interface ClusterView {
   readonly topology: Topology;
-  /** By unit; empty where every rank holds all experts. */
-  readonly placements: readonly (readonly PlacedLayer[])[];
+  /** The node of each rank. */
+  readonly nodeOfRank: readonly number[];
+  /** By unit, as they are now; empty where every rank holds all experts. */
+  placements(): readonly (readonly PlacedLayer[])[];
   /** Of each rank, by its number. */
   rankStats(): Promise<readonly EngineStats[]>;
 }
 
-/** The ranks of an embedded engine, with the placement its options ask for. */
-export async function viewCluster(
-  engine: Pick<Engine, "topology" | "rankStats">,
-  options: Pick<EngineOptions, "modelDirectory" | "experts" | "placement">,
-): Promise<ClusterView> {
-  const { gate, layers, firstDense } = await readConfig(options.modelDirectory);
-  const placements = engine.topology.units.map(({ ranks }) => {
-    if (ranks.length === 1 || options.experts === "replicated") return [];
-    const inOrder = [...orderedPlacement(gate.experts, ranks.length).physicalToLogical];
-    return Array.from({ length: layers - firstDense }, (_, index) => ({
-      layer: firstDense + index,
-      physicalToLogical: options.placement?.[index] ?? inOrder,
-      experts: gate.experts,
-    }));
-  });
-  return { topology: engine.topology, placements, rankStats: () => engine.rankStats() };
+/** The ranks of an engine over its own cluster. */
+export async function viewCluster(engine: Engine, modelDirectory: string): Promise<ClusterView> {
+  const { gate, firstDense } = await readConfig(modelDirectory);
+  return {
+    topology: engine.topology,
+    nodeOfRank: engine.nodeOfRank,
+    placements: () =>
+      engine.placements.map((unit) =>
+        (unit ?? []).map((physicalToLogical, index) => ({
+          layer: firstDense + index,
+          physicalToLogical,
+          experts: gate.experts,
+        })),
+      ),
+    rankStats: () => engine.rankStats(),
+  };
 }
 
 /** An engine of which no more is known, as one rank. */
 export function viewDriver(engine: EngineDriver): ClusterView {
   return {
     topology: parseTopology("combined=1x1"),
-    placements: [[]],
+    nodeOfRank: [0],
+    placements: () => [[]],
     rankStats: async () => [await engine.stats()],
   };
 }

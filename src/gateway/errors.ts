@@ -55,7 +55,8 @@ export function unsupported(param: string, message: string): ApiError {
 
 /** What an engine's failure means over HTTP: gone, or broken at this request. */
 export function engineFailure(code: string, message: string): ApiError {
-  return new ApiError(code === "engine_ended" ? 503 : 500, code, message);
+  const gone = code === "engine_ended" || code === "rank_lost";
+  return new ApiError(gone ? 503 : 500, code, message);
 }
 
 /** The client has gone; nobody is left to tell. */

@@ -70,7 +70,8 @@ const topologyRecord = z.object({
   decodeNodes: count,
   /** Nodes whose ranks do both. */
   combinedNodes: count,
-  acceleratorsPerNode: count,
+  /** A mean, where nodes differ. */
+  acceleratorsPerNode: z.number().nonnegative(),
 });
 
 export const ledgerRecord = z.discriminatedUnion("kind", [requestRecord, topologyRecord]);

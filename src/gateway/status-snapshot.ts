@@ -12,6 +12,8 @@ const rankStatus = z.object({
   /** Its number in the cluster. */
   rank: count,
   node: count,
+  /** Its thread or its node is gone. */
+  lost: z.boolean(),
   /** Sequences; on a decode rank those that a prefill rank still computes are waiting. */
   waiting: count,
   running: count,

@@ -20,7 +20,8 @@ function twoRanks() {
   const status = new Status({
     cluster: {
       topology: parseTopology("combined=1x2"),
-      placements: [[{ layer: 1, physicalToLogical: [0, 1, 3, 2, 3, 0], experts: 4 }]],
+      nodeOfRank: [0, 0],
+      placements: () => [[{ layer: 1, physicalToLogical: [0, 1, 3, 2, 3, 0], experts: 4 }]],
       rankStats: async () => {
         if (!world.ranks) throw new Error("the engine ended");
         return world.ranks;

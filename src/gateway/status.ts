@@ -79,13 +79,19 @@ export class Status {
   }
 
   #units(reading: Reading, before: Reading, seconds: number): UnitStatus[] {
-    const { topology, placements } = this.#options.cluster;
+    const { topology, nodeOfRank } = this.#options.cluster;
+    const placements = this.#options.cluster.placements();
     return topology.units.map(({ role, ranks }, unit) => {
       const stats = ranks.map((rank) => reading.ranks?.[rank] ?? silent);
       return {
         role,
         ranks: ranks.map((rank, index) =>
-          rankStatus(rank, stats[index], before.ranks?.[rank] ?? stats[index], seconds),
+          rankStatus(
+            { rank, node: nodeOfRank[rank] },
+            stats[index],
+            before.ranks?.[rank] ?? stats[index],
+            seconds,
+          ),
         ),
         experts: placements[unit].map(
           ({ layer, physicalToLogical, experts }, index): ExpertLayer => ({
@@ -100,16 +106,15 @@ export class Status {
 }
 
 function rankStatus(
-  rank: number,
+  place: { readonly rank: number; readonly node: number },
   stats: EngineStats,
   before: EngineStats,
   seconds: number,
 ): RankStatus {
   const { waiting, running, pages, pagesInUse, pagesCached } = stats;
   return {
-    rank,
-    // Until ranks of other nodes report here, all are threads of this process.
-    node: 0,
+    ...place,
+    lost: stats.lost !== undefined,
     waiting,
     running,
     pages: { total: pages, inUse: pagesInUse, cached: pagesCached },

@@ -1,0 +1,67 @@
+import type { Command } from "cac";
+import { readSecret, type Address, type ClusterSecret } from "../cluster/index.ts";
+import type { NodeOptions } from "../engine/index.ts";
+import { durationOf, integerOf, textOf, UsageError } from "./arguments.ts";
+
+/** Node's timers hold 31 bits of milliseconds. */
+const LONGEST_TIMEOUT_MS = 2 ** 31 - 1;
+
+/** Adds the options that say over which processes an engine's ranks are spread. */
+export function withNodes(command: Command): Command {
+  return withFailureTimeout(command)
+    .option("--nodes <count>", "Processes that each unit's ranks are spread over", { default: 1 })
+    .option("--listen <address>", "Wait at HOST:PORT for the other nodes, instead of starting them")
+    .option("--secret-file <file>", "Secret that all nodes of the cluster know, with --listen");
+}
+
+export function withFailureTimeout(command: Command): Command {
+  return command.option("--failure-timeout <time>", "Silence after which a node is given up", {
+    default: "5s",
+  });
+}
+
+export function nodesOf(flags: Readonly<Record<string, unknown>>): NodeOptions {
+  const { listen } = flags;
+  const count = integerOf("nodes", flags["nodes"], 1, 65_536);
+  const failureTimeoutMs = failureTimeoutOf(flags);
+  if (listen === undefined) return { count, failureTimeoutMs };
+  if (count === 1) throw new UsageError("--listen: expected --nodes above 1 beside it");
+  const { host, port } = addressOf("listen", listen);
+  return {
+    count,
+    failureTimeoutMs,
+    await: {
+      listen: { host, port },
+      secret: secretOf(flags),
+      listening: (at) => console.error(`daysix: waiting for ${count - 1} nodes at ${host}:${at}`),
+      refused: (reason) => console.error(`daysix: refused a node: ${reason}`),
+    },
+  };
+}
+
+export function failureTimeoutOf(flags: Readonly<Record<string, unknown>>): number {
+  const milliseconds = durationOf("failure-timeout", flags["failureTimeout"]);
+  if (milliseconds >= 1 && milliseconds <= LONGEST_TIMEOUT_MS) return milliseconds;
+  throw new UsageError("--failure-timeout: expected a time above 0 and below 24 days");
+}
+
+export function secretOf(flags: Readonly<Record<string, unknown>>): ClusterSecret {
+  const file = flags["secretFile"];
+  if (file === undefined) throw new UsageError("--secret-file: expected the cluster's secret");
+  try {
+    return readSecret(textOf("secret-file", file));
+  } catch (error) {
+    throw new UsageError(`--secret-file: ${(error as Error).message}`);
+  }
+}
+
+/** `HOST:PORT`, or `[HOST]:PORT` around an IPv6 address. */
+export function addressOf(option: string, value: unknown): Address {
+  const text = textOf(option, value);
+  const match = /^(?:\[([^\]]+)\]|([^:]+)):(\d{1,5})$/.exec(text);
+  const port = Number(match?.[3]);
+  if (!match || port > 65_535) {
+    throw new UsageError(`--${option}: expected HOST:PORT, got ${text}`);
+  }
+  return { host: match[1] ?? match[2], port };
+}

@@ -1,0 +1,76 @@
+import { z } from "zod";
+import { assignRanks, formatTopology, parseTopology, type Topology } from "../cluster/index.ts";
+import { orderedPlacement } from "../expert-parallel/index.ts";
+import { policies } from "../kernels/index.ts";
+import type { ModelConfig } from "../model/index.ts";
+import type { RankOptions, RankPlace } from "./rank.ts";
+
+const whole = z.int().min(0);
+
+/** What every node of a cluster has to know to start its ranks; the coordinator tells the others. */
+export const clusterPlanSchema = z.object({
+  /** As `--topology` spells it. */
+  topology: z.string().max(256),
+  /** The node of each rank. */
+  nodeOfRank: z.array(whole).min(1),
+  /** By unit: logical expert of each physical one, by layer; null where each rank has all. */
+  placements: z.array(z.array(z.array(whole)).nullable()),
+  policy: z.enum(policies),
+  kvMemoryBytes: z.number().min(0),
+  chunkRows: z.int().min(1),
+  maxModelLen: z.int().optional(),
+  usableTokens: z.int().optional(),
+  contextCache: z
+    .object({
+      directory: z.string().max(4096),
+      limits: z.object({ maxBytes: z.number().min(0), maxAgeMs: z.number().min(0) }),
+    })
+    .optional(),
+  /** Spans are recorded, their times counted from here: milliseconds of Unix time. */
+  traceEpochMs: z.number().optional(),
+});
+
+export type ClusterPlan = z.infer<typeof clusterPlanSchema>;
+
+export interface PlanOptions extends Omit<RankOptions, "modelDirectory" | "place"> {
+  readonly topology: Topology;
+  readonly nodes: number;
+  readonly experts?: "parallel" | "replicated";
+  readonly placement?: readonly (readonly number[])[];
+  readonly traceEpochMs?: number;
+}
+
+/** @throws RangeError if there are more nodes than ranks */
+export function planCluster(options: PlanOptions, config: ModelConfig): ClusterPlan {
+  const { topology, nodes, experts, placement, contextCache, ...rest } = options;
+  const layers = config.layers - config.firstDense;
+  const inOrder = (ranks: number) =>
+    Array.from({ length: layers }, () => [
+      ...orderedPlacement(config.gate.experts, ranks).physicalToLogical,
+    ]);
+  return {
+    ...rest,
+    topology: formatTopology(topology),
+    nodeOfRank: assignRanks(topology, nodes),
+    placements: topology.units.map(({ ranks }) => {
+      if (ranks.length === 1 || experts === "replicated") return null;
+      return placement?.map((layer) => [...layer]) ?? inOrder(ranks.length);
+    }),
+    ...(contextCache && { contextCache: { ...contextCache, limits: { ...contextCache.limits } } }),
+  };
+}
+
+/** Where a rank stands, but for what only its own process can give it. */
+export function placeOf(plan: ClusterPlan, rank: number): Omit<RankPlace, "endpoint"> {
+  const { units } = parseTopology(plan.topology);
+  const index = units.findIndex(({ ranks }) => ranks.includes(rank));
+  const { role, ranks: unit } = units[index];
+  const placement = plan.placements[index];
+  return {
+    node: plan.nodeOfRank[rank],
+    unit,
+    prefillRanks:
+      role === "decode" ? units.flatMap((u) => (u.role === "prefill" ? u.ranks : [])) : [],
+    ...(placement && { placement }),
+  };
+}

@@ -1,0 +1,253 @@
+import { fork, type ChildProcess } from "node:child_process";
+import { once } from "node:events";
+import {
+  clusterSecret,
+  defaultFailureTimeoutMs,
+  generateSecret,
+  openCluster,
+  type ClusterSecret,
+  type Json,
+  type ListenAddress,
+  type NodeMesh,
+} from "../cluster/index.ts";
+import { clusterIdentity } from "./cluster-identity.ts";
+import type { ClusterPlan } from "./cluster-plan.ts";
+import type { EngineCommand, EngineLimits, EngineStats, RankNews } from "./messages.ts";
+import { newsSchema, orderOf, parseBody, startedSchema, statsSchema } from "./node-messages.ts";
+import type { NodeProcessOptions } from "./node-process.ts";
+import { NodeRanks } from "./node-ranks.ts";
+import { EngineError } from "./rank-worker.ts";
+
+/** Where the other nodes of a cluster come from. */
+export interface NodeOptions {
+  /** Processes on this machine, this one included, or with `await` nodes of any machine. */
+  readonly count: number;
+  /** Waits for nodes that join here, instead of starting them on this machine. */
+  readonly await?: {
+    readonly listen: ListenAddress;
+    readonly secret: ClusterSecret;
+    /** Told where the nodes can join. */
+    readonly listening?: (port: number) => void;
+    /** Told whom the cluster refused, and why. */
+    readonly refused?: (reason: string) => void;
+  };
+  /** Milliseconds of silence after which a node is given up. */
+  readonly failureTimeoutMs?: number;
+}
+
+/** A rank as the engine sees it, wherever it is. */
+export interface RankHandle {
+  readonly limits: EngineLimits;
+  /** A rank that is lost hears nothing; `onLost` has told of it. */
+  tell(command: EngineCommand): void;
+  stats(): Promise<EngineStats>;
+  /** Resolves when the context cache has written what was computed so far. */
+  flush(): Promise<void>;
+}
+
+export interface ClusterListener {
+  readonly onNews: (rank: number, news: RankNews) => void;
+  /** A rank's thread or node is gone; told once for each rank. */
+  readonly onLost: (rank: number, reason: string) => void;
+}
+
+export interface ClusterOptions {
+  readonly plan: ClusterPlan;
+  readonly modelDirectory: string;
+  readonly nodes: NodeOptions;
+  readonly listener: ClusterListener;
+}
+
+/** All ranks of the cluster, of this process and of others. This node is its coordinator. */
+export class Cluster {
+  readonly #plan: ClusterPlan;
+  readonly #modelDirectory: string;
+  readonly #listener: ClusterListener;
+  readonly #lost = new Set<number>();
+  readonly #processes: ChildProcess[] = [];
+  readonly #handles: RankHandle[] = [];
+  #mesh: NodeMesh | undefined;
+  #own: NodeRanks | undefined;
+
+  /** Resolves when every rank has opened the model; rejects with what is wrong. */
+  static async start(options: ClusterOptions): Promise<Cluster> {
+    const cluster = new Cluster(options);
+    try {
+      if (options.nodes.count > 1) cluster.#mesh = await cluster.#form(options.nodes);
+      await cluster.#startRanks();
+      return cluster;
+    } catch (error) {
+      await cluster.close();
+      throw error;
+    }
+  }
+
+  private constructor({ plan, modelDirectory, listener }: ClusterOptions) {
+    this.#plan = plan;
+    this.#modelDirectory = modelDirectory;
+    this.#listener = listener;
+  }
+
+  /** By number. */
+  get ranks(): readonly RankHandle[] {
+    return this.#handles;
+  }
+
+  async close(): Promise<void> {
+    for (const node of this.#mesh?.connected ?? []) this.#mesh?.tell(node, { kind: "close" });
+    await this.#own?.close();
+    this.#mesh?.close();
+    await Promise.all(this.#processes.map(endProcess));
+  }
+
+  async #form(nodes: NodeOptions): Promise<NodeMesh> {
+    const { count, await: awaited, failureTimeoutMs = defaultFailureTimeoutMs } = nodes;
+    const secret = generateSecret();
+    const gaveUp = new AbortController();
+    const opened = await openCluster({
+      nodes: count,
+      secret: awaited?.secret ?? clusterSecret(secret),
+      listen: awaited?.listen ?? { host: "127.0.0.1", port: 0 },
+      identity: await clusterIdentity(this.#modelDirectory, this.#plan.policy),
+      failureTimeoutMs,
+      signal: gaveUp.signal,
+      ...(awaited?.refused && { refused: awaited.refused }),
+      handlers: {
+        told: (body, from, mesh) => this.#hear(body, from, mesh),
+        lost: (node, reason) => this.#loseNode(node, reason),
+      },
+    });
+    if (awaited) {
+      awaited.listening?.(opened.address.port);
+      return opened.formed;
+    }
+    const options: NodeProcessOptions = {
+      coordinator: opened.address,
+      secret,
+      modelDirectory: this.#modelDirectory,
+      policy: this.#plan.policy,
+      failureTimeoutMs,
+    };
+    for (let node = 1; node < count; node++) {
+      const child = startProcess(options);
+      child.once("exit", () => gaveUp.abort());
+      this.#processes.push(child);
+    }
+    return opened.formed;
+  }
+
+  async #startRanks(): Promise<void> {
+    const { nodeOfRank } = this.#plan;
+    const [own] = await Promise.all([
+      NodeRanks.start({
+        plan: this.#plan,
+        modelDirectory: this.#modelDirectory,
+        mesh: this.#mesh,
+        listen: (rank) => ({
+          onNews: (news) => this.#listener.onNews(rank, news),
+          onEnd: (message) => this.#lose(rank, message),
+        }),
+      }).then((ranks) => (this.#own = ranks)),
+      ...(this.#mesh?.connected ?? []).map((node) => this.#startNode(node)),
+    ]);
+    for (const rank of own.ranks) this.#handles[rank] = own.rank(rank);
+    if (this.#lost.size > 0 || this.#handles.length < nodeOfRank.length) {
+      throw new EngineError("a rank was lost while the others started");
+    }
+  }
+
+  async #startNode(node: number): Promise<void> {
+    const mesh = this.#mesh as NodeMesh;
+    const ranks = [...this.#plan.nodeOfRank.keys()].filter(
+      (rank) => this.#plan.nodeOfRank[rank] === node,
+    );
+    const answer = await mesh
+      .ask(node, { kind: "start", plan: this.#plan } as unknown as Json)
+      .catch((error: Error) => {
+        throw new EngineError(`node ${node}: ${error.message}`);
+      });
+    const limits = parseBody(answer, startedSchema);
+    for (const [index, rank] of ranks.entries()) {
+      this.#handles[rank] = new RemoteRank(mesh, node, rank, limits[index]);
+    }
+  }
+
+  /** An error thrown here cuts the link to the node. */
+  #hear(body: Json, from: number, mesh: NodeMesh): void {
+    const news = parseBody(body, newsSchema);
+    if (news.kind === "unreachable") {
+      // Its ranks cannot reach each other: one of the two nodes has to go.
+      mesh.cut(news.node, `node ${from} has lost it: ${news.reason}`);
+      return;
+    }
+    if (this.#plan.nodeOfRank[news.rank] !== from) {
+      throw new RangeError(`rank ${news.rank} is not on node ${from}`);
+    }
+    if (news.kind === "ended") this.#lose(news.rank, news.message);
+    else this.#listener.onNews(news.rank, news as RankNews);
+  }
+
+  #loseNode(node: number, reason: string): void {
+    for (const [rank, on] of this.#plan.nodeOfRank.entries()) {
+      if (on === node) this.#lose(rank, `node ${node} is lost: ${reason}`);
+    }
+  }
+
+  #lose(rank: number, reason: string): void {
+    if (this.#lost.has(rank)) return;
+    this.#lost.add(rank);
+    this.#listener.onLost(rank, reason);
+  }
+}
+
+/** A rank of another node. */
+class RemoteRank implements RankHandle {
+  readonly limits: EngineLimits;
+  readonly #mesh: NodeMesh;
+  readonly #node: number;
+  readonly #rank: number;
+
+  constructor(mesh: NodeMesh, node: number, rank: number, limits: EngineLimits) {
+    this.limits = limits;
+    this.#mesh = mesh;
+    this.#node = node;
+    this.#rank = rank;
+  }
+
+  tell(command: EngineCommand): void {
+    if (this.#mesh.connected.includes(this.#node)) {
+      this.#mesh.tell(this.#node, orderOf(this.#rank, command));
+    }
+  }
+
+  async stats(): Promise<EngineStats> {
+    return this.#ask("stats");
+  }
+
+  async flush(): Promise<void> {
+    await this.#ask("flush");
+  }
+
+  async #ask(kind: "stats" | "flush"): Promise<EngineStats> {
+    return parseBody(
+      await this.#mesh.ask(this.#node, { kind, rank: this.#rank }),
+      statsSchema,
+    ) as EngineStats;
+  }
+}
+
+function startProcess(options: NodeProcessOptions): ChildProcess {
+  const child = fork(new URL("./node-process.js", import.meta.url), { stdio: "inherit" });
+  // A child that ended early takes no message; its exit is what is heard of it.
+  child.send(options, () => undefined);
+  return child;
+}
+
+/** It ends by itself once told; killed if it does not within a second. */
+async function endProcess(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const ended = once(child, "exit");
+  const late = setTimeout(() => child.kill("SIGKILL"), 1000);
+  await ended;
+  clearTimeout(late);
+}

@@ -1,0 +1,120 @@
+import {
+  joinCluster,
+  type Address,
+  type ClusterSecret,
+  type Json,
+  type ListenAddress,
+  type NodeMesh,
+} from "../cluster/index.ts";
+import type { Policy } from "../kernels/index.ts";
+import { clusterIdentity } from "./cluster-identity.ts";
+import type { EngineCommand } from "./messages.ts";
+import { NodeRanks } from "./node-ranks.ts";
+import { newsOf, orderSchema, parseBody, questionSchema } from "./node-messages.ts";
+import { EngineError } from "./rank-worker.ts";
+
+export interface JoinedNodeOptions {
+  readonly coordinator: Address;
+  readonly secret: ClusterSecret;
+  readonly modelDirectory: string;
+  readonly policy: Policy;
+  /** Where other nodes reach this one; by default on all addresses, on a free port. */
+  readonly listen?: ListenAddress;
+  /** The host that others dial, if not the one the coordinator sees this node come from. */
+  readonly advertisedHost?: string;
+  readonly failureTimeoutMs?: number;
+  /** Told when the node is part of the cluster. */
+  readonly joined?: (node: number, nodes: number) => void;
+}
+
+/**
+ * Computes for another node's engine. Resolves when that engine closes; rejects when this node is
+ * refused, or has lost the coordinator.
+ */
+export async function serveNode(options: JoinedNodeOptions): Promise<void> {
+  const { modelDirectory, policy, joined, ...join } = options;
+  const node = new JoinedNode(modelDirectory);
+  const mesh = await joinCluster({
+    ...join,
+    identity: await clusterIdentity(modelDirectory, policy),
+    handlers: {
+      asked: (body, _from, asker) => node.answer(body, asker),
+      told: (body, from) => node.obey(body, from),
+      lost: (lost, reason, loser) => node.lose(lost, reason, loser),
+    },
+  });
+  joined?.(mesh.node, mesh.nodes);
+  try {
+    await node.ended;
+  } finally {
+    await node.close();
+    mesh.close();
+  }
+}
+
+class JoinedNode {
+  readonly ended: Promise<void>;
+  readonly #modelDirectory: string;
+  #ranks: NodeRanks | undefined;
+  #end!: () => void;
+  #fail!: (error: Error) => void;
+
+  constructor(modelDirectory: string) {
+    this.#modelDirectory = modelDirectory;
+    this.ended = new Promise((resolve, reject) => {
+      this.#end = resolve;
+      this.#fail = reject;
+    });
+    this.ended.catch(() => undefined);
+  }
+
+  async answer(body: Json, mesh: NodeMesh): Promise<Json> {
+    const question = parseBody(body, questionSchema);
+    if (question.kind !== "start") {
+      const worker = this.#started().rank(question.rank);
+      if (question.kind === "flush") await worker.flush();
+      return (await worker.stats()) as unknown as Json;
+    }
+    if (this.#ranks) throw new EngineError("this node has started its ranks already");
+    this.#ranks = await NodeRanks.start({
+      plan: question.plan,
+      modelDirectory: this.#modelDirectory,
+      mesh,
+      listen: (rank) => ({
+        onNews: (news) => tell(mesh, newsOf(rank, news)),
+        onEnd: (message) => tell(mesh, { kind: "ended", rank, message }),
+      }),
+    });
+    const ranks = this.#ranks;
+    return ranks.ranks.map((rank) => ranks.rank(rank).limits) as unknown as Json;
+  }
+
+  obey(body: Json, from: number): void {
+    if (from !== 0) throw new EngineError("only the coordinator gives orders");
+    const order = parseBody(body, orderSchema);
+    if (order.kind === "close") this.#end();
+    else
+      this.#started()
+        .rank(order.rank)
+        .tell(order.command as EngineCommand);
+  }
+
+  lose(node: number, reason: string, mesh: NodeMesh): void {
+    if (node === 0) this.#fail(new EngineError(`the coordinator is lost: ${reason}`));
+    else tell(mesh, { kind: "unreachable", node, reason });
+  }
+
+  async close(): Promise<void> {
+    await this.#ranks?.close();
+  }
+
+  #started(): NodeRanks {
+    if (this.#ranks) return this.#ranks;
+    throw new EngineError("this node has not started its ranks");
+  }
+}
+
+/** A coordinator that is gone hears nothing more, and needs nothing more. */
+function tell(mesh: NodeMesh, news: Json): void {
+  if (mesh.connected.includes(0)) mesh.tell(0, news);
+}

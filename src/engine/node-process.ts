@@ -1,0 +1,31 @@
+/**
+ * Another node of the cluster on this machine: a process that joins as `daysix node` does, told how
+ * by its parent, and ends with it.
+ */
+import { clusterSecret, type Address } from "../cluster/index.ts";
+import type { Policy } from "../kernels/index.ts";
+import { serveNode } from "./joined-node.ts";
+
+export interface NodeProcessOptions {
+  readonly coordinator: Address;
+  readonly secret: string;
+  readonly modelDirectory: string;
+  readonly policy: Policy;
+  readonly failureTimeoutMs: number;
+}
+
+// A terminal's Ctrl-C reaches the parent too, which first finishes what is live.
+process.on("SIGINT", () => undefined);
+process.on("disconnect", () => process.exit(0));
+process.once("message", ({ secret, ...options }: NodeProcessOptions) => {
+  serveNode({
+    ...options,
+    secret: clusterSecret(secret),
+    listen: { host: options.coordinator.host, port: 0 },
+  })
+    .then(() => process.exit(0))
+    .catch((error: Error) => {
+      console.error(`daysix node ${process.pid}: ${error.message}`);
+      process.exit(1);
+    });
+});

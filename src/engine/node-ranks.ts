@@ -1,0 +1,87 @@
+import { RankRouter, type NodeMesh } from "../cluster/index.ts";
+import { placeOf, type ClusterPlan } from "./cluster-plan.ts";
+import { RankWorker, type RankListener } from "./rank-worker.ts";
+import type { WorkerOptions } from "./worker.ts";
+
+export interface NodeRanksOptions {
+  readonly plan: ClusterPlan;
+  /** This node's own copy of the model. */
+  readonly modelDirectory: string;
+  /** The links to other nodes; without one all ranks are here. */
+  readonly mesh?: NodeMesh | undefined;
+  /** What a rank says, and that it has ended. */
+  readonly listen: (rank: number) => RankListener;
+}
+
+/** The ranks of one process, each in a thread of its own. */
+export class NodeRanks {
+  readonly #router: RankRouter;
+  readonly #workers = new Map<number, RankWorker>();
+
+  /** Opens the model on every rank of the node; rejects with what is wrong with it. */
+  static async start(options: NodeRanksOptions): Promise<NodeRanks> {
+    const { plan, mesh } = options;
+    const router = new RankRouter({ nodeOfRank: plan.nodeOfRank, ...(mesh && { mesh }) });
+    const node = new NodeRanks(router);
+    try {
+      await node.#start(options);
+      return node;
+    } catch (error) {
+      await node.close();
+      throw error;
+    }
+  }
+
+  private constructor(router: RankRouter) {
+    this.#router = router;
+  }
+
+  /** The node's own ranks, ascending. */
+  get ranks(): readonly number[] {
+    return this.#router.ranks;
+  }
+
+  rank(rank: number): RankWorker {
+    const worker = this.#workers.get(rank);
+    if (!worker) throw new RangeError(`rank ${rank} is not on this node`);
+    return worker;
+  }
+
+  async close(): Promise<void> {
+    this.#router.close();
+    await Promise.all([...this.#workers.values()].map((worker) => worker.terminate()));
+  }
+
+  async #start({ plan, modelDirectory, listen }: NodeRanksOptions): Promise<void> {
+    const started = await Promise.allSettled(
+      this.ranks.map(async (rank) => {
+        const options: WorkerOptions = {
+          ...ownOptions(plan),
+          modelDirectory,
+          place: { ...placeOf(plan, rank), endpoint: this.#router.endpoint(rank) },
+        };
+        this.#workers.set(rank, await RankWorker.start(options, listen(rank)));
+      }),
+    );
+    for (const result of started) if (result.status === "rejected") throw result.reason;
+  }
+}
+
+/** What a plan says to each rank alike. */
+function ownOptions({
+  policy,
+  kvMemoryBytes,
+  chunkRows,
+  maxModelLen,
+  usableTokens,
+  contextCache,
+  traceEpochMs,
+}: ClusterPlan): Omit<WorkerOptions, "modelDirectory" | "place"> {
+  return {
+    ...{ policy, kvMemoryBytes, chunkRows },
+    ...(maxModelLen !== undefined && { maxModelLen }),
+    ...(usableTokens !== undefined && { usableTokens }),
+    ...(contextCache && { contextCache }),
+    ...(traceEpochMs !== undefined && { traceEpochMs }),
+  };
+}
