@@ -1,13 +1,14 @@
 /**
  * Placement never changes the answer, on the bundled model: the same prompts, greedy and sampled,
- * on every kind of topology, with replicated, replaced and redundant experts, and with the context
- * cache off, cold and warm. Ends with status 1 at the first token or logprob that differs.
+ * on every kind of topology, over one process and two, with replicated, replaced and redundant
+ * experts, and with the context cache off, cold and warm. Ends with status 1 at the first token or logprob that differs.
  */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseTopology } from "../cluster/index.ts";
+import { dispatchedRows } from "../expert-parallel/index.ts";
 import { Engine, greedySampling, type EngineOptions } from "../engine/index.ts";
 import type { GenerationRequest } from "../engine/index.ts";
 import { readConfig } from "../model/index.ts";
@@ -76,7 +77,10 @@ async function run(options: Partial<EngineOptions>) {
   };
   try {
     const answers = await Promise.all(prompts(engine.vocabSize).map(answer));
-    return { answers, ranks: await engine.rankStats() };
+    const ranks = await engine.rankStats();
+    const traffic = ranks.map((rank) => rank.traffic);
+    const rows = dispatchedRows(engine.topology, engine.nodeOfRank, traffic);
+    return { answers, ranks, rows };
   } finally {
     await engine.close();
   }
@@ -91,6 +95,7 @@ const settings: [topology: string, what: string, options: Partial<EngineOptions>
   ["combined=1x4", "experts in order", {}],
   ["prefill=1x2,decode=1x3", "experts in order", {}],
   ["prefill=2x2,decode=2x2", "experts in order", {}],
+  ["prefill=2x2,decode=2x2", "experts in order, on two nodes", { nodes: { count: 2 } }],
   ["prefill=1x2,decode=1x2", "experts replicated", { experts: "replicated" }],
   ["prefill=1x2,decode=1x3", "60 physical experts, shuffled", { placement: placement(60) }],
   ["prefill=2x2,decode=2x2", "56 physical experts, shuffled", { placement: placement(56) }],
@@ -102,9 +107,8 @@ const { answers: expected } = await run({});
 let differing = 0;
 for (const [topology, what, options] of settings) {
   const began = performance.now();
-  const { answers, ranks } = await run({ ...options, topology: parseTopology(topology) });
+  const { answers, ranks, rows } = await run({ ...options, topology: parseTopology(topology) });
   const wrong = answers.filter((said, i) => said.join() !== expected[i].join()).length;
-  const rows = ranks.map(({ traffic }) => traffic?.rowsTo ?? []);
   const blocks = ranks.reduce((sum, { contextCache: cache }) => sum + (cache?.hits ?? 0), 0);
   const seconds = Math.round((performance.now() - began) / 1000);
   console.log(JSON.stringify({ topology, what, differing: wrong, seconds, blocks, rows }));

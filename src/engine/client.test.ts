@@ -1,8 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { parseTopology } from "../cluster/index.ts";
 import { greedySampling } from "../kernels/index.ts";
 import { tinyFixtures } from "../model/fixtures.ts";
 import { Engine, type EngineOptions } from "./client.ts";
+import { emptied } from "./fixtures.ts";
 import { EngineError } from "./rank-worker.ts";
 import type { GenerationEvent, GenerationRequest } from "./messages.ts";
 
@@ -33,16 +35,6 @@ async function read(events: AsyncIterable<GenerationEvent>): Promise<GenerationE
   const all: GenerationEvent[] = [];
   for await (const event of events) all.push(event);
   return all;
-}
-
-/** Waits until the engine holds nothing, which takes a step at most. */
-async function emptied(engine: Engine): Promise<void> {
-  for (let i = 0; i < 200; i++) {
-    const { running, waiting, pagesInUse } = await engine.stats();
-    if (running + waiting + pagesInUse === 0) return;
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
-  assert.fail(`the engine still holds ${JSON.stringify(await engine.stats())}`);
 }
 
 const long = request({ maxTokens: 100_000 });
@@ -119,6 +111,24 @@ test("when the thread dies every live request fails, and later ones at once", as
   assert.equal((await engine.fatal).message, last.message);
   assert.equal(engine.ended, last.message);
   await assert.rejects(engine.stats(), EngineError);
+  await engine.close();
+});
+
+test("when one unit's thread dies its requests fail and the other unit goes on", async () => {
+  const engine = await start({ topology: parseTopology("combined=2x1") });
+  const live = [read(engine.generate(long)), read(engine.generate({ ...long, maxTokens: 60 }))];
+  const breaking = { ...request(), sampling: undefined } as unknown as GenerationRequest;
+  const last = (await read(engine.generate(breaking))).at(-1);
+  assert.ok(last?.kind === "failed" && last.code === "rank_lost");
+  const ends = (await Promise.all(live)).map((events) => events.at(-1)?.kind);
+  assert.deepEqual(ends.sort(), ["failed", "finished"]);
+  const after = await Promise.all(
+    Array.from({ length: 3 }, () => read(engine.generate(request()))),
+  );
+  for (const events of after) assert.equal(events.at(-1)?.kind, "finished");
+  const lost = (await engine.rankStats()).map((stats) => stats.lost);
+  assert.equal(lost.filter((reason) => reason === last.message).length, 1);
+  assert.equal(engine.ended, undefined);
   await engine.close();
 });
 

@@ -1,4 +1,6 @@
+import assert from "node:assert/strict";
 import { greedySampling } from "../kernels/index.ts";
+import type { Engine } from "./client.ts";
 import type { GenerationEvent, GenerationRequest } from "./messages.ts";
 
 /** A greedy request of twelve tokens with logprobs. */
@@ -27,4 +29,14 @@ export const answer = (events: readonly GenerationEvent[]): GenerationEvent[] =>
 export function hits(events: readonly GenerationEvent[]): number | undefined {
   const started = events.find((event) => event.kind === "started");
   return started?.kind === "started" ? started.hitTokens : undefined;
+}
+
+/** Waits until the engine holds nothing, which takes a step at most. */
+export async function emptied(engine: Engine): Promise<void> {
+  for (let i = 0; i < 200; i++) {
+    const { running, waiting, pagesInUse } = await engine.stats();
+    if (running + waiting + pagesInUse === 0) return;
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+  assert.fail(`the engine still holds ${JSON.stringify(await engine.stats())}`);
 }

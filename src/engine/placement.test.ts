@@ -1,10 +1,12 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { parseTopology } from "../cluster/index.ts";
+import { dispatchedRows } from "../expert-parallel/index.ts";
 import { randomSource } from "../kernels/generators.ts";
 import { greedySampling, policies, type Policy } from "../kernels/index.ts";
 import { tinyFixtures } from "../model/fixtures.ts";
 import { Engine, type EngineOptions } from "./client.ts";
+import { emptied } from "./fixtures.ts";
 import type { GenerationEvent, GenerationRequest } from "./messages.ts";
 
 const [fixture] = tinyFixtures().filter(({ name }) => name === "fp8");
@@ -78,6 +80,7 @@ const settings: [string, Partial<EngineOptions>][] = [
   ["prefill=1x1,decode=1x1", {}],
   ["prefill=1x2,decode=1x3", { placement: randomPlacement(12, 1) }],
   ["prefill=2x2,decode=2x2", { placement: randomPlacement(10, 2) }],
+  ["prefill=2x2,decode=2x2", { nodes: { count: 2 } }],
   ["prefill=1x2,decode=1x2", { experts: "replicated" }],
 ];
 
@@ -111,6 +114,23 @@ test("a unit's ranks send each other rows, and count what they send", async () =
   }
 });
 
+test("ranks of one unit on two nodes send each other rows over the link", async () => {
+  const topology = parseTopology("prefill=1x2,decode=1x2");
+  const engine = await start("w8a16", { topology, nodes: { count: 2 } });
+  await Promise.all(requests.map((request) => answer(engine, request)));
+  const traffic = (await engine.rankStats()).map((rank) => rank.traffic);
+  const rows = dispatchedRows(topology, engine.nodeOfRank, traffic);
+  await engine.close();
+  assert.deepEqual(engine.nodeOfRank, [0, 1, 0, 1]);
+  assert.ok(rows.links.length === 2 && rows.links.every((link) => link.rows > 0));
+  const sent = rows.ranks.flatMap((to, rank) => to.filter((_, index) => index !== rank % 2));
+  assert.equal(
+    rows.links.reduce((sum, link) => sum + link.rows, 0),
+    sent.reduce((sum, each) => sum + each, 0),
+    "all that leaves a rank here crosses the link",
+  );
+});
+
 test("a request that leaves frees both of its ranks", async () => {
   const engine = await start("f32", { topology: parseTopology("prefill=1x2,decode=1x2") });
   const long = { ...requests[3], maxTokens: 100_000 };
@@ -121,11 +141,6 @@ test("a request that leaves frees both of its ranks", async () => {
       if (heard >= tokens) break;
     }
   }
-  for (let tries = 0; ; tries++) {
-    const { pagesInUse, waiting, running } = await engine.stats();
-    if (pagesInUse + waiting + running === 0) break;
-    assert.ok(tries < 200, `${pagesInUse} pages, ${waiting} waiting, ${running} running`);
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
+  await emptied(engine);
   await engine.close();
 });

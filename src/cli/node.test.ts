@@ -1,0 +1,222 @@
+import assert from "node:assert/strict";
+import { spawn, type ChildProcess } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { connect, createServer, type AddressInfo, type Socket } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { clusterSecret, parseTopology } from "../cluster/index.ts";
+import { Engine, type EngineOptions, type GenerationEvent } from "../engine/index.ts";
+import { emptied, request } from "../engine/fixtures.ts";
+import { tinyFixtures } from "../model/fixtures.ts";
+
+const [fixture] = tinyFixtures().filter(({ name }) => name === "fp8");
+const [other] = tinyFixtures().filter(({ name }) => name === "v3");
+const folder = mkdtempSync(join(tmpdir(), "daysix-node-test-"));
+after(() => rmSync(folder, { recursive: true }));
+const main = fileURLToPath(new URL("./main.js", import.meta.url));
+const secretText = "a secret that both nodes know";
+const secretFile = join(folder, "secret");
+writeFileSync(secretFile, secretText);
+const FAILURE_TIMEOUT_MS = 1000;
+
+interface NodeRun {
+  readonly process: ChildProcess;
+  /** What it has said on both outputs, once it has ended. */
+  readonly ended: Promise<{ readonly status: number | null; readonly said: string }>;
+}
+
+/** `daysix node` as a user starts it. */
+function startNode(port: number, flags: Readonly<Record<string, string>> = {}): NodeRun {
+  const all = {
+    join: `127.0.0.1:${port}`,
+    "secret-file": secretFile,
+    model: fixture.directory,
+    policy: "f32",
+    "failure-timeout": `${FAILURE_TIMEOUT_MS / 1000}s`,
+    ...flags,
+  };
+  const options = Object.entries(all).flatMap(([name, value]) => [`--${name}`, value]);
+  const child = spawn(process.execPath, [main, "node", ...options]);
+  let said = "";
+  child.stdout.on("data", (data) => (said += data));
+  child.stderr.on("data", (data) => (said += data));
+  const ended = once(child, "close").then(([status]) => ({ status, said }));
+  return { process: child, ended };
+}
+
+interface Waiting {
+  readonly port: Promise<number>;
+  readonly engine: Promise<Engine>;
+  readonly refusals: string[];
+}
+
+/** An engine on two nodes that waits for the second. */
+function startEngine(topology: string, options: Partial<EngineOptions> = {}): Waiting {
+  const refusals: string[] = [];
+  let heard: (port: number) => void = () => undefined;
+  const port = new Promise<number>((resolve) => (heard = resolve));
+  const engine = Engine.start({
+    modelDirectory: fixture.directory,
+    policy: "f32",
+    kvMemoryBytes: 2 ** 20,
+    topology: parseTopology(topology),
+    nodes: {
+      count: 2,
+      failureTimeoutMs: FAILURE_TIMEOUT_MS,
+      await: {
+        listen: { host: "127.0.0.1", port: 0 },
+        secret: clusterSecret(secretText),
+        listening: heard,
+        refused: (reason) => refusals.push(reason),
+      },
+    },
+    ...options,
+  });
+  engine.catch(() => undefined);
+  return { port, engine, refusals };
+}
+
+async function read(events: AsyncIterable<GenerationEvent>): Promise<GenerationEvent[]> {
+  const all: GenerationEvent[] = [];
+  for await (const event of events) all.push(event);
+  return all;
+}
+
+const short = request(fixture.tokens, { maxTokens: 6 });
+const long = request(fixture.tokens, { maxTokens: 100_000 });
+
+/** Asks again and again, until told of a failure or to leave. */
+async function readForever(engine: Engine, leave: AbortSignal): Promise<GenerationEvent> {
+  for (;;) {
+    const last = (await read(engine.generate(long, leave))).at(-1);
+    if (last?.kind === "failed" || leave.aborted) return last as GenerationEvent;
+  }
+}
+
+/** A way between two nodes that can be cut. */
+async function startProxy(target: number) {
+  const sockets = new Set<Socket>();
+  const server = createServer((near) => {
+    const far = connect(target, "127.0.0.1");
+    for (const [from, to] of [[near, far] as const, [far, near] as const]) {
+      sockets.add(from);
+      from.on("error", () => to.destroy());
+      from.on("close", () => to.destroy());
+      from.pipe(to);
+    }
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const cut = () => {
+    server.close();
+    for (const socket of sockets) socket.destroy();
+  };
+  return { port: (server.address() as AddressInfo).port, cut };
+}
+
+const faults: [name: string, strike: (node: NodeRun, cut: () => void) => void, reason: RegExp][] = [
+  ["killed", (node) => node.process.kill("SIGKILL"), /node 1 is lost/],
+  ["frozen", (node) => node.process.kill("SIGSTOP"), /node 1 is lost: nothing was heard from it/],
+  ["cut off", (_, cut) => cut(), /node 1 is lost/],
+];
+
+for (const [name, strike, reason] of faults) {
+  for (const topology of ["combined=2x1", "prefill=2x1,decode=2x1"]) {
+    test(`a node that is ${name} fails its requests only: ${topology}`, async () => {
+      const waiting = startEngine(topology);
+      const proxy = await startProxy(await waiting.port);
+      const node = startNode(proxy.port);
+      const engine = await waiting.engine;
+      const leave = new AbortController();
+      const live = Array.from({ length: 4 }, () => readForever(engine, leave.signal));
+      await read(engine.generate(short));
+
+      const struck = performance.now();
+      strike(node, proxy.cut);
+      const last = await Promise.race(live);
+      assert.ok(last.kind === "failed" && last.code === "rank_lost", JSON.stringify(last));
+      assert.match(last.message, reason);
+      assert.ok(performance.now() - struck < 3 * FAILURE_TIMEOUT_MS);
+
+      const answers = await Promise.all([1, 2, 3, 4].map(() => read(engine.generate(short))));
+      for (const events of answers) assert.equal(events.at(-1)?.kind, "finished");
+      leave.abort();
+      await Promise.all(live);
+      await emptied(engine);
+      await engine.close();
+      node.process.kill("SIGCONT");
+      const { status } = await node.ended;
+      if (name !== "killed") assert.equal(status, 1, "a node without its coordinator ends");
+      proxy.cut();
+    });
+  }
+}
+
+test("a unit that spans both nodes ends with either, and says so at once from then on", async () => {
+  const waiting = startEngine("combined=1x2");
+  const node = startNode(await waiting.port);
+  const engine = await waiting.engine;
+  const live = readForever(engine, new AbortController().signal);
+  await read(engine.generate(short));
+  node.process.kill("SIGKILL");
+  const last = await live;
+  assert.ok(last.kind === "failed" && last.code === "engine_ended");
+  assert.match(last.message, /node 1 is lost|rank 1 is lost/);
+  assert.deepEqual(await read(engine.generate(short)), [last]);
+  assert.equal((await engine.fatal).message, last.message);
+  await engine.close();
+});
+
+test("who does not belong is refused, and the right node still joins", async () => {
+  const waiting = startEngine("combined=2x1");
+  const port = await waiting.port;
+  const garbage = connect(port, "127.0.0.1");
+  garbage.on("error", () => undefined);
+  garbage.write(Buffer.alloc(4096, 0xa5));
+  const wrongSecret = join(folder, "wrong");
+  writeFileSync(wrongSecret, "another secret of sixteen bytes");
+  const wrong: [flags: Record<string, string>, said: RegExp][] = [
+    [{ "secret-file": wrongSecret }, /secret/],
+    [{ model: other.directory }, /modelHash: the cluster has/],
+    [{ policy: "w8a8" }, /policy: the cluster has "f32", the joining node "w8a8"/],
+  ];
+  for (const [flags, expected] of wrong) {
+    const { status, said } = await startNode(port, flags).ended;
+    assert.equal(status, 1);
+    assert.match(said, expected);
+  }
+  assert.equal(waiting.refusals.length, 4, waiting.refusals.join("; "));
+  const node = startNode(port);
+  const engine = await waiting.engine;
+  assert.equal((await read(engine.generate(short))).at(-1)?.kind, "finished");
+  await engine.close();
+  const { status, said } = await node.ended;
+  assert.deepEqual([status, said], [0, "node 1 of 2: joined\nthe cluster has closed\n"]);
+});
+
+test("mistakes on the command line are named", async () => {
+  const wrong: [flags: Record<string, string>, said: RegExp][] = [
+    [{ join: "nowhere" }, /--join: expected HOST:PORT, got nowhere/],
+    [{ "secret-file": join(folder, "none") }, /--secret-file: secret file .*none/],
+    [{ "failure-timeout": "0s" }, /--failure-timeout: expected a time above 0/],
+  ];
+  for (const [flags, expected] of wrong) {
+    const { status, said } = await startNode(1, flags).ended;
+    assert.equal(status, 2, said);
+    assert.match(said, expected);
+  }
+});
+
+test("nothing of a cluster is left open", async () => {
+  const left = () =>
+    process
+      .getActiveResourcesInfo()
+      .filter((name) => /TCP|TLS|Process|MessagePort|Worker/.test(name));
+  for (let tries = 0; tries < 100 && left().length > 0; tries++) {
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+  assert.deepEqual(left(), []);
+});
