@@ -97,8 +97,16 @@ const settings: [topology: string, what: string, options: Partial<EngineOptions>
   ["prefill=2x2,decode=2x2", "experts in order", {}],
   ["prefill=2x2,decode=2x2", "experts in order, on two nodes", { nodes: { count: 2 } }],
   ["prefill=1x2,decode=1x2", "experts replicated", { experts: "replicated" }],
-  ["prefill=1x2,decode=1x3", "60 physical experts, shuffled", { placement: placement(60) }],
-  ["prefill=2x2,decode=2x2", "56 physical experts, shuffled", { placement: placement(56) }],
+  [
+    "prefill=1x2,decode=1x3",
+    "60 physical experts, shuffled",
+    { experts: { placement: placement(60) } },
+  ],
+  [
+    "prefill=2x2,decode=2x2",
+    "56 physical experts, shuffled",
+    { experts: { placement: placement(56) } },
+  ],
   ["prefill=1x2,decode=1x2", "context cache cold", { contextCache }],
   ["prefill=1x2,decode=1x2", "context cache warm", { contextCache }],
 ];

@@ -2,11 +2,12 @@ import { readFile } from "node:fs/promises";
 import type { Command } from "cac";
 import { z } from "zod";
 import { parseTopology, type Topology } from "../cluster/index.ts";
-import type { EngineOptions } from "../engine/index.ts";
-import { bytesOf, policyOf, textOf, UsageError } from "./arguments.ts";
+import type { EngineOptions, ExpertOptions } from "../engine/index.ts";
+import { bytesOf, integerOf, policyOf, textOf, UsageError } from "./arguments.ts";
 import { bundledModel } from "./bundled-model.ts";
 import { contextCacheOf, withContextCache } from "./context-cache.ts";
 import { nodesOf, withNodes } from "./node-options.ts";
+import { readLoads } from "./rebalance.ts";
 
 /** Adds the options that say which model runs, how, and on which ranks. */
 export function withEngine(command: Command): Command {
@@ -20,26 +21,42 @@ export function withEngine(command: Command): Command {
     .option("--experts <how>", "parallel: over a unit's ranks; replicated: all on each", {
       default: "parallel",
     })
-    .option("--placement <file>", "Physical experts, as daysix rebalance --json prints them");
+    .option("--placement <file>", "Physical experts, as daysix rebalance --json prints them")
+    .option("--redundant-experts <count>", "Physical experts of a unit beyond its logical ones")
+    .option("--expert-loads <file>", "Recorded loads, for which experts are replicated and placed");
 }
 
 export async function engineOf(flags: Readonly<Record<string, unknown>>): Promise<EngineOptions> {
-  const experts = textOf("experts", flags["experts"]);
-  if (experts !== "parallel" && experts !== "replicated") {
-    throw new UsageError(`--experts: expected parallel or replicated, got ${experts}`);
-  }
-  const { placement } = flags;
   return {
     modelDirectory: textOf("model", flags["model"]),
     policy: policyOf(flags["policy"]),
     kvMemoryBytes: bytesOf("kv-memory", flags["kvMemory"]),
     topology: readTopology(textOf("topology", flags["topology"])),
-    experts,
+    experts: await expertsOf(flags),
     nodes: nodesOf(flags),
     ...contextCacheOf(flags),
-    ...(placement === undefined
-      ? {}
-      : { placement: await readPlacement(textOf("placement", placement)) }),
+  };
+}
+
+async function expertsOf(
+  flags: Readonly<Record<string, unknown>>,
+): Promise<ExpertOptions | "replicated"> {
+  const how = textOf("experts", flags["experts"]);
+  if (how === "replicated") return how;
+  if (how !== "parallel") {
+    throw new UsageError(`--experts: expected parallel or replicated, got ${how}`);
+  }
+  const { placement, redundantExperts, expertLoads } = flags;
+  return {
+    ...(placement !== undefined && {
+      placement: await readPlacement(textOf("placement", placement)),
+    }),
+    ...(redundantExperts !== undefined && {
+      redundantExperts: integerOf("redundant-experts", redundantExperts, 0, 65_536),
+    }),
+    ...(expertLoads !== undefined && {
+      expertLoads: await readLoads("expert-loads", textOf("expert-loads", expertLoads)),
+    }),
   };
 }
 

@@ -20,7 +20,7 @@ export async function rebalance(options: {
   readonly json: boolean;
 }): Promise<void> {
   const { file, topology, policy, json } = options;
-  const plan = planFor(await readLoads(file), { ...topology, policy });
+  const plan = planFor(await readLoads("loads", file), { ...topology, policy });
   if (json) console.log(JSON.stringify(plan));
   else printPlan(plan, topology);
 }
@@ -31,19 +31,20 @@ export function expertPolicyOf(value: unknown): ExpertPolicy {
   throw new UsageError(`--policy: expected ${expertPolicies.join(", ")}, got ${String(value)}`);
 }
 
-async function readLoads(file: string): Promise<number[][]> {
+/** JSON: `[[load of each logical expert], …]`, one list a layer. */
+export async function readLoads(option: string, file: string): Promise<number[][]> {
   let value: unknown;
   try {
     value = JSON.parse(await readFile(file, "utf8"));
   } catch (error) {
-    throw new UsageError(`--loads: cannot read ${file} as JSON: ${(error as Error).message}`);
+    throw new UsageError(`--${option}: cannot read ${file} as JSON: ${(error as Error).message}`);
   }
   const { data, error } = loadsSchema.safeParse(value);
   if (data) return data;
   const [{ path, message }] = error.issues;
   const place = path.map((index) => `[${String(index)}]`).join("") || "the whole";
   throw new UsageError(
-    `--loads: expected [[load of each logical expert], …] in ${file}: ${place}: ${message}`,
+    `--${option}: expected [[load of each logical expert], …] in ${file}: ${place}: ${message}`,
   );
 }
 

@@ -4,8 +4,15 @@ import { parseTopology, type Topology } from "../cluster/index.ts";
 import { forwardCosts, readConfig } from "../model/index.ts";
 import type { TraceWriter } from "../trace/index.ts";
 import { Cluster, type NodeOptions } from "./cluster.ts";
-import { planCluster, type ClusterPlan } from "./cluster-plan.ts";
+import { nodesOf, planCluster, type ClusterPlan } from "./cluster-plan.ts";
 import { EventQueue } from "./event-queue.ts";
+import {
+  balanced,
+  imbalance,
+  loadsOf,
+  type ExpertLoads,
+  type ExpertOptions,
+} from "./expert-balance.ts";
 import type { EngineStats, GenerationEvent, GenerationRequest, RankNews } from "./messages.ts";
 import type { Placement, RankOptions } from "./rank.ts";
 import { EngineError } from "./rank-worker.ts";
@@ -17,10 +24,17 @@ export interface EngineOptions extends Omit<RankOptions, "place" | "chunkRows"> 
   readonly topology?: Topology;
   /** Processes over which each unit's ranks are spread; by default this one. */
   readonly nodes?: NodeOptions;
-  /** Over the ranks of a unit, or all on each rank. */
-  readonly experts?: "parallel" | "replicated";
-  /** Logical expert of each physical one, by layer of routed experts; by default in order. */
-  readonly placement?: Placement;
+  /** How experts lie over the ranks of a unit, by default in order; or all on each rank. */
+  readonly experts?: ExpertOptions | "replicated";
+}
+
+/** A unit whose experts were placed anew. */
+export interface Rebalanced {
+  /** Index among the topology's units. */
+  readonly unit: number;
+  /** Load of the busiest rank over the mean, for the loads that were counted. */
+  readonly before: number;
+  readonly after: number;
 }
 
 const DEFAULT_CHUNK_ROWS = 256;
@@ -42,6 +56,11 @@ export class Engine {
   /** The node of each rank. */
   readonly nodeOfRank: readonly number[];
   readonly #placements: (Placement | null)[];
+  /** Experts are chosen by groups of so many. */
+  readonly #groups: number;
+  /** By unit, when its experts were last placed anew. */
+  readonly #countedLoads = new Map<number, ExpertLoads>();
+  #version = 0;
   readonly #requests = new Map<number, LiveRequest>();
   /** Why ranks are lost, with the last that was heard of their counts. */
   readonly #lost = new Map<number, string>();
@@ -71,7 +90,7 @@ export class Engine {
       },
       config,
     );
-    const engine = new Engine(topology, plan, trace);
+    const engine = new Engine(topology, plan, config.gate.groups, trace);
     engine.#cluster = await Cluster.start({
       ...{ plan, modelDirectory, nodes: nodes ?? { count: 1 } },
       listener: {
@@ -86,8 +105,9 @@ export class Engine {
     return engine;
   }
 
-  private constructor(topology: Topology, plan: ClusterPlan, trace?: TraceWriter) {
+  private constructor(topology: Topology, plan: ClusterPlan, groups: number, trace?: TraceWriter) {
     this.topology = topology;
+    this.#groups = groups;
     this.nodeOfRank = plan.nodeOfRank;
     this.#placements = plan.placements;
     this.#keepsBlocks = plan.contextCache !== undefined;
@@ -181,6 +201,40 @@ export class Engine {
     return Promise.all(this.#cluster.ranks.map((_, rank) => this.#statsOf(rank)));
   }
 
+  /**
+   * Places the experts of each unit anew for what its ranks have counted since the last time; each
+   * unit changes between two steps. One that has computed nothing, or would be no better off, stays
+   * as it is.
+   */
+  async rebalance(): Promise<Rebalanced[]> {
+    const stats = await this.rankStats();
+    const rebalanced: Rebalanced[] = [];
+    for (const [unit, { ranks }] of this.topology.units.entries()) {
+      const current = this.#placements[unit];
+      const loads = this.#countedSince(
+        unit,
+        ranks.map((rank) => stats[rank]),
+      );
+      if (!current || !loads || ranks.some((rank) => this.#lost.has(rank))) continue;
+      const placement = balanced(loads, {
+        physical: current[0].length,
+        groups: this.#groups,
+        nodes: nodesOf(ranks, this.nodeOfRank),
+        ranks: ranks.length,
+      });
+      const before = imbalance(loads, current, ranks.length);
+      const after = imbalance(loads, placement, ranks.length);
+      if (after >= before) continue;
+      this.#placements[unit] = placement;
+      const version = ++this.#version;
+      for (const rank of ranks) {
+        this.#cluster.ranks[rank].tell({ kind: "place", version, placement });
+      }
+      rebalanced.push({ unit, before, after });
+    }
+    return rebalanced;
+  }
+
   /** Ends all threads and processes of the cluster; what is still live fails. */
   async close(): Promise<void> {
     this.#closing = true;
@@ -189,6 +243,17 @@ export class Engine {
       await Promise.race([flushed, setTimeout(FLUSH_MS, undefined, { ref: false })]);
     }
     await this.#cluster.close();
+  }
+
+  /** A unit's expert loads since this was last asked. */
+  #countedSince(unit: number, stats: readonly EngineStats[]): ExpertLoads | undefined {
+    const loads = loadsOf(stats);
+    if (!loads) return undefined;
+    const earlier = this.#countedLoads.get(unit);
+    this.#countedLoads.set(unit, loads);
+    if (!earlier) return loads;
+    const since = loads.map((layer, l) => layer.map((load, e) => load - earlier[l][e]));
+    return since.flat().some((load) => load > 0) ? since : undefined;
   }
 
   #submit(handle: number, request: GenerationRequest, { rank, decodeRank }: LiveRequest): void {

@@ -1,8 +1,8 @@
 import { z } from "zod";
 import { assignRanks, formatTopology, parseTopology, type Topology } from "../cluster/index.ts";
-import { orderedPlacement } from "../expert-parallel/index.ts";
 import { policies } from "../kernels/index.ts";
 import type { ModelConfig } from "../model/index.ts";
+import { initialPlacement, type ExpertOptions } from "./expert-balance.ts";
 import type { RankOptions, RankPlace } from "./rank.ts";
 
 const whole = z.int().min(0);
@@ -35,30 +35,31 @@ export type ClusterPlan = z.infer<typeof clusterPlanSchema>;
 export interface PlanOptions extends Omit<RankOptions, "modelDirectory" | "place"> {
   readonly topology: Topology;
   readonly nodes: number;
-  readonly experts?: "parallel" | "replicated";
-  readonly placement?: readonly (readonly number[])[];
+  readonly experts?: ExpertOptions | "replicated";
   readonly traceEpochMs?: number;
 }
 
-/** @throws RangeError if there are more nodes than ranks */
+/** @throws RangeError if there are more nodes than ranks, or experts cannot be placed as asked */
 export function planCluster(options: PlanOptions, config: ModelConfig): ClusterPlan {
-  const { topology, nodes, experts, placement, contextCache, ...rest } = options;
-  const layers = config.layers - config.firstDense;
-  const inOrder = (ranks: number) =>
-    Array.from({ length: layers }, () => [
-      ...orderedPlacement(config.gate.experts, ranks).physicalToLogical,
-    ]);
+  const { topology, nodes, experts = {}, contextCache, ...own } = options;
+  const nodeOfRank = assignRanks(topology, nodes);
   return {
-    ...rest,
+    ...own,
     topology: formatTopology(topology),
-    nodeOfRank: assignRanks(topology, nodes),
+    nodeOfRank,
     placements: topology.units.map(({ ranks }) => {
       if (ranks.length === 1 || experts === "replicated") return null;
-      return placement?.map((layer) => [...layer]) ?? inOrder(ranks.length);
+      const unitNodes = nodesOf(ranks, nodeOfRank);
+      const placement = initialPlacement(experts, config, unitNodes, ranks.length);
+      return placement.map((layer) => [...layer]);
     }),
     ...(contextCache && { contextCache: { ...contextCache, limits: { ...contextCache.limits } } }),
   };
 }
+
+/** Over how many nodes ranks are spread. */
+export const nodesOf = (ranks: readonly number[], nodeOfRank: readonly number[]) =>
+  new Set(ranks.map((rank) => nodeOfRank[rank])).size;
 
 /** Where a rank stands, but for what only its own process can give it. */
 export function placeOf(plan: ClusterPlan, rank: number): Omit<RankPlace, "endpoint"> {

@@ -1,5 +1,6 @@
 export { greedySampling, type SamplingParameters, type TokenLogprob } from "../kernels/index.ts";
-export { Engine, type EngineOptions } from "./client.ts";
+export { Engine, type EngineOptions, type Rebalanced } from "./client.ts";
+export type { ExpertOptions } from "./expert-balance.ts";
 export { version } from "./cluster-identity.ts";
 export type { NodeOptions } from "./cluster.ts";
 export { serveNode } from "./joined-node.ts";

@@ -78,8 +78,8 @@ const settings: [string, Partial<EngineOptions>][] = [
   ["combined=1x4", {}],
   ["combined=2x1", {}],
   ["prefill=1x1,decode=1x1", {}],
-  ["prefill=1x2,decode=1x3", { placement: randomPlacement(12, 1) }],
-  ["prefill=2x2,decode=2x2", { placement: randomPlacement(10, 2) }],
+  ["prefill=1x2,decode=1x3", { experts: { placement: randomPlacement(12, 1) } }],
+  ["prefill=2x2,decode=2x2", { experts: { placement: randomPlacement(10, 2) } }],
   ["prefill=2x2,decode=2x2", { nodes: { count: 2 } }],
   ["prefill=1x2,decode=1x2", { experts: "replicated" }],
 ];

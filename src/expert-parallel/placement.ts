@@ -45,9 +45,13 @@ export function layerPlacement(
   };
 }
 
-/** Experts in order over the ranks; where they do not divide, the first ones are there twice. */
-export function orderedPlacement(experts: number, ranks: number): LayerPlacement {
-  const physical = Math.ceil(experts / ranks) * ranks;
-  const map = Array.from({ length: physical }, (_, place) => place % experts);
+/** Experts in order over the ranks; slots beyond the last expert begin again with the first. */
+export function orderedPlacement(
+  experts: number,
+  ranks: number,
+  physical = experts,
+): LayerPlacement {
+  const slots = Math.ceil(physical / ranks);
+  const map = Array.from({ length: slots * ranks }, (_, place) => place % experts);
   return layerPlacement(map, experts, ranks);
 }

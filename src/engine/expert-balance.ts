@@ -1,0 +1,80 @@
+import { maxOverMean, rebalanceExperts } from "../balancing/index.ts";
+import { orderedPlacement } from "../expert-parallel/index.ts";
+import type { ModelConfig } from "../model/index.ts";
+import type { EngineStats } from "./messages.ts";
+import type { Placement } from "./rank.ts";
+
+/** How often each logical expert is chosen, by layer of routed experts. */
+export type ExpertLoads = readonly (readonly number[])[];
+
+/** How the experts of units are to lie at the start. */
+export interface ExpertOptions {
+  /** Logical expert of each physical one, by layer; decides alone where given. */
+  readonly placement?: Placement;
+  /** Physical experts of a unit beyond one for each logical expert. */
+  readonly redundantExperts?: number;
+  /** Loads recorded earlier, for which experts are replicated and placed; else they lie in order. */
+  readonly expertLoads?: ExpertLoads;
+}
+
+/** @throws RangeError that names what does not fit */
+export function initialPlacement(
+  { placement, redundantExperts = 0, expertLoads }: ExpertOptions,
+  { gate, layers, firstDense }: ModelConfig,
+  nodes: number,
+  ranks: number,
+): Placement {
+  if (placement) return placement;
+  const moeLayers = layers - firstDense;
+  const physical = gate.experts + redundantExperts;
+  if (expertLoads) {
+    if (expertLoads.length !== moeLayers) {
+      throw new RangeError(`loads: expected ${moeLayers} layers, got ${expertLoads.length}`);
+    }
+    return balanced(expertLoads, { physical, groups: gate.groups, nodes, ranks });
+  }
+  const inOrder = orderedPlacement(gate.experts, ranks, physical).physicalToLogical;
+  return Array.from({ length: moeLayers }, () => [...inOrder]);
+}
+
+interface BalanceShape {
+  /** Physical experts. */
+  readonly physical: number;
+  readonly groups: number;
+  readonly nodes: number;
+  readonly ranks: number;
+}
+
+/** DeepSeek's EPLB, with as many slots on every rank as the physical experts need. */
+export function balanced(loads: ExpertLoads, shape: BalanceShape): Placement {
+  const { physical, groups, nodes, ranks } = shape;
+  const replicas = Math.ceil(physical / ranks) * ranks;
+  const topology = { replicas, groups, nodes: ranks % nodes === 0 ? nodes : 1, ranks };
+  return rebalanceExperts(loads, { ...topology, policy: "eplb" }).physicalToLogical;
+}
+
+/** What a unit's ranks have counted together; undefined before any of them has computed. */
+export function loadsOf(stats: readonly EngineStats[]): ExpertLoads | undefined {
+  const counted = stats.flatMap(({ traffic }) =>
+    traffic && traffic.expertLoads.length > 0 ? [traffic.expertLoads] : [],
+  );
+  if (counted.length === 0) return undefined;
+  return counted.reduce((sum, loads) =>
+    sum.map((layer, l) => layer.map((load, expert) => load + loads[l][expert])),
+  );
+}
+
+/** The busiest rank's load over the mean, the mean over layers; replicas share evenly. */
+export function imbalance(loads: ExpertLoads, placement: Placement, ranks: number): number {
+  const layers = placement.map((map, layer) => {
+    const replicas = new Map<number, number>();
+    for (const expert of map) replicas.set(expert, (replicas.get(expert) ?? 0) + 1);
+    const slots = map.length / ranks;
+    const ofRanks = Array.from({ length: ranks }, () => 0);
+    for (const [place, expert] of map.entries()) {
+      ofRanks[Math.floor(place / slots)] += loads[layer][expert] / (replicas.get(expert) ?? 1);
+    }
+    return maxOverMean(ofRanks);
+  });
+  return layers.reduce((sum, layer) => sum + layer, 0) / layers.length;
+}

@@ -1,0 +1,115 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { parseTopology } from "../cluster/index.ts";
+import { tinyFixtures } from "../model/fixtures.ts";
+import { Engine, type EngineOptions } from "./client.ts";
+import { balanced, imbalance, initialPlacement, loadsOf } from "./expert-balance.ts";
+import { answer, request } from "./fixtures.ts";
+import type { GenerationEvent } from "./messages.ts";
+
+const [fixture] = tinyFixtures().filter(({ name }) => name === "fp8");
+
+const start = (options: Partial<EngineOptions>) =>
+  Engine.start({
+    modelDirectory: fixture.directory,
+    policy: "w8a16",
+    kvMemoryBytes: 2 ** 21,
+    ...options,
+  });
+
+async function read(events: AsyncIterable<GenerationEvent>): Promise<GenerationEvent[]> {
+  const all: GenerationEvent[] = [];
+  for await (const event of events) all.push(event);
+  return answer(all);
+}
+
+const requests = [0, 1, 2, 3].map((i) =>
+  request([...fixture.tokens, i], {
+    maxTokens: 80,
+    sampling: { ...request([]).sampling, seed: i },
+  }),
+);
+
+test("experts that move while answers run leave no trace, on one node or two", async () => {
+  const alone = await start({});
+  const expected = await Promise.all(requests.map((each) => read(alone.generate(each))));
+  await alone.close();
+  for (const [topology, nodes] of [
+    ["combined=1x4", 1] as const,
+    ["prefill=1x2,decode=1x2", 2] as const,
+  ]) {
+    const engine = await start({
+      topology: parseTopology(topology),
+      nodes: { count: nodes },
+      experts: { redundantExperts: 2 },
+    });
+    const answers = Promise.all(requests.map((each) => read(engine.generate(each))));
+    let over = false;
+    void answers.finally(() => (over = true));
+    let moved = 0;
+    const placements = new Set([JSON.stringify(engine.placements)]);
+    while (!over) {
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      for (const { before, after } of await engine.rebalance()) {
+        moved++;
+        assert.ok(after < before, `${before} became ${after}`);
+      }
+      placements.add(JSON.stringify(engine.placements));
+    }
+    assert.deepEqual(await answers, expected, topology);
+    await engine.close();
+    assert.ok(moved > 0 && placements.size > 1, `${moved} moves, ${placements.size} placements`);
+  }
+});
+
+test("a unit that has computed nothing since the last time stays as it is", async () => {
+  const engine = await start({ topology: parseTopology("combined=1x2") });
+  assert.deepEqual(await engine.rebalance(), []);
+  await read(engine.generate(requests[0]));
+  assert.deepEqual(
+    (await engine.rebalance()).map(({ unit }) => unit),
+    [0],
+  );
+  assert.deepEqual(await engine.rebalance(), []);
+  await engine.close();
+});
+
+const config = {
+  gate: { experts: 8, groups: 2 },
+  layers: 3,
+  firstDense: 1,
+} as Parameters<typeof initialPlacement>[1];
+
+test("experts lie in order, redundant ones from the first, unless loads were recorded", () => {
+  const inOrder = initialPlacement({ redundantExperts: 2 }, config, 1, 5);
+  assert.deepEqual(inOrder, Array(2).fill([0, 1, 2, 3, 4, 5, 6, 7, 0, 1]));
+  const expertLoads = [
+    [90, 1, 1, 1, 1, 1, 1, 1],
+    [1, 1, 1, 1, 1, 1, 1, 90],
+  ];
+  const placed = initialPlacement({ redundantExperts: 2, expertLoads }, config, 1, 5);
+  for (const [layer, hot] of [0, 7].entries()) {
+    assert.equal(placed[layer].filter((expert) => expert === hot).length, 3);
+  }
+  assert.ok(imbalance(expertLoads, placed, 5) < imbalance(expertLoads, inOrder, 5));
+  assert.throws(
+    () => initialPlacement({ expertLoads: [[1]] }, config, 1, 5),
+    /loads: expected 2 layers, got 1/,
+  );
+});
+
+test("slots fill up to a multiple of the ranks, and nodes that do not divide them count as one", () => {
+  const shape = { physical: 8, groups: 2, nodes: 2, ranks: 3 };
+  const [map] = balanced([[8, 7, 6, 5, 4, 3, 2, 1]], shape);
+  assert.equal(map.length, 9);
+  assert.deepEqual(new Set(map), new Set([0, 1, 2, 3, 4, 5, 6, 7]));
+});
+
+test("loads of a unit are its ranks' sums; ranks that computed nothing count for nothing", () => {
+  const stats = (expertLoads: number[][]) =>
+    ({ traffic: { rowsTo: [], bytesTo: [], expertLoads } }) as unknown as Parameters<
+      typeof loadsOf
+    >[0][number];
+  assert.deepEqual(loadsOf([stats([[1, 2]]), stats([]), stats([[10, 20]])]), [[11, 22]]);
+  assert.equal(loadsOf([stats([])]), undefined);
+});
