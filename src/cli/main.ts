@@ -9,12 +9,20 @@ import { generate } from "./generate.ts";
 import { inspect } from "./inspect.ts";
 import { printLogits } from "./logits.ts";
 import { runNode, withNode } from "./node.ts";
-import { expertPolicyOf, rebalance } from "./rebalance.ts";
+import { expertPolicyOf, rebalance, rebalanceServer } from "./rebalance.ts";
 import { report, reportDefaults, reportPublishedDay } from "./report.ts";
 import { serve } from "./serve.ts";
 import { printTrace } from "./trace.ts";
 
 const largestPort = 65535;
+
+/** The server that a command talks to. */
+function serverOf(flags: Readonly<Record<string, unknown>>) {
+  return {
+    url: textOf("url", flags["url"]).replace(/\/(v1\/?)?$/, ""),
+    ...(flags["apiKey"] === undefined ? {} : { apiKey: textOf("api-key", flags["apiKey"]) }),
+  };
+}
 
 const program = cac("daysix");
 
@@ -61,9 +69,8 @@ program
   .option("--no-thinking", "Answer without thinking first")
   .action((flags: Record<string, unknown>) =>
     chat({
-      url: textOf("url", flags["url"]).replace(/\/(v1\/?)?$/, ""),
+      ...serverOf(flags),
       thinking: flags["thinking"] !== false,
-      ...(flags["apiKey"] === undefined ? {} : { apiKey: textOf("api-key", flags["apiKey"]) }),
       ...(flags["model"] === undefined ? {} : { model: textOf("model", flags["model"]) }),
     }),
   );
@@ -159,8 +166,14 @@ program
   .option("--nodes <count>", "Nodes of the unit", { default: 1 })
   .option("--ranks <count>", "Ranks of the unit, over all nodes")
   .option("--policy <policy>", "Placement policy: eplb", { default: "eplb" })
+  .option("--url <url>", "Instead: a running server places its experts for its own loads")
+  .option("--api-key <key>", "Key of the server")
   .option("--json", "Print the placement as JSON")
   .action((flags: Record<string, unknown>) => {
+    const json = flags["json"] === true;
+    if (flags["url"] !== undefined) {
+      return rebalanceServer({ ...serverOf(flags), json });
+    }
     for (const name of ["loads", "replicas", "ranks"]) {
       if (flags[name] === undefined) throw new UsageError(`--${name} is required`);
     }
@@ -174,7 +187,7 @@ program
         ranks: countOf("ranks"),
       },
       policy: expertPolicyOf(flags["policy"]),
-      json: flags["json"] === true,
+      json,
     });
   });
 

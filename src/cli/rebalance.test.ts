@@ -6,6 +6,9 @@ import { join } from "node:path";
 import { after, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { rebalanceExperts } from "../balancing/index.ts";
+import { parseTopology } from "../cluster/index.ts";
+import { bundledModel } from "./bundled-model.ts";
+import { startServing } from "./serve.ts";
 
 const main = fileURLToPath(new URL("./main.js", import.meta.url));
 const directory = await mkdtemp(join(tmpdir(), "daysix-rebalance-"));
@@ -67,4 +70,36 @@ test("what is wrong is said in one line that names the option, with exit status 
     assert.equal(out, "");
     assert.match(err.trimEnd(), said);
   }
+});
+
+test("a running server places its experts for what it has served", async () => {
+  const serving = await startServing({
+    engine: {
+      modelDirectory: bundledModel,
+      policy: "w8a16",
+      kvMemoryBytes: 2 ** 25,
+      topology: parseTopology("combined=1x2"),
+      experts: { redundantExperts: 4 },
+    },
+    host: "127.0.0.1",
+    port: 0,
+    apiKey: "key",
+    logLevel: "silent",
+  });
+  const { url } = serving;
+  const nothing = await rebalance("--url", url, "--api-key", "key");
+  assert.equal(nothing.out, "no unit would be better off\n");
+  await fetch(`${url}/v1/completions`, {
+    method: "POST",
+    headers: { authorization: "Bearer key", "content-type": "application/json" },
+    body: JSON.stringify({ model: serving.names[0], prompt: "Once upon a time", max_tokens: 4 }),
+  }).then((response) => response.json());
+  const { status, out } = await rebalance("--url", url, "--api-key", "key", "--json");
+  assert.equal(status, 0);
+  const { units } = JSON.parse(out) as { units: { before: number; after: number }[] };
+  assert.ok(units.length === 1 && units[0].after < units[0].before, out);
+  const { status: refused, err } = await rebalance("--url", url, "--api-key", "wrong");
+  assert.deepEqual([refused, err], [2, `daysix: --url: ${url} answers 401\n`]);
+  await serving.server.drain(0);
+  await serving.engine.close();
 });

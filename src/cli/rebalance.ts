@@ -25,6 +25,35 @@ export async function rebalance(options: {
   else printPlan(plan, topology);
 }
 
+const answerSchema = z.object({
+  units: z.array(z.object({ unit: z.number(), before: z.number(), after: z.number() })),
+});
+
+/** `daysix rebalance --url`: a running server's experts, for the loads it has counted itself. */
+export async function rebalanceServer(options: {
+  readonly url: string;
+  readonly apiKey?: string;
+  readonly json: boolean;
+}): Promise<void> {
+  const { url, apiKey, json } = options;
+  const response = await fetch(`${url}/rebalance`, {
+    method: "POST",
+    headers: apiKey === undefined ? {} : { authorization: `Bearer ${apiKey}` },
+  }).catch((error: Error) => {
+    throw new UsageError(`--url: ${url} does not answer: ${error.message}`);
+  });
+  if (!response.ok) throw new UsageError(`--url: ${url} answers ${response.status}`);
+  const answer = answerSchema.parse(await response.json());
+  if (json) console.log(JSON.stringify(answer));
+  else if (answer.units.length === 0) console.log("no unit would be better off");
+  for (const { unit, before, after } of json ? [] : answer.units) {
+    console.log(
+      `unit ${unit}: the busiest rank had ${before.toFixed(3)} of the mean, ` +
+        `and would now have ${after.toFixed(3)}`,
+    );
+  }
+}
+
 export function expertPolicyOf(value: unknown): ExpertPolicy {
   const policy = expertPolicies.find((name) => name === value);
   if (policy) return policy;

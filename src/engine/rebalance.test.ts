@@ -82,7 +82,10 @@ const config = {
 
 test("experts lie in order, redundant ones from the first, unless loads were recorded", () => {
   const inOrder = initialPlacement({ redundantExperts: 2 }, config, 1, 5);
-  assert.deepEqual(inOrder, Array(2).fill([0, 1, 2, 3, 4, 5, 6, 7, 0, 1]));
+  assert.deepEqual(inOrder, [
+    [0, 1, 2, 3, 4, 5, 6, 7, 0, 1],
+    [0, 1, 2, 3, 4, 5, 6, 7, 0, 1],
+  ]);
   const expertLoads = [
     [90, 1, 1, 1, 1, 1, 1, 1],
     [1, 1, 1, 1, 1, 1, 1, 90],

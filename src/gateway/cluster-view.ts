@@ -1,5 +1,5 @@
 import { parseTopology, type Topology } from "../cluster/index.ts";
-import type { Engine, EngineStats } from "../engine/index.ts";
+import type { Engine, EngineStats, Rebalanced } from "../engine/index.ts";
 import { readConfig } from "../model/index.ts";
 import type { EngineDriver } from "./engine-driver.ts";
 
@@ -22,6 +22,8 @@ export interface ClusterView {
   placements(): readonly (readonly PlacedLayer[])[];
   /** Of each rank, by its number. */
   rankStats(): Promise<readonly EngineStats[]>;
+  /** Places the experts of units anew for the loads they have counted. */
+  rebalance(): Promise<readonly Rebalanced[]>;
 }
 
 /** The ranks of an engine over its own cluster. */
@@ -39,6 +41,7 @@ export async function viewCluster(engine: Engine, modelDirectory: string): Promi
         })),
       ),
     rankStats: () => engine.rankStats(),
+    rebalance: () => engine.rebalance(),
   };
 }
 
@@ -49,5 +52,6 @@ export function viewDriver(engine: EngineDriver): ClusterView {
     nodeOfRank: [0],
     placements: () => [[]],
     rankStats: async () => [await engine.stats()],
+    rebalance: async () => [],
   };
 }

@@ -18,6 +18,7 @@ import { offeredTools, PromptWriter } from "./prompt.ts";
 import { createApp, knownError, type Endpoints, type Env } from "./routes.ts";
 import { samplingOf, type SamplingDefaults } from "./sampling.ts";
 import { StatusFeed } from "./status-feed.ts";
+import type { Rebalancing } from "./status-snapshot.ts";
 import { Status } from "./status.ts";
 import { eventStream, eventStreamHeaders } from "./stream.ts";
 import { wantsThinking } from "./thinking.ts";
@@ -79,6 +80,7 @@ export class Gateway implements Endpoints {
   readonly #metrics = new Metrics();
   readonly #turnstile = new Turnstile();
   readonly #tally = new TokenTally();
+  readonly #cluster: ClusterView;
   readonly #statusFeed: StatusFeed;
   readonly #startedAt: number;
 
@@ -90,8 +92,9 @@ export class Gateway implements Endpoints {
     this.#prompts = new PromptWriter(options.tokenizer, options.chatTemplate, options.engine);
     this.#admission = new Admission(whole.queueLimit);
     this.#startedAt = whole.now();
+    this.#cluster = options.cluster ?? viewDriver(options.engine);
     const status = new Status({
-      cluster: options.cluster ?? viewDriver(options.engine),
+      cluster: this.#cluster,
       admission: this.#admission,
       tokens: () => this.#tally.read(),
       models: options.servedNames,
@@ -218,6 +221,12 @@ export class Gateway implements Endpoints {
 
   statusEvents(): Response {
     return new Response(this.#statusFeed.events(), { headers: eventStreamHeaders });
+  }
+
+  /** Which units' experts were placed anew, and what that does to the loads they have counted. */
+  async rebalance(): Promise<Response> {
+    const units: Rebalancing["units"] = [...(await this.#cluster.rebalance())];
+    return Response.json({ units } satisfies Rebalancing);
   }
 
   /**

@@ -1,5 +1,5 @@
 import { createRoute, OpenAPIHono, type z } from "@hono/zod-openapi";
-import { statusSnapshot } from "./status-snapshot.ts";
+import { rebalancing, statusSnapshot } from "./status-snapshot.ts";
 import * as wire from "./wire.ts";
 
 interface Operation {
@@ -51,6 +51,12 @@ const operations: readonly Operation[] = [
     path: "/status/events",
     summary: "The same about once a second",
     chunk: statusSnapshot,
+  },
+  {
+    method: "post",
+    path: "/rebalance",
+    summary: "Places experts anew for the loads counted since the last time",
+    response: rebalancing,
   },
 ];
 

@@ -22,6 +22,7 @@ export interface Endpoints {
   metrics(): Promise<Response>;
   status(): Promise<Response>;
   statusEvents(): Response;
+  rebalance(): Promise<Response>;
   health(): Response;
 }
 
@@ -72,6 +73,7 @@ export function createApp(endpoints: Endpoints, options: RouteOptions): Hono<Env
   route("GET", "/metrics", () => endpoints.metrics());
   route("GET", "/status", () => endpoints.status());
   route("GET", "/status/events", () => endpoints.statusEvents());
+  route("POST", "/rebalance", () => endpoints.rebalance());
   for (const prefix of ["/v1", ""]) {
     route("POST", `${prefix}/chat/completions`, (context) => endpoints.chat(context));
     route("POST", `${prefix}/completions`, (context) => endpoints.completions(context));

@@ -76,6 +76,22 @@ export const statusSnapshot = z
   })
   .openapi("Status");
 
+/** What `/rebalance` answers: the units whose experts moved. */
+export const rebalancing = z
+  .object({
+    units: z.array(
+      z.object({
+        /** Index among the units of `/status`. */
+        unit: count,
+        /** Load of the busiest rank over the mean, the mean over layers. */
+        before: z.number(),
+        after: z.number(),
+      }),
+    ),
+  })
+  .openapi("Rebalancing");
+
+export type Rebalancing = z.infer<typeof rebalancing>;
 export type StatusSnapshot = z.infer<typeof statusSnapshot>;
 export type UnitStatus = z.infer<typeof unitStatus>;
 export type RankStatus = z.infer<typeof rankStatus>;

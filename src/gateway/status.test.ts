@@ -21,6 +21,7 @@ function twoRanks() {
     cluster: {
       topology: parseTopology("combined=1x2"),
       nodeOfRank: [0, 0],
+      rebalance: async () => [],
       placements: () => [[{ layer: 1, physicalToLogical: [0, 1, 3, 2, 3, 0], experts: 4 }]],
       rankStats: async () => {
         if (!world.ranks) throw new Error("the engine ended");
