@@ -36,7 +36,7 @@ export interface Replay extends PrefixHits {
  * @throws Error if the cache ever serves other values than were saved
  */
 export async function replayTrace(
-  requests: readonly TraceRequest[],
+  requests: readonly Pick<TraceRequest, "at" | "blocks">[],
   store: BlobStore,
 ): Promise<Replay> {
   const rank = new ReplayRank(store, Math.max(...requests.map(({ blocks }) => blocks.length)));
@@ -66,7 +66,7 @@ class ReplayRank {
   }
 
   /** Answers one prompt and saves what it had to compute; how many of its blocks were cached. */
-  async serve({ at, blocks }: TraceRequest): Promise<number> {
+  async serve({ at, blocks }: Pick<TraceRequest, "at" | "blocks">): Promise<number> {
     this.#now = 2 ** 40 + at;
     const keys = new BlockKeys("").upTo(tokensOf(blocks));
     const inPool = this.#pool.countMatching(keys);

@@ -7,6 +7,13 @@ import type { RankOptions, RankPlace } from "./rank.ts";
 
 const whole = z.int().min(0);
 
+/** Of what may be without end, which JSON tells as null. */
+const bound = z
+  .number()
+  .min(0)
+  .nullable()
+  .transform((value) => value ?? Infinity);
+
 /** What every node of a cluster has to know to start its ranks; the coordinator tells the others. */
 export const clusterPlanSchema = z.object({
   /** As `--topology` spells it. */
@@ -23,7 +30,7 @@ export const clusterPlanSchema = z.object({
   contextCache: z
     .object({
       directory: z.string().max(4096),
-      limits: z.object({ maxBytes: z.number().min(0), maxAgeMs: z.number().min(0) }),
+      limits: z.object({ maxBytes: bound, maxAgeMs: bound }),
     })
     .optional(),
   /** Spans are recorded, their times counted from here: milliseconds of Unix time. */

@@ -44,11 +44,11 @@ test("experts that move while answers run leave no trace, on one node or two", a
       experts: { redundantExperts: 2 },
     });
     const answers = Promise.all(requests.map((each) => read(engine.generate(each))));
-    let over = false;
-    void answers.finally(() => (over = true));
+    const over = new AbortController();
+    void answers.finally(() => over.abort());
     let moved = 0;
     const placements = new Set([JSON.stringify(engine.placements)]);
-    while (!over) {
+    while (!over.signal.aborted) {
       await new Promise((resolve) => setTimeout(resolve, 20));
       for (const { before, after } of await engine.rebalance()) {
         moved++;
