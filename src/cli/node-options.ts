@@ -9,7 +9,9 @@ const LONGEST_TIMEOUT_MS = 2 ** 31 - 1;
 /** Adds the options that say over which processes an engine's ranks are spread. */
 export function withNodes(command: Command): Command {
   return withFailureTimeout(command)
-    .option("--nodes <count>", "Processes that each unit's ranks are spread over", { default: 1 })
+    .option("--nodes <count>", "Processes for the ranks: 2, or by unit, each its own: 4+18", {
+      default: 1,
+    })
     .option("--listen <address>", "Wait at HOST:PORT for the other nodes, instead of starting them")
     .option("--secret-file <file>", "Secret that all nodes of the cluster know, with --listen");
 }
@@ -22,10 +24,11 @@ export function withFailureTimeout(command: Command): Command {
 
 export function nodesOf(flags: Readonly<Record<string, unknown>>): NodeOptions {
   const { listen } = flags;
-  const count = integerOf("nodes", flags["nodes"], 1, 65_536);
+  const count = countOf(textOf("nodes", flags["nodes"]));
+  const nodes = typeof count === "number" ? count : count.reduce((sum, each) => sum + each, 0);
   const failureTimeoutMs = failureTimeoutOf(flags);
   if (listen === undefined) return { count, failureTimeoutMs };
-  if (count === 1) throw new UsageError("--listen: expected --nodes above 1 beside it");
+  if (nodes === 1) throw new UsageError("--listen: expected --nodes above 1 beside it");
   const { host, port } = addressOf("listen", listen);
   return {
     count,
@@ -33,10 +36,16 @@ export function nodesOf(flags: Readonly<Record<string, unknown>>): NodeOptions {
     await: {
       listen: { host, port },
       secret: secretOf(flags),
-      listening: (at) => console.error(`daysix: waiting for ${count - 1} nodes at ${host}:${at}`),
+      listening: (at) => console.error(`daysix: waiting for ${nodes - 1} nodes at ${host}:${at}`),
       refused: (reason) => console.error(`daysix: refused a node: ${reason}`),
     },
   };
+}
+
+/** `2`, or `4+18`. */
+function countOf(text: string): NodeOptions["count"] {
+  const counts = text.split("+").map((part) => integerOf("nodes", part, 1, 65_536));
+  return counts.length === 1 ? counts[0] : counts;
 }
 
 export function failureTimeoutOf(flags: Readonly<Record<string, unknown>>): number {

@@ -72,3 +72,13 @@ test("a unit's ranks on one node follow one another", () => {
 test("a node without ranks is refused", () => {
   assert.throws(() => assignRanks(parseTopology("combined=1x2"), 3), /expected 1 to 2 .* got 3/);
 });
+
+test("units may have nodes of their own, as the published ones do", () => {
+  const published = assignRanks(parseTopology("prefill=1x32,decode=1x144"), [4, 18]);
+  assert.equal(new Set(published.slice(0, 32)).size, 4);
+  assert.deepEqual(published.slice(0, 9), [0, 0, 0, 0, 0, 0, 0, 0, 1]);
+  assert.deepEqual([published[32], published.at(-1)], [4, 21]);
+  const topology = parseTopology("prefill=1x2,decode=1x2");
+  assert.throws(() => assignRanks(topology, [1]), /expected 2 numbers, one for each unit, got 1/);
+  assert.throws(() => assignRanks(topology, [1, 3]), /expected 1 to 2 \(the ranks\), got 3/);
+});

@@ -52,20 +52,35 @@ export function formatTopology({ units }: Topology): string {
 }
 
 /**
- * The node of each rank. Every unit is spread over all nodes, so that a node's one copy of the
- * model serves both phases; nodes differ by at most one rank, within a unit and in all.
+ * The node of each rank. By default every unit is spread over all nodes, so that a node's one copy of
+ * the model serves both phases; nodes differ by at most one rank, within a unit and in all. With a
+ * number of nodes for each unit, as DeepSeek deploys them, each unit has nodes of its own.
  * @throws RangeError if a node would have no rank.
  */
-export function assignRanks(topology: Topology, nodes: number): number[] {
-  if (!Number.isInteger(nodes) || nodes < 1 || nodes > topology.ranks) {
-    throw new RangeError(`nodes: expected 1 to ${topology.ranks} (the ranks), got ${nodes}`);
+export function assignRanks(topology: Topology, nodes: number | readonly number[]): number[] {
+  if (typeof nodes === "number") return spread(topology.units, topology.ranks, nodes);
+  if (nodes.length !== topology.units.length) {
+    const problem = `expected ${topology.units.length} numbers, one for each unit`;
+    throw new RangeError(`nodes: ${problem}, got ${nodes.join("+")}`);
+  }
+  let before = 0;
+  return topology.units.flatMap((unit, index) => {
+    const own = spread([unit], unit.ranks.length, nodes[index]).map((node) => before + node);
+    before += nodes[index];
+    return own;
+  });
+}
+
+function spread(units: readonly Unit[], ranks: number, nodes: number): number[] {
+  if (!Number.isInteger(nodes) || nodes < 1 || nodes > ranks) {
+    throw new RangeError(`nodes: expected 1 to ${ranks} (the ranks), got ${nodes}`);
   }
   const load = Array.from({ length: nodes }, () => 0);
   const nodeOfRank: number[] = [];
-  for (const { ranks } of topology.units) {
-    const share = Math.floor(ranks.length / nodes);
+  for (const unit of units) {
+    const share = Math.floor(unit.ranks.length / nodes);
     const leastLoaded = range(0, nodes).sort((a, b) => load[a] - load[b] || a - b);
-    const withOneMore = new Set(leastLoaded.slice(0, ranks.length % nodes));
+    const withOneMore = new Set(leastLoaded.slice(0, unit.ranks.length % nodes));
     for (let node = 0; node < nodes; node++) {
       const own = share + (withOneMore.has(node) ? 1 : 0);
       load[node] += own;

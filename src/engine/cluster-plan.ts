@@ -2,6 +2,7 @@ import { z } from "zod";
 import { assignRanks, formatTopology, parseTopology, type Topology } from "../cluster/index.ts";
 import { policies } from "../kernels/index.ts";
 import type { ModelConfig } from "../model/index.ts";
+import type { NodeOptions } from "./cluster.ts";
 import { initialPlacement, type ExpertOptions } from "./expert-balance.ts";
 import type { RankOptions, RankPlace } from "./rank.ts";
 
@@ -41,7 +42,7 @@ export type ClusterPlan = z.infer<typeof clusterPlanSchema>;
 
 export interface PlanOptions extends Omit<RankOptions, "modelDirectory" | "place"> {
   readonly topology: Topology;
-  readonly nodes: number;
+  readonly nodes: NodeOptions["count"];
   readonly experts?: ExpertOptions | "replicated";
   readonly traceEpochMs?: number;
 }

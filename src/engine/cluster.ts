@@ -20,8 +20,8 @@ import { EngineError } from "./rank-worker.ts";
 
 /** Where the other nodes of a cluster come from. */
 export interface NodeOptions {
-  /** Processes on this machine, this one included, or with `await` nodes of any machine. */
-  readonly count: number;
+  /** All nodes, this process included; or, by unit, the nodes that each has to itself. */
+  readonly count: number | readonly number[];
   /** Waits for nodes that join here, instead of starting them on this machine. */
   readonly await?: {
     readonly listen: ListenAddress;
@@ -73,7 +73,8 @@ export class Cluster {
   static async start(options: ClusterOptions): Promise<Cluster> {
     const cluster = new Cluster(options);
     try {
-      if (options.nodes.count > 1) cluster.#mesh = await cluster.#form(options.nodes);
+      if (Math.max(...options.plan.nodeOfRank) > 0)
+        cluster.#mesh = await cluster.#form(options.nodes);
       await cluster.#startRanks();
       return cluster;
     } catch (error) {
@@ -101,7 +102,8 @@ export class Cluster {
   }
 
   async #form(nodes: NodeOptions): Promise<NodeMesh> {
-    const { count, await: awaited, failureTimeoutMs = defaultFailureTimeoutMs } = nodes;
+    const { await: awaited, failureTimeoutMs = defaultFailureTimeoutMs } = nodes;
+    const count = Math.max(...this.#plan.nodeOfRank) + 1;
     const secret = generateSecret();
     const gaveUp = new AbortController();
     const opened = await openCluster({

@@ -28,3 +28,4 @@ export {
   type ToolCall,
 } from "./chat-message.ts";
 export { OutputParser, type OutputDelta } from "./output-parser.ts";
+export { modelWeights, type WeightSource } from "./weights.ts";

@@ -1,6 +1,10 @@
 import type { Weight } from "../kernels/index.ts";
-import type { Checkpoint } from "./checkpoint.ts";
 import type { ModelConfig } from "./config.ts";
+
+/** Where a graph's weights come from, by name and shape. */
+export interface WeightSource {
+  weight(name: string, shape: readonly number[]): Weight;
+}
 
 /** A SwiGLU: down(silu(gate x) ⊙ up x). */
 export interface MlpWeights {
@@ -53,7 +57,7 @@ export interface ModelWeights {
 }
 
 /** The graph's weights under their names on the hub; shapes are checked, nothing is read. */
-export function modelWeights(checkpoint: Checkpoint, config: ModelConfig): ModelWeights {
+export function modelWeights(checkpoint: WeightSource, config: ModelConfig): ModelWeights {
   const { hiddenSize, vocabSize } = config;
   return {
     embed: checkpoint.weight("model.embed_tokens.weight", [vocabSize, hiddenSize]),
@@ -63,7 +67,7 @@ export function modelWeights(checkpoint: Checkpoint, config: ModelConfig): Model
   };
 }
 
-function layerWeights(checkpoint: Checkpoint, config: ModelConfig, layer: number): LayerWeights {
+function layerWeights(checkpoint: WeightSource, config: ModelConfig, layer: number): LayerWeights {
   const name = `model.layers.${layer}`;
   const norm = [config.hiddenSize];
   return {
@@ -78,7 +82,7 @@ function layerWeights(checkpoint: Checkpoint, config: ModelConfig, layer: number
 }
 
 function attentionWeights(
-  checkpoint: Checkpoint,
+  checkpoint: WeightSource,
   config: ModelConfig,
   name: string,
 ): AttentionWeights {
@@ -103,7 +107,7 @@ function attentionWeights(
 }
 
 function mlpWeights(
-  checkpoint: Checkpoint,
+  checkpoint: WeightSource,
   { hiddenSize }: ModelConfig,
   name: string,
   width: number,
@@ -115,7 +119,7 @@ function mlpWeights(
   };
 }
 
-function moeWeights(checkpoint: Checkpoint, config: ModelConfig, name: string): MoeWeights {
+function moeWeights(checkpoint: WeightSource, config: ModelConfig, name: string): MoeWeights {
   const { gate, expertWidth, sharedExperts, hiddenSize } = config;
   const experts = Array.from({ length: gate.experts }, (_, e) =>
     mlpWeights(checkpoint, config, `${name}.experts.${e}`, expertWidth),

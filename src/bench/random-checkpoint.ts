@@ -1,0 +1,132 @@
+import { mkdir, open, writeFile, type FileHandle } from "node:fs/promises";
+import { join } from "node:path";
+import { toBf16, toE4m3, SCALE_BLOCK, type Weight } from "../kernels/index.ts";
+import { readConfig, modelWeights } from "../model/index.ts";
+
+interface Tensor {
+  readonly name: string;
+  readonly shape: readonly number[];
+  readonly dtype: "F8_E4M3" | "BF16" | "F32";
+  readonly bytes: number;
+}
+
+/** Random values that all tensors are cut from. */
+const TABLE_VALUES = 2 ** 20;
+const PIECE = 2 ** 16;
+const WRITE_BYTES = 2 ** 23;
+/** Spread of the FP8 codes' values, far from both ends of their range. */
+const CODE_SPREAD = 32;
+
+/**
+ * Writes a checkpoint of a shape with seeded random weights, so that a machine can be sized before
+ * gigabytes are downloaded: linear weights in FP8 with 128 × 128 scales, embedding and router in BF16,
+ * norms of 1. Equal shapes and seeds give equal files.
+ * @param config as config.json says it
+ */
+export async function writeRandomCheckpoint(
+  directory: string,
+  config: Readonly<Record<string, unknown>>,
+  seed: number,
+): Promise<void> {
+  await mkdir(directory, { recursive: true });
+  await writeFile(
+    join(directory, "config.json"),
+    JSON.stringify({ ...config, architectures: ["DeepseekV3ForCausalLM"], hidden_act: "silu" }),
+  );
+  const tensors = await tensorsOf(directory);
+  const file = await open(join(directory, "model.safetensors"), "w");
+  try {
+    await file.writeFile(headerOf(tensors));
+    const values = new RandomValues(seed);
+    for (const tensor of tensors) await writeTensor(file, tensor, values);
+  } finally {
+    await file.close();
+  }
+}
+
+/** All tensors the graph asks for, with the scales of those in FP8. */
+async function tensorsOf(directory: string): Promise<Tensor[]> {
+  const tensors: Tensor[] = [];
+  const weight = (name: string, shape: readonly number[]): Weight => {
+    const dtype = dtypeOf(name, shape);
+    const count = shape.reduce((product, side) => product * side, 1);
+    tensors.push({ name, shape, dtype, bytes: count * { F8_E4M3: 1, BF16: 2, F32: 4 }[dtype] });
+    if (dtype === "F8_E4M3") {
+      const scale = shape.map((side) => Math.ceil(side / SCALE_BLOCK));
+      const scaleName = name.replace(/weight$/, "weight_scale_inv");
+      tensors.push({ name: scaleName, shape: scale, dtype: "F32", bytes: 4 * scale[0] * scale[1] });
+    }
+    return { name, dtype, shape, file: directory, offset: 0 };
+  };
+  modelWeights({ weight }, await readConfig(directory));
+  return tensors;
+}
+
+function dtypeOf(name: string, shape: readonly number[]): Tensor["dtype"] {
+  if (name.endsWith("e_score_correction_bias")) return "F32";
+  const isPlain = shape.length === 1 || /embed_tokens|mlp\.gate\.weight/.test(name);
+  return isPlain ? "BF16" : "F8_E4M3";
+}
+
+function headerOf(tensors: readonly Tensor[]): Buffer {
+  let at = 0;
+  const entries = tensors.map(({ name, dtype, shape, bytes }) => {
+    const start = at;
+    at += bytes;
+    return [name, { dtype, shape, data_offsets: [start, at] }];
+  });
+  const json = Buffer.from(JSON.stringify(Object.fromEntries(entries)));
+  // Tensors begin on a cache line.
+  const padded = Math.ceil((8 + json.length) / 64) * 64;
+  const header = Buffer.alloc(padded, " ");
+  header.writeBigUInt64LE(BigInt(padded - 8));
+  json.copy(header, 8);
+  return header;
+}
+
+async function writeTensor(file: FileHandle, tensor: Tensor, values: RandomValues): Promise<void> {
+  const columns = tensor.shape[tensor.shape.length - 1];
+  for (let at = 0; at < tensor.bytes; at += WRITE_BYTES) {
+    const bytes = new Uint8Array(Math.min(WRITE_BYTES, tensor.bytes - at));
+    if (tensor.name.endsWith("weight_scale_inv")) {
+      // A scale column stands for 128 inputs: outputs get a spread of about 1.
+      new Float32Array(bytes.buffer).fill(1 / (CODE_SPREAD * Math.sqrt(columns * SCALE_BLOCK)));
+    } else if (tensor.dtype === "F8_E4M3") values.write(bytes, values.codes);
+    else if (tensor.dtype === "BF16" && tensor.shape.length === 1) {
+      new Uint16Array(bytes.buffer).fill(toBf16(1));
+    } else if (tensor.dtype === "BF16") values.write(new Uint16Array(bytes.buffer), values.halves);
+    await file.writeFile(bytes);
+  }
+}
+
+/** Normal values, drawn once; tensors are pieces of them from random places. */
+class RandomValues {
+  readonly codes = new Uint8Array(TABLE_VALUES);
+  /** BF16, of a tenth of the spread 1. */
+  readonly halves = new Uint16Array(TABLE_VALUES);
+  #state: number;
+
+  constructor(seed: number) {
+    this.#state = seed >>> 0;
+    for (let i = 0; i < TABLE_VALUES; i++) {
+      const radius = Math.sqrt(-2 * Math.log(1 - this.#next()));
+      const value = radius * Math.cos(2 * Math.PI * this.#next());
+      this.codes[i] = toE4m3(CODE_SPREAD * value);
+      this.halves[i] = toBf16(0.1 * value);
+    }
+  }
+
+  write<Values extends Uint8Array | Uint16Array>(out: Values, table: Values): void {
+    for (let at = 0; at < out.length; at += PIECE) {
+      const count = Math.min(PIECE, out.length - at);
+      const from = Math.floor(this.#next() * (TABLE_VALUES - count));
+      out.set(table.subarray(from, from + count), at);
+    }
+  }
+
+  /** In [0, 1): a linear congruential generator's upper bits. */
+  #next(): number {
+    this.#state = (Math.imul(this.#state, 1664525) + 1013904223) >>> 0;
+    return this.#state / 2 ** 32;
+  }
+}
