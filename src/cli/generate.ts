@@ -26,7 +26,7 @@ export async function generate(options: GenerateOptions): Promise<void> {
   const trace = await createTrace(options.trace);
   const engine = await Engine.start(
     { ...options.engine, ...(tokenizer ? { usableTokens: tokenizer.vocabSize } : {}) },
-    trace,
+    { trace },
   );
   let rows: DispatchedRows | undefined;
   const tokens: number[] = [];

@@ -71,7 +71,13 @@ export async function startServing(options: ServeOptions): Promise<Serving> {
       usableTokens: tokenizer.vocabSize,
       ...(maxModelLen === undefined ? {} : { maxModelLen }),
     },
-    trace,
+    {
+      trace,
+      lost: (rank, reason) => {
+        log.error({ rank, reason }, "a rank is lost");
+        accounts?.setTopology(fleetOf(engine)).catch((error: Error) => log.error(error));
+      },
+    },
   );
   const gateway = new Gateway({
     engine,
@@ -95,12 +101,13 @@ export async function startServing(options: ServeOptions): Promise<Serving> {
   }
 }
 
-/** Nodes by what their ranks compute; every rank counts as an accelerator. */
-function fleetOf({ topology, nodeOfRank }: Engine) {
-  const nodes = Math.max(...nodeOfRank) + 1;
+/** Nodes by what their live ranks compute; every rank counts as an accelerator. */
+function fleetOf({ topology, nodeOfRank, lost }: Engine) {
+  const live = [...nodeOfRank.keys()].filter((rank) => !lost.has(rank));
+  const nodes = new Set(live.map((rank) => nodeOfRank[rank])).size;
   const on = (role: UnitRole) => {
     const ranks = topology.units.flatMap((unit) => (unit.role === role ? unit.ranks : []));
-    return new Set(ranks.map((rank) => nodeOfRank[rank]));
+    return new Set(ranks.filter((rank) => !lost.has(rank)).map((rank) => nodeOfRank[rank]));
   };
   const prefill = on("prefill");
   const decode = on("decode");
@@ -109,7 +116,7 @@ function fleetOf({ topology, nodeOfRank }: Engine) {
     prefillNodes: prefill.size - both,
     decodeNodes: decode.size - both,
     combinedNodes: on("combined").size + both,
-    acceleratorsPerNode: topology.ranks / nodes,
+    acceleratorsPerNode: nodes === 0 ? 0 : live.length / nodes,
   };
 }
 
@@ -128,30 +135,41 @@ async function openAccounts(
   return new Accounts({ ledger: await Ledger.open(ledger), prices, log });
 }
 
-/** `daysix serve`: until SIGINT or SIGTERM, then live answers finish. */
+/** `daysix serve`: until SIGINT or SIGTERM, then live answers finish; or until the engine ends. */
 export async function serve(options: ServeOptions): Promise<void> {
   const started = performance.now();
   const { server, engine, accounts, trace, url, names } = await startServing(options);
   const seconds = ((performance.now() - started) / 1000).toFixed(1);
   console.log(
     `DaySix serves ${names.join(", ")} at ${url}/v1  (ready in ${seconds} s)\n` +
-      `  ${formatTopology(engine.topology)}, policy ${options.engine.policy}, reference kernels, ` +
+      `  ${formatTopology(engine.topology)}${onNodes(engine)}, policy ${options.engine.policy}, reference kernels, ` +
       `context ${engine.maxModelLen} tokens\n` +
       `  ${options.ledger === undefined ? "nothing is billed: no --ledger" : `bills in ${options.ledger}`}\n` +
       `  watch it at ${url}/\n` +
       `  try:  npx daysix chat    or    curl ${url}/v1/models`,
   );
-  await new Promise<void>((done) => {
-    process.once("SIGINT", () => done());
-    process.once("SIGTERM", () => done());
-  });
-  console.log("finishing live answers; a second signal ends at once");
+  const fatal = await Promise.race([
+    engine.fatal,
+    new Promise<undefined>((done) => {
+      process.once("SIGINT", () => done(undefined));
+      process.once("SIGTERM", () => done(undefined));
+    }),
+  ]);
+  if (fatal) {
+    console.error(`daysix: the engine has ended: ${fatal.message}`);
+    process.exitCode = 1;
+  } else console.log("finishing live answers; a second signal ends at once");
   process.once("SIGINT", () => process.exit(130));
   process.once("SIGTERM", () => process.exit(143));
   await server.drain(DRAIN_MS);
   await accounts?.close();
   await engine.close();
   await trace?.close();
+}
+
+function onNodes({ nodeOfRank }: Engine): string {
+  const nodes = new Set(nodeOfRank).size;
+  return nodes === 1 ? "" : ` on ${nodes} nodes`;
 }
 
 function urlOf(host: string, port: number): string {

@@ -28,6 +28,14 @@ export interface EngineOptions extends Omit<RankOptions, "place" | "chunkRows"> 
   readonly experts?: ExpertOptions | "replicated";
 }
 
+/** Who hears what befalls the cluster. */
+export interface EngineObserver {
+  /** Spans of every rank go there. */
+  readonly trace?: TraceWriter | undefined;
+  /** Told once for each rank that is gone, or cannot step without one that is. */
+  readonly lost?: (rank: number, reason: string) => void;
+}
+
 /** A unit whose experts were placed anew. */
 export interface Rebalanced {
   /** Index among the topology's units. */
@@ -65,7 +73,7 @@ export class Engine {
   /** Why ranks are lost, with the last that was heard of their counts. */
   readonly #lost = new Map<number, string>();
   readonly #lastStats = new Map<number, EngineStats>();
-  readonly #trace: TraceWriter | undefined;
+  readonly #observer: EngineObserver;
   readonly #fatal: Promise<EngineError>;
   #tellFatal!: (error: EngineError) => void;
   readonly #keepsBlocks: boolean;
@@ -75,22 +83,19 @@ export class Engine {
   #ended: string | undefined;
   #closing = false;
 
-  /**
-   * Opens the model on every rank; rejects with what is wrong with it. Spans go to the trace, if one
-   * is given.
-   */
-  static async start(options: EngineOptions, trace?: TraceWriter): Promise<Engine> {
+  /** Opens the model on every rank; rejects with what is wrong with it. */
+  static async start(options: EngineOptions, observer: EngineObserver = {}): Promise<Engine> {
     const { modelDirectory, topology = parseTopology("combined=1x1"), nodes, ...rest } = options;
     const stepRows = options.chunkRows ?? DEFAULT_CHUNK_ROWS;
     const config = await readConfig(modelDirectory);
     const plan = planCluster(
       {
         ...{ ...rest, topology, nodes: nodes?.count ?? 1, chunkRows: stepRows },
-        ...(trace && { traceEpochMs: trace.epochMs }),
+        ...(observer.trace && { traceEpochMs: observer.trace.epochMs }),
       },
       config,
     );
-    const engine = new Engine(topology, plan, config.gate.groups, trace);
+    const engine = new Engine(topology, plan, config.gate.groups, observer);
     engine.#cluster = await Cluster.start({
       ...{ plan, modelDirectory, nodes: nodes ?? { count: 1 } },
       listener: {
@@ -105,13 +110,18 @@ export class Engine {
     return engine;
   }
 
-  private constructor(topology: Topology, plan: ClusterPlan, groups: number, trace?: TraceWriter) {
+  private constructor(
+    topology: Topology,
+    plan: ClusterPlan,
+    groups: number,
+    observer: EngineObserver,
+  ) {
     this.topology = topology;
     this.#groups = groups;
     this.nodeOfRank = plan.nodeOfRank;
     this.#placements = plan.placements;
     this.#keepsBlocks = plan.contextCache !== undefined;
-    this.#trace = trace;
+    this.#observer = observer;
     this.#fatal = new Promise((resolve) => (this.#tellFatal = resolve));
   }
 
@@ -131,6 +141,11 @@ export class Engine {
   /** By unit: where its experts lie; null where each rank has all of them. */
   get placements(): readonly (Placement | null)[] {
     return this.#placements;
+  }
+
+  /** The ranks that are gone. */
+  get lost(): ReadonlySet<number> {
+    return new Set(this.#lost.keys());
   }
 
   /** Why the engine ended, if it has. */
@@ -273,7 +288,7 @@ export class Engine {
 
   #hear(rank: number, news: RankNews): void {
     if (news.kind === "spans") {
-      this.#trace?.write(news.spans);
+      this.#observer.trace?.write(news.spans);
       return;
     }
     for (const { handle, event } of news.events) {
@@ -305,8 +320,10 @@ export class Engine {
     const unit = this.topology.units.findIndex(({ ranks }) => ranks.includes(rank));
     const gone = this.#placements[unit] ? this.topology.units[unit].ranks : [rank];
     for (const each of gone) {
-      if (!this.#lost.has(each)) this.#lost.set(each, reason);
+      if (this.#lost.has(each)) continue;
+      this.#lost.set(each, reason);
       this.#router?.lose(each);
+      if (!this.#closing) this.#observer.lost?.(each, reason);
     }
     // One that is lost before all have started keeps the engine from starting.
     if (!this.#router) return;
