@@ -100,6 +100,19 @@ inline void storeFp8(uint8_t* out, Vec a, int n) { _mm_mask_storeu_epi8(out, fir
 
 /// Sums and maxima of all lanes, in one fixed tree.
 inline float sum(Vec a) { return _mm512_reduce_add_ps(a.v); }
+/// out[i] = sum(a[i]), in sum's own tree.
+inline void sumFour(float* out, const Vec* a) {
+  const auto halves = [](__m512 x, __m512 y) {
+    return _mm512_add_ps(_mm512_shuffle_f32x4(x, y, 0x44), _mm512_shuffle_f32x4(x, y, 0xee));
+  };
+  const __m512 low = halves(a[0].v, a[1].v);
+  const __m512 high = halves(a[2].v, a[3].v);
+  __m512 x = _mm512_add_ps(_mm512_shuffle_f32x4(low, high, 0x88), _mm512_shuffle_f32x4(low, high, 0xdd));
+  x = _mm512_add_ps(x, _mm512_permute_ps(x, 0x4e));
+  x = _mm512_add_ps(x, _mm512_permute_ps(x, 0xb1));
+  const __m512i firsts = _mm512_setr_epi32(0, 4, 8, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
+  _mm_storeu_ps(out, _mm512_castps512_ps128(_mm512_permutexvar_ps(firsts, x)));
+}
 inline float maximum(Vec a) { return _mm512_reduce_max_ps(a.v); }
 
 #elif defined(__AVX2__)
@@ -279,7 +292,9 @@ inline Vec splat(float x) {
   return lanes([=](int) { return x; });
 }
 inline Vec load(const float* x, int n = WIDTH) {
-  return lanes([=](int i) { return i < n ? x[i] : 0.0f; });
+  Vec out = {};
+  std::memcpy(out.v, x, n * sizeof(float));
+  return out;
 }
 inline void store(float* out, Vec a, int n = WIDTH) { std::memcpy(out, a.v, n * sizeof(float)); }
 
@@ -314,10 +329,14 @@ inline Vec scaleByPowerOfTwo(Vec a, Vec n) {
 }
 
 inline Vec loadBf16(const uint16_t* x, int n = WIDTH) {
-  return lanes([=](int i) { return i < n ? bf16Value(x[i]) : 0.0f; });
+  uint16_t codes[WIDTH] = {};
+  std::memcpy(codes, x, n * sizeof(uint16_t));
+  return lanes([&](int i) { return bf16Value(codes[i]); });
 }
 inline Vec loadF16(const uint16_t* x, int n = WIDTH) {
-  return lanes([=](int i) { return i < n ? f16Value(x[i]) : 0.0f; });
+  uint16_t codes[WIDTH] = {};
+  std::memcpy(codes, x, n * sizeof(uint16_t));
+  return lanes([&](int i) { return f16Value(codes[i]); });
 }
 inline Vec loadFp8(const uint8_t* x, int n = WIDTH) {
   return lanes([=](int i) { return i < n ? fp8Value(x[i]) : 0.0f; });
@@ -343,6 +362,13 @@ inline float maximum(Vec a) {
   return best;
 }
 
+#endif
+
+#if !defined(__AVX512F__)
+/// out[i] = sum(a[i])
+inline void sumFour(float* out, const Vec* a) {
+  for (int i = 0; i < 4; i++) out[i] = sum(a[i]);
+}
 #endif
 
 /// e^x to about one unit in the last place; 0 below −104, infinity above 88.73.
