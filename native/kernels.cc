@@ -1,5 +1,7 @@
 // Compiled once for each instruction set, which DAYSIX_ISA names.
+#include "gemm.h"
 #include "kernel-table.h"
+#include "mla.h"
 #include "route.h"
 #include "rows.h"
 
@@ -17,14 +19,14 @@ constexpr KernelTable DAYSIX_TABLE(DAYSIX_ISA) = {
     .rmsNorm = DAYSIX_ISA::rmsNorm,
     .add = DAYSIX_ISA::add,
     .quantize = DAYSIX_ISA::quantize,
-    .gemm = nullptr,
-    .groupedGemm = nullptr,
+    .gemm = DAYSIX_ISA::gemm,
+    .groupedGemm = DAYSIX_ISA::groupedGemm,
     .siluMultiply = DAYSIX_ISA::siluMultiply,
     .ropeQuery = nullptr,
     .writeKv = nullptr,
-    .absorbQuery = nullptr,
+    .absorbQuery = DAYSIX_ISA::absorbQuery,
     .attention = nullptr,
-    .projectValue = nullptr,
+    .projectValue = DAYSIX_ISA::projectValue,
     .route = DAYSIX_ISA::route,
     .groupRows = DAYSIX_ISA::groupRows,
     .gather = DAYSIX_ISA::gather,

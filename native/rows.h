@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <stdexcept>
 
-#include "codes.h"
 #include "team.h"
+#include "weight-format.h"
 
 namespace daysix::DAYSIX_ISA {
 
