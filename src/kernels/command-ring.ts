@@ -31,6 +31,8 @@ export class CommandRing {
   #operation: Operation = operations[0];
   #at = 0;
   #published = 0;
+  /** What EXECUTED was when last looked at: looking takes the cache line from the stream's thread. */
+  #executed = 0;
   /** Buffers of the commands before number `#mark`, and of later ones. */
   #held: { earlier: ArrayBufferLike[]; later: ArrayBufferLike[] } = { earlier: [], later: [] };
   #mark = 0;
@@ -46,7 +48,9 @@ export class CommandRing {
 
   /** Whether every command before number `target` has run. */
   reached(target: number): boolean {
-    return ((Atomics.load(this.header, EXECUTED) - target) | 0) >= 0;
+    if (((this.#executed - target) | 0) >= 0) return true;
+    this.#executed = Atomics.load(this.header, EXECUTED);
+    return ((this.#executed - target) | 0) >= 0;
   }
 
   begin(operation: Operation, stream: AddonStream): void {
