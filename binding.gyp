@@ -36,7 +36,12 @@
         "native/weight-files.cc",
       ],
       "include_dirs": ["<(node_addon_api)", "<(node_api_headers)"],
-      "defines": ["NAPI_VERSION=8", "NAPI_CPP_EXCEPTIONS"],
+      "defines": [
+        "NAPI_VERSION=8",
+        "NAPI_CPP_EXCEPTIONS",
+        # In a worker that is being terminated nothing can be thrown, nor needs to be.
+        "NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS",
+      ],
       "dependencies": ["kernels_portable"],
       "ldflags": ["-pthread"],
       "conditions": [

@@ -66,8 +66,9 @@ AbsorbQuery absorbQuery(Reader r) {
   return {r.array<float>(), r.array<const float>(), r.weight(), r.mlaShape(), r.integer(), r.flag()};
 }
 Attention attention(Reader r) {
-  return {r.array<float>(), r.array<const float>(), r.array<const float>(), r.storedRows(),
-          r.mlaShape(),     r.layout(),             r.flag()};
+  float* out = r.array<float>();
+  return {out,          nullptr,    r.array<const float>(), r.array<const float>(), r.storedRows(),
+          r.mlaShape(), r.layout(), r.flag()};
 }
 ProjectValue projectValue(Reader r) {
   return {r.array<float>(), r.array<const float>(), r.weight(), r.mlaShape(), r.integer(), r.flag()};
