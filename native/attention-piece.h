@@ -7,6 +7,8 @@
 //
 // Entries are widened to float32 a tile at a time, small enough for L1, once for all lanes.
 #pragma once
+#include <algorithm>
+
 #include "commands.h"
 #include "vector.h"
 
@@ -16,16 +18,16 @@ constexpr int MAX_LANES = 64;
 constexpr int MAX_LANE_VECTORS = MAX_LANES / WIDTH;
 constexpr int PIECE_PAGES = KV_PIECE_TOKENS / PAGE_TOKENS;
 /// Rows and vectors of the register tile both products compute in.
-constexpr int TILE_ROWS = WIDTH / 2;
-constexpr int TILE_VECTORS = 2;
+constexpr int REGISTER_ROWS = WIDTH / 2;
+constexpr int REGISTER_VECTORS = 2;
 /// The scores' tile of entries: [SCORE_TOKENS, SCORE_DEPTH].
 constexpr int SCORE_TOKENS = 32;
 constexpr int SCORE_DEPTH = 128;
 /// The sums' tile of entries: [KV_PIECE_TOKENS, STRIP].
-constexpr int STRIP = TILE_VECTORS * WIDTH;
+constexpr int STRIP = REGISTER_VECTORS * WIDTH;
 
-inline int lesser(int a, int b) { return a < b ? a : b; }
-inline int roundUp(int n, int multiple) { return (n + multiple - 1) / multiple * multiple; }
+/// n lanes or columns, filled up to whole vectors.
+inline int wholeVectors(int n) { return (n + WIDTH - 1) / WIDTH * WIDTH; }
 
 inline Vec loadEntry(const float* x) { return load(x); }
 inline Vec loadEntry(const float* x, int n) { return load(x, n); }
@@ -79,7 +81,7 @@ inline void widen(float* tile, int stride, const Piece<Entry>& piece, int from, 
 
 /// sums[m][n] += Σ_k a[m · rowStride + k · stepA] · b[k · stepB + n · vectorStride], k ascending.
 template <int rowStride, int stepA, int stepB, int vectorStride, int M, int N>
-[[gnu::always_inline]] inline void multiplyTile(Vec (&sums)[M][N], const float* a, const float* b, int depth) {
+[[gnu::always_inline]] inline void accumulate(Vec (&sums)[M][N], const float* a, const float* b, int depth) {
   for (int k = 0; k < depth; k++, a += stepA, b += stepB) {
     Vec right[N];
 #pragma GCC unroll 8
@@ -95,7 +97,7 @@ template <int rowStride, int stepA, int stepB, int vectorStride, int M, int N>
 
 /// Loads a register tile whose rows and vectors lie `rowStride` and `vectorStride` apart, or clears it.
 template <int M, int N>
-[[gnu::always_inline]] inline void loadTile(Vec (&tile)[M][N], const float* from, int64_t rowStride,
+[[gnu::always_inline]] inline void loadRegisters(Vec (&tile)[M][N], const float* from, int64_t rowStride,
                                             int64_t vectorStride, bool clear) {
 #pragma GCC unroll 16
   for (int m = 0; m < M; m++) {
@@ -105,7 +107,7 @@ template <int M, int N>
 }
 
 template <int M, int N>
-[[gnu::always_inline]] inline void storeTile(float* out, int64_t rowStride, int64_t vectorStride,
+[[gnu::always_inline]] inline void storeRegisters(float* out, int64_t rowStride, int64_t vectorStride,
                                              const Vec (&tile)[M][N]) {
 #pragma GCC unroll 16
   for (int m = 0; m < M; m++) {
@@ -119,9 +121,9 @@ template <int M, int N>
 inline void scoreTokens(float* scores, const float* tile, const float* queries, int tokens, int depth, bool first) {
   while (tokens >= M) {
     Vec sums[M][N];
-    loadTile(sums, scores, WIDTH, KV_PIECE_TOKENS * WIDTH, first);
-    multiplyTile<SCORE_DEPTH, 1, WIDTH, SCORE_DEPTH * WIDTH>(sums, tile, queries, depth);
-    storeTile(scores, WIDTH, KV_PIECE_TOKENS * WIDTH, sums);
+    loadRegisters(sums, scores, WIDTH, KV_PIECE_TOKENS * WIDTH, first);
+    accumulate<SCORE_DEPTH, 1, WIDTH, SCORE_DEPTH * WIDTH>(sums, tile, queries, depth);
+    storeRegisters(scores, WIDTH, KV_PIECE_TOKENS * WIDTH, sums);
     scores += M * WIDTH;
     tile += M * SCORE_DEPTH;
     tokens -= M;
@@ -134,20 +136,20 @@ inline void scoreTokens(float* scores, const float* tile, const float* queries, 
 /// scores = entries · queries, for all visible tokens and all lanes.
 template <typename Entry>
 void scorePiece(const BlockMemory& memory, const Piece<Entry>& piece, const Visible& visible) {
-  const int vectors = roundUp(visible.lanes, WIDTH) / WIDTH;
+  const int vectors = wholeVectors(visible.lanes) / WIDTH;
   for (int from = 0; from < visible.tokens; from += SCORE_TOKENS) {
-    const int tokens = lesser(SCORE_TOKENS, visible.tokens - from);
+    const int tokens = std::min(SCORE_TOKENS, visible.tokens - from);
     for (int column = 0; column < piece.width; column += SCORE_DEPTH) {
-      const int depth = lesser(SCORE_DEPTH, piece.width - column);
+      const int depth = std::min(SCORE_DEPTH, piece.width - column);
       widen(memory.tile, SCORE_DEPTH, piece, from, from + tokens, column, depth);
       const float* queries = memory.queries + static_cast<int64_t>(column) * vectors * WIDTH;
-      for (int v = 0; v < vectors; v += TILE_VECTORS) {
+      for (int v = 0; v < vectors; v += REGISTER_VECTORS) {
         float* scores = memory.scores + (v * KV_PIECE_TOKENS + from) * WIDTH;
         const float* lanes = queries + v * SCORE_DEPTH * WIDTH;
-        if (v + TILE_VECTORS <= vectors) {
-          scoreTokens<TILE_ROWS, TILE_VECTORS>(scores, memory.tile, lanes, tokens, depth, column == 0);
+        if (v + REGISTER_VECTORS <= vectors) {
+          scoreTokens<REGISTER_ROWS, REGISTER_VECTORS>(scores, memory.tile, lanes, tokens, depth, column == 0);
         } else {
-          scoreTokens<TILE_ROWS * TILE_VECTORS, 1>(scores, memory.tile, lanes, tokens, depth, column == 0);
+          scoreTokens<REGISTER_ROWS * REGISTER_VECTORS, 1>(scores, memory.tile, lanes, tokens, depth, column == 0);
         }
       }
     }
@@ -188,7 +190,7 @@ inline void softmaxPiece(const BlockMemory& memory, const Visible& visible, floa
 template <int M>
 inline int leastOf(const int* counts) {
   int least = counts[0];
-  for (int m = 1; m < M; m++) least = lesser(least, counts[m]);
+  for (int m = 1; m < M; m++) least = std::min(least, counts[m]);
   return least;
 }
 
@@ -197,9 +199,9 @@ template <int M, int N>
 inline void sumTokens(float* sums, int stride, const float* probabilities, const float* tile, int from, int to) {
   if (from >= to && from > 0) return;
   Vec acc[M][N];
-  loadTile(acc, sums, stride, WIDTH, from == 0);
-  multiplyTile<1, WIDTH, STRIP, WIDTH>(acc, probabilities + from * WIDTH, tile + from * STRIP, to - from);
-  storeTile(sums, stride, WIDTH, acc);
+  loadRegisters(acc, sums, stride, WIDTH, from == 0);
+  accumulate<1, WIDTH, STRIP, WIDTH>(acc, probabilities + from * WIDTH, tile + from * STRIP, to - from);
+  storeRegisters(sums, stride, WIDTH, acc);
 }
 
 /// Sums a strip for lanes [lane, end), which share a vector, M at a time: first the tokens that all M see, then each
@@ -227,14 +229,14 @@ template <typename Entry>
 void sumPiece(const BlockMemory& memory, const Piece<Entry>& piece, int latent, const Visible& visible,
               const PieceResult& out) {
   for (int column = 0; column < latent; column += STRIP) {
-    const int columns = lesser(STRIP, latent - column);
+    const int columns = std::min(STRIP, latent - column);
     widen(memory.tile, STRIP, piece, 0, visible.tokens, column, columns);
     for (int lane = 0; lane < visible.lanes; lane += WIDTH) {
-      const int end = lesser(lane + WIDTH, visible.lanes);
+      const int end = std::min(lane + WIDTH, visible.lanes);
       if (columns > WIDTH) {
-        sumLanes<TILE_ROWS, TILE_VECTORS>(out, memory, visible, lane, end, column);
+        sumLanes<REGISTER_ROWS, REGISTER_VECTORS>(out, memory, visible, lane, end, column);
       } else {
-        sumLanes<TILE_ROWS, 1>(out, memory, visible, lane, end, column);
+        sumLanes<REGISTER_ROWS, 1>(out, memory, visible, lane, end, column);
       }
     }
   }

@@ -41,9 +41,9 @@ class AttentionRun {
     const MlaShape& shape = command.shape;
     width_ = shape.latent + shape.rope;
     depths_ = (width_ + SCORE_DEPTH - 1) / SCORE_DEPTH;
-    stride_ = roundUp(shape.latent, WIDTH);
+    stride_ = wholeVectors(shape.latent);
     lanes_ = MAX_LANES;
-    while (lanes_ > TILE_VECTORS * WIDTH && countBlocks() < int64_t{4} * team.threads()) lanes_ /= 2;
+    while (lanes_ > REGISTER_VECTORS * WIDTH && countBlocks() < int64_t{4} * team.threads()) lanes_ /= 2;
   }
 
   void run() {
@@ -64,7 +64,7 @@ class AttentionRun {
       const int from = static_cast<int>(task % (MAX_LANES / LANES)) * LANES;
       const QueryBlock& block = blocks_[index];
       if (block.folded == block.pieces || from >= block.lanes) return;
-      const int to = lesser(from + LANES, block.lanes);
+      const int to = std::min(from + LANES, block.lanes);
       for (int piece = block.folded; piece < block.pieces; piece++) {
         mergePiece(block, piece, partial(block, piece), folds_[index], from, to);
       }
@@ -103,7 +103,7 @@ class AttentionRun {
     return (positionOf(first + lanes - 1) > last ? positionOf(first + lanes - 1) : last) + 1;
   }
 
-  static int64_t costOf(int lanes, int pieces) { return int64_t{roundUp(lanes, WIDTH)} * pieces; }
+  static int64_t costOf(int lanes, int pieces) { return int64_t{wholeVectors(lanes)} * pieces; }
 
   /// Guided self-scheduling: a block folds itself if that is within one thread's share of the work left; one that is
   /// larger folds three quarters of a share and leaves the rest to whoever is free.
@@ -168,7 +168,7 @@ class AttentionRun {
 
   /// A thread's memory with the block's queries in it; a piece's result may lie behind.
   BlockMemory claimMemory(const QueryBlock& block, Scratch& scratch, PieceResult* result = nullptr) const {
-    const int lanes = roundUp(block.lanes, WIDTH);
+    const int lanes = wholeVectors(block.lanes);
     const int64_t queries = int64_t{depths_} * SCORE_DEPTH * lanes;
     const int64_t scores = int64_t{KV_PIECE_TOKENS} * lanes;
     constexpr int64_t TILE = KV_PIECE_TOKENS * STRIP > SCORE_TOKENS * SCORE_DEPTH ? KV_PIECE_TOKENS * STRIP
@@ -184,7 +184,7 @@ class AttentionRun {
   /// Rounds the block's queries and lays them out lane by lane; lanes without one are zero.
   void packQueries(const QueryBlock& block, float* out) const {
     const MlaShape& shape = command_.shape;
-    const int vectors = roundUp(block.lanes, WIDTH) / WIDTH;
+    const int vectors = wholeVectors(block.lanes) / WIDTH;
     for (int lane = 0; lane < vectors * WIDTH; lane++) {
       const int64_t rowHead = block.first + lane;
       const float* absorbed = command_.absorbed + rowHead * shape.latent;
@@ -198,7 +198,7 @@ class AttentionRun {
 
   void scatter(float* out, int vectors, int column, const float* x, int count) const {
     for (int from = 0; from < count; from += WIDTH) {
-      const int n = lesser(WIDTH, count - from);
+      const int n = std::min(WIDTH, count - from);
       float values[WIDTH];
       const Vec loaded = x ? load(x + from, n) : splat(0);
       store(values, command_.roundInputs ? roundToBf16(loaded) : loaded);
@@ -214,7 +214,7 @@ class AttentionRun {
     visible.lanes = block.lanes;
     visible.tokens = 0;
     for (int lane = 0; lane < block.lanes; lane++) {
-      const int seen = lesser(positionOf(block.first + lane) + 1 - piece * KV_PIECE_TOKENS, KV_PIECE_TOKENS);
+      const int seen = std::min(positionOf(block.first + lane) + 1 - piece * KV_PIECE_TOKENS, KV_PIECE_TOKENS);
       visible.of[lane] = seen > 0 ? seen : 0;
       if (seen > visible.tokens) visible.tokens = seen;
     }

@@ -1,6 +1,8 @@
 // Compiled once for each instruction set, which DAYSIX_ISA names.
+#include "attention.h"
 #include "gemm.h"
 #include "kernel-table.h"
+#include "kv.h"
 #include "mla.h"
 #include "route.h"
 #include "rows.h"
@@ -22,10 +24,10 @@ constexpr KernelTable DAYSIX_TABLE(DAYSIX_ISA) = {
     .gemm = DAYSIX_ISA::gemm,
     .groupedGemm = DAYSIX_ISA::groupedGemm,
     .siluMultiply = DAYSIX_ISA::siluMultiply,
-    .ropeQuery = nullptr,
-    .writeKv = nullptr,
+    .ropeQuery = DAYSIX_ISA::ropeQuery,
+    .writeKv = DAYSIX_ISA::writeKv,
     .absorbQuery = DAYSIX_ISA::absorbQuery,
-    .attention = nullptr,
+    .attention = DAYSIX_ISA::attention,
     .projectValue = DAYSIX_ISA::projectValue,
     .route = DAYSIX_ISA::route,
     .groupRows = DAYSIX_ISA::groupRows,

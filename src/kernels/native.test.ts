@@ -139,8 +139,8 @@ function assertAgrees(
       `${name}: NaN`,
     );
   } else {
-    const l2 = (values: Float64Array) => Math.sqrt(values.reduce((sum, x) => sum + x * x, 1e-60));
-    const error = l2(errors) / l2(e);
+    const l2 = (values: Float64Array) => Math.sqrt(values.reduce((sum, x) => sum + x * x, 0));
+    const error = l2(errors) / Math.max(l2(e), 1e-30);
     assert.ok(error <= agreement.relativeL2, `${name}: relative error ${error}`);
   }
 }
