@@ -30,12 +30,12 @@ inline void decodeTile(float* out, const WeightTile<Format>& tile, int64_t k, in
 /// totals[row][output] += x · w over `vectors` vectors, promoted block by block.
 template <int Rows>
 inline void multiplyTile(float* totals, const float* x, const float* w, const float* scales, int64_t vectors) {
-  while (vectors > 0) {
+  for (int64_t block = 0; block < vectors; block += BLOCK_VECTORS) {
     Vec sums[Rows][TILE_OUTPUTS];
     for (auto& row : sums) {
       for (Vec& sum : row) sum = splat(0.0f);
     }
-    const int count = static_cast<int>(std::min<int64_t>(vectors, BLOCK_VECTORS));
+    const int count = static_cast<int>(std::min<int64_t>(vectors - block, BLOCK_VECTORS));
     for (int i = 0; i < count; i++) {
       Vec weights[TILE_OUTPUTS];
       for (int n = 0; n < TILE_OUTPUTS; n++) weights[n] = load(w + n * WIDTH);
@@ -47,13 +47,15 @@ inline void multiplyTile(float* totals, const float* x, const float* w, const fl
       w += TILE_OUTPUTS * WIDTH;
     }
     for (int row = 0; row < Rows; row++) {
+      const Vec scale = splat(scales[row]);
       for (int n = 0; n < TILE_OUTPUTS; n++) {
         float* total = totals + (row * TILE_OUTPUTS + n) * WIDTH;
-        store(total, fma(sums[row][n], splat(scales[row]), load(total)));
+        store(total, fma(sums[row][n], scale, load(total)));
       }
     }
     scales += Rows;
-    vectors -= count;
+    // Or the compiler carries the totals from block to block in registers it does not have.
+    asm volatile("" ::: "memory");
   }
 }
 
@@ -137,7 +139,9 @@ class Panel {
         for (int i = 0; i < tileRows; i++) {
           Vec four[TILE_OUTPUTS];
           for (int j = 0; j < TILE_OUTPUTS; j++) four[j] = load(totals + (i * TILE_OUTPUTS + j) * WIDTH);
-          storeOutputs(product_, row + i, output + n, std::min(TILE_OUTPUTS, outputs - n), four);
+          float sums[TILE_OUTPUTS];
+          sumFour(sums, four);
+          storeOutputs(product_, row + i, output + n, std::min(TILE_OUTPUTS, outputs - n), sums);
         }
       }
     }

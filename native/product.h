@@ -120,10 +120,8 @@ inline void tableScales(float* table, const Product& product, int64_t firstRow, 
   }
 }
 
-/// Adds the lanes of up to four neighbouring outputs and stores them in the format of `out`.
-inline void storeOutputs(const Product& product, int64_t row, int64_t output, int count, const Vec* totals) {
-  float sums[WIDTH];
-  sumFour(sums, totals);
+/// Stores up to four neighbouring outputs of a row in the format of `out`.
+inline void storeOutputs(const Product& product, int64_t row, int64_t output, int count, const float* sums) {
   const int64_t at = row * product.outStride + output;
   if (product.out.format == Dtype::f32) {
     std::memcpy(static_cast<float*>(product.out.values) + at, sums, count * sizeof(float));
