@@ -54,6 +54,7 @@ function readTensors(directory: string): Map<string, Float32Array | Int32Array> 
 export function changedKernels(change: (stream: Stream) => Partial<Stream>): Kernels {
   const kernels = createReferenceKernels();
   return {
+    ...kernels,
     name: "changed",
     createStream(policy) {
       const stream = kernels.createStream(policy);

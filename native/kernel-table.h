@@ -1,0 +1,28 @@
+// One instruction set's kernels. Each is compiled from the same sources into a namespace of its own.
+#pragma once
+#include "commands.h"
+#include "team.h"
+
+namespace daysix {
+
+struct KernelTable {
+  const char* name;
+  void (*embed)(const Embed&, Team&);
+  void (*rmsNorm)(const RmsNorm&, Team&);
+  void (*add)(const Add&, Team&);
+  void (*quantize)(const Quantize&, Team&);
+  void (*gemm)(const Gemm&, Team&);
+  void (*groupedGemm)(const GroupedGemm&, Team&);
+  void (*siluMultiply)(const SiluMultiply&, Team&);
+  void (*ropeQuery)(const RopeQuery&, Team&);
+  void (*writeKv)(const WriteKv&, Team&);
+  void (*absorbQuery)(const AbsorbQuery&, Team&);
+  void (*attention)(const Attention&, Team&);
+  void (*projectValue)(const ProjectValue&, Team&);
+  void (*route)(const Route&, Team&);
+  void (*groupRows)(const GroupRows&, Team&);
+  void (*gather)(const Gather&, Team&);
+  void (*combine)(const Combine&, Team&);
+};
+
+}  // namespace daysix

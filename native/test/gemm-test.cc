@@ -1,0 +1,281 @@
+// The matrix products of one instruction set against float64 of the same operands, and against themselves: a row's bits
+// must not depend on the rows beside it, the threads or the alignment. Exits non-zero on a failure.
+#include <cstdio>
+
+#include "../mla.h"
+#include "operands.h"
+#include "test-team.h"
+
+namespace {
+
+using namespace daysix;
+using namespace daysix::DAYSIX_ISA;
+using test::GuardedBytes;
+using test::RandomRows;
+using test::RandomWeight;
+
+constexpr double TOLERANCE = 1e-6;
+const Dtype WEIGHT_DTYPES[] = {Dtype::f32, Dtype::bf16, Dtype::f16, Dtype::fp8};
+const Dtype INPUT_FORMATS[] = {Dtype::f32, Dtype::bf16, Dtype::fp8};
+const char* const NAMES[] = {"f32", "bf16", "f16", "fp8"};
+
+int failures = 0;
+
+void expect(bool good, const char* what, const char* detail) {
+  if (good) return;
+  failures++;
+  std::printf("FAILED %s: %s\n", what, detail);
+}
+
+/// Outputs in memory whose end is guarded.
+struct Outputs {
+  explicit Outputs(int64_t count) : count(count), bytes(static_cast<size_t>(count) * 4) {
+    for (int64_t i = 0; i < count; i++) values()[i] = NAN;
+  }
+  float* values() const { return reinterpret_cast<float*>(bytes.data()); }
+  int64_t count;
+  GuardedBytes bytes;
+};
+
+/// The largest error as a share of the largest expected value.
+double relativeError(const float* got, const std::vector<double>& expected) {
+  double error = 0, largest = 1e-30;
+  for (size_t i = 0; i < expected.size(); i++) {
+    largest = std::max(largest, std::fabs(expected[i]));
+    const double difference = std::fabs(got[i] - expected[i]);
+    error = difference <= error ? error : difference;  // keeps a NaN
+  }
+  return error / largest;
+}
+
+double dot(const RandomRows& x, int64_t row, const RandomWeight& weight, int64_t output) {
+  double sum = 0;
+  for (int64_t k = 0; k < weight.weight.columns; k++) {
+    const float scale = x.scale(row, k) * weight.scale(output, k);
+    sum += x.code(row, k) * weight.code(output, k) * scale;
+  }
+  return sum;
+}
+
+std::vector<double> product(const RandomRows& x, int64_t from, int64_t to, const RandomWeight& weight) {
+  std::vector<double> expected;
+  for (int64_t row = from; row < to; row++) {
+    for (int64_t n = 0; n < weight.weight.rows; n++) expected.push_back(dot(x, row, weight, n));
+  }
+  return expected;
+}
+
+class Tests {
+ public:
+  void run() {
+    for (const Dtype dtype : WEIGHT_DTYPES) {
+      for (const Dtype format : INPUT_FORMATS) testDtypes(dtype, format);
+    }
+    testCodes();
+    testGroups();
+    testMla();
+  }
+
+ private:
+  void testDtypes(Dtype dtype, Dtype format) {
+    const int64_t sizes[] = {1, 15, 16, 17, 127, 128, 129, 576};
+    for (const int64_t outputs : sizes) {
+      for (const int64_t columns : sizes) {
+        if (outputs * columns < 1000 || outputs + columns == 129 + 576 || random_.below(4) == 0) {
+          testGemm(dtype, format, outputs, columns, 17);
+        }
+      }
+    }
+    testGemm(dtype, format, 129, 1408, 33);
+    testGemm(dtype, format, 131, 2047, 33);
+    testGemm(dtype, format, 257, 2047, 100);
+    testGemm(dtype, format, 2047, 129, 5);
+  }
+
+  /// All rows at once against float64, then every smaller number of rows against those bits.
+  void testGemm(Dtype dtype, Dtype format, int64_t outputs, int64_t columns, int rows) {
+    char name[100];
+    const bool scaled = dtype == Dtype::fp8 && random_.below(4) > 0;
+    const int pad = random_.below(4);
+    std::snprintf(name, sizeof name, "gemm %s x %s%s, %d rows, %ld outputs, %ld inputs, pad %d", NAMES[(int)format],
+                  NAMES[(int)dtype], scaled ? " scaled" : "", rows, (long)outputs, (long)columns, pad);
+    const RandomWeight weight(dtype, outputs, columns, scaled, pad, random_);
+    const RandomRows x(format, rows, columns, random_);
+    const Outputs all(rows * outputs);
+    gemm({all.values(), x.operand, weight.weight, rows}, one_);
+    char detail[100];
+    const double error = relativeError(all.values(), product(x, 0, rows, weight));
+    std::snprintf(detail, sizeof detail, "error %.3g", error);
+    expect(error <= TOLERANCE, name, detail);
+    worst_ = std::max(worst_, error);
+    for (const int some : {0, 1, 2, 3, 4, 5, 7, 8, 12, 17, 33, rows}) {
+      if (some > rows) continue;
+      const int from = random_.below(rows - some + 1);
+      const Outputs part(some * outputs);
+      gemm({part.values(), x.from(from), weight.weight, some}, some % 2 ? two_ : three_);
+      std::snprintf(detail, sizeof detail, "other bits for %d rows from %d", some, from);
+      expect(!std::memcmp(part.values(), all.values() + from * outputs, part.count * sizeof(float)), name, detail);
+    }
+  }
+
+  /// Every FP8 code by itself.
+  void testCodes() {
+    for (int code = 0; code < 256; code++) {
+      if ((code & 0x7f) == 0x7f) continue;
+      for (const int k : {0, 5, 63, 64, 130}) {
+        std::vector<uint8_t> codes(131, 0);
+        codes[k] = static_cast<uint8_t>(code);
+        std::vector<float> x(131 * 4, 1.0f);
+        float out[4];
+        const Weight weight = {Dtype::fp8, 1, 131, codes.data(), nullptr};
+        gemm({out, {Dtype::f32, 131, x.data(), nullptr}, weight, 4}, one_);
+        const auto expected = static_cast<float>(test::valueOf(Dtype::fp8, &codes[k]));
+        char detail[60];
+        std::snprintf(detail, sizeof detail, "code %d at %d gives %g", code, k, out[0]);
+        expect(out[0] == expected && out[3] == expected, "fp8 codes", detail);
+      }
+    }
+  }
+
+  void testGroups() {
+    const std::vector<int> sizes[] = {{0, 3, 0, 1, 130, 2, 0, 7, 4, 0}, {0, 0, 0}, {5}, {}, {1, 1, 1, 1, 1, 1, 1, 1}};
+    for (const auto& counts : sizes) {
+      for (const Dtype dtype : {Dtype::fp8, Dtype::bf16, Dtype::f32}) {
+        for (const Dtype format : INPUT_FORMATS) testGrouped(counts, dtype, format);
+      }
+    }
+  }
+
+  void testGrouped(const std::vector<int>& counts, Dtype dtype, Dtype format) {
+    const int64_t outputs = 70, columns = 333;
+    const int groups = static_cast<int>(counts.size());
+    std::vector<int32_t> starts = {0};
+    for (const int count : counts) starts.push_back(starts.back() + count);
+    const int rows = starts.back();
+    const RandomRows x(format, rows, columns, random_);
+    std::vector<std::unique_ptr<RandomWeight>> weights;
+    std::vector<Weight> handles;
+    for (int g = 0; g < groups; g++) {
+      weights.push_back(std::make_unique<RandomWeight>(dtype, outputs, columns, dtype == Dtype::fp8, g % 4, random_));
+      handles.push_back(weights.back()->weight);
+    }
+    const Outputs out(rows * outputs), single(rows * outputs);
+    const GuardedBytes halves(static_cast<size_t>(rows * outputs) * 2);
+    groupedGemm({{Dtype::f32, out.values()}, x.operand, handles.data(), groups, starts.data()}, two_);
+    groupedGemm({{Dtype::bf16, halves.data()}, x.operand, handles.data(), groups, starts.data()}, three_);
+    for (int g = 0; g < groups; g++) {
+      gemm({single.values() + starts[g] * outputs, x.from(starts[g]), handles[g], counts[g]}, one_);
+    }
+    expect(!std::memcmp(out.values(), single.values(), out.count * 4), "grouped gemm", "other bits than group by group");
+    for (int64_t i = 0; i < out.count; i++) {
+      uint16_t expected;
+      storeBf16(&expected, splat(single.values()[i]), 1);
+      if (!std::memcmp(&expected, halves.data() + i * 2, 2)) continue;
+      expect(false, "grouped gemm", "BF16 rows differ");
+      break;
+    }
+  }
+
+  void testMla() {
+    const MlaShape shapes[] = {{16, 128, 64, 128, 512, 1}, {3, 128, 64, 128, 512, 1}, {2, 80, 16, 48, 200, 1},
+                               {1, 1, 2, 1, 1, 1},         {5, 192, 64, 100, 97, 1}};
+    for (const MlaShape& shape : shapes) {
+      for (const Dtype dtype : {Dtype::fp8, Dtype::bf16, Dtype::f32}) {
+        for (const bool round : {false, true}) {
+          testProjectValue(shape, dtype, round);
+          testAbsorbQuery(shape, dtype, round);
+        }
+      }
+    }
+  }
+
+  double rounded(double x, bool round) {
+    if (!round) return x;
+    uint16_t code;
+    storeBf16(&code, splat(static_cast<float>(x)), 1);
+    return test::valueOf(Dtype::bf16, reinterpret_cast<uint8_t*>(&code));
+  }
+
+  void testProjectValue(const MlaShape& shape, Dtype dtype, bool round) {
+    const int rows = 17;
+    const int64_t perHead = shape.nope + shape.value;
+    const RandomWeight kvB(dtype, shape.heads * perHead, shape.latent, dtype == Dtype::fp8, random_.below(4), random_);
+    const RandomRows x(Dtype::f32, rows * shape.heads, shape.latent, random_);
+    const Outputs out(rows * shape.heads * shape.value);
+    projectValue({out.values(), static_cast<float*>(x.operand.values), kvB.weight, shape, rows, round}, two_);
+    std::vector<double> expected;
+    for (int row = 0; row < rows; row++) {
+      for (int head = 0; head < shape.heads; head++) {
+        for (int v = 0; v < shape.value; v++) {
+          double sum = 0;
+          const int64_t output = head * perHead + shape.nope + v;
+          for (int c = 0; c < shape.latent; c++) {
+            sum += rounded(x.code(row * shape.heads + head, c), round) * kvB.code(output, c) * kvB.scale(output, c);
+          }
+          expected.push_back(sum);
+        }
+      }
+    }
+    check("projectValue", shape, dtype, relativeError(out.values(), expected));
+    const int64_t width = shape.heads * shape.value;
+    for (const int some : {1, 2, 3, 6}) {
+      const int from = random_.below(rows - some + 1);
+      const Outputs part(some * width);
+      const auto* latents = static_cast<float*>(x.operand.values) + from * shape.heads * shape.latent;
+      projectValue({part.values(), latents, kvB.weight, shape, some, round}, three_);
+      expect(!std::memcmp(part.values(), out.values() + from * width, part.count * 4), "projectValue", "other bits");
+    }
+  }
+
+  void testAbsorbQuery(const MlaShape& shape, Dtype dtype, bool round) {
+    const int rows = 17;
+    const int64_t perHead = shape.nope + shape.value;
+    const RandomWeight kvB(dtype, shape.heads * perHead, shape.latent, dtype == Dtype::fp8, random_.below(4), random_);
+    const RandomRows q(Dtype::f32, rows * shape.heads, shape.nope + shape.rope, random_);
+    const Outputs out(rows * shape.heads * shape.latent);
+    absorbQuery({out.values(), static_cast<float*>(q.operand.values), kvB.weight, shape, rows, round}, two_);
+    std::vector<double> expected;
+    for (int row = 0; row < rows * shape.heads; row++) {
+      for (int c = 0; c < shape.latent; c++) {
+        double sum = 0;
+        for (int j = 0; j < shape.nope; j++) {
+          const int64_t weightRow = row % shape.heads * perHead + j;
+          sum += rounded(q.code(row, j), round) * kvB.code(weightRow, c) * kvB.scale(weightRow, c);
+        }
+        expected.push_back(sum);
+      }
+    }
+    check("absorbQuery", shape, dtype, relativeError(out.values(), expected));
+    const int64_t width = shape.heads * shape.latent;
+    for (const int some : {1, 2, 3, 6}) {
+      const int from = random_.below(rows - some + 1);
+      const Outputs part(some * width);
+      const auto* queries = static_cast<float*>(q.operand.values) + from * shape.heads * (shape.nope + shape.rope);
+      absorbQuery({part.values(), queries, kvB.weight, shape, some, round}, three_);
+      expect(!std::memcmp(part.values(), out.values() + from * width, part.count * 4), "absorbQuery", "other bits");
+    }
+  }
+
+  void check(const char* what, const MlaShape& shape, Dtype dtype, double error) {
+    char detail[100];
+    std::snprintf(detail, sizeof detail, "%s, %d heads, latent %d: error %.3g", NAMES[(int)dtype], shape.heads,
+                  shape.latent, error);
+    expect(error <= TOLERANCE, what, detail);
+    worst_ = std::max(worst_, error);
+  }
+
+  test::Random random_{1};
+  TestTeam one_{1}, two_{2}, three_{3};
+
+ public:
+  double worst_ = 0;
+};
+
+}  // namespace
+
+int main() {
+  Tests tests;
+  tests.run();
+  std::printf("%d failures, largest error %.3g\n", failures, tests.worst_);
+  return failures ? 1 : 0;
+}
