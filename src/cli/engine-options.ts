@@ -15,6 +15,7 @@ export function withEngine(command: Command): Command {
     .option("--model <dir>", "Checkpoint folder (Hugging Face layout)", { default: bundledModel })
     .option("--policy <policy>", "Precision: f32, w8a16 or w8a8", { default: "w8a16" })
     .option("--kv-memory <size>", "Memory for the KV cache of each rank", { default: "256M" })
+    .option("--threads <count>", "Compute threads of each rank, as far as cores go", { default: 1 })
     .option("--topology <units>", "Units × ranks: combined=1x4, or prefill=1x2,decode=1x2", {
       default: "combined=1x1",
     })
@@ -31,6 +32,7 @@ export async function engineOf(flags: Readonly<Record<string, unknown>>): Promis
     modelDirectory: textOf("model", flags["model"]),
     policy: policyOf(flags["policy"]),
     kvMemoryBytes: bytesOf("kv-memory", flags["kvMemory"]),
+    threads: integerOf("threads", flags["threads"], 1, 4096),
     topology: readTopology(textOf("topology", flags["topology"])),
     experts: await expertsOf(flags),
     nodes: nodesOf(flags),

@@ -1,4 +1,4 @@
-import { createReferenceKernels, type Policy } from "../kernels/index.ts";
+import { createKernels, type Policy } from "../kernels/index.ts";
 import { argmax, loadModel, SingleSequence } from "../model/index.ts";
 
 const CHUNK_ROWS = 256;
@@ -11,7 +11,7 @@ export async function printLogits(options: {
   readonly json: boolean;
 }): Promise<void> {
   const { directory, tokens, policy } = options;
-  const kernels = createReferenceKernels();
+  const kernels = createKernels();
   const maxRows = Math.min(CHUNK_ROWS, tokens.length);
   const model = await loadModel(directory, { kernels, policy, maxRows });
   const { vocabSize } = model.config;

@@ -17,6 +17,7 @@ import {
   type SamplingDefaults,
   viewCluster,
 } from "../gateway/index.ts";
+import { createKernels, nativeProblem } from "../kernels/index.ts";
 import { loadChatTemplate, Tokenizer } from "../model/index.ts";
 import type { TraceWriter } from "../trace/index.ts";
 import { UsageError } from "./arguments.ts";
@@ -142,7 +143,8 @@ export async function serve(options: ServeOptions): Promise<void> {
   const seconds = ((performance.now() - started) / 1000).toFixed(1);
   console.log(
     `DaySix serves ${names.join(", ")} at ${url}/v1  (ready in ${seconds} s)\n` +
-      `  ${formatTopology(engine.topology)}${onNodes(engine)}, policy ${options.engine.policy}, reference kernels, ` +
+      `  ${formatTopology(engine.topology)}${onNodes(engine)}, policy ${options.engine.policy}, ` +
+      `${describeKernels(options.engine.threads)}, ` +
       `context ${engine.maxModelLen} tokens\n` +
       `  ${options.ledger === undefined ? "nothing is billed: no --ledger" : `bills in ${options.ledger}`}\n` +
       `  watch it at ${url}/\n` +
@@ -165,6 +167,12 @@ export async function serve(options: ServeOptions): Promise<void> {
   await accounts?.close();
   await engine.close();
   await trace?.close();
+}
+
+function describeKernels(threads = 1): string {
+  const kernels = createKernels({ threads });
+  if (kernels.name === "reference") return `reference kernels (${nativeProblem() ?? "as asked"})`;
+  return `native kernels (${kernels.instructionSet})`;
 }
 
 function onNodes({ nodeOfRank }: Engine): string {

@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import type { ClusterIdentity } from "../cluster/index.ts";
-import { createReferenceKernels, type Policy } from "../kernels/index.ts";
+import { createKernels, type Policy } from "../kernels/index.ts";
 import { numericIdentity } from "../model/index.ts";
 
 /** Of daysix, as package.json says. */
@@ -13,7 +13,7 @@ export async function clusterIdentity(
   modelDirectory: string,
   policy: Policy,
 ): Promise<ClusterIdentity> {
-  const kernels = createReferenceKernels();
+  const kernels = createKernels();
   const identity = await numericIdentity(modelDirectory, { kernels, policy });
   return {
     modelHash: identity.modelHash,

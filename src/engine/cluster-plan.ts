@@ -26,6 +26,7 @@ export const clusterPlanSchema = z.object({
   policy: z.enum(policies),
   kvMemoryBytes: z.number().min(0),
   chunkRows: z.int().min(1),
+  threads: z.int().min(1).optional(),
   maxModelLen: z.int().optional(),
   usableTokens: z.int().optional(),
   contextCache: z

@@ -72,6 +72,7 @@ function ownOptions({
   policy,
   kvMemoryBytes,
   chunkRows,
+  threads,
   maxModelLen,
   usableTokens,
   contextCache,
@@ -79,6 +80,7 @@ function ownOptions({
 }: ClusterPlan): Omit<WorkerOptions, "modelDirectory" | "place"> {
   return {
     ...{ policy, kvMemoryBytes, chunkRows },
+    ...(threads !== undefined && { threads }),
     ...(maxModelLen !== undefined && { maxModelLen }),
     ...(usableTokens !== undefined && { usableTokens }),
     ...(contextCache && { contextCache }),

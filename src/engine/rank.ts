@@ -5,7 +5,7 @@ import {
   type Transport,
 } from "../cluster/index.ts";
 import { type TrafficCounts } from "../expert-parallel/index.ts";
-import { createReferenceKernels, PAGE_TOKENS, type Policy } from "../kernels/index.ts";
+import { createKernels, PAGE_TOKENS, type Policy } from "../kernels/index.ts";
 import { DirectoryBlobStore, type StoreLimits } from "../kv-cache/index.ts";
 import { loadModel, numericIdentity } from "../model/index.ts";
 import { nullTracer, type Tracer } from "../trace/index.ts";
@@ -36,6 +36,8 @@ export interface RankOptions {
   readonly policy: Policy;
   /** Memory for the rank's KV pool; the model's context ends where the pool does. */
   readonly kvMemoryBytes: number;
+  /** Compute threads, as far as the machine's cores go; by default 1. */
+  readonly threads?: number;
   /** At most what the model and the pool allow. */
   readonly maxModelLen?: number;
   /** Rows of a step: what decode leaves of it goes to prompt chunks. */
@@ -69,7 +71,7 @@ export class Rank {
     });
     const unit = place.placement && new UnitClock(transport, place.unit);
     const parallel = unit && new PlacedExperts(place, transport, unit, tracer);
-    const kernels = createReferenceKernels();
+    const kernels = createKernels({ threads: options.threads ?? 1 });
     const model = await loadModel(modelDirectory, {
       kernels,
       policy,
