@@ -88,5 +88,5 @@ for (const sanitizer of Object.keys(sanitizers)) {
   const folder = join(out, sanitizer.split(",")[0]);
   mkdirSync(folder, { recursive: true });
   await testStream(sanitizer, folder);
-  await testKernels("gemm-test", sanitizer, folder);
+  for (const name of ["gemm-test", "attention-test"]) await testKernels(name, sanitizer, folder);
 }

@@ -33,8 +33,12 @@ class Producer {
 
   Producer(const KernelTable& kernels, int threads)
       : words_(CAPACITY * COMMAND_WORDS),
-        stream_(std::make_unique<Stream>(StreamOptions{
-            {&header_, words_.data(), CAPACITY}, kernels, threads, 3, std::make_shared<WeightFiles>(), [this] { told(); }})) {}
+        stream_(std::make_unique<Stream>(StreamOptions{.ring = {&header_, words_.data(), CAPACITY},
+                                                       .kernels = kernels,
+                                                       .threads = threads,
+                                                       .cores = 3,
+                                                       .files = std::make_shared<WeightFiles>(),
+                                                       .onExecuted = [this] { told(); }})) {}
 
   template <typename... Words>
   void enqueue(const char* operation, Words... words) {
