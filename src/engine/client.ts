@@ -4,7 +4,7 @@ import { parseTopology, type Topology } from "../cluster/index.ts";
 import { forwardCosts, readConfig } from "../model/index.ts";
 import type { TraceWriter } from "../trace/index.ts";
 import { Cluster, type NodeOptions } from "./cluster.ts";
-import { nodesOf, planCluster, type ClusterPlan } from "./cluster-plan.ts";
+import { planCluster, shapeOf, type ClusterPlan } from "./cluster-plan.ts";
 import { EventQueue } from "./event-queue.ts";
 import {
   balanced,
@@ -231,12 +231,8 @@ export class Engine {
         ranks.map((rank) => stats[rank]),
       );
       if (!current || !loads || ranks.some((rank) => this.#lost.has(rank))) continue;
-      const placement = balanced(loads, {
-        physical: current[0].length,
-        groups: this.#groups,
-        nodes: nodesOf(ranks, this.nodeOfRank),
-        ranks: ranks.length,
-      });
+      const shape = shapeOf(this.topology.units[unit], this.nodeOfRank);
+      const placement = balanced(loads, current[0].length, this.#groups, shape);
       const before = imbalance(loads, current, ranks.length);
       const after = imbalance(loads, placement, ranks.length);
       if (after >= before) continue;

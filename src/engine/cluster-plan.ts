@@ -1,9 +1,15 @@
 import { z } from "zod";
-import { assignRanks, formatTopology, parseTopology, type Topology } from "../cluster/index.ts";
+import {
+  assignRanks,
+  formatTopology,
+  parseTopology,
+  type Topology,
+  type Unit,
+} from "../cluster/index.ts";
 import { policies } from "../kernels/index.ts";
 import type { ModelConfig } from "../model/index.ts";
 import type { NodeOptions } from "./cluster.ts";
-import { initialPlacement, type ExpertOptions } from "./expert-balance.ts";
+import { initialPlacement, type ExpertOptions, type UnitShape } from "./expert-balance.ts";
 import type { RankOptions, RankPlace } from "./rank.ts";
 
 const whole = z.int().min(0);
@@ -56,19 +62,21 @@ export function planCluster(options: PlanOptions, config: ModelConfig): ClusterP
     ...own,
     topology: formatTopology(topology),
     nodeOfRank,
-    placements: topology.units.map(({ ranks }) => {
+    placements: topology.units.map((unit) => {
+      const { ranks } = unit;
       if (ranks.length === 1 || experts === "replicated") return null;
-      const unitNodes = nodesOf(ranks, nodeOfRank);
-      const placement = initialPlacement(experts, config, unitNodes, ranks.length);
+      const placement = initialPlacement(experts, config, shapeOf(unit, nodeOfRank));
       return placement.map((layer) => [...layer]);
     }),
     ...(contextCache && { contextCache: { ...contextCache, limits: { ...contextCache.limits } } }),
   };
 }
 
-/** Over how many nodes ranks are spread. */
-export const nodesOf = (ranks: readonly number[], nodeOfRank: readonly number[]) =>
-  new Set(ranks.map((rank) => nodeOfRank[rank])).size;
+export const shapeOf = ({ role, ranks }: Unit, nodeOfRank: readonly number[]): UnitShape => ({
+  role,
+  ranks: ranks.length,
+  nodes: new Set(ranks.map((rank) => nodeOfRank[rank])).size,
+});
 
 /** Where a rank stands, but for what only its own process can give it. */
 export function placeOf(plan: ClusterPlan, rank: number): Omit<RankPlace, "endpoint"> {

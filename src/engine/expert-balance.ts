@@ -1,4 +1,5 @@
 import { maxOverMean, rebalanceExperts } from "../balancing/index.ts";
+import type { UnitRole } from "../cluster/index.ts";
 import { orderedPlacement } from "../expert-parallel/index.ts";
 import type { ModelConfig } from "../model/index.ts";
 import type { EngineStats } from "./messages.ts";
@@ -21,8 +22,7 @@ export interface ExpertOptions {
 export function initialPlacement(
   { placement, redundantExperts = 0, expertLoads }: ExpertOptions,
   { gate, layers, firstDense }: ModelConfig,
-  nodes: number,
-  ranks: number,
+  unit: UnitShape,
 ): Placement {
   if (placement) return placement;
   const moeLayers = layers - firstDense;
@@ -31,25 +31,33 @@ export function initialPlacement(
     if (expertLoads.length !== moeLayers) {
       throw new RangeError(`loads: expected ${moeLayers} layers, got ${expertLoads.length}`);
     }
-    return balanced(expertLoads, { physical, groups: gate.groups, nodes, ranks });
+    return balanced(expertLoads, physical, gate.groups, unit);
   }
-  const inOrder = orderedPlacement(gate.experts, ranks, physical).physicalToLogical;
+  const inOrder = orderedPlacement(gate.experts, unit.ranks, physical).physicalToLogical;
   return Array.from({ length: moeLayers }, () => [...inOrder]);
 }
 
-interface BalanceShape {
-  /** Physical experts. */
-  readonly physical: number;
-  readonly groups: number;
-  readonly nodes: number;
+export interface UnitShape {
+  readonly role: UnitRole;
   readonly ranks: number;
+  /** Over which the ranks are spread. */
+  readonly nodes: number;
 }
 
-/** DeepSeek's EPLB, with as many slots on every rank as the physical experts need. */
-export function balanced(loads: ExpertLoads, shape: BalanceShape): Placement {
-  const { physical, groups, nodes, ranks } = shape;
+/**
+ * DeepSeek's EPLB, with as many slots on every rank as the physical experts need. As its README says,
+ * groups are kept on one node where prompts are computed, and in decode units, which have more ranks,
+ * experts may go anywhere.
+ */
+export function balanced(
+  loads: ExpertLoads,
+  physical: number,
+  groups: number,
+  { role, ranks, nodes }: UnitShape,
+): Placement {
   const replicas = Math.ceil(physical / ranks) * ranks;
-  const topology = { replicas, groups, nodes: ranks % nodes === 0 ? nodes : 1, ranks };
+  const keepsGroups = role !== "decode" && ranks % nodes === 0;
+  const topology = { replicas, groups, ranks, nodes: keepsGroups ? nodes : 1 };
   return rebalanceExperts(loads, { ...topology, policy: "eplb" }).physicalToLogical;
 }
 
