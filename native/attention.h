@@ -43,7 +43,8 @@ class AttentionRun {
     depths_ = (width_ + SCORE_DEPTH - 1) / SCORE_DEPTH;
     stride_ = wholeVectors(shape.latent);
     lanes_ = MAX_LANES;
-    while (lanes_ > REGISTER_VECTORS * WIDTH && countBlocks() < int64_t{4} * team.threads()) lanes_ /= 2;
+    const int64_t enough = team.threads() == 1 ? 1 : int64_t{2} * team.threads();
+    while (lanes_ > REGISTER_VECTORS * WIDTH && countBlocks() < enough) lanes_ /= 2;
   }
 
   void run() {
@@ -171,8 +172,7 @@ class AttentionRun {
     const int lanes = wholeVectors(block.lanes);
     const int64_t queries = int64_t{depths_} * SCORE_DEPTH * lanes;
     const int64_t scores = int64_t{KV_PIECE_TOKENS} * lanes;
-    constexpr int64_t TILE = KV_PIECE_TOKENS * STRIP > SCORE_TOKENS * SCORE_DEPTH ? KV_PIECE_TOKENS * STRIP
-                                                                                  : SCORE_TOKENS * SCORE_DEPTH;
+    constexpr int64_t TILE = std::max(SUM_TOKENS * STRIP, SCORE_TOKENS * SCORE_DEPTH);
     auto* memory =
         static_cast<float*>(scratch.reserve((queries + scores + TILE + (result ? partialFloats() : 0)) * sizeof(float)));
     const BlockMemory out{memory + TILE, memory + TILE + queries, memory};
@@ -184,27 +184,32 @@ class AttentionRun {
   /// Rounds the block's queries and lays them out lane by lane; lanes without one are zero.
   void packQueries(const QueryBlock& block, float* out) const {
     const MlaShape& shape = command_.shape;
-    const int vectors = wholeVectors(block.lanes) / WIDTH;
-    for (int lane = 0; lane < vectors * WIDTH; lane++) {
+    const int64_t rotatedWidth = shape.nope + shape.rope;
+    for (int lane = 0; lane < block.lanes; lane += WIDTH) {
+      const int lanes = std::min(WIDTH, block.lanes - lane);
       const int64_t rowHead = block.first + lane;
-      const float* absorbed = command_.absorbed + rowHead * shape.latent;
-      const float* rotated = command_.q + rowHead * (shape.nope + shape.rope) + shape.nope;
-      float* target = out + lane / WIDTH * SCORE_DEPTH * WIDTH + lane % WIDTH;
-      const bool used = lane < block.lanes;
-      scatter(target, vectors, 0, used ? absorbed : nullptr, shape.latent);
-      scatter(target, vectors, shape.latent, used ? rotated : nullptr, shape.rope);
+      packLanes(block, lane, 0, command_.absorbed + rowHead * shape.latent, shape.latent, lanes, shape.latent, out);
+      packLanes(block, lane, shape.latent, command_.q + rowHead * rotatedWidth + shape.nope, rotatedWidth, lanes,
+                shape.rope, out);
     }
   }
 
-  void scatter(float* out, int vectors, int column, const float* x, int count) const {
+  /// Packs one lane vector's part of the queries, x's rows `rowWidth` apart, from `column` of the packed rows on.
+  void packLanes(const QueryBlock& block, int lane, int column, const float* x, int64_t rowWidth, int lanes, int count,
+                 float* out) const {
+    const int vectors = wholeVectors(block.lanes) / WIDTH;
     for (int from = 0; from < count; from += WIDTH) {
       const int n = std::min(WIDTH, count - from);
-      float values[WIDTH];
-      const Vec loaded = x ? load(x + from, n) : splat(0);
-      store(values, command_.roundInputs ? roundToBf16(loaded) : loaded);
+      Vec square[WIDTH];
+      for (int i = 0; i < WIDTH; i++) {
+        const Vec row = i < lanes ? load(x + i * rowWidth + from, n) : splat(0);
+        square[i] = command_.roundInputs ? roundToBf16(row) : row;
+      }
+      transpose(square);
       for (int i = 0; i < n; i++) {
         const int at = column + from + i;
-        out[(int64_t{at / SCORE_DEPTH} * SCORE_DEPTH * vectors + at % SCORE_DEPTH) * WIDTH] = values[i];
+        const int64_t depthRow = int64_t{at / SCORE_DEPTH} * vectors + lane / WIDTH;
+        store(out + (depthRow * SCORE_DEPTH + at % SCORE_DEPTH) * WIDTH, square[i]);
       }
     }
   }
@@ -221,15 +226,20 @@ class AttentionRun {
     return visible;
   }
 
+  const Entry* pageOf(const QueryBlock& block, int page) const {
+    const StepLayout& layout = command_.layout;
+    return static_cast<const Entry*>(command_.cache.values) +
+           int64_t{layout.pageTables[int64_t{block.sequence} * layout.tableStride + page]} * PAGE_TOKENS * width_;
+  }
+
   void attendPiece(const QueryBlock& block, int index, const BlockMemory& memory, const PieceResult& out) const {
     const Visible visible = visibleOf(block, index);
-    const int32_t* table = command_.layout.pageTables + int64_t{block.sequence} * command_.layout.tableStride;
     Piece<Entry> piece;
     piece.width = width_;
     for (int page = 0; page * PAGE_TOKENS < visible.tokens; page++) {
-      piece.pages[page] = static_cast<const Entry*>(command_.cache.values) +
-                          int64_t{table[index * PIECE_PAGES + page]} * PAGE_TOKENS * width_;
+      piece.pages[page] = pageOf(block, index * PIECE_PAGES + page);
     }
+    piece.next = index + 1 < block.folded ? pageOf(block, (index + 1) * PIECE_PAGES) : nullptr;
     scorePiece(memory, piece, visible);
     softmaxPiece(memory, visible, command_.shape.scale, command_.roundInputs, out);
     sumPiece(memory, piece, command_.shape.latent, visible, out);
@@ -282,10 +292,10 @@ class AttentionRun {
     const int latent = command_.shape.latent;
     for (int lane = from; lane < to; lane++) {
       float* out = command_.out + (block.first + lane) * latent;
-      const Vec total = splat(fold.total[lane]);
+      const Vec share = splat(1 / fold.total[lane]);
       int c = 0;
-      for (; c + WIDTH <= latent; c += WIDTH) store(out + c, load(out + c) / total);
-      if (c < latent) store(out + c, load(out + c, latent - c) / total, latent - c);
+      for (; c + WIDTH <= latent; c += WIDTH) store(out + c, load(out + c) * share);
+      if (c < latent) store(out + c, load(out + c, latent - c) * share, latent - c);
       if (command_.lse) {
         command_.lse[block.first + lane] =
             static_cast<float>(fold.maximum[lane] + std::log(static_cast<double>(fold.total[lane])));

@@ -4,8 +4,8 @@
 
 namespace daysix::DAYSIX_ISA {
 
-/// How far ahead of the multiply each weight row is asked for.
-constexpr int64_t PREFETCH_BYTES = 1024;
+/// Rows whose products are cheaper next to the decoding than from a decoded copy.
+constexpr int FEW_ROWS = 3;
 
 /// Outputs of `Rows` rows. Four runs of neighbouring weight rows are read side by side, each in memory's order: their
 /// decodings share the inputs' loads, and each run is a stream of its own to the prefetchers.
@@ -44,7 +44,7 @@ class FewRows {
     for (int row = 0; row < Rows; row++) {
       float sums[TILE_OUTPUTS];
       sumFour(sums, totals[row]);
-      for (int n = 0; n < TILE_OUTPUTS; n++) storeOutputs(product_, row, outputs[n], 1, sums + n);
+      for (int n = 0; n < TILE_OUTPUTS; n++) storeOutput(product_, row, outputs[n], sums[n]);
     }
   }
 

@@ -116,6 +116,33 @@ inline void sumFour(float* out, const Vec* a) {
 }
 inline float maximum(Vec a) { return _mm512_reduce_max_ps(a.v); }
 
+/// Row i of a square of vectors becomes its column i.
+inline void transpose(Vec* rows) {
+  Vec pairs[WIDTH], fours[WIDTH];
+  for (int i = 0; i < WIDTH; i += 2) {
+    pairs[i] = {_mm512_unpacklo_ps(rows[i].v, rows[i + 1].v)};
+    pairs[i + 1] = {_mm512_unpackhi_ps(rows[i].v, rows[i + 1].v)};
+  }
+  // fours[4 g + c]: column c of each quarter, rows 4 g to 4 g + 3.
+  for (int i = 0; i < WIDTH; i += 4) {
+    for (int half = 0; half < 2; half++) {
+      const __m512 low = pairs[i + half].v, high = pairs[i + 2 + half].v;
+      fours[i + 2 * half] = {_mm512_shuffle_ps(low, high, 0x44)};
+      fours[i + 2 * half + 1] = {_mm512_shuffle_ps(low, high, 0xee)};
+    }
+  }
+  for (int c = 0; c < 4; c++) {
+    const __m512 even = _mm512_shuffle_f32x4(fours[c].v, fours[4 + c].v, 0x88);
+    const __m512 odd = _mm512_shuffle_f32x4(fours[c].v, fours[4 + c].v, 0xdd);
+    const __m512 laterEven = _mm512_shuffle_f32x4(fours[8 + c].v, fours[12 + c].v, 0x88);
+    const __m512 laterOdd = _mm512_shuffle_f32x4(fours[8 + c].v, fours[12 + c].v, 0xdd);
+    rows[c] = {_mm512_shuffle_f32x4(even, laterEven, 0x88)};
+    rows[4 + c] = {_mm512_shuffle_f32x4(odd, laterOdd, 0x88)};
+    rows[8 + c] = {_mm512_shuffle_f32x4(even, laterEven, 0xdd)};
+    rows[12 + c] = {_mm512_shuffle_f32x4(odd, laterOdd, 0xdd)};
+  }
+}
+
 #elif defined(__AVX2__)
 
 constexpr int WIDTH = 8;
@@ -367,6 +394,16 @@ inline float maximum(Vec a) {
 #endif
 
 #if !defined(__AVX512F__)
+/// Row i of a square of vectors becomes its column i.
+inline void transpose(Vec* rows) {
+  float square[WIDTH][WIDTH], turned[WIDTH][WIDTH];
+  for (int i = 0; i < WIDTH; i++) store(square[i], rows[i]);
+  for (int i = 0; i < WIDTH; i++) {
+    for (int j = 0; j < WIDTH; j++) turned[j][i] = square[i][j];
+  }
+  for (int i = 0; i < WIDTH; i++) rows[i] = load(turned[i]);
+}
+
 /// out[i] = sum(a[i])
 inline void sumFour(float* out, const Vec* a) {
   for (int i = 0; i < 4; i++) out[i] = sum(a[i]);

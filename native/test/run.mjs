@@ -88,5 +88,7 @@ for (const sanitizer of Object.keys(sanitizers)) {
   const folder = join(out, sanitizer.split(",")[0]);
   mkdirSync(folder, { recursive: true });
   await testStream(sanitizer, folder);
+  // Races are the stream's to have: the other drivers bring a team of their own.
+  if (sanitizer === "thread") continue;
   for (const name of ["gemm-test", "attention-test"]) await testKernels(name, sanitizer, folder);
 }
