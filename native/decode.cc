@@ -66,9 +66,8 @@ AbsorbQuery absorbQuery(Reader r) {
   return {r.array<float>(), r.array<const float>(), r.weight(), r.mlaShape(), r.integer(), r.flag()};
 }
 Attention attention(Reader r) {
-  float* out = r.array<float>();
-  return {out,          nullptr,    r.array<const float>(), r.array<const float>(), r.storedRows(),
-          r.mlaShape(), r.layout(), r.flag()};
+  return {r.array<float>(), r.array<const float>(), r.array<const float>(), r.storedRows(),
+          r.mlaShape(),     r.layout(),             r.flag()};
 }
 ProjectValue projectValue(Reader r) {
   return {r.array<float>(), r.array<const float>(), r.weight(), r.mlaShape(), r.integer(), r.flag()};

@@ -9,12 +9,9 @@ namespace daysix::DAYSIX_ISA {
 inline void multiplyOutputs(const Product& product, int64_t from, int64_t to, Scratch& scratch) {
   withFormat(product.weight->dtype, [&](auto format) {
     using Format = decltype(format);
-    switch (product.rows) {
-      case 1: return multiplyFew<Format, 1>(product, from, to, scratch);
-      case 2: return multiplyFew<Format, 2>(product, from, to, scratch);
-      case 3: return multiplyFew<Format, 3>(product, from, to, scratch);
-      default: return multiplyPanels<Format>(product, from, to, scratch);
-    }
+    if (product.rows > FEW_ROWS) return multiplyPanels<Format>(product, from, to, scratch);
+    withRows<FEW_ROWS>(static_cast<int>(product.rows),
+                       [&](auto rows) { multiplyFew<Format, rows>(product, from, to, scratch); });
   });
 }
 
@@ -25,7 +22,7 @@ class ProductBatch {
   /// For up to `products` products of `rows` rows in all, which the batch may carry out in several rounds.
   ProductBatch(Team& team, const Weight& weight, int64_t products, int64_t rows)
       : team_(team), columns_(packedColumns(weight)) {
-    roundRows_ = std::min(rows, std::max(PANEL_ROWS, roundDown(ROUND_BYTES / (columns_ * 4), PANEL_ROWS)));
+    roundRows_ = std::min(rows, std::max(LARGE_PANEL.rows, roundDown(ROUND_BYTES / (columns_ * 4), LARGE_PANEL.rows)));
     const int64_t entries = roundUp(products * sizeof(Entry), 64);
     auto* memory = static_cast<uint8_t*>(team.shared(entries + roundRows_ * columns_ * sizeof(float)));
     entries_ = reinterpret_cast<Entry*>(memory);
@@ -63,6 +60,7 @@ class ProductBatch {
   static constexpr int64_t SMALL_PACK = 32 << 10;
   static constexpr int64_t TASKS_PER_THREAD = 6;
   static constexpr int64_t TASK_COST = 20000;
+  static constexpr int64_t TASK_OUTPUTS = 32;
 
   static int64_t roundDown(int64_t a, int64_t b) { return a / b * b; }
 
@@ -99,7 +97,7 @@ class ProductBatch {
     for (int64_t i = 0; i < count_; i++) {
       Entry& entry = entries_[i];
       const int64_t outputs = ceilDivide(target, outputCost(entry.product));
-      entry.taskOutputs = std::min(roundUp(outputs, PANEL_OUTPUTS), entry.product.outputs);
+      entry.taskOutputs = std::min(roundUp(outputs, TASK_OUTPUTS), entry.product.outputs);
       entry.firstTask = tasks;
       tasks += ceilDivide(entry.product.outputs, entry.taskOutputs);
     }

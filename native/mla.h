@@ -103,14 +103,9 @@ class AbsorbedHead {
     const auto loaded = [&](Vec* out, int j, int64_t) {
       for (int i = 0; i < TILE_VECTORS; i++) out[i] = load(weights + j * TILE_COLUMNS + i * WIDTH);
     };
-    switch (rows) {
-      case 1: return multiplyTiles<1, 1>(queries, firstRow, tile, loaded);
-      case 2: return multiplyTiles<2, 1>(queries, firstRow, tile, loaded);
-      case 3: return multiplyTiles<3, 1>(queries, firstRow, tile, loaded);
-      case 4: return multiplyTiles<4, 1>(queries, firstRow, tile, loaded);
-      case 5: return multiplyTiles<5, 1>(queries, firstRow, tile, loaded);
-      default: return multiplyTiles<6, 1>(queries, firstRow, tile, loaded);
-    }
+    withRows(rows, [&](auto constantRows) {
+      multiplyTiles<constantRows, 1>(queries, firstRow, tile, loaded);
+    });
   }
 
   template <int Rows, int Tiles, typename Weights>

@@ -18,6 +18,8 @@ namespace daysix::DAYSIX_ISA {
 /// Rows and weight rows whose block sums fit the registers together.
 constexpr int TILE_ROWS = WIDTH == 16 ? 6 : 3;
 constexpr int TILE_OUTPUTS = 4;
+/// How far ahead of the multiply a run of weight rows is asked for.
+constexpr int64_t PREFETCH_BYTES = 1024;
 constexpr int BLOCK_VECTORS = SCALE_BLOCK / WIDTH;
 
 inline int64_t ceilDivide(int64_t a, int64_t b) { return (a + b - 1) / b; }
@@ -30,6 +32,18 @@ struct Tiling {
   int64_t first(int64_t tile) const { return tile * (rows / count()) + std::min(tile, rows % count()); }
   int rowsOf(int64_t tile) const { return static_cast<int>(first(tile + 1) - first(tile)); }
 };
+
+template <int N>
+struct Constant {
+  constexpr operator int() const { return N; }
+};
+
+/// Calls run with the number of a tile's rows as a constant.
+template <int Rows = TILE_ROWS, typename Run>
+inline void withRows(int rows, Run&& run) {
+  if (rows == Rows) return run(Constant<Rows>());
+  if constexpr (Rows > 1) withRows<Rows - 1>(rows, run);
+}
 
 /// Input rows where the caller keeps them.
 struct InputRows {
@@ -120,28 +134,14 @@ inline void tableScales(float* table, const Product& product, int64_t firstRow, 
   }
 }
 
-/// Adds the lanes of up to four neighbouring outputs and stores them in the format of `out`.
-inline void storeOutputs(const Product& product, int64_t row, int64_t output, int count, const Vec* totals) {
-  float sums[WIDTH];
-  sumFour(sums, totals);
+/// Stores an output in the format of `out`.
+inline void storeOutput(const Product& product, int64_t row, int64_t output, float value) {
   const int64_t at = row * product.outStride + output;
   if (product.out.format == Dtype::f32) {
-    std::memcpy(static_cast<float*>(product.out.values) + at, sums, count * sizeof(float));
+    static_cast<float*>(product.out.values)[at] = value;
   } else {
-    storeBf16(static_cast<uint16_t*>(product.out.values) + at, load(sums, count), count);
+    storeBf16(static_cast<uint16_t*>(product.out.values) + at, splat(value), 1);
   }
 }
-
-/// Where a tile's four weight rows begin; a short tile reads its last row again.
-template <class Format>
-struct WeightTile {
-  const uint8_t* rows[TILE_OUTPUTS];
-
-  WeightTile(const Weight& weight, int64_t row, int count) {
-    for (int i = 0; i < TILE_OUTPUTS; i++) {
-      rows[i] = weight.data + (row + std::min(i, count - 1)) * weight.columns * Format::BYTES;
-    }
-  }
-};
 
 }  // namespace daysix::DAYSIX_ISA

@@ -116,7 +116,9 @@ class Gate {
 };
 
 inline void route(const Route& c, Team& team) {
-  team.forkRanges(c.rows, taskRows(static_cast<int64_t>(c.rule.experts) * 16), [&](int64_t from, int64_t to, Scratch& scratch) {
+  // A score costs about as much as 16 values copied.
+  const int64_t least = taskRows(static_cast<int64_t>(c.rule.experts) * 16);
+  team.forkRanges(c.rows, least, [&](int64_t from, int64_t to, Scratch& scratch) {
     Gate gate(c, scratch);
     for (int64_t row = from; row < to; row++) gate.choose(row);
   });

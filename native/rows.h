@@ -1,4 +1,4 @@
-// The operations on rows: what a layer does between its matmuls. Memory-bound; each row or value is computed on its own.
+// The operations on rows: what a layer does between its matmuls. Each row or value is computed on its own.
 #pragma once
 #include <algorithm>
 #include <stdexcept>

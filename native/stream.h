@@ -38,7 +38,8 @@ class Stream {
   int threads() const { return computeThreads_.count(); }
   /// Wakes the stream's thread, which said that it sleeps.
   void wake() { work_.wake(); }
-  /// Waits a moment for commands up to `target`; whether they have run. Otherwise onExecuted will be called when they have.
+  /// Waits a moment for the commands before number `target`; whether they have run. Otherwise onExecuted will be
+  /// called when they have.
   bool announce(uint32_t target);
   /// Blocks until the ring has a free slot.
   void waitForRoom();

@@ -84,7 +84,8 @@ inline __m128i toFp8(Vec a) {
   const __m512 magnitude = _mm512_min_ps(_mm512_abs_ps(a.v), _mm512_set1_ps(448.0f));
   const __m512i bits = _mm512_castps_si512(magnitude);
   const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 20), _mm512_set1_epi32(1));
-  const __m512i rounded = _mm512_srli_epi32(_mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7ffff))), 20);
+  const __m512i carry = _mm512_add_epi32(odd, _mm512_set1_epi32(0x7ffff));
+  const __m512i rounded = _mm512_srli_epi32(_mm512_add_epi32(bits, carry), 20);
   // Adding 2^23 leaves no fraction bits.
   const __m512 whole =
       _mm512_add_ps(_mm512_mul_ps(magnitude, _mm512_set1_ps(512.0f)), _mm512_set1_ps(8388608.0f));
@@ -230,7 +231,8 @@ inline int64_t toFp8(Vec a) {
   const __m256 magnitude = _mm256_min_ps(abs(a).v, _mm256_set1_ps(448.0f));
   const __m256i bits = _mm256_castps_si256(magnitude);
   const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 20), _mm256_set1_epi32(1));
-  const __m256i rounded = _mm256_srli_epi32(_mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7ffff))), 20);
+  const __m256i carry = _mm256_add_epi32(odd, _mm256_set1_epi32(0x7ffff));
+  const __m256i rounded = _mm256_srli_epi32(_mm256_add_epi32(bits, carry), 20);
   // Adding 2^23 leaves no fraction bits.
   const __m256 whole =
       _mm256_add_ps(_mm256_mul_ps(magnitude, _mm256_set1_ps(512.0f)), _mm256_set1_ps(8388608.0f));

@@ -63,7 +63,7 @@ function defineTests(): void {
       }
       assert.ok(addon);
       const stream = createNativeKernels({ threads: 2 }).createStream("f32");
-      const { threads } = stream as unknown as { threads: number };
+      const { threads } = stream;
       stream.close();
       assert.equal(
         threads,
@@ -159,7 +159,7 @@ function defineTests(): void {
       await waiting;
       const free = () => {
         const stream = createNativeKernels({ threads: 64 }).createStream("f32");
-        const { threads } = stream as unknown as { threads: number };
+        const { threads } = stream;
         stream.close();
         return threads === createNativeKernels({ threads: 64 }).threads;
       };

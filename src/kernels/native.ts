@@ -2,6 +2,7 @@ import { usableCores } from "./cores.ts";
 import { MappedWeights } from "./mapped-weights.ts";
 import { loadNative } from "./native-addon.ts";
 import { NativeStream } from "./native-stream.ts";
+import type { Policy } from "./policy.ts";
 import type { Kernels } from "./stream.ts";
 
 export interface NativeOptions {
@@ -9,6 +10,10 @@ export interface NativeOptions {
   readonly threads?: number;
   /** By default what DAYSIX_ISA names, else the best this machine has. */
   readonly instructionSet?: string;
+}
+
+export interface NativeKernels extends Kernels {
+  createStream(policy: Policy): NativeStream;
 }
 
 /** Why there are no native kernels on this machine; undefined where there are. */
@@ -21,7 +26,7 @@ export function nativeProblem(): string | undefined {
  *
  * @throws Error where there are none, RangeError for an instruction set this machine cannot run
  */
-export function createNativeKernels(options: NativeOptions = {}): Kernels {
+export function createNativeKernels(options: NativeOptions = {}): NativeKernels {
   const { addon, problem } = loadNative();
   if (!addon) throw new Error(problem);
   const instructionSet = chooseInstructionSet(addon.instructionSets, options.instructionSet);

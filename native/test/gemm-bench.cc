@@ -1,0 +1,229 @@
+// Times the matrix products of one instruction set beside two roofs probed in alternation with them: reading the same
+// number of bytes with the same threads, and float32 fused multiply-adds from registers.
+//   gemm-bench [threads] [rows,…] [dtype: fp8 bf16 f32] [outputs × inputs, …]
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <string>
+
+#include "../mla.h"
+#include "operands.h"
+#include "test-team.h"
+
+namespace {
+
+using namespace daysix;
+using namespace daysix::DAYSIX_ISA;
+
+constexpr size_t POOL_BYTES = size_t{5} << 28;
+/// Each kernel is timed until it has run this often and this long.
+constexpr int RUNS = 9;
+constexpr double SECONDS = 0.25;
+
+double now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+template <typename Run>
+double timed(Run&& run) {
+  const double start = now();
+  run();
+  return now() - start;
+}
+
+/// The 20th percentile.
+double low(std::vector<double> times) {
+  std::sort(times.begin(), times.end());
+  return times[times.size() / 5];
+}
+
+/// A file's worth of weights, larger than the caches; each slice is another one until the pool wraps.
+class Pool {
+ public:
+  Pool() {
+    memory_ = static_cast<uint8_t*>(
+        mmap(nullptr, POOL_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0));
+    if (memory_ == MAP_FAILED) std::abort();
+    test::Random random(1);
+    for (size_t i = 0; i < POOL_BYTES; i += 8) {
+      // As of trained weights, hardly any exponent is 0; none is NaN or infinite in any format.
+      const uint64_t bits = (random.bits() & 0xbfbfbfbfbfbfbfbf) | 0x2020202020202020;
+      std::memcpy(memory_ + i, &bits, 8);
+    }
+  }
+  const uint8_t* next(size_t bytes) {
+    if (at_ + bytes > POOL_BYTES) at_ = 0;
+    const uint8_t* slice = memory_ + at_;
+    at_ += (bytes + 63) / 64 * 64;
+    return slice;
+  }
+
+ private:
+  uint8_t* memory_;
+  size_t at_ = 0;
+};
+
+volatile float sink;
+
+void readBytes(const uint8_t* data, int64_t bytes, Team& team) {
+  const int64_t slice = roundUp(std::max<int64_t>(64 << 10, bytes / (6 * team.threads())), 256);
+  team.fork(ceilDivide(bytes, slice), [&](int64_t task, Scratch&) {
+    const int64_t from = task * slice, to = std::min(bytes, from + slice) / 256 * 256;
+    Vec sums[4] = {splat(0), splat(0), splat(0), splat(0)};
+    for (int64_t i = from; i < to; i += 256) {
+      for (int j = 0; j < 256; j += 64) __builtin_prefetch(data + i + j + 1024);
+      for (int j = 0; j < 256 / (WIDTH * 4); j++) {
+        const Vec v = load(reinterpret_cast<const float*>(data + i + j * WIDTH * 4));
+        sums[j % 4] = max(sums[j % 4], v);
+      }
+    }
+    if (maximum(max(max(sums[0], sums[1]), max(sums[2], sums[3]))) == 12345.0f) sink = 1;
+  });
+}
+
+constexpr int PEAK_VECTORS = WIDTH == 16 ? 24 : 12;
+
+/// Fused multiply-adds in registers; returns their number of floating-point operations.
+double multiplyAdd(double operations, Team& team) {
+  const int64_t tasks = team.threads() * 4;
+  const int64_t loops = std::max<int64_t>(1, static_cast<int64_t>(operations / tasks / (PEAK_VECTORS * WIDTH * 2)));
+  team.fork(tasks, [&](int64_t, Scratch&) {
+    Vec v[PEAK_VECTORS];
+    for (int i = 0; i < PEAK_VECTORS; i++) v[i] = splat(static_cast<float>(i));
+    const Vec a = splat(0.5f), b = splat(1.0f);
+    for (int64_t loop = 0; loop < loops; loop++) {
+#pragma GCC unroll 24
+      for (int i = 0; i < PEAK_VECTORS; i++) v[i] = fma(v[i], a, b);
+    }
+    float total = 0;
+    for (const Vec& x : v) total += sum(x);
+    if (total == 12345.0f) sink = total;
+  });
+  return static_cast<double>(tasks * loops * PEAK_VECTORS * WIDTH * 2);
+}
+
+void report(const char* what, double bytes, double operations, const std::vector<double>& kernel,
+            const std::vector<double>& read, const std::vector<double>& peakRate) {
+  const double time = low(kernel);
+  std::vector<double> rates = peakRate;
+  std::sort(rates.begin(), rates.end());
+  const double peak = rates[rates.size() * 4 / 5];
+  std::printf("%-34s %8.3f ms  %6.1f GB/s of %5.1f = %3.0f %%  %7.1f GFLOP/s of %6.1f = %3.0f %%\n", what, time * 1e3,
+              bytes / time / 1e9, bytes / low(read) / 1e9, 100 * low(read) / time, operations / time / 1e9, peak / 1e9,
+              100 * operations / time / peak);
+  std::fflush(stdout);
+}
+
+/// Times `kernel`, which takes its weights at an address, in alternation with both probes.
+template <typename Kernel>
+void bench(const char* what, Pool& pool, Team& team, double bytes, double operations, Kernel&& kernel) {
+  std::vector<double> times, reads, peaks;
+  const double start = now();
+  for (int i = 0; i < RUNS || now() - start < SECONDS * 3; i++) {
+    const uint8_t* slice = pool.next(static_cast<size_t>(bytes));
+    reads.push_back(timed([&] { readBytes(slice, static_cast<int64_t>(bytes), team); }));
+    slice = pool.next(static_cast<size_t>(bytes));
+    times.push_back(timed([&] { kernel(slice); }));
+    double done = 0;
+    const double time = timed([&] { done = multiplyAdd(std::clamp(operations, 2e7, 2e9), team); });
+    peaks.push_back(done / time);
+  }
+  report(what, bytes, operations, times, reads, peaks);
+}
+
+struct Shape {
+  int64_t outputs, inputs;
+};
+
+void benchGemm(Pool& pool, Team& team, Dtype dtype, const Shape& shape, int rows) {
+  const auto [outputs, inputs] = shape;
+  std::vector<float> x(rows * inputs, 0.5f), out(rows * outputs);
+  std::vector<float> scales(ceilDivide(outputs, SCALE_BLOCK) * ceilDivide(inputs, SCALE_BLOCK), 0.5f);
+  const auto* scaleBytes = dtype == Dtype::fp8 ? reinterpret_cast<const uint8_t*>(scales.data()) : nullptr;
+  const double bytes = static_cast<double>(outputs * inputs * test::bytesOf(dtype));
+  char what[80];
+  std::snprintf(what, sizeof what, "%d thr, M %4d, N %6ld, K %5ld", team.threads(), rows, (long)outputs, (long)inputs);
+  bench(what, pool, team, bytes, 2.0 * static_cast<double>(rows * outputs * inputs), [&](const uint8_t* data) {
+    gemm({out.data(), {Dtype::f32, inputs, x.data(), nullptr}, {dtype, outputs, inputs, data, scaleBytes}, rows}, team);
+  });
+}
+
+void benchMla(Pool& pool, Team& team, int heads, int rows) {
+  const MlaShape shape = {heads, 128, 64, 128, 512, 1};
+  std::vector<float> q(static_cast<size_t>(rows) * heads * 512, 0.5f), out(q.size());
+  std::vector<float> scales(static_cast<size_t>(heads) * 2 * 4, 0.5f);
+  const double codes = heads * 128.0 * 512;
+  char what[80];
+  const auto weight = [&](const uint8_t* data) {
+    return Weight{Dtype::fp8, heads * 256, 512, data, reinterpret_cast<const uint8_t*>(scales.data())};
+  };
+  std::snprintf(what, sizeof what, "%d thr, M %4d, absorbQuery, %d heads", team.threads(), rows, heads);
+  bench(what, pool, team, codes, 2 * rows * codes, [&](const uint8_t* data) {
+    absorbQuery({out.data(), q.data(), weight(data), shape, rows, true}, team);
+  });
+  std::snprintf(what, sizeof what, "%d thr, M %4d, projectValue, %d heads", team.threads(), rows, heads);
+  bench(what, pool, team, codes, 2 * rows * codes, [&](const uint8_t* data) {
+    projectValue({out.data(), q.data(), weight(data), shape, rows, true}, team);
+  });
+}
+
+/// A layer's expert matrices [1408, 2048], each row with six of 64 at random.
+void benchGrouped(Pool& pool, Team& team, int tokens) {
+  constexpr int experts = 64, topK = 6;
+  constexpr int64_t outputs = 1408, inputs = 2048;
+  test::Random random(7);
+  std::vector<int> counts(experts);
+  for (int token = 0; token < tokens; token++) {
+    std::vector<bool> taken(experts);
+    for (int k = 0; k < topK;) {
+      const int expert = random.below(experts);
+      if (taken[expert]) continue;
+      taken[expert] = true;
+      counts[expert]++;
+      k++;
+    }
+  }
+  std::vector<int32_t> starts = {0};
+  int active = 0;
+  for (const int count : counts) {
+    starts.push_back(starts.back() + count);
+    active += count > 0;
+  }
+  std::vector<float> x(starts.back() * inputs, 0.5f), out(starts.back() * outputs), scales(11 * 16, 0.5f);
+  const double bytes = static_cast<double>(active * outputs * inputs);
+  char what[80];
+  std::snprintf(what, sizeof what, "%d thr, %d tokens, %d of 64 experts", team.threads(), tokens, active);
+  bench(what, pool, team, bytes, 2.0 * static_cast<double>(starts.back() * outputs * inputs), [&](const uint8_t* data) {
+    std::vector<Weight> weights;
+    for (const int count : counts) {
+      weights.push_back({Dtype::fp8, outputs, inputs, data, reinterpret_cast<const uint8_t*>(scales.data())});
+      if (count) data += outputs * inputs;
+    }
+    groupedGemm({{Dtype::f32, out.data()}, {Dtype::f32, inputs, x.data(), nullptr}, weights.data(), experts,
+                 starts.data()}, team);
+  });
+}
+
+std::vector<int64_t> numbers(const char* text) {
+  std::vector<int64_t> out;
+  for (char* end; *text; text = *end ? end + 1 : end) out.push_back(std::strtol(text, &end, 10));
+  return out;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const int threads = argc > 1 ? std::atoi(argv[1]) : 1;
+  const auto rows = numbers(argc > 2 ? argv[2] : "1,2,4,8,16,32,128,512");
+  const std::string dtype = argc > 3 ? argv[3] : "fp8";
+  const auto sizes = numbers(argc > 4 ? argv[4] : "1408,2048,2048,1408,10944,2048,2048,10944,102400,2048,2048,7168,7168,2048");
+  Pool pool;
+  TestTeam team(threads);
+  const Dtype format = dtype == "fp8" ? Dtype::fp8 : dtype == "bf16" ? Dtype::bf16 : Dtype::f32;
+  for (size_t i = 0; i + 1 < sizes.size(); i += 2) {
+    for (const int64_t count : rows) benchGemm(pool, team, format, {sizes[i], sizes[i + 1]}, static_cast<int>(count));
+  }
+  if (argc > 4) return 0;
+  for (const int64_t count : rows) benchGrouped(pool, team, static_cast<int>(count));
+  for (const int64_t count : rows) benchMla(pool, team, 16, static_cast<int>(count));
+}
