@@ -118,12 +118,12 @@ class AttentionRun {
   static int64_t costOf(int lanes, int pieces) { return int64_t{wholeVectors(lanes)} * pieces; }
 
   /// Guided self-scheduling: a block folds itself if that is within one thread's share of the work left; one that is
-  /// larger folds three quarters of a share and leaves the rest to whoever is free.
+  /// larger folds seven eighths of a share and leaves the rest to whoever is free.
   int foldedPieces(int lanes, int pieces, int64_t costLeft) const {
     const int64_t share = costLeft / team_.threads();
     const int64_t cost = costOf(lanes, pieces);
     if (cost <= share || pieces == 1) return pieces;
-    const int folded = static_cast<int>(pieces * share / cost * 3 / 4);
+    const int folded = static_cast<int>(pieces * share / cost * 7 / 8);
     return folded > 1 ? folded : 1;
   }
 
@@ -184,8 +184,8 @@ class AttentionRun {
     const int64_t queries = int64_t{depths_} * SCORE_DEPTH * lanes;
     const int64_t scores = int64_t{KV_PIECE_TOKENS} * lanes;
     constexpr int64_t TILES = 2 * std::max(SUM_TILE, SCORE_TILE);
-    auto* memory =
-        static_cast<float*>(scratch.reserve((queries + scores + TILES + (result ? partialFloats() : 0)) * sizeof(float)));
+    const int64_t floats = TILES + queries + scores + (result ? partialFloats() : 0);
+    auto* memory = static_cast<float*>(scratch.reserve(floats * sizeof(float)));
     const BlockMemory out{memory + TILES, memory + TILES + queries, memory};
     if (result) *result = resultAt(memory + TILES + queries + scores);
     packQueries(block, out.queries);
@@ -255,7 +255,7 @@ class AttentionRun {
     for (int page = 0; page * PAGE_TOKENS < visible.tokens; page++) {
       piece.pages[page] = pageOf(block, index * PIECE_PAGES + page);
     }
-    piece.next = index + 1 < block.folded ? pageOf(block, (index + 1) * PIECE_PAGES) : nullptr;
+    piece.next = index + 1 < block.pieces ? pageOf(block, (index + 1) * PIECE_PAGES) : nullptr;
     scorePiece<Format>(memory, piece, visible);
     softmaxPiece(memory, visible, command_.shape.scale, command_.roundInputs, out);
     sumPiece<Format>(memory, piece, command_.shape.latent, visible, out);

@@ -101,7 +101,8 @@ int main(int argc, char** argv) {
     }
     const int stride = s.context / PAGE_TOKENS;
     std::vector<int32_t> tables(int64_t{stride} * s.sequences);
-    const StepLayout layout{static_cast<int>(rows), s.sequences, stride, positions.data(), rowStarts.data(), tables.data()};
+    const StepLayout layout{static_cast<int>(rows), s.sequences,      stride,
+                            positions.data(),       rowStarts.data(), tables.data()};
     double best = 1e9, fmaBest = 1e9, readBest = 1e9;
     constexpr int64_t READ = 4 << 20;
     for (int round = 0; round < rounds; round++) {
@@ -118,7 +119,8 @@ int main(int argc, char** argv) {
     const double peak = 2.0 * PROBE_STEPS * CHAINS * WIDTH * threads / fmaBest;
     const double bytes = double(s.context) * s.sequences * ENTRY * 2;
     const double bandwidth = double(READ) * threads / readBest;
-    std::printf("%5d %5d %7d %4d %9.0f %9.1f %6.1f%% %6.2f %7.1f%%\n", s.heads, s.rows, s.context, s.sequences, best * 1e6,
-                flops / best * 1e-9, 100 * flops / best / peak, bytes / best * 1e-9, 100 * bytes / best / bandwidth);
+    std::printf("%5d %5d %7d %4d %9.0f %9.1f %6.1f%% %6.2f %7.1f%%\n", s.heads, s.rows, s.context, s.sequences,
+                best * 1e6, flops / best * 1e-9, 100 * flops / best / peak, bytes / best * 1e-9,
+                100 * bytes / best / bandwidth);
   }
 }
