@@ -5,12 +5,12 @@
 //   scores[token, lane]  = entry[token, :] · query[:, lane]        tokens × lanes, over the entry's width
 //   sums[lane, column]   = probability[token, lane] · entry[token, column]   lanes × columns, over tokens
 //
-// Entries are widened to float32 a tile at a time, small enough for L1, once for all lanes.
+// Entries are widened to float32 a tile at a time, small enough for L1, once for all lanes and while the tile before is
+// multiplied. A tile's columns lie in the arrangement of their format; queries are arranged alike and sums restored.
 #pragma once
 #include <algorithm>
 
-#include "commands.h"
-#include "vector.h"
+#include "weight-format.h"
 
 namespace daysix::DAYSIX_ISA {
 
@@ -21,32 +21,34 @@ constexpr int PIECE_PAGES = KV_PIECE_TOKENS / PAGE_TOKENS;
 constexpr int REGISTER_ROWS = WIDTH / 2;
 constexpr int REGISTER_VECTORS = 2;
 /// The scores' tile of entries: [SCORE_TOKENS, SCORE_DEPTH].
-constexpr int SCORE_TOKENS = 32;
+constexpr int SCORE_TOKENS = 16;
 constexpr int SCORE_DEPTH = 128;
-/// Depth computed between two steps of prefetching.
-constexpr int PREFETCH_DEPTH = 16;
+constexpr int SCORE_TILE = SCORE_TOKENS * SCORE_DEPTH;
 /// The sums' tile of entries: [SUM_TOKENS, STRIP].
-constexpr int SUM_TOKENS = 128;
+constexpr int SUM_TOKENS = 64;
 constexpr int STRIP = REGISTER_VECTORS * WIDTH;
+constexpr int SUM_TILE = SUM_TOKENS * STRIP;
+/// Depth multiplied between two steps of what goes on beside it.
+constexpr int STEP_DEPTH = 16;
 
 /// n lanes or columns, filled up to whole vectors.
 inline int wholeVectors(int n) { return (n + WIDTH - 1) / WIDTH * WIDTH; }
 
-inline Vec loadEntry(const float* x) { return load(x); }
-inline Vec loadEntry(const float* x, int n) { return load(x, n); }
-inline Vec loadEntry(const uint16_t* x) { return loadBf16(x); }
-inline Vec loadEntry(const uint16_t* x, int n) { return loadBf16(x, n); }
-
 /// A piece of a sequence's context where it lies in the pool, and the first page of the next one to be computed.
-template <typename Entry>
 struct Piece {
-  const Entry* pages[PIECE_PAGES];
-  const Entry* next;
+  const uint8_t* pages[PIECE_PAGES];
+  const uint8_t* next;
   int width;
+  int64_t entryBytes;
 
-  const Entry* at(int token) const {
-    return pages[token / PAGE_TOKENS] + static_cast<int64_t>(token % PAGE_TOKENS) * width;
+  const uint8_t* at(unsigned token) const {
+    return pages[token / PAGE_TOKENS] + static_cast<int64_t>(token % PAGE_TOKENS) * entryBytes;
   }
+};
+
+/// Tokens of a piece.
+struct Tokens {
+  int from, to;
 };
 
 /// What one thread computes a block in.
@@ -55,7 +57,8 @@ struct BlockMemory {
   float* queries;
   /// [lane vectors, KV_PIECE_TOKENS, WIDTH]
   float* scores;
-  float* tile;
+  /// Two tiles: one in use, one being filled.
+  float* tiles;
 };
 
 /// How much of a piece each lane sees, and how much any does.
@@ -73,33 +76,61 @@ struct PieceResult {
   int stride;
 };
 
-template <int columns, typename Entry>
-inline void widenRow(float* out, const Entry* entry) {
+/// Columns [column, column + stride) of some tokens on their way into a tile whose rows are `stride` long; past the
+/// entries' width there are zeros.
+template <class Format, int stride>
+class Widening {
+ public:
+  Widening() = default;
+  /// In `steps` steps.
+  Widening(float* tile, const Piece& piece, Tokens tokens, int column, int steps)
+      : piece_(&piece),
+        tile_(tile),
+        token_(tokens.from),
+        end_(tokens.to),
+        each_((tokens.to - tokens.from) / std::max(steps, 1) + 1),
+        column_(column) {}
+
+  void step() { widen(std::min(token_ + each_, end_)); }
+  void finish() { widen(end_); }
+
+ private:
+  void widen(int to) {
+    const bool whole = token_ < to && column_ + stride <= piece_->width;
+    for (; token_ < to; token_++, tile_ += stride) {
+      const uint8_t* codes = piece_->at(token_) + int64_t{column_} * Format::BYTES;
+      if (whole) {
 #pragma GCC unroll 8
-  for (int c = 0; c < columns; c += WIDTH) store(out + c, loadEntry(entry + c));
-}
-
-template <typename Entry>
-inline void widenRow(float* out, const Entry* entry, int columns) {
-  int c = 0;
-  for (; c + WIDTH <= columns; c += WIDTH) store(out + c, loadEntry(entry + c));
-  if (c < columns) store(out + c, loadEntry(entry + c, columns - c));
-}
-
-/// Widens `columns` ≤ stride columns of tokens [from, to); tile rows are `stride` long, and zeros fill a row's last
-/// vector.
-template <int stride, typename Entry>
-inline void widen(float* tile, const Piece<Entry>& piece, int from, int to, int column, int columns) {
-  while (from < to) {
-    const int end = std::min(to, (from / PAGE_TOKENS + 1) * PAGE_TOKENS);
-    const Entry* entry = piece.at(from) + column;
-    if (columns == stride) {
-      for (; from < end; from++, tile += stride, entry += piece.width) widenRow<stride>(tile, entry);
-    } else {
-      for (; from < end; from++, tile += stride, entry += piece.width) widenRow(tile, entry, columns);
+        for (int c = 0; c < stride; c += Format::STEP) {
+          Vec values[Format::VECTORS];
+          Format::decode(values, codes + c * Format::BYTES);
+          storeAt(c, values);
+        }
+      } else {
+        widenPart(codes);
+      }
     }
   }
-}
+  void widenPart(const uint8_t* codes) {
+    for (int c = 0; c < stride; c += Format::STEP) {
+      Vec values[Format::VECTORS];
+      const int left = std::clamp(piece_->width - column_ - c, 0, Format::STEP);
+      if (left == Format::STEP) {
+        Format::decode(values, codes + c * Format::BYTES);
+      } else {
+        Format::decode(values, codes + (left ? c * Format::BYTES : 0), left);
+      }
+      storeAt(c, values);
+    }
+  }
+  void storeAt(int column, const Vec* values) {
+    for (int v = 0; v < Format::VECTORS; v++) store(tile_ + column + v * WIDTH, values[v]);
+  }
+
+  const Piece* piece_ = nullptr;
+  float* tile_ = nullptr;
+  int token_ = 0, end_ = 0, each_ = 0, column_ = 0;
+};
 
 /// Entries on their way from memory while others are computed with.
 class Prefetch {
@@ -155,17 +186,18 @@ template <int M, int N>
   }
 }
 
-/// Adds one depth's products to the scores of `tokens` tokens and N lane vectors, M tokens at a time.
-template <int M, int N>
+/// Adds one depth's products to the scores of `tokens` tokens and N lane vectors, M tokens at a time, with calls of
+/// step between.
+template <int M, int N, typename Step>
 inline void scoreTokens(float* scores, const float* tile, const float* queries, int tokens, int depth, bool first,
-                        Prefetch& prefetch) {
+                        Step& step) {
   while (tokens >= M) {
     Vec sums[M][N];
     loadRegisters(sums, scores, WIDTH, KV_PIECE_TOKENS * WIDTH, first);
-    for (int k = 0; k < depth; k += PREFETCH_DEPTH) {
-      prefetch.step();
+    for (int k = 0; k < depth; k += STEP_DEPTH) {
+      step();
       accumulate<SCORE_DEPTH, 1, WIDTH, SCORE_DEPTH * WIDTH>(sums, tile + k, queries + k * WIDTH,
-                                                             std::min(PREFETCH_DEPTH, depth - k));
+                                                             std::min(STEP_DEPTH, depth - k));
     }
     storeRegisters(scores, WIDTH, KV_PIECE_TOKENS * WIDTH, sums);
     scores += M * WIDTH;
@@ -173,36 +205,52 @@ inline void scoreTokens(float* scores, const float* tile, const float* queries, 
     tokens -= M;
   }
   if constexpr (M > 1) {
-    if (tokens > 0) scoreTokens<M / 2, N>(scores, tile, queries, tokens, depth, first, prefetch);
+    if (tokens > 0) scoreTokens<M / 2, N>(scores, tile, queries, tokens, depth, first, step);
   }
 }
 
 /// scores = entries · queries, for all visible tokens and all lanes.
-template <typename Entry>
-void scorePiece(const BlockMemory& memory, const Piece<Entry>& piece, const Visible& visible) {
+template <class Format>
+void scorePiece(const BlockMemory& memory, const Piece& piece, const Visible& visible) {
+  using Filling = Widening<Format, SCORE_DEPTH>;
   const int vectors = wholeVectors(visible.lanes) / WIDTH;
-  for (int from = 0; from < visible.tokens; from += SCORE_TOKENS) {
+  const int depths = (piece.width + SCORE_DEPTH - 1) / SCORE_DEPTH;
+  const int tiles = (visible.tokens + SCORE_TOKENS - 1) / SCORE_TOKENS * depths;
+  const int steps = vectors * SCORE_TOKENS * SCORE_DEPTH / (REGISTER_ROWS * REGISTER_VECTORS * STEP_DEPTH);
+  const auto fill = [&](int index) {
+    if (index == tiles) return Filling();
+    const int from = index / depths * SCORE_TOKENS;
+    return Filling(memory.tiles + index % 2 * SCORE_TILE, piece, {from, std::min(from + SCORE_TOKENS, visible.tokens)},
+                   index % depths * SCORE_DEPTH, steps);
+  };
+  fill(0).finish();
+  Prefetch prefetch(nullptr, 0, 1);
+  for (int index = 0; index < tiles; index++) {
+    const int from = index / depths * SCORE_TOKENS, column = index % depths * SCORE_DEPTH;
+    if (column == 0) {
+      const int ahead = from + SCORE_TOKENS;
+      prefetch = Prefetch(ahead < visible.tokens ? piece.at(ahead) : piece.next, SCORE_TOKENS * piece.entryBytes,
+                          int64_t{steps} * depths);
+    }
+    Filling next = fill(index + 1);
+    const auto step = [&] {
+      next.step();
+      prefetch.step();
+    };
     const int tokens = std::min(SCORE_TOKENS, visible.tokens - from);
-    const int ahead = from + SCORE_TOKENS;
-    Prefetch prefetch(ahead < visible.tokens ? piece.at(ahead) : piece.next,
-                      int64_t{SCORE_TOKENS} * piece.width * sizeof(Entry),
-                      int64_t{piece.width} * vectors * tokens / (PREFETCH_DEPTH * REGISTER_ROWS * REGISTER_VECTORS) + 1);
-    for (int column = 0; column < piece.width; column += SCORE_DEPTH) {
-      const int depth = std::min(SCORE_DEPTH, piece.width - column);
-      widen<SCORE_DEPTH>(memory.tile, piece, from, from + tokens, column, depth);
-      const float* queries = memory.queries + static_cast<int64_t>(column) * vectors * WIDTH;
-      for (int v = 0; v < vectors; v += REGISTER_VECTORS) {
-        float* scores = memory.scores + (v * KV_PIECE_TOKENS + from) * WIDTH;
-        const float* lanes = queries + v * SCORE_DEPTH * WIDTH;
-        if (v + REGISTER_VECTORS <= vectors) {
-          scoreTokens<REGISTER_ROWS, REGISTER_VECTORS>(scores, memory.tile, lanes, tokens, depth, column == 0,
-              prefetch);
-        } else {
-          scoreTokens<REGISTER_ROWS * REGISTER_VECTORS, 1>(scores, memory.tile, lanes, tokens, depth, column == 0,
-              prefetch);
-        }
+    const int depth = std::min(SCORE_DEPTH, (piece.width - column + Format::STEP - 1) / Format::STEP * Format::STEP);
+    const float* tile = memory.tiles + index % 2 * SCORE_TILE;
+    const float* queries = memory.queries + static_cast<int64_t>(column) * vectors * WIDTH;
+    for (int v = 0; v < vectors; v += REGISTER_VECTORS) {
+      float* scores = memory.scores + (v * KV_PIECE_TOKENS + from) * WIDTH;
+      const float* lanes = queries + v * SCORE_DEPTH * WIDTH;
+      if (v + REGISTER_VECTORS <= vectors) {
+        scoreTokens<REGISTER_ROWS, REGISTER_VECTORS>(scores, tile, lanes, tokens, depth, column == 0, step);
+      } else {
+        scoreTokens<REGISTER_ROWS * REGISTER_VECTORS, 1>(scores, tile, lanes, tokens, depth, column == 0, step);
       }
     }
+    next.finish();
   }
 }
 
@@ -244,59 +292,70 @@ inline int leastOf(const int* counts) {
   return least;
 }
 
-/// Tokens of a piece whose strip lies in the tile.
-struct Tokens {
-  int from, to;
-};
-
-/// Adds tokens to M lanes' sums over N vectors of columns; token 0 begins the sums.
-template <int M, int N>
-inline void sumTokens(float* sums, int stride, const float* probabilities, const float* tile, Tokens tokens) {
+/// Adds tokens to M lanes' sums over a strip; token 0 begins the sums.
+template <int M, typename Step>
+inline void sumTokens(float* sums, int stride, const float* probabilities, const float* tile, Tokens tokens,
+                      Step& step) {
   if (tokens.from >= tokens.to && tokens.from > 0) return;
-  Vec acc[M][N];
+  Vec acc[M][REGISTER_VECTORS];
   loadRegisters(acc, sums, stride, WIDTH, tokens.from == 0);
-  accumulate<1, WIDTH, STRIP, WIDTH>(acc, probabilities + tokens.from * WIDTH, tile, tokens.to - tokens.from);
+  for (int t = tokens.from; t < tokens.to; t += STEP_DEPTH, tile += STEP_DEPTH * STRIP) {
+    step();
+    accumulate<1, WIDTH, STRIP, WIDTH>(acc, probabilities + t * WIDTH, tile, std::min(STEP_DEPTH, tokens.to - t));
+  }
   storeRegisters(sums, stride, WIDTH, acc);
 }
 
 /// Sums a tile for lanes [lane, end), which share a vector, M at a time: first the tokens that all M see, then each
 /// lane's own, since what a lane may not see may hold NaN.
-template <int M, int N>
-inline void sumLanes(const PieceResult& out, const BlockMemory& memory, const Visible& visible, int lane, int end,
-                     int column, Tokens tokens) {
-  for (; lane + M <= end; lane += M) {
-    const float* probabilities = memory.scores + lane / WIDTH * KV_PIECE_TOKENS * WIDTH + lane % WIDTH;
-    float* sums = out.sums + static_cast<int64_t>(lane) * out.stride + column;
-    const int common = std::clamp(leastOf<M>(visible.of + lane), tokens.from, tokens.to);
-    sumTokens<M, N>(sums, out.stride, probabilities, memory.tile, {tokens.from, common});
+template <int M, typename Step>
+inline void sumLanes(float* sums, int stride, const float* scores, const float* tile, const int* visible, int lanes,
+                     Tokens tokens, Step& step) {
+  while (lanes >= M) {
+    const int common = std::clamp(leastOf<M>(visible), tokens.from, tokens.to);
+    sumTokens<M>(sums, stride, scores, tile, {tokens.from, common}, step);
     for (int m = 0; m < M; m++) {
-      sumTokens<1, N>(sums + m * out.stride, out.stride, probabilities + m,
-                      memory.tile + (common - tokens.from) * STRIP, {common, std::min(visible.of[lane + m], tokens.to)});
+      sumTokens<1>(sums + m * stride, stride, scores + m, tile + (common - tokens.from) * STRIP,
+                   {common, std::min(visible[m], tokens.to)}, step);
     }
+    sums += M * stride;
+    scores += M;
+    visible += M;
+    lanes -= M;
   }
   if constexpr (M > 1) {
-    if (lane < end) sumLanes<M / 2, N>(out, memory, visible, lane, end, column, tokens);
+    if (lanes > 0) sumLanes<M / 2>(sums, stride, scores, tile, visible, lanes, tokens, step);
   }
 }
 
 /// sums = probabilities · latents, for all lanes and columns.
-template <typename Entry>
-void sumPiece(const BlockMemory& memory, const Piece<Entry>& piece, int latent, const Visible& visible,
+template <class Format>
+void sumPiece(const BlockMemory& memory, const Piece& piece, int latent, const Visible& visible,
               const PieceResult& out) {
-  for (int from = 0; from < visible.tokens; from += SUM_TOKENS) {
-    const Tokens tokens{from, std::min(from + SUM_TOKENS, visible.tokens)};
-    for (int column = 0; column < latent; column += STRIP) {
-      const int columns = std::min(STRIP, latent - column);
-      widen<STRIP>(memory.tile, piece, tokens.from, tokens.to, column, columns);
-      for (int lane = 0; lane < visible.lanes; lane += WIDTH) {
-        const int end = std::min(lane + WIDTH, visible.lanes);
-        if (columns > WIDTH) {
-          sumLanes<REGISTER_ROWS, REGISTER_VECTORS>(out, memory, visible, lane, end, column, tokens);
-        } else {
-          sumLanes<REGISTER_ROWS, 1>(out, memory, visible, lane, end, column, tokens);
-        }
-      }
+  using Filling = Widening<Format, STRIP>;
+  const int strips = (latent + STRIP - 1) / STRIP;
+  const int tiles = (visible.tokens + SUM_TOKENS - 1) / SUM_TOKENS * strips;
+  const int steps = (visible.lanes + REGISTER_ROWS - 1) / REGISTER_ROWS * (SUM_TOKENS / STEP_DEPTH);
+  const auto tokensOf = [&](int index) {
+    const int from = index / strips * SUM_TOKENS;
+    return Tokens{from, std::min(from + SUM_TOKENS, visible.tokens)};
+  };
+  const auto fill = [&](int index) {
+    if (index == tiles) return Filling();
+    return Filling(memory.tiles + index % 2 * SUM_TILE, piece, tokensOf(index), index % strips * STRIP, steps);
+  };
+  fill(0).finish();
+  for (int index = 0; index < tiles; index++) {
+    Filling next = fill(index + 1);
+    const auto step = [&] { next.step(); };
+    const float* tile = memory.tiles + index % 2 * SUM_TILE;
+    float* sums = out.sums + index % strips * STRIP;
+    for (int lane = 0; lane < visible.lanes; lane += WIDTH) {
+      sumLanes<REGISTER_ROWS>(sums + static_cast<int64_t>(lane) * out.stride, out.stride,
+                              memory.scores + lane * KV_PIECE_TOKENS, tile, visible.of + lane,
+                              std::min(WIDTH, visible.lanes - lane), tokensOf(index), step);
     }
+    next.finish();
   }
 }
 

@@ -34,14 +34,15 @@ struct AttentionTask {
 inline int piecesOf(int context) { return (context + KV_PIECE_TOKENS - 1) / KV_PIECE_TOKENS; }
 
 /// Computes one command: holds its sizes and the plan's arrays.
-template <typename Entry>
+template <class Format>
 class AttentionRun {
  public:
   AttentionRun(const Attention& command, Team& team) : command_(command), team_(team) {
     const MlaShape& shape = command.shape;
     width_ = shape.latent + shape.rope;
     depths_ = (width_ + SCORE_DEPTH - 1) / SCORE_DEPTH;
-    stride_ = wholeVectors(shape.latent);
+    stride_ = (shape.latent + STRIP - 1) / STRIP * STRIP;
+    findPlaces();
     lanes_ = MAX_LANES;
     const int64_t enough = team.threads() == 1 ? 1 : int64_t{2} * team.threads();
     while (lanes_ > REGISTER_VECTORS * WIDTH && countBlocks() < enough) lanes_ /= 2;
@@ -74,6 +75,16 @@ class AttentionRun {
   }
 
  private:
+  void findPlaces() {
+    float columns[Format::STEP];
+    Vec arranged[Format::VECTORS];
+    for (int i = 0; i < Format::STEP; i++) columns[i] = static_cast<float>(i);
+    for (int v = 0; v < Format::VECTORS; v++) arranged[v] = load(columns + v * WIDTH);
+    Format::arrange(arranged);
+    for (int v = 0; v < Format::VECTORS; v++) store(columns + v * WIDTH, arranged[v]);
+    for (int i = 0; i < Format::STEP; i++) places_[static_cast<int>(columns[i])] = i;
+  }
+
   /// Calls visit(sequence, first (row, head), lanes) for each block; the last rows, which see most, come first.
   template <typename Visit>
   void forEachBlock(Visit visit) const {
@@ -107,12 +118,12 @@ class AttentionRun {
   static int64_t costOf(int lanes, int pieces) { return int64_t{wholeVectors(lanes)} * pieces; }
 
   /// Guided self-scheduling: a block folds itself if that is within one thread's share of the work left; one that is
-  /// larger folds three quarters of a share and leaves the rest to whoever is free.
+  /// larger folds seven eighths of a share and leaves the rest to whoever is free.
   int foldedPieces(int lanes, int pieces, int64_t costLeft) const {
     const int64_t share = costLeft / team_.threads();
     const int64_t cost = costOf(lanes, pieces);
     if (cost <= share || pieces == 1) return pieces;
-    const int folded = static_cast<int>(pieces * share / cost * 3 / 4);
+    const int folded = static_cast<int>(pieces * share / cost * 7 / 8);
     return folded > 1 ? folded : 1;
   }
 
@@ -172,46 +183,50 @@ class AttentionRun {
     const int lanes = wholeVectors(block.lanes);
     const int64_t queries = int64_t{depths_} * SCORE_DEPTH * lanes;
     const int64_t scores = int64_t{KV_PIECE_TOKENS} * lanes;
-    constexpr int64_t TILE = std::max(SUM_TOKENS * STRIP, SCORE_TOKENS * SCORE_DEPTH);
-    auto* memory =
-        static_cast<float*>(scratch.reserve((queries + scores + TILE + (result ? partialFloats() : 0)) * sizeof(float)));
-    const BlockMemory out{memory + TILE, memory + TILE + queries, memory};
-    if (result) *result = resultAt(memory + TILE + queries + scores);
+    constexpr int64_t TILES = 2 * std::max(SUM_TILE, SCORE_TILE);
+    const int64_t floats = TILES + queries + scores + (result ? partialFloats() : 0);
+    auto* memory = static_cast<float*>(scratch.reserve(floats * sizeof(float)));
+    const BlockMemory out{memory + TILES, memory + TILES + queries, memory};
+    if (result) *result = resultAt(memory + TILES + queries + scores);
     packQueries(block, out.queries);
     return out;
   }
 
-  /// Rounds the block's queries and lays them out lane by lane; lanes without one are zero.
+  /// Rounds the block's queries and lays them out lane by lane; lanes without one are zero, and so is what fills the
+  /// last depth.
   void packQueries(const QueryBlock& block, float* out) const {
     const MlaShape& shape = command_.shape;
     const int64_t rotatedWidth = shape.nope + shape.rope;
     for (int lane = 0; lane < block.lanes; lane += WIDTH) {
-      const int lanes = std::min(WIDTH, block.lanes - lane);
       const int64_t rowHead = block.first + lane;
-      packLanes(block, lane, 0, command_.absorbed + rowHead * shape.latent, shape.latent, lanes, shape.latent, out);
-      packLanes(block, lane, shape.latent, command_.q + rowHead * rotatedWidth + shape.nope, rotatedWidth, lanes,
-                shape.rope, out);
+      packLanes(block, lane, 0, command_.absorbed + rowHead * shape.latent, shape.latent, shape.latent, out);
+      packLanes(block, lane, shape.latent, command_.q + rowHead * rotatedWidth + shape.nope, rotatedWidth, shape.rope,
+                out);
+      for (int k = width_; k % Format::STEP != 0; k++) store(packedRow(block, lane, k, out), splat(0));
     }
   }
 
-  /// Packs one lane vector's part of the queries, x's rows `rowWidth` apart, from `column` of the packed rows on.
-  void packLanes(const QueryBlock& block, int lane, int column, const float* x, int64_t rowWidth, int lanes, int count,
+  /// Packs one lane vector's queries from row `first` on: `count` values of each lane, lanes `stride` apart in x.
+  void packLanes(const QueryBlock& block, int lane, int first, const float* x, int64_t stride, int count,
                  float* out) const {
-    const int vectors = wholeVectors(block.lanes) / WIDTH;
+    const int lanes = std::min(WIDTH, block.lanes - lane);
     for (int from = 0; from < count; from += WIDTH) {
       const int n = std::min(WIDTH, count - from);
       Vec square[WIDTH];
       for (int i = 0; i < WIDTH; i++) {
-        const Vec row = i < lanes ? load(x + i * rowWidth + from, n) : splat(0);
+        const Vec row = i < lanes ? load(x + i * stride + from, n) : splat(0);
         square[i] = command_.roundInputs ? roundToBf16(row) : row;
       }
       transpose(square);
-      for (int i = 0; i < n; i++) {
-        const int at = column + from + i;
-        const int64_t depthRow = int64_t{at / SCORE_DEPTH} * vectors + lane / WIDTH;
-        store(out + (depthRow * SCORE_DEPTH + at % SCORE_DEPTH) * WIDTH, square[i]);
-      }
+      for (int i = 0; i < n; i++) store(packedRow(block, lane, first + from + i, out), square[i]);
     }
+  }
+
+  /// Where a lane vector's value k lies among a block's queries, arranged as the entries are.
+  float* packedRow(const QueryBlock& block, int lane, int k, float* out) const {
+    const int at = k / Format::STEP * Format::STEP + places_[k % Format::STEP];
+    const int64_t vectors = wholeVectors(block.lanes) / WIDTH;
+    return out + ((at / SCORE_DEPTH * vectors + lane / WIDTH) * SCORE_DEPTH + at % SCORE_DEPTH) * WIDTH;
   }
 
   Visible visibleOf(const QueryBlock& block, int piece) const {
@@ -226,23 +241,24 @@ class AttentionRun {
     return visible;
   }
 
-  const Entry* pageOf(const QueryBlock& block, int page) const {
+  const uint8_t* pageOf(const QueryBlock& block, int page) const {
     const StepLayout& layout = command_.layout;
-    return static_cast<const Entry*>(command_.cache.values) +
-           int64_t{layout.pageTables[int64_t{block.sequence} * layout.tableStride + page]} * PAGE_TOKENS * width_;
+    const int64_t place = layout.pageTables[int64_t{block.sequence} * layout.tableStride + page];
+    return static_cast<const uint8_t*>(command_.cache.values) + place * PAGE_TOKENS * width_ * Format::BYTES;
   }
 
   void attendPiece(const QueryBlock& block, int index, const BlockMemory& memory, const PieceResult& out) const {
     const Visible visible = visibleOf(block, index);
-    Piece<Entry> piece;
+    Piece piece;
     piece.width = width_;
+    piece.entryBytes = int64_t{width_} * Format::BYTES;
     for (int page = 0; page * PAGE_TOKENS < visible.tokens; page++) {
       piece.pages[page] = pageOf(block, index * PIECE_PAGES + page);
     }
-    piece.next = index + 1 < block.folded ? pageOf(block, (index + 1) * PIECE_PAGES) : nullptr;
-    scorePiece(memory, piece, visible);
+    piece.next = index + 1 < block.pieces ? pageOf(block, (index + 1) * PIECE_PAGES) : nullptr;
+    scorePiece<Format>(memory, piece, visible);
     softmaxPiece(memory, visible, command_.shape.scale, command_.roundInputs, out);
-    sumPiece(memory, piece, command_.shape.latent, visible, out);
+    sumPiece<Format>(memory, piece, command_.shape.latent, visible, out);
   }
 
   void foldFirst(const QueryBlock& block, Fold& fold, Scratch& scratch) const {
@@ -262,29 +278,37 @@ class AttentionRun {
       if (positionOf(block.first + lane) < piece * KV_PIECE_TOKENS) continue;
       float* out = command_.out + (block.first + lane) * latent;
       const float* sums = result.sums + int64_t{lane} * result.stride;
+      const float maximum = result.maximum[lane], total = result.total[lane];
       if (piece == 0) {
-        fold.maximum[lane] = result.maximum[lane];
-        fold.total[lane] = result.total[lane];
-        std::memcpy(out, sums, latent * sizeof(float));
-      } else {
-        mergeLane(out, sums, latent, fold.maximum[lane], fold.total[lane], result.maximum[lane], result.total[lane]);
+        fold.maximum[lane] = maximum;
+        fold.total[lane] = total;
+        forRestored(sums, latent, [&](int c, Vec sum, int lanes) { store(out + c, sum, lanes); });
+        continue;
       }
+      float shrink;
+      store(&shrink, exp(splat(-std::fabs(fold.maximum[lane] - maximum))), 1);
+      const bool higher = maximum > fold.maximum[lane];
+      const float earlier = higher ? shrink : 1, own = higher ? 1 : shrink;
+      if (higher) fold.maximum[lane] = maximum;
+      fold.total[lane] = fold.total[lane] * earlier + total * own;
+      forRestored(sums, latent, [&](int c, Vec sum, int lanes) {
+        store(out + c, load(out + c, lanes) * splat(earlier) + sum * splat(own), lanes);
+      });
     }
   }
 
-  static void mergeLane(float* out, const float* sums, int latent, float& maximum, float& total, float pieceMaximum,
-                        float pieceTotal) {
-    float shrink;
-    store(&shrink, exp(splat(-std::fabs(maximum - pieceMaximum))), 1);
-    const float earlier = pieceMaximum > maximum ? shrink : 1;
-    const float own = pieceMaximum > maximum ? 1 : shrink;
-    if (pieceMaximum > maximum) maximum = pieceMaximum;
-    total = total * earlier + pieceTotal * own;
-    const Vec before = splat(earlier), added = splat(own);
-    int c = 0;
-    for (; c + WIDTH <= latent; c += WIDTH) store(out + c, load(out + c) * before + load(sums + c) * added);
-    const int rest = latent - c;
-    if (rest > 0) store(out + c, load(out + c, rest) * before + load(sums + c, rest) * added, rest);
+  /// Calls run(column, sums, lanes) for each vector of columns, in their own order.
+  template <typename Run>
+  static void forRestored(const float* sums, int latent, Run run) {
+    for (int c = 0; c < latent; c += Format::STEP) {
+      Vec v[Format::VECTORS];
+      for (int i = 0; i < Format::VECTORS; i++) v[i] = load(sums + c + i * WIDTH);
+      Format::restore(v);
+      for (int i = 0; i < Format::VECTORS; i++) {
+        const int at = c + i * WIDTH;
+        if (at < latent) run(at, v[i], std::min(WIDTH, latent - at));
+      }
+    }
   }
 
   /// Divides lanes [from, to) by their softmax's sum.
@@ -306,6 +330,8 @@ class AttentionRun {
   const Attention& command_;
   Team& team_;
   int width_, depths_, stride_, lanes_;
+  /// Place of each of a format's columns in its arrangement.
+  int places_[Format::STEP];
   int64_t blockCount_, tasks_, partials_;
   float* results_;
   Fold* folds_;
@@ -316,9 +342,9 @@ class AttentionRun {
 inline void attention(const Attention& command, Team& team) {
   if (command.layout.rows == 0) return;
   if (command.cache.format == Dtype::bf16) {
-    AttentionRun<uint16_t>(command, team).run();
+    AttentionRun<WeightFormat<Dtype::bf16>>(command, team).run();
   } else {
-    AttentionRun<float>(command, team).run();
+    AttentionRun<WeightFormat<Dtype::f32>>(command, team).run();
   }
 }
 

@@ -1,7 +1,9 @@
 // Attention's time beside the machine's roofs, probed in turn with it: multiply-adds in registers and reads of memory.
-// Pages lie at random in a pool of 768 MB. Minima over the rounds.
+// KV pages lie at random in a pool of 768 MB, of huge pages or not. Minima over the rounds.
 //
-//   attention-bench [threads] [rounds] [heads rows context sequences]
+//   attention-bench [threads] [rounds] [huge pages: 0 or 1] [heads rows context sequences]
+#include <sys/mman.h>
+
 #include <chrono>
 #include <cstdio>
 
@@ -48,10 +50,10 @@ double probeFma(Team& team) {
 }
 
 /// Reads `bytes` from each thread's own part of the pool.
-double probeRead(Team& team, const std::vector<uint16_t>& pool, int64_t bytes, int64_t offset) {
+double probeRead(Team& team, const uint16_t* pool, int64_t bytes, int64_t offset) {
   return timeOf([&] {
     team.fork(team.threads(), [&](int64_t task, Scratch&) {
-      const auto* at = reinterpret_cast<const float*>(pool.data()) + (offset + task * bytes) / 4;
+      const auto* at = reinterpret_cast<const float*>(pool) + (offset + task * bytes) / 4;
       Vec sums[4] = {splat(0), splat(0), splat(0), splat(0)};
       for (int64_t i = 0; i < bytes / 4; i += 4 * WIDTH) {
         for (int line = 0; line < WIDTH * 16; line += 64) __builtin_prefetch(at + i + 256 + line / 4);
@@ -71,17 +73,20 @@ struct Shape {
 int main(int argc, char** argv) {
   const int threads = argc > 1 ? std::atoi(argv[1]) : 1;
   const int rounds = argc > 2 ? std::atoi(argv[2]) : 15;
+  const bool huge = argc > 3 && std::atoi(argv[3]);
   constexpr int LATENT = 512, ROPE = 64, ENTRY = LATENT + ROPE;
   constexpr int POOL_PAGES = 768 * 1024 * 1024 / (PAGE_TOKENS * ENTRY * 2);
   std::vector<Shape> shapes = {{16, 1, 512, 1},  {16, 1, 4096, 1},  {16, 1, 16384, 1},  {16, 1, 512, 8},
                                {16, 1, 4096, 8}, {128, 1, 512, 1},  {128, 1, 4096, 1},  {128, 1, 16384, 1},
                                {128, 1, 512, 8}, {16, 512, 512, 1}, {16, 512, 2048, 1}, {128, 64, 2048, 1},
                                {4, 1, 4096, 1}};
-  if (argc > 6) shapes = {{std::atoi(argv[3]), std::atoi(argv[4]), std::atoi(argv[5]), std::atoi(argv[6])}};
+  if (argc > 7) shapes = {{std::atoi(argv[4]), std::atoi(argv[5]), std::atoi(argv[6]), std::atoi(argv[7])}};
   TestTeam team(threads);
-  std::vector<uint16_t> pool(int64_t{POOL_PAGES} * PAGE_TOKENS * ENTRY);
+  const size_t codes = size_t{POOL_PAGES} * PAGE_TOKENS * ENTRY;
+  auto* pool = static_cast<uint16_t*>(std::aligned_alloc(2 << 20, (codes * 2 + (2 << 20) - 1) >> 21 << 21));
+  madvise(pool, codes * 2, huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
   test::Random random(1);
-  for (size_t i = 0; i < pool.size(); i++) pool[i] = static_cast<uint16_t>(0x3c00 | (random.bits() & 0x81ff));
+  for (size_t i = 0; i < codes; i++) pool[i] = static_cast<uint16_t>(0x3c00 | (random.bits() & 0x81ff));
   std::printf("%d threads\nheads  rows context seqs        us   GFLOP/s  of FMA   GB/s  of read\n", threads);
   for (const Shape& s : shapes) {
     const int64_t rows = int64_t{s.rows} * s.sequences;
@@ -96,7 +101,8 @@ int main(int argc, char** argv) {
     }
     const int stride = s.context / PAGE_TOKENS;
     std::vector<int32_t> tables(int64_t{stride} * s.sequences);
-    const StepLayout layout{static_cast<int>(rows), s.sequences, stride, positions.data(), rowStarts.data(), tables.data()};
+    const StepLayout layout{static_cast<int>(rows), s.sequences,      stride,
+                            positions.data(),       rowStarts.data(), tables.data()};
     double best = 1e9, fmaBest = 1e9, readBest = 1e9;
     constexpr int64_t READ = 4 << 20;
     for (int round = 0; round < rounds; round++) {
@@ -104,7 +110,7 @@ int main(int argc, char** argv) {
       readBest = std::min(readBest, probeRead(team, pool, READ, random.below(180) * READ));
       fmaBest = std::min(fmaBest, probeFma(team));
       best = std::min(best, timeOf([&] {
-        attention({out.data(), absorbed.data(), q.data(), {Dtype::bf16, pool.data()}, shape, layout, true}, team);
+        attention({out.data(), absorbed.data(), q.data(), {Dtype::bf16, pool}, shape, layout, true}, team);
       }));
     }
     double pairs = 0;
@@ -113,7 +119,8 @@ int main(int argc, char** argv) {
     const double peak = 2.0 * PROBE_STEPS * CHAINS * WIDTH * threads / fmaBest;
     const double bytes = double(s.context) * s.sequences * ENTRY * 2;
     const double bandwidth = double(READ) * threads / readBest;
-    std::printf("%5d %5d %7d %4d %9.0f %9.1f %6.1f%% %6.2f %7.1f%%\n", s.heads, s.rows, s.context, s.sequences, best * 1e6,
-                flops / best * 1e-9, 100 * flops / best / peak, bytes / best * 1e-9, 100 * bytes / best / bandwidth);
+    std::printf("%5d %5d %7d %4d %9.0f %9.1f %6.1f%% %6.2f %7.1f%%\n", s.heads, s.rows, s.context, s.sequences,
+                best * 1e6, flops / best * 1e-9, 100 * flops / best / peak, bytes / best * 1e-9,
+                100 * bytes / best / bandwidth);
   }
 }

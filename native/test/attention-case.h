@@ -1,4 +1,4 @@
-// Sequences in scattered pages for the attention drivers: entries nobody wrote are NaN, table slots nobody uses garbage.
+// Sequences in scattered pages for the attention drivers: entries nobody wrote are NaN, unused table slots garbage.
 #pragma once
 #include <algorithm>
 #include <cmath>

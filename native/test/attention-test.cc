@@ -52,8 +52,10 @@ Output run(const AttentionCase& c, int threads, int from, int to) {
   const int heads = c.shape.heads, latent = c.shape.latent, query = c.shape.nope + c.shape.rope;
   Output out{std::vector<float>(int64_t{layout.rows} * heads * latent, NAN),
              std::vector<float>(int64_t{layout.rows} * heads, NAN)};
-  const std::vector<float> absorbed(c.absorbed.begin() + from * heads * latent, c.absorbed.begin() + to * heads * latent);
-  const std::vector<float> q(c.q.begin() + from * heads * query, c.q.begin() + to * heads * query);
+  const auto rowsOf = [&](const std::vector<float>& values, int width) {
+    return std::vector<float>(values.begin() + from * heads * width, values.begin() + to * heads * width);
+  };
+  const std::vector<float> absorbed = rowsOf(c.absorbed, latent), q = rowsOf(c.q, query);
   const StoredRows cache = c.rounded ? StoredRows{Dtype::bf16, codes.data()}
                                      : StoredRows{Dtype::f32, own.entries.data()};
   TestTeam team(threads);
