@@ -73,11 +73,14 @@ class StreamObject : public Napi::ObjectWrap<StreamObject> {
 
   explicit StreamObject(const Napi::CallbackInfo& info) : ObjectWrap(info), env_(info.Env()) {
     const Napi::Object options = info[0].As<Napi::Object>();
+    const Napi::Object header = options.Get("header").As<Napi::Object>();
     const Napi::Object words = options.Get("words").As<Napi::Object>();
-    ring_ = Napi::Persistent(words);
+    // Collected together with this object they would be freed before its finalizer has stopped the stream.
+    header_ = Napi::Persistent(header);
+    words_ = Napi::Persistent(words);
     const auto count = [&](const char* name) { return options.Get(name).As<Napi::Number>().Int32Value(); };
     const Ring ring = {
-        .header = static_cast<RingHeader*>(dataOf(env_, options.Get("header"))),
+        .header = static_cast<RingHeader*>(dataOf(env_, header)),
         .words = static_cast<const double*>(dataOf(env_, words)),
         .capacity = words.Get("length").As<Napi::Number>().Uint32Value() / COMMAND_WORDS,
     };
@@ -141,7 +144,8 @@ class StreamObject : public Napi::ObjectWrap<StreamObject> {
   }
 
   Napi::Env env_;
-  Napi::ObjectReference ring_;
+  Napi::ObjectReference header_;
+  Napi::ObjectReference words_;
   Napi::ThreadSafeFunction onExecuted_;
   std::optional<Stream> stream_;
 };

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { createReferenceKernels, greedySampling, policies, type Policy } from "../kernels/index.ts";
+import { backends, type Backend } from "../kernels/fixtures.ts";
+import { greedySampling, policies, type Policy } from "../kernels/index.ts";
 import { loadModel } from "../model/index.ts";
 import { tinyFixtures, type Fixture } from "../model/fixtures.ts";
 import { EngineCore } from "./core.ts";
@@ -11,10 +12,14 @@ interface Setting {
   readonly policy: Policy;
   readonly chunkRows: number;
   readonly pages: number;
+  readonly backend?: Backend;
 }
 
-async function createCore(fixture: Fixture, { policy, chunkRows, pages }: Setting) {
-  const kernels = createReferenceKernels();
+async function createCore(
+  fixture: Fixture,
+  { policy, chunkRows, pages, backend = backends[0] }: Setting,
+) {
+  const kernels = backend.create();
   const model = await loadModel(fixture.directory, { kernels, policy, maxRows: chunkRows });
   return new EngineCore({ model, pages });
 }
@@ -44,7 +49,8 @@ const fixtures = tinyFixtures().filter(({ name }) => ["v3", "v2lite", "fp8"].inc
 const longPrompt = ({ tokens }: Fixture) =>
   Array.from({ length: 186 }, (_, i) => tokens[i % tokens.length]);
 
-for (const policy of policies) {
+const settings = policies.flatMap((policy) => backends.map((backend) => ({ policy, backend })));
+for (const { policy, backend } of settings) {
   for (const fixture of fixtures) {
     const prompt = longPrompt(fixture);
     const sampled = {
@@ -61,9 +67,9 @@ for (const policy of policies) {
     };
     const requests = [request(prompt), request(prompt.slice(0, 77), { sampling: sampled })];
     const strangers = requests.map((one) => ({ ...one, tenant: "other" }));
-    const setting = { policy, chunkRows: 256, pages: 16 };
+    const setting = { policy, backend, chunkRows: 256, pages: 16 };
 
-    test(`${fixture.name} under ${policy}: chunks, batch mates, preemption, hits and cancellation leave no trace`, async () => {
+    test(`${fixture.name} under ${policy}, ${backend.name}: chunks, batch mates, preemption, hits and cancellation leave no trace`, async () => {
       const expected = [];
       for (const one of requests) {
         const [events] = await run(await createCore(fixture, setting), [one]);
