@@ -19,8 +19,8 @@ inline void projectValue(const ProjectValue& command, Team& team) {
   batch.run();
 }
 
-/// W_UK[head]ᵀ times the head's query of some rows. Lanes lie over the latent, in tiles of TILE_VECTORS vectors; the sum
-/// runs over weight rows in order, and is cut and promoted where a block of 128 weight rows ends.
+/// W_UK[head]ᵀ times the head's query of some rows. Lanes lie over the latent, in tiles of TILE_VECTORS vectors; the
+/// sum runs over weight rows in order, and is cut and promoted where a block of 128 weight rows ends.
 template <class Format>
 class AbsorbedHead {
  public:
@@ -33,7 +33,8 @@ class AbsorbedHead {
     auto* weights = static_cast<float*>(scratch.reserve((copied + TILE_ROWS * shape_.nope) * sizeof(float)));
     float* queries = weights + copied;
     if (copied == 0) {
-      withRows<DIRECT_ROWS>(static_cast<int>(to - from), [&](auto rows) { multiplyDirect<rows>(queries, from, tiles); });
+      withRows<DIRECT_ROWS>(static_cast<int>(to - from),
+                            [&](auto rows) { multiplyDirect<rows>(queries, from, tiles); });
       return;
     }
     copyWeights(weights, tiles);

@@ -193,7 +193,8 @@ void benchGrouped(Pool& pool, Team& team, int tokens) {
   const double bytes = static_cast<double>(active * outputs * inputs);
   char what[80];
   std::snprintf(what, sizeof what, "%d thr, %d tokens, %d of 64 experts", team.threads(), tokens, active);
-  bench(what, pool, team, bytes, bytes, 2.0 * static_cast<double>(starts.back() * outputs * inputs), [&](const uint8_t* data) {
+  const double operations = 2.0 * static_cast<double>(starts.back() * outputs * inputs);
+  bench(what, pool, team, bytes, bytes, operations, [&](const uint8_t* data) {
     std::vector<Weight> weights;
     for (const int count : counts) {
       weights.push_back({Dtype::fp8, outputs, inputs, data, reinterpret_cast<const uint8_t*>(scales.data())});
@@ -216,7 +217,8 @@ int main(int argc, char** argv) {
   const int threads = argc > 1 ? std::atoi(argv[1]) : 1;
   const auto rows = numbers(argc > 2 ? argv[2] : "1,2,4,8,16,32,128,512");
   const std::string dtype = argc > 3 ? argv[3] : "fp8";
-  const auto sizes = numbers(argc > 4 ? argv[4] : "1408,2048,2048,1408,10944,2048,2048,10944,102400,2048,2048,7168,7168,2048");
+  const char* const models = "1408,2048,2048,1408,10944,2048,2048,10944,102400,2048,2048,7168,7168,2048";
+  const auto sizes = numbers(argc > 4 ? argv[4] : models);
   Pool pool;
   TestTeam team(threads);
   const Dtype format = dtype == "fp8" ? Dtype::fp8 : dtype == "bf16" ? Dtype::bf16 : Dtype::f32;

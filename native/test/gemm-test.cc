@@ -166,7 +166,7 @@ class Tests {
     for (int g = 0; g < groups; g++) {
       gemm({single.values() + starts[g] * outputs, x.from(starts[g]), handles[g], counts[g]}, one_);
     }
-    expect(!std::memcmp(out.values(), single.values(), out.count * 4), "grouped gemm", "other bits than group by group");
+    expect(!std::memcmp(out.values(), single.values(), out.count * 4), "grouped gemm", "other bits than by group");
     for (int64_t i = 0; i < out.count; i++) {
       uint16_t expected;
       storeBf16(&expected, splat(single.values()[i]), 1);
