@@ -81,7 +81,17 @@ struct RopeQuery { float* q; MlaShape shape; Rope rope; StepLayout layout; };
 struct WriteKv { StoredRows cache; const float* x; Weight gain; float epsilon; MlaShape shape; Rope rope; StepLayout layout; };
 /// `roundInputs`: BF16 under the w8 policies, none under f32.
 struct AbsorbQuery { float* out; const float* q; Weight kvB; MlaShape shape; int rows; bool roundInputs; };
-struct Attention { float* out; const float* absorbed; const float* q; StoredRows cache; MlaShape shape; StepLayout layout; bool roundInputs; };
+struct Attention {
+  float* out;
+  const float* absorbed;
+  const float* q;
+  StoredRows cache;
+  MlaShape shape;
+  StepLayout layout;
+  bool roundInputs;
+  /// Where not null, takes the natural logarithm of each softmax's sum. [rows, heads]
+  float* lse = nullptr;
+};
 struct ProjectValue { float* out; const float* latentSum; Weight kvB; MlaShape shape; int rows; bool roundInputs; };
 struct Route { int32_t* ids; float* weights; const float* logits; Weight bias; bool hasBias; GateRule rule; int rows; };
 struct GroupRows { RowGroups out; const int32_t* ids; int experts, topK, rows; };

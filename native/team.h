@@ -34,6 +34,17 @@ class Team {
          const_cast<void*>(static_cast<const void*>(&run)));
   }
 
+  /// Cuts [0, count) into a few ranges for each thread, none shorter than `least` unless count is, and calls
+  /// run(from, to, scratch) for each.
+  template <typename Run>
+  void forkRanges(int64_t count, int64_t least, Run&& run) {
+    const int64_t most = threads() == 1 ? 1 : 4 * threads();
+    const int64_t ranges = count < 2 * least ? (count > 0) : count / least < most ? count / least : most;
+    fork(ranges, [&](int64_t range, Scratch& scratch) {
+      run(count * range / ranges, count * (range + 1) / ranges, scratch);
+    });
+  }
+
  protected:
   using Task = void (*)(void* context, int64_t task, Scratch& scratch);
   virtual void fork(int64_t tasks, Task task, void* context) = 0;

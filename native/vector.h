@@ -79,6 +79,26 @@ inline void storeBf16(uint16_t* out, Vec a) { _mm256_storeu_si256(reinterpret_ca
 inline void storeBf16(uint16_t* out, Vec a, int n) { _mm256_mask_storeu_epi16(out, firstLanes(n), toBf16(a)); }
 inline Vec roundToBf16(Vec a) { return fromBf16(toBf16(a)); }
 
+/// e4m3 codes, to nearest even, saturating at ±448.
+inline __m128i toFp8(Vec a) {
+  const __m512 magnitude = _mm512_min_ps(_mm512_abs_ps(a.v), _mm512_set1_ps(448.0f));
+  const __m512i bits = _mm512_castps_si512(magnitude);
+  const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 20), _mm512_set1_epi32(1));
+  const __m512i carry = _mm512_add_epi32(odd, _mm512_set1_epi32(0x7ffff));
+  const __m512i rounded = _mm512_srli_epi32(_mm512_add_epi32(bits, carry), 20);
+  // Adding 2^23 leaves no fraction bits.
+  const __m512 whole =
+      _mm512_add_ps(_mm512_mul_ps(magnitude, _mm512_set1_ps(512.0f)), _mm512_set1_ps(8388608.0f));
+  const __mmask16 denormal = _mm512_cmp_ps_mask(magnitude, _mm512_set1_ps(0x1p-6f), _CMP_LT_OQ);
+  const __m512i code = _mm512_mask_mov_epi32(_mm512_sub_epi32(rounded, _mm512_set1_epi32((127 - 7) << 3)), denormal,
+                                             _mm512_castps_si512(whole));
+  const __m512i sign = _mm512_and_si512(_mm512_srli_epi32(_mm512_castps_si512(a.v), 24), _mm512_set1_epi32(0x80));
+  // Of 2^23's own bits none lies in the low byte.
+  return _mm512_cvtepi32_epi8(_mm512_or_si512(code, sign));
+}
+inline void storeFp8(uint8_t* out, Vec a) { _mm_storeu_si128(reinterpret_cast<__m128i*>(out), toFp8(a)); }
+inline void storeFp8(uint8_t* out, Vec a, int n) { _mm_mask_storeu_epi8(out, firstLanes(n), toFp8(a)); }
+
 /// Sums and maxima of all lanes, in one fixed tree.
 inline float sum(Vec a) { return _mm512_reduce_add_ps(a.v); }
 /// out[i] = sum(a[i]), in sum's own tree.
@@ -95,6 +115,33 @@ inline void sumFour(float* out, const Vec* a) {
   _mm_storeu_ps(out, _mm512_castps512_ps128(_mm512_permutexvar_ps(firsts, x)));
 }
 inline float maximum(Vec a) { return _mm512_reduce_max_ps(a.v); }
+
+/// Row i of a square of vectors becomes its column i.
+inline void transpose(Vec* rows) {
+  Vec pairs[WIDTH], fours[WIDTH];
+  for (int i = 0; i < WIDTH; i += 2) {
+    pairs[i] = {_mm512_unpacklo_ps(rows[i].v, rows[i + 1].v)};
+    pairs[i + 1] = {_mm512_unpackhi_ps(rows[i].v, rows[i + 1].v)};
+  }
+  // fours[4 g + c]: column c of each quarter, rows 4 g to 4 g + 3.
+  for (int i = 0; i < WIDTH; i += 4) {
+    for (int half = 0; half < 2; half++) {
+      const __m512 low = pairs[i + half].v, high = pairs[i + 2 + half].v;
+      fours[i + 2 * half] = {_mm512_shuffle_ps(low, high, 0x44)};
+      fours[i + 2 * half + 1] = {_mm512_shuffle_ps(low, high, 0xee)};
+    }
+  }
+  for (int c = 0; c < 4; c++) {
+    const __m512 even = _mm512_shuffle_f32x4(fours[c].v, fours[4 + c].v, 0x88);
+    const __m512 odd = _mm512_shuffle_f32x4(fours[c].v, fours[4 + c].v, 0xdd);
+    const __m512 laterEven = _mm512_shuffle_f32x4(fours[8 + c].v, fours[12 + c].v, 0x88);
+    const __m512 laterOdd = _mm512_shuffle_f32x4(fours[8 + c].v, fours[12 + c].v, 0xdd);
+    rows[c] = {_mm512_shuffle_f32x4(even, laterEven, 0x88)};
+    rows[4 + c] = {_mm512_shuffle_f32x4(odd, laterOdd, 0x88)};
+    rows[8 + c] = {_mm512_shuffle_f32x4(even, laterEven, 0xdd)};
+    rows[12 + c] = {_mm512_shuffle_f32x4(odd, laterOdd, 0xdd)};
+  }
+}
 
 #elif defined(__AVX2__)
 
@@ -179,6 +226,29 @@ inline void storeBf16(uint16_t* out, Vec a, int n) {
 }
 inline Vec roundToBf16(Vec a) { return fromBf16(toBf16(a)); }
 
+/// e4m3 codes, to nearest even, saturating at ±448.
+inline int64_t toFp8(Vec a) {
+  const __m256 magnitude = _mm256_min_ps(abs(a).v, _mm256_set1_ps(448.0f));
+  const __m256i bits = _mm256_castps_si256(magnitude);
+  const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 20), _mm256_set1_epi32(1));
+  const __m256i carry = _mm256_add_epi32(odd, _mm256_set1_epi32(0x7ffff));
+  const __m256i rounded = _mm256_srli_epi32(_mm256_add_epi32(bits, carry), 20);
+  // Adding 2^23 leaves no fraction bits.
+  const __m256 whole =
+      _mm256_add_ps(_mm256_mul_ps(magnitude, _mm256_set1_ps(512.0f)), _mm256_set1_ps(8388608.0f));
+  const __m256i denormal = _mm256_castps_si256(_mm256_cmp_ps(magnitude, _mm256_set1_ps(0x1p-6f), _CMP_LT_OQ));
+  const __m256i code = _mm256_blendv_epi8(_mm256_sub_epi32(rounded, _mm256_set1_epi32((127 - 7) << 3)),
+                                          _mm256_castps_si256(whole), denormal);
+  const __m256i sign = _mm256_and_si256(_mm256_srli_epi32(_mm256_castps_si256(a.v), 24), _mm256_set1_epi32(0x80));
+  const __m256i bytes = _mm256_and_si256(_mm256_or_si256(code, sign), _mm256_set1_epi32(0xff));
+  const __m128i words = _mm_packus_epi32(_mm256_castsi256_si128(bytes), _mm256_extracti128_si256(bytes, 1));
+  return _mm_cvtsi128_si64(_mm_packus_epi16(words, words));
+}
+inline void storeFp8(uint8_t* out, Vec a, int n = WIDTH) {
+  const int64_t codes = toFp8(a);
+  std::memcpy(out, &codes, n);
+}
+
 /// Sums and maxima of all lanes, in one fixed tree.
 inline float sum(Vec a) {
   __m128 x = _mm_add_ps(_mm256_castps256_ps128(a.v), _mm256_extractf128_ps(a.v, 1));
@@ -237,6 +307,14 @@ inline uint16_t bf16Code(float x) {
   std::memcpy(&bits, &x, sizeof bits);
   if (x != x) return static_cast<uint16_t>(bits >> 16 | 0x40);
   return static_cast<uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+inline uint8_t fp8Code(float x) {
+  const float magnitude = std::fmin(std::fabs(x), 448.0f);
+  const int sign = std::signbit(x) ? 0x80 : 0;
+  if (magnitude < 0x1p-6f) return static_cast<uint8_t>(sign | static_cast<int>(std::nearbyint(magnitude * 512.0f)));
+  uint32_t bits;
+  std::memcpy(&bits, &magnitude, sizeof bits);
+  return static_cast<uint8_t>(sign | (((bits + 0x7ffff + (bits >> 20 & 1)) >> 20) - ((127 - 7) << 3)));
 }
 
 inline Vec splat(float x) {
@@ -298,6 +376,10 @@ inline void storeBf16(uint16_t* out, Vec a, int n = WIDTH) {
 inline Vec roundToBf16(Vec a) {
   return lanes([&](int i) { return bf16Value(bf16Code(a.v[i])); });
 }
+/// e4m3 codes, to nearest even, saturating at ±448.
+inline void storeFp8(uint8_t* out, Vec a, int n = WIDTH) {
+  for (int i = 0; i < n; i++) out[i] = fp8Code(a.v[i]);
+}
 
 /// Sums and maxima of all lanes, in one fixed tree.
 inline float sum(Vec a) {
@@ -312,6 +394,16 @@ inline float maximum(Vec a) {
 #endif
 
 #if !defined(__AVX512F__)
+/// Row i of a square of vectors becomes its column i.
+inline void transpose(Vec* rows) {
+  float square[WIDTH][WIDTH], turned[WIDTH][WIDTH];
+  for (int i = 0; i < WIDTH; i++) store(square[i], rows[i]);
+  for (int i = 0; i < WIDTH; i++) {
+    for (int j = 0; j < WIDTH; j++) turned[j][i] = square[i][j];
+  }
+  for (int i = 0; i < WIDTH; i++) rows[i] = load(turned[i]);
+}
+
 /// out[i] = sum(a[i])
 inline void sumFour(float* out, const Vec* a) {
   for (int i = 0; i < 4; i++) out[i] = sum(a[i]);

@@ -45,7 +45,7 @@ export class WeightFolder {
     const scaleColumns = Math.ceil(columns / SCALE_BLOCK);
     const scaleRows = Math.ceil(rows / SCALE_BLOCK);
     const scales = Float32Array.from({ length: scaleRows * scaleColumns }, () => 0.001 + random());
-    const codes = raw.map((x) => x * 100);
+    const codes = raw.map((x, i) => extremeFp8(i) ?? x * 100);
     const scale = this.#store("F32", [scaleRows, scaleColumns], scales).weight;
     const { weight, values } = this.#store(dtype, shape, codes);
     const scaled = values.map(
@@ -71,6 +71,12 @@ export class WeightFolder {
     writeFileSync(file, bytes);
     return { weight: { name, dtype, shape, file, offset }, values };
   }
+}
+
+/** Now and then a denormal, a zero or the largest value, of either sign. */
+function extremeFp8(i: number): number | undefined {
+  if (i % 613 === 0) return i % 2 === 0 ? 448 : -448;
+  return i % 29 === 0 ? ((i % 15) - 7) * 2 ** -9 : undefined;
 }
 
 /** Writes one element and returns the value it now has. */

@@ -19,6 +19,8 @@ export { createOperand, createStoredRows } from "./quantize.ts";
 export { e4m3Values, fromBf16, fromF16, toBf16, toE4m3 } from "./float-formats.ts";
 export { WeightError } from "./weight-reader.ts";
 export { createReferenceKernels } from "./reference.ts";
+export { createNativeKernels, nativeProblem, type NativeOptions } from "./native.ts";
+export { createKernels } from "./create-kernels.ts";
 export {
   greedySampling,
   logprobs,

@@ -24,7 +24,12 @@ import { WeightReader } from "./weight-reader.ts";
 /** The backend that defines the numbers: plain TypeScript, computed when enqueued. */
 export function createReferenceKernels(): Kernels {
   const weights = new WeightReader();
-  return { name: "reference", createStream: (policy) => new ReferenceStream(policy, weights) };
+  return {
+    name: "reference",
+    instructionSet: process.arch,
+    threads: 1,
+    createStream: (policy) => new ReferenceStream(policy, weights),
+  };
 }
 
 class ReferenceStream implements Stream {
@@ -188,6 +193,8 @@ class ReferenceStream implements Stream {
   }
 
   async done(): Promise<void> {}
+
+  close(): void {}
 }
 
 /** An operand's rows as the gemm reads them. */

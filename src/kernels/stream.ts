@@ -178,10 +178,16 @@ export interface Stream {
   ): void;
   /** Resolves when everything enqueued has been computed; rejects if an operation failed. */
   done(): Promise<void>;
+  /** Ends the stream and its threads: what has not run never will, and `done` rejects. */
+  close(): void;
 }
 
 /** A backend of the arithmetic. */
 export interface Kernels {
   readonly name: string;
+  /** What its bits depend on besides the name; ranks of one unit must agree. */
+  readonly instructionSet: string;
+  /** Most compute threads of a stream. */
+  readonly threads: number;
   createStream(policy: Policy): Stream;
 }

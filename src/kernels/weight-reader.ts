@@ -84,13 +84,7 @@ function readPieces(weight: Weight, rows: number, columns: number, most: number)
   const pieces: WeightPiece[] = [];
   const file = openSync(weight.file, "r");
   try {
-    const available = fstatSync(file).size - weight.offset;
-    if (available < rows * rowBytes) {
-      throw new WeightError(
-        `tensor ${weight.name} needs ${rows * rowBytes} bytes from offset ${weight.offset}, ` +
-          `but ${weight.file} holds ${Math.max(0, available)}`,
-      );
-    }
+    refuseShort(weight, rows * rowBytes, fstatSync(file).size);
     for (let firstRow = 0; firstRow < rows; firstRow += most) {
       const count = Math.min(most, rows - firstRow);
       const bytes = readBytes(file, weight, firstRow * rowBytes, count * rowBytes);
@@ -103,6 +97,16 @@ function readPieces(weight: Weight, rows: number, columns: number, most: number)
     closeSync(file);
   }
   return pieces;
+}
+
+/** @throws WeightError if the weight's file ends before its `bytes` */
+export function refuseShort(weight: Weight, bytes: number, fileBytes: number): void {
+  const available = fileBytes - weight.offset;
+  if (available >= bytes) return;
+  throw new WeightError(
+    `tensor ${weight.name} needs ${bytes} bytes from offset ${weight.offset}, ` +
+      `but ${weight.file} holds ${Math.max(0, available)}`,
+  );
 }
 
 function readBytes(file: number, weight: Weight, from: number, bytes: number): Uint8Array {

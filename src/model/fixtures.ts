@@ -50,10 +50,13 @@ function readTensors(directory: string): Map<string, Float32Array | Int32Array> 
   return tensors;
 }
 
-/** Reference kernels with some operations replaced. */
-export function changedKernels(change: (stream: Stream) => Partial<Stream>): Kernels {
-  const kernels = createReferenceKernels();
+/** Kernels, by default the reference's, with some operations replaced. */
+export function changedKernels(
+  change: (stream: Stream) => Partial<Stream>,
+  kernels: Kernels = createReferenceKernels(),
+): Kernels {
   return {
+    ...kernels,
     name: "changed",
     createStream(policy) {
       const stream = kernels.createStream(policy);

@@ -28,7 +28,7 @@ export async function numericIdentity(
     modelHash: await modelHash(directory),
     policy,
     kernels: kernels.name,
-    instructionSet: process.arch,
+    instructionSet: kernels.instructionSet,
     numericsVersion: NUMERICS_VERSION,
     modes: [],
   };

@@ -1,0 +1,85 @@
+{
+  "variables": {
+    # The directories of node-addon-api and node-api-headers; native/build.mjs passes them.
+    "node_addon_api%": "node_modules/node-addon-api",
+    "node_api_headers%": "node_modules/node-api-headers/include",
+    # A prebuild brings its C++ library along.
+    "static_runtime%": 0,
+  },
+  "target_defaults": {
+    "cflags": ["-fPIC", "-O3", "-ffp-contract=off", "-Wall", "-Wextra", "-pthread"],
+    "cflags_cc": ["-std=c++20", "-fexceptions"],
+    "cflags_cc!": ["-fno-exceptions", "-std=gnu++17", "-std=gnu++1y", "-std=gnu++20"],
+    "xcode_settings": {
+      "CLANG_CXX_LANGUAGE_STANDARD": "c++20",
+      "GCC_ENABLE_CPP_EXCEPTIONS": "YES",
+      "GCC_OPTIMIZATION_LEVEL": "3",
+      "MACOSX_DEPLOYMENT_TARGET": "11.0",
+      "OTHER_CFLAGS": ["-ffp-contract=off"],
+    },
+  },
+  "targets": [
+    {
+      "target_name": "kernels_portable",
+      "type": "static_library",
+      "sources": ["native/kernels.cc"],
+      "defines": ["DAYSIX_ISA=portable"],
+    },
+    {
+      "target_name": "daysix",
+      "sources": [
+        "native/addon.cc",
+        "native/decode.cc",
+        "native/isa.cc",
+        "native/stream.cc",
+        "native/team.cc",
+        "native/weight-files.cc",
+      ],
+      "include_dirs": ["<(node_addon_api)", "<(node_api_headers)"],
+      "defines": [
+        "NAPI_VERSION=8",
+        "NAPI_CPP_EXCEPTIONS",
+        # In a worker that is being terminated nothing can be thrown, nor needs to be.
+        "NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS",
+      ],
+      "dependencies": ["kernels_portable"],
+      "ldflags": ["-pthread"],
+      "conditions": [
+        ["target_arch == 'x64'", { "dependencies": ["kernels_avx512", "kernels_avx2"] }],
+        ["static_runtime == 1 and OS == 'linux'", { "ldflags": ["-static-libstdc++", "-static-libgcc"] }],
+      ],
+    },
+  ],
+  "conditions": [
+    ["target_arch == 'x64'", {
+      "targets": [
+        {
+          "target_name": "kernels_avx2",
+          "type": "static_library",
+          "sources": ["native/kernels.cc"],
+          "defines": ["DAYSIX_ISA=avx2"],
+          "cflags": ["-mavx2", "-mfma", "-mf16c"],
+          "xcode_settings": { "OTHER_CFLAGS": ["-mavx2", "-mfma", "-mf16c"] },
+        },
+        {
+          "target_name": "kernels_avx512",
+          "type": "static_library",
+          "sources": ["native/kernels.cc"],
+          "defines": ["DAYSIX_ISA=avx512"],
+          "cflags": [
+            "-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512vbmi", "-mgfni",
+            "-mavx2", "-mfma", "-mf16c",
+            # gcc 12's own headers read what they leave undefined on purpose.
+            "-Wno-uninitialized", "-Wno-maybe-uninitialized",
+          ],
+          "xcode_settings": {
+            "OTHER_CFLAGS": [
+              "-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512vbmi", "-mgfni",
+              "-mavx2", "-mfma", "-mf16c",
+            ],
+          },
+        },
+      ],
+    }],
+  ],
+}

@@ -1,0 +1,168 @@
+// The Node-API face of the kernels. One stream is one JavaScript object; commands do not pass through here but through
+// the stream's ring.
+#include <napi.h>
+
+#include <optional>
+
+#include "decode.h"
+#include "isa.h"
+#include "stream.h"
+
+namespace daysix {
+
+namespace {
+
+/// Memory of a typed array, which may be shared; Napi::TypedArray knows unshared ones only.
+void* dataOf(napi_env env, napi_value array) {
+  void* data = nullptr;
+  if (napi_get_typedarray_info(env, array, nullptr, nullptr, &data, nullptr, nullptr) != napi_ok)
+    throw Napi::TypeError::New(env, "expected a typed array");
+  return data;
+}
+
+Napi::Value address(const Napi::CallbackInfo& info) {
+  const auto at = reinterpret_cast<uintptr_t>(dataOf(info.Env(), info[0]));
+  return Napi::Number::New(info.Env(), static_cast<double>(at));
+}
+
+Napi::Value threadsFor(const Napi::CallbackInfo& info) {
+  const auto number = [&](int i) { return info[i].As<Napi::Number>().Int32Value(); };
+  return Napi::Number::New(info.Env(), grantedThreads(number(0), number(1), number(2)));
+}
+
+/// new WeightFiles(): the mapped files of a backend.
+class WeightFilesObject : public Napi::ObjectWrap<WeightFilesObject> {
+ public:
+  static Napi::Function define(Napi::Env env) {
+    return DefineClass(env, "WeightFiles", {InstanceMethod<&WeightFilesObject::map>("map")});
+  }
+
+  explicit WeightFilesObject(const Napi::CallbackInfo& info) : ObjectWrap(info) {}
+
+  const std::shared_ptr<WeightFiles>& files() const { return files_; }
+
+ private:
+  /// map(path): { address, size }
+  Napi::Value map(const Napi::CallbackInfo& info) {
+    const Napi::Env env = info.Env();
+    try {
+      const MappedFile& file = files_->map(info[0].As<Napi::String>());
+      Napi::Object result = Napi::Object::New(env);
+      result["address"] = Napi::Number::New(env, static_cast<double>(reinterpret_cast<uintptr_t>(file.data())));
+      result["size"] = Napi::Number::New(env, static_cast<double>(file.size()));
+      return result;
+    } catch (const std::exception& error) {
+      throw Napi::Error::New(env, error.what());
+    }
+  }
+
+  std::shared_ptr<WeightFiles> files_ = std::make_shared<WeightFiles>();
+};
+
+/// new Stream({ header, words, instructionSet, threads, cores, files, onExecuted })
+class StreamObject : public Napi::ObjectWrap<StreamObject> {
+ public:
+  static Napi::Function define(Napi::Env env) {
+    return DefineClass(env, "Stream",
+                       {InstanceAccessor<&StreamObject::threads>("threads"),
+                        InstanceAccessor<&StreamObject::failure>("failure"),
+                        InstanceMethod<&StreamObject::wake>("wake"), InstanceMethod<&StreamObject::announce>("announce"),
+                        InstanceMethod<&StreamObject::waitForRoom>("waitForRoom"),
+                        InstanceMethod<&StreamObject::close>("close")});
+  }
+
+  explicit StreamObject(const Napi::CallbackInfo& info) : ObjectWrap(info), env_(info.Env()) {
+    const Napi::Object options = info[0].As<Napi::Object>();
+    const Napi::Object words = options.Get("words").As<Napi::Object>();
+    ring_ = Napi::Persistent(words);
+    const auto count = [&](const char* name) { return options.Get(name).As<Napi::Number>().Int32Value(); };
+    const Ring ring = {
+        .header = static_cast<RingHeader*>(dataOf(env_, options.Get("header"))),
+        .words = static_cast<const double*>(dataOf(env_, words)),
+        .capacity = words.Get("length").As<Napi::Number>().Uint32Value() / COMMAND_WORDS,
+    };
+    const std::string instructionSet = options.Get("instructionSet").As<Napi::String>();
+    onExecuted_ =
+        Napi::ThreadSafeFunction::New(env_, options.Get("onExecuted").As<Napi::Function>(), "daysix stream", 0, 1);
+    // Only a stream that is waited for keeps the process alive.
+    onExecuted_.Unref(env_);
+    try {
+      stream_.emplace(StreamOptions{
+          .ring = ring,
+          .kernels = kernelsFor(instructionSet),
+          .threads = count("threads"),
+          .cores = count("cores"),
+          .files = WeightFilesObject::Unwrap(options.Get("files").As<Napi::Object>())->files(),
+          .onExecuted = [this] { tell(); },
+      });
+    } catch (const std::exception& error) {
+      onExecuted_.Release();
+      throw Napi::Error::New(env_, error.what());
+    }
+    napi_add_env_cleanup_hook(env_, stop, this);
+  }
+
+  ~StreamObject() override { end(); }
+
+ private:
+  /// A worker that is terminated stops its streams while the memory they read is still there.
+  static void stop(void* self) { static_cast<StreamObject*>(self)->stream_.reset(); }
+
+  void end() {
+    if (!stream_) return;
+    napi_remove_env_cleanup_hook(env_, stop, this);
+    stream_.reset();
+    onExecuted_.Release();
+  }
+
+  Stream& stream() {
+    if (!stream_) throw Napi::Error::New(env_, "the stream is closed");
+    return *stream_;
+  }
+
+  /// On the stream's thread.
+  void tell() {
+    onExecuted_.NonBlockingCall([told = onExecuted_](Napi::Env env, Napi::Function callback) {
+      told.Unref(env);
+      callback.Call({});
+    });
+  }
+
+  Napi::Value threads(const Napi::CallbackInfo& info) { return Napi::Number::New(info.Env(), stream().threads()); }
+  Napi::Value failure(const Napi::CallbackInfo& info) { return Napi::String::New(info.Env(), stream().failure()); }
+  void wake(const Napi::CallbackInfo&) { stream().wake(); }
+  void waitForRoom(const Napi::CallbackInfo&) { stream().waitForRoom(); }
+  void close(const Napi::CallbackInfo&) { end(); }
+  /// announce(target): true if commands up to it have run; otherwise onExecuted will be called.
+  Napi::Value announce(const Napi::CallbackInfo& info) {
+    const bool executed = stream().announce(info[0].As<Napi::Number>().Uint32Value());
+    if (!executed) onExecuted_.Ref(info.Env());
+    return Napi::Boolean::New(info.Env(), executed);
+  }
+
+  Napi::Env env_;
+  Napi::ObjectReference ring_;
+  Napi::ThreadSafeFunction onExecuted_;
+  std::optional<Stream> stream_;
+};
+
+Napi::Object init(Napi::Env env, Napi::Object exports) {
+  Napi::Array operations = Napi::Array::New(env);
+  for (uint32_t i = 0; OPERATIONS[i]; i++) operations[i] = Napi::String::New(env, OPERATIONS[i]);
+  Napi::Array instructionSets = Napi::Array::New(env);
+  for (const KernelTable* table : supportedKernels())
+    instructionSets[instructionSets.Length()] = Napi::String::New(env, table->name);
+  exports["operations"] = operations;
+  exports["instructionSets"] = instructionSets;
+  exports["address"] = Napi::Function::New<address>(env, "address");
+  exports["grantedThreads"] = Napi::Function::New<threadsFor>(env, "grantedThreads");
+  exports["WeightFiles"] = WeightFilesObject::define(env);
+  exports["Stream"] = StreamObject::define(env);
+  return exports;
+}
+
+NODE_API_MODULE(daysix, init)
+
+}  // namespace
+
+}  // namespace daysix

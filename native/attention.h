@@ -1,0 +1,325 @@
+// Absorbed multi-head latent attention over paged KV: FlashMLA's role.
+//
+// The (row, head) pairs of a sequence are cut into blocks of lanes, and a block's context into pieces at fixed absolute
+// positions. A block's first pieces are folded into the output as they are computed; the rest, where a block alone
+// would keep other threads waiting, are computed as tasks of their own and folded afterwards, in the same order.
+#pragma once
+#include "attention-piece.h"
+#include "team.h"
+
+namespace daysix::DAYSIX_ISA {
+
+struct QueryBlock {
+  int sequence;
+  /// (row, head) of lane 0, as row · heads + head.
+  int64_t first;
+  int lanes, pieces;
+  /// Pieces its first task folds; each further one is a task.
+  int folded;
+  /// Its first unfolded piece's results among all.
+  int64_t partials;
+};
+
+/// One block's fold so far: what merging needs beside the output.
+struct Fold {
+  float maximum[MAX_LANES], total[MAX_LANES];
+};
+
+struct AttentionTask {
+  int block;
+  /// 0: fold the block's first pieces.
+  int piece;
+};
+
+inline int piecesOf(int context) { return (context + KV_PIECE_TOKENS - 1) / KV_PIECE_TOKENS; }
+
+/// Computes one command: holds its sizes and the plan's arrays.
+template <typename Entry>
+class AttentionRun {
+ public:
+  AttentionRun(const Attention& command, Team& team) : command_(command), team_(team) {
+    const MlaShape& shape = command.shape;
+    width_ = shape.latent + shape.rope;
+    depths_ = (width_ + SCORE_DEPTH - 1) / SCORE_DEPTH;
+    stride_ = wholeVectors(shape.latent);
+    lanes_ = MAX_LANES;
+    const int64_t enough = team.threads() == 1 ? 1 : int64_t{2} * team.threads();
+    while (lanes_ > REGISTER_VECTORS * WIDTH && countBlocks() < enough) lanes_ /= 2;
+  }
+
+  void run() {
+    plan();
+    team_.fork(tasks_, [this](int64_t index, Scratch& scratch) {
+      const AttentionTask& task = taskList_[index];
+      const QueryBlock& block = blocks_[task.block];
+      if (task.piece == 0) {
+        foldFirst(block, folds_[task.block], scratch);
+      } else {
+        attendPiece(block, task.piece, claimMemory(block, scratch), partial(block, task.piece));
+      }
+    });
+    if (partials_ == 0) return;
+    constexpr int LANES = 4;
+    team_.fork(blockCount_ * (MAX_LANES / LANES), [this](int64_t task, Scratch&) {
+      const int index = static_cast<int>(task / (MAX_LANES / LANES));
+      const int from = static_cast<int>(task % (MAX_LANES / LANES)) * LANES;
+      const QueryBlock& block = blocks_[index];
+      if (block.folded == block.pieces || from >= block.lanes) return;
+      const int to = std::min(from + LANES, block.lanes);
+      for (int piece = block.folded; piece < block.pieces; piece++) {
+        mergePiece(block, piece, partial(block, piece), folds_[index], from, to);
+      }
+      finish(block, folds_[index], from, to);
+    });
+  }
+
+ private:
+  /// Calls visit(sequence, first (row, head), lanes) for each block; the last rows, which see most, come first.
+  template <typename Visit>
+  void forEachBlock(Visit visit) const {
+    const StepLayout& layout = command_.layout;
+    for (int s = 0; s < layout.sequences; s++) {
+      const int64_t from = int64_t{layout.rowStarts[s]} * command_.shape.heads;
+      for (int64_t end = int64_t{layout.rowStarts[s + 1]} * command_.shape.heads; end > from;) {
+        const int lanes = static_cast<int>(end - from < lanes_ ? end - from : lanes_);
+        end -= lanes;
+        visit(s, end, lanes);
+      }
+    }
+  }
+
+  int64_t countBlocks() const {
+    int64_t count = 0;
+    forEachBlock([&](int, int64_t, int) { count++; });
+    return count;
+  }
+
+  int positionOf(int64_t rowHead) const { return command_.layout.positions[rowHead / command_.shape.heads]; }
+
+  int contextOf(int64_t first, int lanes) const {
+    int last = 0;
+    for (int64_t at = first; at < first + lanes; at += command_.shape.heads) {
+      if (positionOf(at) > last) last = positionOf(at);
+    }
+    return (positionOf(first + lanes - 1) > last ? positionOf(first + lanes - 1) : last) + 1;
+  }
+
+  static int64_t costOf(int lanes, int pieces) { return int64_t{wholeVectors(lanes)} * pieces; }
+
+  /// Guided self-scheduling: a block folds itself if that is within one thread's share of the work left; one that is
+  /// larger folds three quarters of a share and leaves the rest to whoever is free.
+  int foldedPieces(int lanes, int pieces, int64_t costLeft) const {
+    const int64_t share = costLeft / team_.threads();
+    const int64_t cost = costOf(lanes, pieces);
+    if (cost <= share || pieces == 1) return pieces;
+    const int folded = static_cast<int>(pieces * share / cost * 3 / 4);
+    return folded > 1 ? folded : 1;
+  }
+
+  void plan() {
+    int64_t cost = 0;
+    blockCount_ = tasks_ = partials_ = 0;
+    forEachBlock([&](int, int64_t first, int lanes) { cost += costOf(lanes, piecesOf(contextOf(first, lanes))); });
+    const auto visitPlanned = [&](auto visit) {
+      int64_t left = cost;
+      forEachBlock([&](int sequence, int64_t first, int lanes) {
+        const int pieces = piecesOf(contextOf(first, lanes));
+        visit(QueryBlock{sequence, first, lanes, pieces, foldedPieces(lanes, pieces, left), 0});
+        left -= costOf(lanes, pieces);
+      });
+    };
+    visitPlanned([&](const QueryBlock& block) {
+      blockCount_++;
+      tasks_ += 1 + block.pieces - block.folded;
+      partials_ += block.pieces - block.folded;
+    });
+    allocate();
+    int64_t blocks = 0, tasks = 0, partials = 0;
+    visitPlanned([&](QueryBlock block) {
+      block.partials = partials;
+      taskList_[tasks++] = {static_cast<int>(blocks), 0};
+      for (int piece = block.folded; piece < block.pieces; piece++) {
+        taskList_[tasks++] = {static_cast<int>(blocks), piece};
+      }
+      partials += block.pieces - block.folded;
+      blocks_[blocks++] = block;
+    });
+  }
+
+  int64_t partialFloats() const { return int64_t{MAX_LANES} * 2 + int64_t{lanes_} * stride_; }
+
+  void allocate() {
+    const int64_t partialBytes = partials_ * partialFloats() * sizeof(float);
+    const int64_t foldBytes = blockCount_ * sizeof(Fold);
+    const int64_t blockBytes = blockCount_ * sizeof(QueryBlock);
+    auto* memory = static_cast<uint8_t*>(
+        team_.shared(partialBytes + foldBytes + blockBytes + tasks_ * sizeof(AttentionTask)));
+    results_ = reinterpret_cast<float*>(memory);
+    folds_ = reinterpret_cast<Fold*>(memory += partialBytes);
+    blocks_ = reinterpret_cast<QueryBlock*>(memory += foldBytes);
+    taskList_ = reinterpret_cast<AttentionTask*>(memory + blockBytes);
+  }
+
+  PieceResult resultAt(float* memory) const {
+    return {memory, memory + MAX_LANES, memory + 2 * MAX_LANES, stride_};
+  }
+  PieceResult partial(const QueryBlock& block, int piece) const {
+    return resultAt(results_ + (block.partials + piece - block.folded) * partialFloats());
+  }
+
+  /// A thread's memory with the block's queries in it; a piece's result may lie behind.
+  BlockMemory claimMemory(const QueryBlock& block, Scratch& scratch, PieceResult* result = nullptr) const {
+    const int lanes = wholeVectors(block.lanes);
+    const int64_t queries = int64_t{depths_} * SCORE_DEPTH * lanes;
+    const int64_t scores = int64_t{KV_PIECE_TOKENS} * lanes;
+    constexpr int64_t TILE = std::max(SUM_TOKENS * STRIP, SCORE_TOKENS * SCORE_DEPTH);
+    auto* memory =
+        static_cast<float*>(scratch.reserve((queries + scores + TILE + (result ? partialFloats() : 0)) * sizeof(float)));
+    const BlockMemory out{memory + TILE, memory + TILE + queries, memory};
+    if (result) *result = resultAt(memory + TILE + queries + scores);
+    packQueries(block, out.queries);
+    return out;
+  }
+
+  /// Rounds the block's queries and lays them out lane by lane; lanes without one are zero.
+  void packQueries(const QueryBlock& block, float* out) const {
+    const MlaShape& shape = command_.shape;
+    const int64_t rotatedWidth = shape.nope + shape.rope;
+    for (int lane = 0; lane < block.lanes; lane += WIDTH) {
+      const int lanes = std::min(WIDTH, block.lanes - lane);
+      const int64_t rowHead = block.first + lane;
+      packLanes(block, lane, 0, command_.absorbed + rowHead * shape.latent, shape.latent, lanes, shape.latent, out);
+      packLanes(block, lane, shape.latent, command_.q + rowHead * rotatedWidth + shape.nope, rotatedWidth, lanes,
+                shape.rope, out);
+    }
+  }
+
+  /// Packs one lane vector's part of the queries, x's rows `rowWidth` apart, from `column` of the packed rows on.
+  void packLanes(const QueryBlock& block, int lane, int column, const float* x, int64_t rowWidth, int lanes, int count,
+                 float* out) const {
+    const int vectors = wholeVectors(block.lanes) / WIDTH;
+    for (int from = 0; from < count; from += WIDTH) {
+      const int n = std::min(WIDTH, count - from);
+      Vec square[WIDTH];
+      for (int i = 0; i < WIDTH; i++) {
+        const Vec row = i < lanes ? load(x + i * rowWidth + from, n) : splat(0);
+        square[i] = command_.roundInputs ? roundToBf16(row) : row;
+      }
+      transpose(square);
+      for (int i = 0; i < n; i++) {
+        const int at = column + from + i;
+        const int64_t depthRow = int64_t{at / SCORE_DEPTH} * vectors + lane / WIDTH;
+        store(out + (depthRow * SCORE_DEPTH + at % SCORE_DEPTH) * WIDTH, square[i]);
+      }
+    }
+  }
+
+  Visible visibleOf(const QueryBlock& block, int piece) const {
+    Visible visible;
+    visible.lanes = block.lanes;
+    visible.tokens = 0;
+    for (int lane = 0; lane < block.lanes; lane++) {
+      const int seen = std::min(positionOf(block.first + lane) + 1 - piece * KV_PIECE_TOKENS, KV_PIECE_TOKENS);
+      visible.of[lane] = seen > 0 ? seen : 0;
+      if (seen > visible.tokens) visible.tokens = seen;
+    }
+    return visible;
+  }
+
+  const Entry* pageOf(const QueryBlock& block, int page) const {
+    const StepLayout& layout = command_.layout;
+    return static_cast<const Entry*>(command_.cache.values) +
+           int64_t{layout.pageTables[int64_t{block.sequence} * layout.tableStride + page]} * PAGE_TOKENS * width_;
+  }
+
+  void attendPiece(const QueryBlock& block, int index, const BlockMemory& memory, const PieceResult& out) const {
+    const Visible visible = visibleOf(block, index);
+    Piece<Entry> piece;
+    piece.width = width_;
+    for (int page = 0; page * PAGE_TOKENS < visible.tokens; page++) {
+      piece.pages[page] = pageOf(block, index * PIECE_PAGES + page);
+    }
+    piece.next = index + 1 < block.folded ? pageOf(block, (index + 1) * PIECE_PAGES) : nullptr;
+    scorePiece(memory, piece, visible);
+    softmaxPiece(memory, visible, command_.shape.scale, command_.roundInputs, out);
+    sumPiece(memory, piece, command_.shape.latent, visible, out);
+  }
+
+  void foldFirst(const QueryBlock& block, Fold& fold, Scratch& scratch) const {
+    PieceResult result;
+    const BlockMemory memory = claimMemory(block, scratch, &result);
+    for (int piece = 0; piece < block.folded; piece++) {
+      attendPiece(block, piece, memory, result);
+      mergePiece(block, piece, result, fold, 0, block.lanes);
+    }
+    if (block.folded == block.pieces) finish(block, fold, 0, block.lanes);
+  }
+
+  /// Folds lanes [from, to) of a piece into the output.
+  void mergePiece(const QueryBlock& block, int piece, const PieceResult& result, Fold& fold, int from, int to) const {
+    const int latent = command_.shape.latent;
+    for (int lane = from; lane < to; lane++) {
+      if (positionOf(block.first + lane) < piece * KV_PIECE_TOKENS) continue;
+      float* out = command_.out + (block.first + lane) * latent;
+      const float* sums = result.sums + int64_t{lane} * result.stride;
+      if (piece == 0) {
+        fold.maximum[lane] = result.maximum[lane];
+        fold.total[lane] = result.total[lane];
+        std::memcpy(out, sums, latent * sizeof(float));
+      } else {
+        mergeLane(out, sums, latent, fold.maximum[lane], fold.total[lane], result.maximum[lane], result.total[lane]);
+      }
+    }
+  }
+
+  static void mergeLane(float* out, const float* sums, int latent, float& maximum, float& total, float pieceMaximum,
+                        float pieceTotal) {
+    float shrink;
+    store(&shrink, exp(splat(-std::fabs(maximum - pieceMaximum))), 1);
+    const float earlier = pieceMaximum > maximum ? shrink : 1;
+    const float own = pieceMaximum > maximum ? 1 : shrink;
+    if (pieceMaximum > maximum) maximum = pieceMaximum;
+    total = total * earlier + pieceTotal * own;
+    const Vec before = splat(earlier), added = splat(own);
+    int c = 0;
+    for (; c + WIDTH <= latent; c += WIDTH) store(out + c, load(out + c) * before + load(sums + c) * added);
+    const int rest = latent - c;
+    if (rest > 0) store(out + c, load(out + c, rest) * before + load(sums + c, rest) * added, rest);
+  }
+
+  /// Divides lanes [from, to) by their softmax's sum.
+  void finish(const QueryBlock& block, const Fold& fold, int from, int to) const {
+    const int latent = command_.shape.latent;
+    for (int lane = from; lane < to; lane++) {
+      float* out = command_.out + (block.first + lane) * latent;
+      const Vec share = splat(1 / fold.total[lane]);
+      int c = 0;
+      for (; c + WIDTH <= latent; c += WIDTH) store(out + c, load(out + c) * share);
+      if (c < latent) store(out + c, load(out + c, latent - c) * share, latent - c);
+      if (command_.lse) {
+        command_.lse[block.first + lane] =
+            static_cast<float>(fold.maximum[lane] + std::log(static_cast<double>(fold.total[lane])));
+      }
+    }
+  }
+
+  const Attention& command_;
+  Team& team_;
+  int width_, depths_, stride_, lanes_;
+  int64_t blockCount_, tasks_, partials_;
+  float* results_;
+  Fold* folds_;
+  QueryBlock* blocks_;
+  AttentionTask* taskList_;
+};
+
+inline void attention(const Attention& command, Team& team) {
+  if (command.layout.rows == 0) return;
+  if (command.cache.format == Dtype::bf16) {
+    AttentionRun<uint16_t>(command, team).run();
+  } else {
+    AttentionRun<float>(command, team).run();
+  }
+}
+
+}  // namespace daysix::DAYSIX_ISA

@@ -1,0 +1,16 @@
+// The instruction sets this build holds kernels for, chosen at run time by what the processor and its system support.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "kernel-table.h"
+
+namespace daysix {
+
+/// Best first; never empty, portable ends it.
+std::vector<const KernelTable*> supportedKernels();
+
+/// Throws std::invalid_argument where this machine cannot run it.
+const KernelTable& kernelsFor(const std::string& instructionSet);
+
+}  // namespace daysix

@@ -1,0 +1,119 @@
+// Attention's time beside the machine's roofs, probed in turn with it: multiply-adds in registers and reads of memory.
+// Pages lie at random in a pool of 768 MB. Minima over the rounds.
+//
+//   attention-bench [threads] [rounds] [heads rows context sequences]
+#include <chrono>
+#include <cstdio>
+
+#include "../attention.h"
+#include "attention-case.h"
+#include "test-team.h"
+
+namespace {
+
+using namespace daysix;
+using namespace daysix::DAYSIX_ISA;
+using test::Sequence;
+
+double seconds() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+template <typename Run>
+double timeOf(Run&& run) {
+  const double start = seconds();
+  run();
+  return seconds() - start;
+}
+
+volatile float sink;
+
+/// Multiply-adds of 16 independent chains on every thread.
+constexpr int64_t PROBE_STEPS = 1 << 18;
+constexpr int CHAINS = WIDTH == 16 ? 16 : 10;
+double probeFma(Team& team) {
+  return timeOf([&] {
+    team.fork(team.threads(), [](int64_t, Scratch&) {
+      Vec chains[CHAINS], factor = splat(0.999f), term = splat(0.001f);
+      for (int i = 0; i < CHAINS; i++) chains[i] = splat(static_cast<float>(i));
+      for (int64_t i = 0; i < PROBE_STEPS; i++) {
+#pragma GCC unroll 16
+        for (Vec& chain : chains) chain = fma(chain, factor, term);
+      }
+      float total = 0;
+      for (Vec& chain : chains) total += sum(chain);
+      sink = total;
+    });
+  });
+}
+
+/// Reads `bytes` from each thread's own part of the pool.
+double probeRead(Team& team, const std::vector<uint16_t>& pool, int64_t bytes, int64_t offset) {
+  return timeOf([&] {
+    team.fork(team.threads(), [&](int64_t task, Scratch&) {
+      const auto* at = reinterpret_cast<const float*>(pool.data()) + (offset + task * bytes) / 4;
+      Vec sums[4] = {splat(0), splat(0), splat(0), splat(0)};
+      for (int64_t i = 0; i < bytes / 4; i += 4 * WIDTH) {
+        for (int line = 0; line < WIDTH * 16; line += 64) __builtin_prefetch(at + i + 256 + line / 4);
+        for (int j = 0; j < 4; j++) sums[j] = sums[j] + load(at + i + j * WIDTH);
+      }
+      sink = sum((sums[0] + sums[1]) + (sums[2] + sums[3]));
+    });
+  });
+}
+
+struct Shape {
+  int heads, rows, context, sequences;
+};
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const int threads = argc > 1 ? std::atoi(argv[1]) : 1;
+  const int rounds = argc > 2 ? std::atoi(argv[2]) : 15;
+  constexpr int LATENT = 512, ROPE = 64, ENTRY = LATENT + ROPE;
+  constexpr int POOL_PAGES = 768 * 1024 * 1024 / (PAGE_TOKENS * ENTRY * 2);
+  std::vector<Shape> shapes = {{16, 1, 512, 1},  {16, 1, 4096, 1},  {16, 1, 16384, 1},  {16, 1, 512, 8},
+                               {16, 1, 4096, 8}, {128, 1, 512, 1},  {128, 1, 4096, 1},  {128, 1, 16384, 1},
+                               {128, 1, 512, 8}, {16, 512, 512, 1}, {16, 512, 2048, 1}, {128, 64, 2048, 1},
+                               {4, 1, 4096, 1}};
+  if (argc > 6) shapes = {{std::atoi(argv[3]), std::atoi(argv[4]), std::atoi(argv[5]), std::atoi(argv[6])}};
+  TestTeam team(threads);
+  std::vector<uint16_t> pool(int64_t{POOL_PAGES} * PAGE_TOKENS * ENTRY);
+  test::Random random(1);
+  for (size_t i = 0; i < pool.size(); i++) pool[i] = static_cast<uint16_t>(0x3c00 | (random.bits() & 0x81ff));
+  std::printf("%d threads\nheads  rows context seqs        us   GFLOP/s  of FMA   GB/s  of read\n", threads);
+  for (const Shape& s : shapes) {
+    const int64_t rows = int64_t{s.rows} * s.sequences;
+    const MlaShape shape{s.heads, 128, ROPE, 128, LATENT, 0.0721f};
+    std::vector<float> absorbed(rows * s.heads * LATENT), q(rows * s.heads * (128 + ROPE)), out(absorbed.size());
+    for (float& x : absorbed) x = random.normal();
+    for (float& x : q) x = random.normal();
+    std::vector<int32_t> positions, rowStarts{0};
+    for (int i = 0; i < s.sequences; i++) {
+      for (int row = 0; row < s.rows; row++) positions.push_back(s.context - s.rows + row);
+      rowStarts.push_back(static_cast<int32_t>(positions.size()));
+    }
+    const int stride = s.context / PAGE_TOKENS;
+    std::vector<int32_t> tables(int64_t{stride} * s.sequences);
+    const StepLayout layout{static_cast<int>(rows), s.sequences, stride, positions.data(), rowStarts.data(), tables.data()};
+    double best = 1e9, fmaBest = 1e9, readBest = 1e9;
+    constexpr int64_t READ = 4 << 20;
+    for (int round = 0; round < rounds; round++) {
+      for (int32_t& page : tables) page = random.below(POOL_PAGES);
+      readBest = std::min(readBest, probeRead(team, pool, READ, random.below(180) * READ));
+      fmaBest = std::min(fmaBest, probeFma(team));
+      best = std::min(best, timeOf([&] {
+        attention({out.data(), absorbed.data(), q.data(), {Dtype::bf16, pool.data()}, shape, layout, true}, team);
+      }));
+    }
+    double pairs = 0;
+    for (const int position : positions) pairs += position + 1.0;
+    const double flops = pairs * s.heads * 2 * (ENTRY + LATENT);
+    const double peak = 2.0 * PROBE_STEPS * CHAINS * WIDTH * threads / fmaBest;
+    const double bytes = double(s.context) * s.sequences * ENTRY * 2;
+    const double bandwidth = double(READ) * threads / readBest;
+    std::printf("%5d %5d %7d %4d %9.0f %9.1f %6.1f%% %6.2f %7.1f%%\n", s.heads, s.rows, s.context, s.sequences, best * 1e6,
+                flops / best * 1e-9, 100 * flops / best / peak, bytes / best * 1e-9, 100 * bytes / best / bandwidth);
+  }
+}

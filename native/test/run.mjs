@@ -1,0 +1,94 @@
+// Builds the drivers in this folder under gcc's or clang's sanitizers and runs them, for every instruction set this
+// machine has: `npm run test:sanitize`.
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdirSync, readFileSync } from "node:fs";
+import { dirname, join, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const native = resolve(dirname(fileURLToPath(import.meta.url)), "..");
+const out = resolve(native, "../build/sanitize");
+const compiler = process.env.CXX ?? "g++";
+
+const sanitizers = {
+  "address,undefined": ["-fno-sanitize-recover=all"],
+  thread: [],
+};
+
+const avx2 = ["-mavx2", "-mfma", "-mf16c"];
+const avx512 = ["f", "bw", "vl", "dq", "vbmi"].map((part) => `-mavx512${part}`);
+const x64 = { avx512: [...avx512, "-mgfni", ...avx2], avx2 };
+const instructionSets = { portable: [], ...(process.arch === "x64" ? x64 : {}) };
+
+/** What binding.gyp compiles besides the kernels, less the Node-API face. */
+const sources = ["decode", "isa", "stream", "team", "weight-files"].map((name) => `${name}.cc`);
+
+const flagsOf = (sanitizer) => [
+  ...["-std=c++20", "-O1", "-g", "-ffp-contract=off", "-fno-omit-frame-pointer", "-pthread"],
+  ...[`-fsanitize=${sanitizer}`, ...sanitizers[sanitizer]],
+];
+
+async function run(command, args) {
+  const child = spawn(command, args, {
+    stdio: "inherit",
+    env: { ...process.env, UBSAN_OPTIONS: "print_stacktrace=1" },
+  });
+  const [status] = await once(child, "exit");
+  if (status !== 0) throw new Error(`${command} ${args.join(" ")}: ended with ${status}`);
+}
+
+/** Instruction sets this processor has, by the names Linux gives their parts. */
+function isSupported(instructionSet) {
+  if (instructionSet === "portable") return true;
+  const parts = instructionSet === "avx2" ? ["avx2", "fma", "f16c"] : ["avx512_vbmi", "gfni"];
+  const words = new Set(readFileSync("/proc/cpuinfo", "utf8").split(/\s+/));
+  return parts.every((part) => words.has(part));
+}
+
+async function testStream(sanitizer, folder) {
+  const compiled = Object.entries(instructionSets).map(async ([instructionSet, flags]) => {
+    const object = join(folder, `kernels-${instructionSet}.o`);
+    const define = `-DDAYSIX_ISA=${instructionSet}`;
+    const kernels = join(native, "kernels.cc");
+    await run(compiler, [
+      ...flagsOf(sanitizer),
+      ...flags,
+      "-w",
+      define,
+      "-c",
+      kernels,
+      "-o",
+      object,
+    ]);
+    return object;
+  });
+  const objects = await Promise.all(compiled);
+  const driver = join(folder, "stream-test");
+  const parts = [...sources.map((name) => join(native, name)), join(native, "test/stream-test.cc")];
+  await run(compiler, [...flagsOf(sanitizer), ...parts, ...objects, "-o", driver]);
+  await run(driver, []);
+}
+
+/** A driver of one topic's kernels, compiled for each instruction set. */
+async function testKernels(name, sanitizer, folder) {
+  const drivers = Object.entries(instructionSets).filter(([set]) => isSupported(set));
+  await Promise.all(
+    drivers.map(async ([instructionSet, flags]) => {
+      const driver = join(folder, `${name}-${instructionSet}`);
+      const source = join(native, `test/${name}.cc`);
+      const define = `-DDAYSIX_ISA=${instructionSet}`;
+      await run(compiler, [...flagsOf(sanitizer), ...flags, "-w", define, source, "-o", driver]);
+      await run(driver, []);
+    }),
+  );
+}
+
+for (const sanitizer of Object.keys(sanitizers)) {
+  console.log(sanitizer);
+  const folder = join(out, sanitizer.split(",")[0]);
+  mkdirSync(folder, { recursive: true });
+  await testStream(sanitizer, folder);
+  // Races are the stream's to have: the other drivers bring a team of their own.
+  if (sanitizer === "thread") continue;
+  for (const name of ["gemm-test", "attention-test"]) await testKernels(name, sanitizer, folder);
+}

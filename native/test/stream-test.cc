@@ -1,0 +1,216 @@
+// Streams without Node: commands written as TypeScript writes them, by one thread or several, on arrays that end where
+// their blocks do, so that the sanitizers see every access. Exits non-zero on a failure.
+#include <array>
+#include <chrono>
+#include <cmath>
+#include <condition_variable>
+#include <cstdio>
+#include <cstring>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "../decode.h"
+#include "../isa.h"
+#include "../stream.h"
+
+namespace {
+
+using namespace daysix;
+
+int failures = 0;
+
+void expect(bool good, const char* what) {
+  if (good) return;
+  failures++;
+  std::printf("FAILED %s\n", what);
+}
+
+/// The other end of a ring.
+class Producer {
+ public:
+  static constexpr uint32_t CAPACITY = 64;
+
+  Producer(const KernelTable& kernels, int threads)
+      : words_(CAPACITY * COMMAND_WORDS),
+        stream_(std::make_unique<Stream>(StreamOptions{.ring = {&header_, words_.data(), CAPACITY},
+                                                       .kernels = kernels,
+                                                       .threads = threads,
+                                                       .cores = 3,
+                                                       .files = std::make_shared<WeightFiles>(),
+                                                       .onExecuted = [this] { told(); }})) {}
+
+  template <typename... Words>
+  void enqueue(const char* operation, Words... words) {
+    const uint32_t number = header_.published.load();
+    if (!reached(header_.executed.load(), number - CAPACITY + 1)) stream_->waitForRoom();
+    double* at = words_.data() + (number % CAPACITY) * COMMAND_WORDS;
+    *at++ = numberOf(operation);
+    ((*at++ = word(words)), ...);
+    header_.published = number + 1;
+    if (header_.asleep.load()) stream_->wake();
+  }
+
+  /// What JavaScript's done does; the failure.
+  std::string done() {
+    if (!stream_->announce(header_.published.load())) {
+      std::unique_lock lock(mutex_);
+      changed_.wait(lock, [this] { return told_; });
+      told_ = false;
+    }
+    return stream_->failure();
+  }
+
+  void close() { stream_.reset(); }
+
+ private:
+  static double word(double value) { return value; }
+  static double word(int value) { return value; }
+  static double word(const void* address) { return static_cast<double>(reinterpret_cast<uintptr_t>(address)); }
+  static double numberOf(const std::string& operation) {
+    int number = 0;
+    while (OPERATIONS[number] != operation) number++;
+    return number;
+  }
+
+  void told() {
+    std::lock_guard lock(mutex_);
+    told_ = true;
+    changed_.notify_one();
+  }
+
+  RingHeader header_ = {};
+  std::vector<double> words_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool told_ = false;
+  std::unique_ptr<Stream> stream_;
+};
+
+std::vector<float> ramp(size_t count) {
+  std::vector<float> values(count);
+  for (size_t i = 0; i < count; i++) values[i] = std::sin(static_cast<float>(i)) * 3;
+  return values;
+}
+
+bool sameBits(const std::vector<float>& a, const std::vector<float>& b) {
+  return a.size() == b.size() && (a.empty() || !std::memcmp(a.data(), b.data(), a.size() * sizeof(float)));
+}
+
+constexpr int F32 = 0, BF16 = 1, FP8 = 3;
+
+/// Every operation on rows, on `rows` rows of `columns` values; all outputs one after the other.
+std::vector<float> runRows(Producer& producer, int rows, int columns) {
+  const int count = rows * columns, blocks = (columns + 127) / 128;
+  const std::vector<float> x = ramp(count);
+  // A weight at an odd address.
+  std::vector<uint8_t> weight(1 + 4 * 9 * columns);
+  std::memcpy(weight.data() + 1, ramp(9 * columns).data(), 4 * 9 * columns);
+  const void* data = weight.data() + 1;
+  const void* none = nullptr;
+  std::vector<int32_t> tokens(rows), places(rows * 2), starts(5), ids(rows * 2), sources(rows * 2), chosen(rows * 3);
+  for (int i = 0; i < rows; i++) tokens[i] = i % 9;
+  for (int i = 0; i < rows * 2; i++) ids[i] = i % 4;
+  std::vector<float> embedded(count), normed(count), product(count), combined(count), outputs(rows * 9), gates(rows * 3);
+  std::vector<uint16_t> halves(count);
+  std::vector<uint8_t> codes(count), gathered(count);
+  std::vector<float> scales(rows * blocks), gatheredScales(rows * blocks);
+
+  producer.enqueue("embed", embedded.data(), F32, 9, columns, data, none, tokens.data(), rows);
+  producer.enqueue("add", embedded.data(), x.data(), count);
+  producer.enqueue("rmsNorm", normed.data(), embedded.data(), F32, 1, columns, data, none, 1e-6, rows);
+  producer.enqueue("siluMultiply", product.data(), normed.data(), x.data(), count);
+  producer.enqueue("quantize", BF16, columns, halves.data(), none, product.data(), rows);
+  producer.enqueue("quantize", FP8, columns, codes.data(), scales.data(), product.data(), rows);
+  producer.enqueue("gather", FP8, columns, gathered.data(), gatheredScales.data(), FP8, columns, codes.data(),
+                   scales.data(), places.data(), rows);
+  producer.enqueue("gemm", outputs.data(), FP8, columns, codes.data(), scales.data(), F32, 9, columns, data, none, rows);
+  producer.enqueue("route", chosen.data(), gates.data(), outputs.data(), 0, 0, 0, none, none, 0, 9, 3, 1, 2, 1, 1, 1, 1.0,
+                   rows);
+  producer.enqueue("groupRows", starts.data(), sources.data(), places.data(), ids.data(), 4, 2, rows);
+  std::vector<float> twice = ramp(2 * count);
+  std::vector<float> weights = ramp(2 * rows);
+  producer.enqueue("combine", combined.data(), F32, twice.data(), weights.data(), places.data(), 2, columns, rows);
+  expect(producer.done().empty(), "rows run");
+
+  std::vector<float> all;
+  for (const auto* part : {&embedded, &normed, &product, &combined, &outputs, &gates}) {
+    all.insert(all.end(), part->begin(), part->end());
+  }
+  for (const uint16_t half : halves) all.push_back(half);
+  for (const uint8_t code : gathered) all.push_back(code);
+  return all;
+}
+
+void testRows(const KernelTable& kernels) {
+  Producer one(kernels, 1), two(kernels, 2);
+  for (const auto [rows, columns] : {std::array{0, 5}, {1, 1}, {3, 131}, {5, 576}, {400, 640}}) {
+    const std::vector<float> expected = runRows(one, rows, columns);
+    const std::vector<float> actual = runRows(two, rows, columns);
+    expect(sameBits(actual, expected), "one thread and two give the same bits");
+  }
+}
+
+/// More commands than the ring holds, while its thread sleeps now and then.
+void testRing(const KernelTable& kernels) {
+  Producer producer(kernels, 1);
+  std::vector<float> x(3), ones(3, 1.0f);
+  for (int i = 0; i < 3000; i++) {
+    producer.enqueue("add", x.data(), ones.data(), 3);
+    if (i % 500 == 0) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    if (i % 37 == 0) expect(producer.done().empty() && x[2] == static_cast<float>(i + 1), "done sees what was enqueued");
+  }
+  producer.done();
+  expect(x[0] == 3000, "every command runs");
+}
+
+/// Ends streams at any moment: the running command finishes, the rest is skipped.
+void testEnds(const KernelTable& kernels) {
+  std::vector<float> x(300'000), ones(300'000, 1.0f);
+  for (int round = 0; round < 40; round++) {
+    Producer producer(kernels, 2);
+    for (int i = 0; i < 30; i++) producer.enqueue("add", x.data(), ones.data(), 300'000);
+    std::this_thread::sleep_for(std::chrono::microseconds(37 * round));
+    producer.close();
+  }
+  expect(x[0] == x[299'999], "a command runs whole or not at all");
+}
+
+void testFailure(const KernelTable& kernels) {
+  Producer producer(kernels, 2);
+  std::vector<float> x(8), ones(8, 1.0f);
+  const int32_t token = 3;
+  const void* none = nullptr;
+  producer.enqueue("embed", x.data(), F32, 3, 8, ones.data(), none, &token, 1);
+  producer.enqueue("add", x.data(), ones.data(), 8);
+  expect(producer.done().find("embed") == 0 && x[0] == 0, "nothing runs after a failure");
+}
+
+/// Streams of several threads share their count of the cores.
+void testTogether(const KernelTable& kernels) {
+  std::vector<std::thread> ranks;
+  for (int rank = 0; rank < 3; rank++) {
+    ranks.emplace_back([&] {
+      for (int round = 0; round < 10; round++) {
+        Producer producer(kernels, 2);
+        runRows(producer, 20, 600);
+      }
+    });
+  }
+  for (std::thread& rank : ranks) rank.join();
+}
+
+}  // namespace
+
+int main() {
+  static_assert(grantedThreads(4, 0, 8) == 4 && grantedThreads(4, 6, 8) == 2 && grantedThreads(4, 9, 8) == 1);
+  for (const KernelTable* kernels : supportedKernels()) {
+    testRows(*kernels);
+    testRing(*kernels);
+    testEnds(*kernels);
+    testFailure(*kernels);
+    testTogether(*kernels);
+  }
+  std::printf("%d failures\n", failures);
+  return failures ? 1 : 0;
+}

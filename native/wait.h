@@ -1,0 +1,62 @@
+// Waiting for another thread: spin for a moment, then sleep. Whoever changes what a thread waits for stores it with
+// sequential consistency before it looks for sleepers, and a sleeper announces itself before it looks again: one of the
+// two sees the other.
+#pragma once
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <mutex>
+
+namespace daysix {
+
+constexpr auto SPIN_TIME = std::chrono::microseconds(20);
+
+inline void relax() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+/// Spins until ready() or the time is over; whether it is ready.
+template <typename Ready>
+bool spinUntil(Ready&& ready) {
+  const auto end = std::chrono::steady_clock::now() + SPIN_TIME;
+  do {
+    for (int i = 0; i < 16; i++) {
+      if (ready()) return true;
+      relax();
+    }
+  } while (std::chrono::steady_clock::now() < end);
+  return ready();
+}
+
+/// Where threads sleep until what they check has changed.
+class WaitPoint {
+ public:
+  template <typename Ready>
+  void sleepUntil(Ready&& ready) {
+    std::unique_lock lock(mutex_);
+    sleepers_.fetch_add(1);
+    changed_.wait(lock, ready);
+    sleepers_.fetch_sub(1);
+  }
+
+  /// Tells sleepers, if there are any, to look again.
+  void notify() {
+    if (sleepers_.load() > 0) wake();
+  }
+
+  void wake() {
+    { std::lock_guard lock(mutex_); }
+    changed_.notify_all();
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::atomic<int> sleepers_ = 0;
+};
+
+}  // namespace daysix

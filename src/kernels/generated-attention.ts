@@ -1,0 +1,155 @@
+import {
+  floats,
+  inputs,
+  integers,
+  reference,
+  storedRows,
+  type GeneratedOperation,
+  type GeneratorSetting,
+} from "./generated-memory.ts";
+import { gaussian, randomSource } from "./generators.ts";
+import type { Policy } from "./policy.ts";
+import { createOperand, createStoredRows } from "./quantize.ts";
+import {
+  PAGE_TOKENS,
+  type MlaShape,
+  type Rope,
+  type StepLayout,
+  type StoredRows,
+} from "./stream.ts";
+import type { WeightDtype } from "./weight.ts";
+
+export interface MlaSizes {
+  readonly shape: MlaShape;
+  readonly dtype: WeightDtype;
+  /** Rows of each sequence, its last ones; a sequence may have none. */
+  readonly sequences: readonly { readonly context: number; readonly rows: number }[];
+}
+
+/** Sequences in scattered pages: entries nobody wrote are NaN, table slots nobody uses garbage. */
+function scatteredPages(sequences: MlaSizes["sequences"]) {
+  const tableStride = Math.max(...sequences.map(({ context }) => pagesOf(context))) + 2;
+  const pageTables = integers(sequences.length * tableStride);
+  const positions: number[] = [];
+  const rowStarts = [0];
+  let pages = 1;
+  for (const [s, { context, rows }] of sequences.entries()) {
+    // Pages of a sequence descend, with a gap between sequences.
+    for (let i = 0; i < pagesOf(context); i++) {
+      pageTables[s * tableStride + i] = pages + pagesOf(context) - 1 - i;
+    }
+    pages += pagesOf(context) + 1;
+    for (let i = context - rows; i < context; i++) positions.push(i);
+    rowStarts.push(positions.length);
+  }
+  return { tableStride, pageTables, positions: Int32Array.from(positions), rowStarts, pages };
+}
+
+const pagesOf = (context: number) => Math.ceil(context / PAGE_TOKENS);
+
+/** The operations of latent attention on one step, by name. */
+export function generateMla(
+  { folder, policy, seed }: GeneratorSetting,
+  { shape, dtype, sequences }: MlaSizes,
+): GeneratedOperation[] {
+  const random = randomSource(seed);
+  const { heads, nope, rope: rotated, value, latent } = shape;
+  const { positions, rowStarts, pages, ...tables } = scatteredPages(sequences);
+  const rows = positions.length;
+  const width = latent + rotated;
+  const queryWidth = heads * (nope + rotated);
+  const kvB = folder.create(random, dtype, [heads * (nope + value), latent]).weight;
+  const gain = folder.create(random, "BF16", [latent]).weight;
+  const q = inputs(gaussian(random, rows * queryWidth));
+  const absorbed = inputs(gaussian(random, rows * heads * latent));
+  const x = inputs(gaussian(random, rows * width));
+  const rope: Rope = {
+    frequencies: Float32Array.from(
+      { length: rotated / 2 },
+      (_, i) => 10000 ** (-2 * (i / rotated)),
+    ),
+    amplitude: 1,
+    interleaved: seed % 2 === 0,
+  };
+  const entries = filledEntries(policy, random, { ...tables, sequences, pages, width });
+  const layoutOf = (from: number, to: number): StepLayout => ({
+    ...tables,
+    rows: to - from,
+    positions: positions.subarray(from, to),
+    rowStarts: Int32Array.from(rowStarts, (start) => Math.min(Math.max(start, from), to) - from),
+  });
+  const part = (values: Float32Array, size: number, from: number, to: number) =>
+    values.subarray(from * size, to * size);
+  return [
+    {
+      ...{ name: "ropeQuery", rows, agreement: { ofMaximum: 3e-7 } },
+      enqueue(stream, from = 0, to = rows) {
+        const out = floats((to - from) * queryWidth);
+        out.set(part(q, queryWidth, from, to));
+        stream.ropeQuery(out, shape, rope, layoutOf(from, to));
+        return [out];
+      },
+    },
+    {
+      ...{ name: "writeKv", rows: 0 },
+      agreement: { ofMaximum: policy === "f32" ? 3e-7 : 2 ** -8 },
+      enqueue(stream) {
+        const cache = { entries: storedRows(policy, pages * PAGE_TOKENS * width).fill(0) };
+        stream.writeKv(cache, x, gain, 1e-6, shape, rope, layoutOf(0, rows));
+        return [cache.entries];
+      },
+    },
+    {
+      ...{ name: "absorbQuery", rows, agreement: { ofMaximum: 1e-6 } },
+      enqueue(stream, from = 0, to = rows) {
+        const out = floats((to - from) * heads * latent);
+        stream.absorbQuery(out, part(q, queryWidth, from, to), kvB, shape, to - from);
+        return [out];
+      },
+    },
+    {
+      ...{ name: "attention", rows, agreement: { relativeL2: policy === "f32" ? 2e-6 : 2e-3 } },
+      enqueue(stream, from = 0, to = rows) {
+        const out = floats((to - from) * heads * latent);
+        const queries = part(q, queryWidth, from, to);
+        const own = part(absorbed, heads * latent, from, to);
+        stream.attention(out, own, queries, { entries }, shape, layoutOf(from, to));
+        return [out];
+      },
+    },
+    {
+      ...{ name: "projectValue", rows, agreement: { ofMaximum: 1e-6 } },
+      enqueue(stream, from = 0, to = rows) {
+        const out = floats((to - from) * heads * value);
+        stream.projectValue(out, part(absorbed, heads * latent, from, to), kvB, shape, to - from);
+        return [out];
+      },
+    },
+  ];
+}
+
+/** A pool with the sequences' entries, and NaN everywhere else. */
+function filledEntries(
+  policy: Policy,
+  random: () => number,
+  pool: {
+    readonly sequences: MlaSizes["sequences"];
+    readonly pageTables: Int32Array;
+    readonly tableStride: number;
+    readonly pages: number;
+    readonly width: number;
+  },
+): StoredRows {
+  const { sequences, pageTables, tableStride, pages, width } = pool;
+  const entries = createStoredRows(policy, pages * PAGE_TOKENS * width);
+  entries.fill(entries instanceof Float32Array ? NaN : 0x7fc0);
+  for (const [s, { context }] of sequences.entries()) {
+    for (let t = 0; t < context; t++) {
+      const page = pageTables[s * tableStride + Math.floor(t / PAGE_TOKENS)];
+      const entry = createOperand(policy === "f32" ? "f32" : "bf16", 1, width);
+      reference.createStream(policy).quantize(entry, gaussian(random, width), 1);
+      entries.set(entry.values, (page * PAGE_TOKENS + (t % PAGE_TOKENS)) * width);
+    }
+  }
+  return entries;
+}

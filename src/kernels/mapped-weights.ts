@@ -1,0 +1,84 @@
+import type { AddonWeightFiles, NativeAddon } from "./native-addon.ts";
+import { bytesPerElement, SCALE_BLOCK, type Weight, type WeightDtype } from "./weight.ts";
+import { refuseShort, WeightReader } from "./weight-reader.ts";
+
+/** Numbers of native/commands.h. */
+export const dtypeNumbers: Readonly<Record<WeightDtype, number>> = {
+  F32: 0,
+  BF16: 1,
+  F16: 2,
+  F8_E4M3: 3,
+};
+
+/** A weight as a command carries it. */
+export interface MappedWeight {
+  readonly dtype: number;
+  /** Vectors count as one row. */
+  readonly rows: number;
+  readonly columns: number;
+  /** Addresses; 0 where the weight has no scales. */
+  readonly data: number;
+  readonly scales: number;
+}
+
+/** Bytes of native/commands.h's Weight. */
+const WEIGHT_BYTES = 40;
+
+/** Weights where the addon has mapped their files. */
+export class MappedWeights {
+  readonly files: AddonWeightFiles;
+  readonly #addon: NativeAddon;
+  readonly #weights = new WeakMap<Weight, MappedWeight>();
+  readonly #lists = new WeakMap<readonly Weight[], BigInt64Array>();
+  /** Scales that are not float32 in their file. */
+  readonly #decoded = new WeightReader();
+
+  constructor(addon: NativeAddon) {
+    this.#addon = addon;
+    this.files = new addon.WeightFiles();
+  }
+
+  /** @throws WeightError if the file is too short */
+  map(weight: Weight): MappedWeight {
+    let mapped = this.#weights.get(weight);
+    if (!mapped) {
+      mapped = this.#map(weight);
+      this.#weights.set(weight, mapped);
+    }
+    return mapped;
+  }
+
+  /** A list of weights as an array of native/commands.h's Weight; lists are not to be changed. */
+  table(weights: readonly Weight[]): BigInt64Array {
+    let table = this.#lists.get(weights);
+    if (!table) {
+      table = new BigInt64Array((weights.length * WEIGHT_BYTES) / 8);
+      for (const [i, weight] of weights.entries()) {
+        const { dtype, rows, columns, data, scales } = this.map(weight);
+        table.set([dtype, rows, columns, data, scales].map(BigInt), (i * WEIGHT_BYTES) / 8);
+      }
+      this.#lists.set(weights, table);
+    }
+    return table;
+  }
+
+  #map(weight: Weight): MappedWeight {
+    const rows = weight.shape.length === 2 ? weight.shape[0] : 1;
+    const columns = weight.shape[weight.shape.length - 1];
+    const { address, size } = this.files.map(weight.file);
+    refuseShort(weight, rows * columns * bytesPerElement[weight.dtype], size);
+    return {
+      dtype: dtypeNumbers[weight.dtype],
+      rows,
+      columns,
+      data: address + weight.offset,
+      scales: weight.scale ? this.#scales(weight.scale, rows, columns) : 0,
+    };
+  }
+
+  #scales(scale: Weight, rows: number, columns: number): number {
+    const shape = [Math.ceil(rows / SCALE_BLOCK), Math.ceil(columns / SCALE_BLOCK)];
+    if (scale.dtype === "F32") return this.map({ ...scale, shape }).data;
+    return this.#addon.address(this.#decoded.vector(scale));
+  }
+}

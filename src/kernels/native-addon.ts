@@ -1,0 +1,98 @@
+import { createRequire } from "node:module";
+
+/** Operations in the order of their numbers in the ring; native/decode.cc has the same list. */
+export const operations = [
+  "embed",
+  "rmsNorm",
+  "add",
+  "quantize",
+  "gemm",
+  "groupedGemm",
+  "siluMultiply",
+  "ropeQuery",
+  "writeKv",
+  "absorbQuery",
+  "attention",
+  "projectValue",
+  "route",
+  "groupRows",
+  "gather",
+  "combine",
+] as const;
+
+export type Operation = (typeof operations)[number];
+
+/** What native/addon.cc exports. */
+export interface NativeAddon {
+  readonly operations: readonly string[];
+  /** Those this machine can run, best first. */
+  readonly instructionSets: readonly string[];
+  /** Where a typed array's first value lies. */
+  address(array: NodeJS.TypedArray): number;
+  /** Threads a stream gets that wants so many while others run. */
+  grantedThreads(wanted: number, running: number, cores: number): number;
+  readonly WeightFiles: new () => AddonWeightFiles;
+  readonly Stream: new (options: AddonStreamOptions) => AddonStream;
+}
+
+/** Mapped files; each is mapped once in the process, as long as a stream or this object needs it. */
+export interface AddonWeightFiles {
+  map(path: string): { readonly address: number; readonly size: number };
+}
+
+export interface AddonStreamOptions {
+  readonly header: Int32Array;
+  /** [capacity, words of a command] */
+  readonly words: Float64Array;
+  readonly instructionSet: string;
+  readonly threads: number;
+  readonly cores: number;
+  readonly files: AddonWeightFiles;
+  /** Called after `announce` returned false, once the commands have run. */
+  readonly onExecuted: () => void;
+}
+
+export interface AddonStream {
+  readonly threads: number;
+  /** What the first failed operation said, or "". */
+  readonly failure: string;
+  wake(): void;
+  /** Waits a moment; whether the commands before number `target` have run. */
+  announce(target: number): boolean;
+  /** Blocks until the ring has a free slot. */
+  waitForRoom(): void;
+  /** Waits for the running command and skips the rest. */
+  close(): void;
+}
+
+/** The addon, or why there is none. */
+export type LoadedAddon =
+  | { readonly addon: NativeAddon; readonly problem?: undefined }
+  | { readonly addon?: undefined; readonly problem: string };
+
+const places = [
+  "../../build/Release/daysix.node",
+  `../../prebuilds/${process.platform}-${process.arch}/daysix.node`,
+];
+
+let loaded: LoadedAddon | undefined;
+
+/** Loads the addon that this machine has built, or else the one that came with the package. */
+export function loadNative(): LoadedAddon {
+  return (loaded ??= load(createRequire(import.meta.url)));
+}
+
+function load(require: NodeJS.Require): LoadedAddon {
+  const problems: string[] = [];
+  for (const place of places) {
+    try {
+      const addon = require(place) as NativeAddon;
+      if (addon.operations.join() === operations.join()) return { addon };
+      problems.push("the native kernels were built from other sources; run `npm run build:native`");
+    } catch (error) {
+      const { code, message } = error as NodeJS.ErrnoException;
+      if (code !== "MODULE_NOT_FOUND") problems.push(message);
+    }
+  }
+  return { problem: problems[0] ?? "the native kernels are not built; run `npm run build:native`" };
+}

@@ -1,0 +1,223 @@
+import assert from "node:assert/strict";
+import { after, test } from "node:test";
+import { generateMla, type MlaSizes } from "./generated-attention.ts";
+import { marginsHold, type GeneratedOperation } from "./generated-memory.ts";
+import {
+  generateAdd,
+  generateCombine,
+  generateEmbed,
+  generateGather,
+  generateGemm,
+  generateGroupedGemm,
+  generateGroupRows,
+  generateQuantize,
+  generateRmsNorm,
+  generateRoute,
+  generateSiluMultiply,
+} from "./generated-operations.ts";
+import { WeightFolder } from "./generators.ts";
+import { loadNative } from "./native-addon.ts";
+import { createNativeKernels } from "./native.ts";
+import { policies, type Policy } from "./policy.ts";
+import { createReferenceKernels } from "./reference.ts";
+import type { GateRule, Stream } from "./stream.ts";
+
+const { addon, problem } = loadNative();
+const folder = new WeightFolder();
+after(() => folder.remove());
+
+const weightDtypes = ["F8_E4M3", "BF16", "F32"] as const;
+const formats = ["f32", "bf16", "fp8"] as const;
+
+const rule: GateRule = {
+  experts: 64,
+  topK: 6,
+  scoring: "softmax",
+  method: "greedy",
+  groups: 1,
+  topGroups: 1,
+  normalise: false,
+  scale: 1,
+};
+const rules: readonly GateRule[] = [
+  rule,
+  { ...rule, experts: 37, topK: 3, normalise: true },
+  { ...rule, experts: 32, method: "group_limited_greedy", groups: 8, topGroups: 3, scale: 16 },
+  {
+    ...{ experts: 256, topK: 8, scoring: "sigmoid", method: "noaux_tc", groups: 8, topGroups: 4 },
+    ...{ normalise: true, scale: 2.5 },
+  },
+];
+
+const mlaSizes: readonly MlaSizes[] = [
+  {
+    shape: { heads: 3, nope: 24, rope: 8, value: 20, latent: 136, scale: 0.11 },
+    dtype: "F8_E4M3",
+    sequences: [
+      { context: 550, rows: 3 },
+      { context: 9, rows: 0 },
+      { context: 1, rows: 1 },
+      { context: 64, rows: 1 },
+      { context: 300, rows: 9 },
+    ],
+  },
+  {
+    shape: { heads: 16, nope: 128, rope: 64, value: 128, latent: 512, scale: 0.0721 },
+    dtype: "BF16",
+    sequences: [{ context: 70, rows: 2 }],
+  },
+  {
+    shape: { heads: 2, nope: 16, rope: 4, value: 16, latent: 33, scale: 0.2 },
+    dtype: "F32",
+    sequences: [
+      { context: 0, rows: 0 },
+      { context: 0, rows: 0 },
+    ],
+  },
+];
+
+/** Every operation on sizes that end inside vectors, blocks and pages, on none, and on many rows. */
+function generateAll(policy: Policy): GeneratedOperation[] {
+  let seed = 1;
+  const setting = () => ({ folder, policy, seed: seed++ });
+  const sizes = [
+    { rows: 0, columns: 48 },
+    { rows: 1, columns: 7 },
+    { rows: 5, columns: 131 },
+    { rows: 3, columns: 576 },
+    { rows: 70, columns: 4100 },
+  ];
+  const matmuls = [
+    { rows: 0, outputs: 5, columns: 130 },
+    { rows: 1, outputs: 129, columns: 257 },
+    { rows: 4, outputs: 67, columns: 128 },
+    { rows: 33, outputs: 192, columns: 320 },
+  ];
+  return [
+    ...sizes.flatMap((size) => [
+      ...weightDtypes.map((dtype) => generateEmbed(setting(), { ...size, dtype })),
+      ...weightDtypes.map((dtype) => generateRmsNorm(setting(), { ...size, dtype })),
+      generateAdd(setting(), size),
+      generateSiluMultiply(setting(), size),
+      ...formats.map((format) => generateQuantize(setting(), { ...size, format })),
+      ...formats.map((format) => generateGather(setting(), { ...size, format })),
+      generateCombine(setting(), { ...size, topK: 3 }),
+    ]),
+    ...matmuls.flatMap((size) =>
+      weightDtypes.flatMap((dtype) => [
+        generateGemm(setting(), { ...size, dtype }),
+        generateGroupedGemm(setting(), { ...size, dtype, experts: 5 }),
+      ]),
+    ),
+    ...[0, 1, 130].flatMap((rows) =>
+      rules.flatMap((gate) => [
+        generateRoute(setting(), { rows, rule: gate }),
+        generateGroupRows(setting(), { rows, rule: gate }),
+      ]),
+    ),
+    ...mlaSizes.flatMap((size) => generateMla(setting(), size)),
+  ];
+}
+
+function assertAgrees(
+  actual: ArrayLike<number>,
+  expected: ArrayLike<number>,
+  { agreement, name }: GeneratedOperation,
+): void {
+  if (agreement === "exact" || actual instanceof Int32Array) {
+    assert.deepEqual(actual, expected, name);
+    return;
+  }
+  const [a, e] = [actual, expected].map((values) => Float64Array.from(valuesOf(values)));
+  const errors = a.map((x, i) => Math.abs(x - e[i]));
+  if ("ofMaximum" in agreement) {
+    const largest = e.reduce((most, x) => Math.max(most, Math.abs(x)), 1e-30);
+    const error = errors.reduce((most, x) => Math.max(most, x), 0) / largest;
+    assert.ok(error <= agreement.ofMaximum, `${name}: error ${error} of the maximum`);
+    assert.ok(
+      errors.every((x) => !Number.isNaN(x)),
+      `${name}: NaN`,
+    );
+  } else {
+    const l2 = (values: Float64Array) => Math.sqrt(values.reduce((sum, x) => sum + x * x, 0));
+    const error = l2(errors) / Math.max(l2(e), 1e-30);
+    assert.ok(error <= agreement.relativeL2, `${name}: relative error ${error}`);
+  }
+}
+
+/** Stored rows are BF16 codes. */
+function valuesOf(values: ArrayLike<number>): ArrayLike<number> {
+  if (!(values instanceof Uint16Array)) return values;
+  return new Float32Array(Uint32Array.from(values, (code) => code << 16).buffer);
+}
+
+async function results(stream: Stream, operation: GeneratedOperation, from?: number, to?: number) {
+  const outputs = operation.enqueue(stream, from, to);
+  await stream.done();
+  for (const output of outputs) assert.ok(marginsHold(output), `${operation.name}: margins`);
+  return outputs;
+}
+
+/** The streams of a test, closed at its end. */
+async function withStreams(
+  policy: Policy,
+  options: readonly { readonly threads: number; readonly instructionSet: string }[],
+  run: (...streams: Stream[]) => Promise<void>,
+): Promise<void> {
+  const streams = options.map((option) => createNativeKernels(option).createStream(policy));
+  try {
+    await run(...streams);
+  } finally {
+    for (const stream of streams) stream.close();
+  }
+}
+
+for (const policy of policies) {
+  const operations = addon ? generateAll(policy) : [];
+  const reference = createReferenceKernels().createStream(policy);
+  for (const instructionSet of addon?.instructionSets ?? ["native"]) {
+    for (const name of new Set(operations.map((operation) => operation.name))) {
+      const cases = operations.filter((operation) => operation.name === name);
+      test(`${name} on ${instructionSet} under ${policy} agrees with the reference`, async () => {
+        await withStreams(policy, [{ threads: 1, instructionSet }], async (stream) => {
+          for (const operation of cases) {
+            const expected = operation.enqueue(reference);
+            const actual = await results(stream, operation);
+            actual.forEach((output, i) => assertAgrees(output, expected[i], operation));
+          }
+        });
+      });
+
+      test(`${name} on ${instructionSet} under ${policy} gives a row its bits alone and in any batch, with one thread and two`, async () => {
+        const options = [1, 2].map((threads) => ({ threads, instructionSet }));
+        await withStreams(policy, options, async (one, two) => {
+          for (const operation of cases) {
+            const { rows } = operation;
+            const whole = await results(one, operation);
+            assert.deepEqual(await results(two, operation), whole);
+            for (const [from, to] of partsOf(rows)) {
+              const part = await results(from % 2 === 0 ? one : two, operation, from, to);
+              part.forEach((output, i) => {
+                const width = whole[i].length / rows;
+                assert.deepEqual(output, whole[i].slice(from * width, to * width), name);
+              });
+            }
+          }
+        });
+      });
+    }
+  }
+}
+
+test("native kernels are built", { skip: problem ?? false }, () => assert.ok(addon));
+
+/** Each of the first rows alone, and some runs. */
+function partsOf(rows: number): [number, number][] {
+  const alone = Array.from({ length: Math.min(rows, 6) }, (_, i): [number, number] => [i, i + 1]);
+  const runs: [number, number][] = [
+    [0, 2],
+    [1, 4],
+    [2, rows],
+  ];
+  return [...alone, ...runs.filter(([from, to]) => from < to && to <= rows)];
+}

@@ -1,0 +1,54 @@
+import { usableCores } from "./cores.ts";
+import { MappedWeights } from "./mapped-weights.ts";
+import { loadNative } from "./native-addon.ts";
+import { NativeStream } from "./native-stream.ts";
+import type { Policy } from "./policy.ts";
+import type { Kernels } from "./stream.ts";
+
+export interface NativeOptions {
+  /** Compute threads of each stream, as long as all streams together keep to the cores; by default 1. */
+  readonly threads?: number;
+  /** By default what DAYSIX_ISA names, else the best this machine has. */
+  readonly instructionSet?: string;
+}
+
+export interface NativeKernels extends Kernels {
+  createStream(policy: Policy): NativeStream;
+}
+
+/** Why there are no native kernels on this machine; undefined where there are. */
+export function nativeProblem(): string | undefined {
+  return loadNative().problem;
+}
+
+/**
+ * The kernels in C++, computed by threads of their own.
+ *
+ * @throws Error where there are none, RangeError for an instruction set this machine cannot run
+ */
+export function createNativeKernels(options: NativeOptions = {}): NativeKernels {
+  const { addon, problem } = loadNative();
+  if (!addon) throw new Error(problem);
+  const instructionSet = chooseInstructionSet(addon.instructionSets, options.instructionSet);
+  const cores = usableCores();
+  const threads = options.threads ?? 1;
+  if (!Number.isInteger(threads) || threads < 1) {
+    throw new RangeError(`threads: expected a positive whole number, got ${threads}`);
+  }
+  const weights = new MappedWeights(addon);
+  return {
+    name: "native",
+    instructionSet,
+    threads: Math.min(threads, cores),
+    createStream: (policy) =>
+      new NativeStream({ addon, weights, policy, instructionSet, threads, cores }),
+  };
+}
+
+function chooseInstructionSet(supported: readonly string[], asked: string | undefined): string {
+  const variable = process.env.DAYSIX_ISA;
+  const [wanted, name] = asked ? [asked, "instructionSet"] : [variable, "DAYSIX_ISA"];
+  if (!wanted) return supported[0];
+  if (supported.includes(wanted)) return wanted;
+  throw new RangeError(`${name}: this machine runs ${supported.join(", ")}; got ${wanted}`);
+}
