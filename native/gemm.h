@@ -142,7 +142,8 @@ inline void gemm(const Gemm& command, Team& team) {
   const Weight& weight = command.weight;
   if (command.rows == 0 || weight.rows == 0) return;
   ProductBatch batch(team, weight, 1, command.rows);
-  batch.add({&weight, 0, weight.rows, inputRows(command.x), command.rows, {Dtype::f32, command.out}, weight.rows, nullptr});
+  const StoredRows out = {Dtype::f32, command.out};
+  batch.add({&weight, 0, weight.rows, inputRows(command.x), command.rows, out, weight.rows, nullptr});
   batch.run();
 }
 

@@ -19,25 +19,22 @@ inline void projectValue(const ProjectValue& command, Team& team) {
   batch.run();
 }
 
-/// W_UK[head]ᵀ times the head's query of some rows. Lanes lie over the latent, in tiles of TILE_VECTORS vectors; the sum
-/// runs over weight rows in order, and is cut and promoted where a block of 128 weight rows ends.
+/// W_UK[head]ᵀ times the head's query of some rows. Lanes lie over the latent, in tiles of TILE_VECTORS vectors; the
+/// sum runs over weight rows in order, and is cut and promoted where a block of 128 weight rows ends.
 template <class Format>
 class AbsorbedHead {
  public:
   AbsorbedHead(const AbsorbQuery& command, int head) : command_(command), shape_(command.shape), head_(head) {}
 
-  /// Rows from up to to. One row decodes weights next to the multiply, more share a decoded copy.
+  /// Rows from up to to. One or two decode weights next to the multiply, more share a decoded copy.
   void multiply(int64_t from, int64_t to, Scratch& scratch) {
     const int64_t tiles = ceilDivide(shape_.latent, TILE_COLUMNS);
-    const int64_t copied = to - from > 1 ? tiles * shape_.nope * TILE_COLUMNS : 0;
+    const int64_t copied = to - from > DIRECT_ROWS ? tiles * shape_.nope * TILE_COLUMNS : 0;
     auto* weights = static_cast<float*>(scratch.reserve((copied + TILE_ROWS * shape_.nope) * sizeof(float)));
     float* queries = weights + copied;
     if (copied == 0) {
-      packQueries(queries, from, 1);
-      const auto decoded = [&](Vec* out, int j, int64_t tile) { decode(out, j, tile); };
-      int64_t tile = 0;
-      for (; tile + WIDE_TILES <= tiles; tile += WIDE_TILES) multiplyTiles<1, WIDE_TILES>(queries, from, tile, decoded);
-      for (; tile < tiles; tile++) multiplyTiles<1, 1>(queries, from, tile, decoded);
+      withRows<DIRECT_ROWS>(static_cast<int>(to - from),
+                            [&](auto rows) { multiplyDirect<rows>(queries, from, tiles); });
       return;
     }
     copyWeights(weights, tiles);
@@ -54,7 +51,8 @@ class AbsorbedHead {
  private:
   static constexpr int TILE_VECTORS = 4;
   static constexpr int TILE_COLUMNS = TILE_VECTORS * WIDTH;
-  static constexpr int WIDE_TILES = WIDTH == 16 ? 4 : 1;
+  static constexpr int DIRECT_ROWS = 2;
+  static constexpr int AHEAD_ROWS = 8;
 
   int64_t weightRow(int j) const { return static_cast<int64_t>(head_) * (shape_.nope + shape_.value) + j; }
 
@@ -64,6 +62,7 @@ class AbsorbedHead {
       const int64_t from = tile * TILE_COLUMNS + i * WIDTH;
       const int64_t left = shape_.latent - from;
       if (left >= Format::STEP) {
+        __builtin_prefetch(row + from * Format::BYTES + AHEAD_ROWS * shape_.latent * Format::BYTES);
         Format::decode(out + i, row + from * Format::BYTES);
       } else if (left > 0) {
         Format::decode(out + i, row + from * Format::BYTES, static_cast<int>(left));
@@ -71,6 +70,16 @@ class AbsorbedHead {
         for (int v = 0; v < Format::VECTORS; v++) out[i + v] = splat(0.0f);
       }
     }
+  }
+
+  template <int Rows>
+  void multiplyDirect(float* queries, int64_t from, int64_t tiles) const {
+    constexpr int WIDE = WIDTH == 16 ? 4 / Rows : 1;
+    packQueries(queries, from, Rows);
+    const auto decoded = [&](Vec* out, int j, int64_t tile) { decode(out, j, tile); };
+    int64_t tile = 0;
+    for (; tile + WIDE <= tiles; tile += WIDE) multiplyTiles<Rows, WIDE>(queries, from, tile, decoded);
+    for (; tile < tiles; tile++) multiplyTiles<Rows, 1>(queries, from, tile, decoded);
   }
 
   /// [tile][j][TILE_COLUMNS], read in memory's order.

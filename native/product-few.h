@@ -4,8 +4,9 @@
 
 namespace daysix::DAYSIX_ISA {
 
-/// Rows whose products are cheaper next to the decoding than from a decoded copy.
-constexpr int FEW_ROWS = 3;
+/// Rows, of one tile, whose products are cheaper next to the decoding than from a decoded copy.
+constexpr int FEW_ROWS = WIDTH == 16 ? 5 : TILE_ROWS;
+static_assert(FEW_ROWS <= TILE_ROWS);
 
 /// Outputs of `Rows` rows. Four runs of neighbouring weight rows are read side by side, each in memory's order: their
 /// decodings share the inputs' loads, and each run is a stream of its own to the prefetchers.

@@ -46,8 +46,8 @@ inline void multiplyTile(float* totals, const float* x, const float* w, const fl
   }
 }
 
-/// Panels of a product's outputs. A panel takes an output from each of `size.outputs` runs of neighbouring weight rows, so
-/// that each run is read in memory's order from panel to panel.
+/// Panels of a product's outputs. A panel takes an output from each of `size.outputs` runs of neighbouring weight rows,
+/// so that each run is read in memory's order from panel to panel.
 template <class Format>
 class Panels {
  public:

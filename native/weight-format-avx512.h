@@ -70,9 +70,9 @@ struct WeightFormat<Dtype::fp8> {
   }
 
  private:
-  /// With S the sign, E the exponent's bits and M the mantissa's, BF16 is S E3 ~E3 ~E3 ~E3 ~E3 E2 E1, E0 M2 M1 M0 0 0 0 0
-  /// for a normal number. The bytes of zeros and denormals are looked up; of 64 weights of a trained model hardly ever is
-  /// one so small, and a branch foreseen costs less than the two look-ups.
+  /// With S the sign, E the exponent's bits and M the mantissa's, a normal number's BF16 bytes are S E3 ~E3 ~E3 ~E3 ~E3
+  /// E2 E1 and E0 M2 M1 M0 0 0 0 0. Those of zeros and denormals are looked up; of 64 weights of a trained model hardly
+  /// ever is one so small, and a branch foreseen costs less than the look-ups.
   static void split(Vec* out, __m512i codes) {
     const __mmask64 denormal = _mm512_testn_epi8_mask(codes, _mm512_set1_epi8(0x78));
     const __m512i highFix = _mm512_set1_epi64(0x000000000707073c);

@@ -114,15 +114,15 @@ void report(const char* what, double bytes, double operations, const std::vector
   std::fflush(stdout);
 }
 
-/// Times `kernel`, which takes its weights at an address, in alternation with both probes.
+/// Times `kernel`, which reads `bytes` of weights in a span of them, in alternation with both probes.
 template <typename Kernel>
-void bench(const char* what, Pool& pool, Team& team, double bytes, double operations, Kernel&& kernel) {
+void bench(const char* what, Pool& pool, Team& team, double bytes, double span, double operations, Kernel&& kernel) {
   std::vector<double> times, reads, peaks;
   const double start = now();
   for (int i = 0; i < RUNS || now() - start < SECONDS * 3; i++) {
     const uint8_t* slice = pool.next(static_cast<size_t>(bytes));
     reads.push_back(timed([&] { readBytes(slice, static_cast<int64_t>(bytes), team); }));
-    slice = pool.next(static_cast<size_t>(bytes));
+    slice = pool.next(static_cast<size_t>(span));
     times.push_back(timed([&] { kernel(slice); }));
     double done = 0;
     const double time = timed([&] { done = multiplyAdd(std::clamp(operations, 2e7, 2e9), team); });
@@ -143,7 +143,7 @@ void benchGemm(Pool& pool, Team& team, Dtype dtype, const Shape& shape, int rows
   const double bytes = static_cast<double>(outputs * inputs * test::bytesOf(dtype));
   char what[80];
   std::snprintf(what, sizeof what, "%d thr, M %4d, N %6ld, K %5ld", team.threads(), rows, (long)outputs, (long)inputs);
-  bench(what, pool, team, bytes, 2.0 * static_cast<double>(rows * outputs * inputs), [&](const uint8_t* data) {
+  bench(what, pool, team, bytes, bytes, 2.0 * static_cast<double>(rows * outputs * inputs), [&](const uint8_t* data) {
     gemm({out.data(), {Dtype::f32, inputs, x.data(), nullptr}, {dtype, outputs, inputs, data, scaleBytes}, rows}, team);
   });
 }
@@ -158,11 +158,11 @@ void benchMla(Pool& pool, Team& team, int heads, int rows) {
     return Weight{Dtype::fp8, heads * 256, 512, data, reinterpret_cast<const uint8_t*>(scales.data())};
   };
   std::snprintf(what, sizeof what, "%d thr, M %4d, absorbQuery, %d heads", team.threads(), rows, heads);
-  bench(what, pool, team, codes, 2 * rows * codes, [&](const uint8_t* data) {
+  bench(what, pool, team, codes, 2 * codes, 2 * rows * codes, [&](const uint8_t* data) {
     absorbQuery({out.data(), q.data(), weight(data), shape, rows, true}, team);
   });
   std::snprintf(what, sizeof what, "%d thr, M %4d, projectValue, %d heads", team.threads(), rows, heads);
-  bench(what, pool, team, codes, 2 * rows * codes, [&](const uint8_t* data) {
+  bench(what, pool, team, codes, 2 * codes, 2 * rows * codes, [&](const uint8_t* data) {
     projectValue({out.data(), q.data(), weight(data), shape, rows, true}, team);
   });
 }
@@ -193,7 +193,8 @@ void benchGrouped(Pool& pool, Team& team, int tokens) {
   const double bytes = static_cast<double>(active * outputs * inputs);
   char what[80];
   std::snprintf(what, sizeof what, "%d thr, %d tokens, %d of 64 experts", team.threads(), tokens, active);
-  bench(what, pool, team, bytes, 2.0 * static_cast<double>(starts.back() * outputs * inputs), [&](const uint8_t* data) {
+  const double operations = 2.0 * static_cast<double>(starts.back() * outputs * inputs);
+  bench(what, pool, team, bytes, bytes, operations, [&](const uint8_t* data) {
     std::vector<Weight> weights;
     for (const int count : counts) {
       weights.push_back({Dtype::fp8, outputs, inputs, data, reinterpret_cast<const uint8_t*>(scales.data())});
@@ -216,14 +217,15 @@ int main(int argc, char** argv) {
   const int threads = argc > 1 ? std::atoi(argv[1]) : 1;
   const auto rows = numbers(argc > 2 ? argv[2] : "1,2,4,8,16,32,128,512");
   const std::string dtype = argc > 3 ? argv[3] : "fp8";
-  const auto sizes = numbers(argc > 4 ? argv[4] : "1408,2048,2048,1408,10944,2048,2048,10944,102400,2048,2048,7168,7168,2048");
+  const char* const models = "1408,2048,2048,1408,10944,2048,2048,10944,102400,2048,2048,7168,7168,2048";
+  const auto sizes = numbers(argc > 4 ? argv[4] : models);
   Pool pool;
   TestTeam team(threads);
   const Dtype format = dtype == "fp8" ? Dtype::fp8 : dtype == "bf16" ? Dtype::bf16 : Dtype::f32;
   for (size_t i = 0; i + 1 < sizes.size(); i += 2) {
     for (const int64_t count : rows) benchGemm(pool, team, format, {sizes[i], sizes[i + 1]}, static_cast<int>(count));
   }
-  if (argc > 4) return 0;
+  if (argc > 4 && sizes.size() > 1) return 0;
   for (const int64_t count : rows) benchGrouped(pool, team, static_cast<int>(count));
   for (const int64_t count : rows) benchMla(pool, team, 16, static_cast<int>(count));
 }

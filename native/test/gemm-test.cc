@@ -48,19 +48,31 @@ double relativeError(const float* got, const std::vector<double>& expected) {
   return error / largest;
 }
 
-double dot(const RandomRows& x, int64_t row, const RandomWeight& weight, int64_t output) {
-  double sum = 0;
-  for (int64_t k = 0; k < weight.weight.columns; k++) {
-    const float scale = x.scale(row, k) * weight.scale(output, k);
-    sum += x.code(row, k) * weight.code(output, k) * scale;
+/// Codes of rows [from, to) in float64.
+template <typename Rows>
+std::vector<double> decoded(const Rows& rows, int64_t from, int64_t to, int64_t columns) {
+  std::vector<double> values;
+  for (int64_t row = from; row < to; row++) {
+    for (int64_t k = 0; k < columns; k++) values.push_back(rows.code(row, k));
   }
-  return sum;
+  return values;
 }
 
-std::vector<double> product(const RandomRows& x, int64_t from, int64_t to, const RandomWeight& weight) {
-  std::vector<double> expected;
-  for (int64_t row = from; row < to; row++) {
-    for (int64_t n = 0; n < weight.weight.rows; n++) expected.push_back(dot(x, row, weight, n));
+std::vector<double> product(const RandomRows& x, int64_t rows, const RandomWeight& weight) {
+  const auto [outputs, columns] = std::pair(weight.weight.rows, weight.weight.columns);
+  const std::vector<double> inputs = decoded(x, 0, rows, columns), weights = decoded(weight, 0, outputs, columns);
+  std::vector<double> expected(rows * outputs);
+  for (int64_t row = 0; row < rows; row++) {
+    for (int64_t n = 0; n < outputs; n++) {
+      for (int64_t block = 0; block < columns; block += SCALE_BLOCK) {
+        double sum = 0;
+        for (int64_t k = block; k < std::min(block + SCALE_BLOCK, columns); k++) {
+          sum += inputs[row * columns + k] * weights[n * columns + k];
+        }
+        const float scale = x.scale(row, block) * weight.scale(n, block);
+        expected[row * outputs + n] += sum * scale;
+      }
+    }
   }
   return expected;
 }
@@ -104,7 +116,7 @@ class Tests {
     const Outputs all(rows * outputs);
     gemm({all.values(), x.operand, weight.weight, rows}, one_);
     char detail[100];
-    const double error = relativeError(all.values(), product(x, 0, rows, weight));
+    const double error = relativeError(all.values(), product(x, rows, weight));
     std::snprintf(detail, sizeof detail, "error %.3g", error);
     expect(error <= TOLERANCE, name, detail);
     worst_ = std::max(worst_, error);
@@ -166,7 +178,7 @@ class Tests {
     for (int g = 0; g < groups; g++) {
       gemm({single.values() + starts[g] * outputs, x.from(starts[g]), handles[g], counts[g]}, one_);
     }
-    expect(!std::memcmp(out.values(), single.values(), out.count * 4), "grouped gemm", "other bits than group by group");
+    expect(!std::memcmp(out.values(), single.values(), out.count * 4), "grouped gemm", "other bits than by group");
     for (int64_t i = 0; i < out.count; i++) {
       uint16_t expected;
       storeBf16(&expected, splat(single.values()[i]), 1);
