@@ -287,6 +287,8 @@ export class Engine {
       this.#observer.trace?.write(news.spans);
       return;
     }
+    // Once those who wait for these events have had their turn.
+    setImmediate(() => this.#cluster.ranks[rank].tell({ kind: "heard" }));
     for (const { handle, event } of news.events) {
       const live = this.#requests.get(handle);
       if (!live) continue;

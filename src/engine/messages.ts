@@ -73,6 +73,8 @@ export type EngineCommand =
       readonly prefillRank: number;
     }
   | { readonly kind: "cancel"; readonly handle: number }
+  /** A report of events has been read. */
+  | { readonly kind: "heard" }
   /** The unit's experts lie so from the first step on for which all its ranks know it. */
   | {
       readonly kind: "place";

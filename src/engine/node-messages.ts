@@ -31,6 +31,7 @@ const command = z.discriminatedUnion("kind", [
   z.object({ kind: z.literal("generate"), handle: whole, request, decodeRank: whole.optional() }),
   z.object({ kind: z.literal("expect"), handle: whole, request, prefillRank: whole }),
   z.object({ kind: z.literal("cancel"), handle: whole }),
+  z.object({ kind: z.literal("heard") }),
   z.object({
     kind: z.literal("place"),
     version: whole,
@@ -132,8 +133,6 @@ export const newsSchema = z.discriminatedUnion("kind", [
   /** The link to another node has broken. */
   z.object({ kind: z.literal("unreachable"), node: whole, reason: z.string() }),
 ]);
-
-export type News = z.infer<typeof newsSchema>;
 
 /** @throws Error naming the field that is wrong */
 export function parseBody<T>(body: Json, schema: z.ZodType<T>): T {

