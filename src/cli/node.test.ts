@@ -20,7 +20,7 @@ const main = fileURLToPath(new URL("./main.js", import.meta.url));
 const secretText = "a secret that both nodes know";
 const secretFile = join(folder, "secret");
 writeFileSync(secretFile, secretText);
-const FAILURE_TIMEOUT_MS = 1000;
+const FAILURE_TIMEOUT_MS = 2000;
 
 interface NodeRun {
   readonly process: ChildProcess;
