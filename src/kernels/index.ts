@@ -20,6 +20,7 @@ export { e4m3Values, fromBf16, fromF16, toBf16, toE4m3 } from "./float-formats.t
 export { WeightError } from "./weight-reader.ts";
 export { createReferenceKernels } from "./reference.ts";
 export { createNativeKernels, nativeProblem, type NativeOptions } from "./native.ts";
+export { Probes, type ProbesOptions } from "./probes.ts";
 export { createKernels } from "./create-kernels.ts";
 export {
   greedySampling,

@@ -45,7 +45,8 @@ export function createNativeKernels(options: NativeOptions = {}): NativeKernels 
   };
 }
 
-function chooseInstructionSet(supported: readonly string[], asked: string | undefined): string {
+/** @throws RangeError for one this machine cannot run */
+export function chooseInstructionSet(supported: readonly string[], asked?: string): string {
   const variable = process.env.DAYSIX_ISA;
   const [wanted, name] = asked ? [asked, "instructionSet"] : [variable, "DAYSIX_ISA"];
   if (!wanted) return supported[0];
