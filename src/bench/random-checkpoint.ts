@@ -2,6 +2,7 @@ import { mkdir, open, writeFile, type FileHandle } from "node:fs/promises";
 import { join } from "node:path";
 import { toBf16, toE4m3, SCALE_BLOCK, type Weight } from "../kernels/index.ts";
 import { readConfig, modelWeights } from "../model/index.ts";
+import { randomNumbers } from "./random-numbers.ts";
 
 interface Tensor {
   readonly name: string;
@@ -22,11 +23,13 @@ const CODE_SPREAD = 32;
  * gigabytes are downloaded: linear weights in FP8 with 128 × 128 scales, embedding and router in BF16,
  * norms of 1. Equal shapes and seeds give equal files.
  * @param config as config.json says it
+ * @param expectRoom told the weights' bytes before they are written
  */
 export async function writeRandomCheckpoint(
   directory: string,
   config: Readonly<Record<string, unknown>>,
   seed: number,
+  expectRoom: (bytes: number) => Promise<void> = async () => undefined,
 ): Promise<void> {
   await mkdir(directory, { recursive: true });
   await writeFile(
@@ -34,6 +37,7 @@ export async function writeRandomCheckpoint(
     JSON.stringify({ ...config, architectures: ["DeepseekV3ForCausalLM"], hidden_act: "silu" }),
   );
   const tensors = await tensorsOf(directory);
+  await expectRoom(tensors.reduce((sum, { bytes }) => sum + bytes, 0));
   const file = await open(join(directory, "model.safetensors"), "w");
   try {
     await file.writeFile(headerOf(tensors));
@@ -104,10 +108,10 @@ class RandomValues {
   readonly codes = new Uint8Array(TABLE_VALUES);
   /** BF16, of a tenth of the spread 1. */
   readonly halves = new Uint16Array(TABLE_VALUES);
-  #state: number;
+  readonly #next: () => number;
 
   constructor(seed: number) {
-    this.#state = seed >>> 0;
+    this.#next = randomNumbers(seed);
     for (let i = 0; i < TABLE_VALUES; i++) {
       const radius = Math.sqrt(-2 * Math.log(1 - this.#next()));
       const value = radius * Math.cos(2 * Math.PI * this.#next());
@@ -122,11 +126,5 @@ class RandomValues {
       const from = Math.floor(this.#next() * (TABLE_VALUES - count));
       out.set(table.subarray(from, from + count), at);
     }
-  }
-
-  /** In [0, 1): a linear congruential generator's upper bits. */
-  #next(): number {
-    this.#state = (Math.imul(this.#state, 1664525) + 1013904223) >>> 0;
-    return this.#state / 2 ** 32;
   }
 }

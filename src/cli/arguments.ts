@@ -37,11 +37,16 @@ export function integerOf(option: string, value: unknown, low: number, high: num
   return number;
 }
 
+/** Whole numbers as `1,2,3`. */
+export function integersOf(option: string, value: unknown, low: number, high: number): number[] {
+  return textOf(option, value)
+    .split(",")
+    .map((part) => integerOf(option, part, low, high));
+}
+
 /** Token ids as `1,2,3`. */
 export function tokensOf(value: unknown): number[] {
-  return String(value)
-    .split(",")
-    .map((part) => integerOf("tokens", part, 0, 2 ** 31 - 1));
+  return integersOf("tokens", value, 0, 2 ** 31 - 1);
 }
 
 const units: Readonly<Record<string, number>> = {

@@ -2,6 +2,7 @@
 import { cac } from "cac";
 import { integerOf, numberOf, policyOf, textOf, tokensOf, UsageError } from "./arguments.ts";
 import { version } from "../engine/index.ts";
+import { runBenchModel, withBenchModel } from "./bench-model.ts";
 import { chat } from "./chat.ts";
 import { bundledModel } from "./bundled-model.ts";
 import { engineOf, withEngine } from "./engine-options.ts";
@@ -191,13 +192,25 @@ program
     });
   });
 
+withBenchModel(
+  program.command("bench model", "Measure a model's shape on this machine, on random weights"),
+).action(runBenchModel);
+
 program.help();
 program.version(version);
+
+/** cac compares a command's name with one argument: that of `bench model` is two. */
+function joinedName(argv: readonly string[]): string[] {
+  const [node, script, name, next, ...rest] = argv;
+  const joined = `${name} ${next}`;
+  if (!program.commands.some((command) => command.name === joined)) return [...argv];
+  return [node, script, joined, ...rest];
+}
 
 /** Runs the command; what a user can mend is said in one line, without a stack. */
 async function main(): Promise<void> {
   try {
-    program.parse(process.argv, { run: false });
+    program.parse(joinedName(process.argv), { run: false });
     if (!program.matchedCommand && !program.options["help"] && !program.options["version"]) {
       if (program.args.length > 0) throw new UsageError(`unknown command ${program.args[0]}`);
       program.outputHelp();

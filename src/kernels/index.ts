@@ -21,6 +21,7 @@ export { WeightError } from "./weight-reader.ts";
 export { createReferenceKernels } from "./reference.ts";
 export { createNativeKernels, nativeProblem, type NativeOptions } from "./native.ts";
 export { Probes, type ProbesOptions } from "./probes.ts";
+export { usableCores } from "./cores.ts";
 export { createKernels } from "./create-kernels.ts";
 export {
   greedySampling,

@@ -15,6 +15,7 @@ const SLICE_BYTES = 2 ** 22;
 /** More than caches hold for long while gigabytes pass through them. */
 const OWN_BYTES = 2 ** 30;
 const PAGE_BYTES = 4096;
+const READ_THROUGH_MS = 100;
 
 interface Memory {
   readonly address: number;
@@ -46,14 +47,20 @@ export class Probes {
     this.#memory = file === undefined ? ownMemory(addon) : mappedMemory(addon, file);
   }
 
+  /** Reads the whole memory once, and so brings a file into the page cache. */
+  readThrough(): void {
+    const slices = Math.ceil(this.#memory.size / SLICE_BYTES);
+    for (let read = 0; read < slices;) read += this.#read(READ_THROUGH_MS, false).slices;
+  }
+
   /** GB/s of all threads, each reading other bytes. */
   readBandwidth(milliseconds: number): number {
-    return this.#read(milliseconds, false);
+    return this.#read(milliseconds, false).rate;
   }
 
   /** GB/s of all threads where each reads the same bytes as the others. */
   sharedReadBandwidth(milliseconds: number): number {
-    return this.#read(milliseconds, true);
+    return this.#read(milliseconds, true).rate;
   }
 
   /** GFLOP/s of all threads in FP32 fused multiply-adds. */
@@ -61,14 +68,14 @@ export class Probes {
     return gigas(this.#addon.probeMultiply(this.#options(milliseconds)));
   }
 
-  #read(milliseconds: number, together: boolean): number {
+  #read(milliseconds: number, together: boolean) {
     const { address, size } = this.#memory;
     const probed = this.#addon.probeRead(this.#options(milliseconds), {
       ...{ address, size, first: this.#next, together },
     });
-    const slices = Math.ceil(probed.amount / SLICE_BYTES);
+    const slices = probed.amount / SLICE_BYTES;
     this.#next = (this.#next + slices) % Math.floor(size / SLICE_BYTES);
-    return gigas(probed);
+    return { slices, rate: gigas(probed) };
   }
 
   #options(milliseconds: number) {
