@@ -23,15 +23,18 @@ export interface ModelBenchOptions {
   readonly experts: "parallel" | "replicated";
   /** Layers of the whole model, where the checkpoint holds fewer. */
   readonly wholeLayers: number;
+  /** All that will be measured: they size the KV. */
   readonly workloads: readonly Workload[];
+  /** Time for each, at least; by default 8 seconds. */
+  readonly measuredMs?: number;
 }
 
-/** Time that a workload is measured for, and as long again goes to probes. */
-const MEASURED_MS = 4000;
-const LEAST_SAMPLES = 5;
+const MEASURED_MS = 8000;
+const LEAST_SAMPLES = 3;
 /** A sample is of as many passes as take this long; longer ones have no longer probes. */
 const SAMPLE_MS = 60;
 const LONGEST_PROBE_MS = 250;
+const SHARING_ROUNDS = 7;
 /** Of the machine's memory, for weights and KV. */
 const USABLE_MEMORY = 0.93;
 
@@ -101,7 +104,7 @@ export class ModelBench {
 
   /** GB/s of the probes' threads where all read the same bytes, and where each reads others. */
   probeSharing(): { readonly same: number; readonly different: number } {
-    const rounds = Array.from({ length: LEAST_SAMPLES }, () => ({
+    const rounds = Array.from({ length: SHARING_ROUNDS }, () => ({
       same: this.#probes.sharedReadBandwidth(LONGEST_PROBE_MS),
       different: this.#probes.readBandwidth(LONGEST_PROBE_MS),
     }));
@@ -124,12 +127,8 @@ export class ModelBench {
     const [first] = await this.#run(1, "whole");
     const passes = Math.max(1, Math.round(SAMPLE_MS / first));
     const probeMs = Math.min(LONGEST_PROBE_MS, (passes * first) / 2);
-    const began = performance.now();
-    for (
-      let sample = 0;
-      sample < LEAST_SAMPLES || performance.now() - began < MEASURED_MS;
-      sample++
-    ) {
+    const until = performance.now() + (this.#options.measuredMs ?? MEASURED_MS);
+    for (let sample = 0; sample < LEAST_SAMPLES || performance.now() < until; sample++) {
       samples.whole.push(...(await this.#run(passes, "whole")));
       samples.readGBs.push(this.#probes.readBandwidth(probeMs));
       if (withDense) samples.dense.push(...(await this.#run(passes, "dense")));

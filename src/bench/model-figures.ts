@@ -110,11 +110,13 @@ export function figures(of: FiguresOf): Measured {
 }
 
 /** Bytes of a pass on all ranks, the mean of its drawings: all of them, and a layer with experts. */
-export function bytesRead(of: Pick<FiguresOf, "config" | "bytes" | "readings" | "sharesExperts">): {
+export function bytesRead(
+  passes: Pick<FiguresOf, "config" | "bytes" | "readings" | "sharesExperts">,
+): {
   readonly all: number;
   readonly expertLayer: number;
 } {
-  const { config, bytes, readings, sharesExperts } = of;
+  const { config, bytes, readings, sharesExperts } = passes;
   const ranks = readings.length;
   const drawings = readings[0].length;
   const steps = readings[0][0].chosen.length;

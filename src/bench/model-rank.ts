@@ -14,7 +14,7 @@ import {
 import { nullTracer } from "../trace/index.ts";
 import { CountedExperts } from "./counted-experts.ts";
 import { randomNumbers } from "./random-numbers.ts";
-import { contextRead, stepsOf, VARIANTS, type Workload } from "./workload.ts";
+import { contextRead, drawingsOf, stepsOf, type Workload } from "./workload.ts";
 
 export interface ModelRankOptions {
   readonly directory: string;
@@ -89,7 +89,7 @@ export class ModelRank {
     const { vocabSize, layers, gate } = this.#config;
     const random = randomNumbers(1 + this.#options.rank);
     const { pages } = this.#options;
-    this.#passes = Array.from({ length: VARIANTS }, () =>
+    this.#passes = Array.from({ length: drawingsOf(workload) }, () =>
       stepsOf(workload, { vocabSize, pages, random }),
     );
     const readings: Reading[] = [];
@@ -110,7 +110,7 @@ export class ModelRank {
     const times: number[] = [];
     for (let i = 0; i < passes; i++) {
       const began = performance.now();
-      for (const step of this.#passes[this.#next % VARIANTS]) {
+      for (const step of this.#passes[this.#next % this.#passes.length]) {
         await this.#models[depth].forward(step, this.#pool);
       }
       times.push(performance.now() - began);

@@ -1,8 +1,8 @@
 import { mkdir, open, writeFile, type FileHandle } from "node:fs/promises";
 import { join } from "node:path";
-import { toBf16, toE4m3, SCALE_BLOCK, type Weight } from "../kernels/index.ts";
+import { toBf16, SCALE_BLOCK, type Weight } from "../kernels/index.ts";
 import { readConfig, modelWeights } from "../model/index.ts";
-import { randomNumbers } from "./random-numbers.ts";
+import { CODE_SPREAD, RandomValues } from "./random-values.ts";
 
 interface Tensor {
   readonly name: string;
@@ -11,12 +11,7 @@ interface Tensor {
   readonly bytes: number;
 }
 
-/** Random values that all tensors are cut from. */
-const TABLE_VALUES = 2 ** 20;
-const PIECE = 2 ** 16;
 const WRITE_BYTES = 2 ** 23;
-/** Spread of the FP8 codes' values, far from both ends of their range. */
-const CODE_SPREAD = 32;
 
 /**
  * Writes a checkpoint of a shape with seeded random weights, so that a machine can be sized before
@@ -100,31 +95,5 @@ async function writeTensor(file: FileHandle, tensor: Tensor, values: RandomValue
       new Uint16Array(bytes.buffer).fill(toBf16(1));
     } else if (tensor.dtype === "BF16") values.write(new Uint16Array(bytes.buffer), values.halves);
     await file.writeFile(bytes);
-  }
-}
-
-/** Normal values, drawn once; tensors are pieces of them from random places. */
-class RandomValues {
-  readonly codes = new Uint8Array(TABLE_VALUES);
-  /** BF16, of a tenth of the spread 1. */
-  readonly halves = new Uint16Array(TABLE_VALUES);
-  readonly #next: () => number;
-
-  constructor(seed: number) {
-    this.#next = randomNumbers(seed);
-    for (let i = 0; i < TABLE_VALUES; i++) {
-      const radius = Math.sqrt(-2 * Math.log(1 - this.#next()));
-      const value = radius * Math.cos(2 * Math.PI * this.#next());
-      this.codes[i] = toE4m3(CODE_SPREAD * value);
-      this.halves[i] = toBf16(0.1 * value);
-    }
-  }
-
-  write<Values extends Uint8Array | Uint16Array>(out: Values, table: Values): void {
-    for (let at = 0; at < out.length; at += PIECE) {
-      const count = Math.min(PIECE, out.length - at);
-      const from = Math.floor(this.#next() * (TABLE_VALUES - count));
-      out.set(table.subarray(from, from + count), at);
-    }
   }
 }

@@ -9,8 +9,13 @@ export type Workload =
 /** Rows of a prompt that are computed at once. */
 export const CHUNK_ROWS = 512;
 
-/** Drawings of a workload's tokens that take turns, so that no choice of experts decides alone. */
-export const VARIANTS = 4;
+/**
+ * Drawings of a workload's tokens, which take turns so that no choice of experts decides alone. A
+ * prompt's rows choose them all.
+ */
+export function drawingsOf({ measure }: Workload): number {
+  return measure === "decode" ? 4 : 1;
+}
 
 /** The largest step of a workload. */
 export function rowsOf(workload: Workload): number {
@@ -57,8 +62,8 @@ export function stepsOf(
     ];
   }
   const { prompt } = workload;
-  return Array.from({ length: Math.ceil(prompt / CHUNK_ROWS) }, (_, chunk) => {
-    const from = chunk * CHUNK_ROWS;
+  const starts = Array.from({ length: Math.ceil(prompt / CHUNK_ROWS) }, (_, i) => i * CHUNK_ROWS);
+  return starts.map((from) => {
     const rows = Math.min(CHUNK_ROWS, prompt - from);
     return {
       rows,

@@ -21,6 +21,11 @@ export function nativeProblem(): string | undefined {
   return loadNative().problem;
 }
 
+/** Those that native kernels could use on this machine, best first; none where there are none. */
+export function instructionSets(): readonly string[] {
+  return loadNative().addon?.instructionSets ?? [];
+}
+
 /**
  * The kernels in C++, computed by threads of their own.
  *
