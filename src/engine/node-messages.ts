@@ -133,8 +133,6 @@ export const newsSchema = z.discriminatedUnion("kind", [
   z.object({ kind: z.literal("unreachable"), node: whole, reason: z.string() }),
 ]);
 
-export type News = z.infer<typeof newsSchema>;
-
 /** @throws Error naming the field that is wrong */
 export function parseBody<T>(body: Json, schema: z.ZodType<T>): T {
   const result = schema.safeParse(body);
