@@ -8,9 +8,9 @@ import {
   type ShapeName,
   type Workload,
 } from "../bench/index.ts";
-import { parseTopology } from "../cluster/index.ts";
 import { usableCores } from "../kernels/index.ts";
 import { integerOf, integersOf, policyOf, textOf, UsageError } from "./arguments.ts";
+import { readTopology } from "./engine-options.ts";
 import { table } from "./table.ts";
 
 export function withBenchModel(command: Command): Command {
@@ -40,13 +40,13 @@ export async function runBenchModel(flags: Readonly<Record<string, unknown>>): P
       ? Math.max(1, Math.floor(usableCores() / ranks))
       : integerOf("threads", flags["threads"], 1, 4096);
   const workloads = workloadsOf(flags, shapes[shape].max_position_embeddings);
+  const policy = policyOf(flags["policy"]);
+  const experts = expertsOf(flags["experts"]);
   const json = flags["json"] === true;
   console.error(`daysix: random weights of ${shape} lie in ${checkpointCache}`);
   const bench = await ModelBench.open({
     directory: await cachedCheckpoint(shape, layers),
-    policy: policyOf(flags["policy"]),
-    experts: expertsOf(flags["experts"]),
-    ...{ ranks, threads, wholeLayers, workloads },
+    ...{ policy, experts, ranks, threads, wholeLayers, workloads },
   });
   const rows: string[][] = [];
   try {
@@ -112,12 +112,7 @@ function layersOf(value: unknown, shape: ShapeName): number {
 }
 
 function ranksOf(text: string): number {
-  let topology;
-  try {
-    topology = parseTopology(text);
-  } catch (error) {
-    throw new UsageError((error as Error).message);
-  }
+  const topology = readTopology(text);
   const [{ role }, ...others] = topology.units;
   if (role === "combined" && others.length === 0) return topology.ranks;
   throw new UsageError(`--topology: expected combined=1x1 or one unit of more ranks, got ${text}`);

@@ -222,12 +222,19 @@ function joinedName(argv: readonly string[]): string[] {
   return [node, script, joined, ...rest];
 }
 
+function unknown(name: string): string {
+  const longer = program.commands
+    .map((command) => command.name)
+    .filter((each) => each.startsWith(`${name} `));
+  return `unknown command ${name}${longer.length > 0 ? `; expected ${longer.join(", ")}` : ""}`;
+}
+
 /** Runs the command; what a user can mend is said in one line, without a stack. */
 async function main(): Promise<void> {
   try {
     program.parse(joinedName(process.argv), { run: false });
     if (!program.matchedCommand && !program.options["help"] && !program.options["version"]) {
-      if (program.args.length > 0) throw new UsageError(`unknown command ${program.args[0]}`);
+      if (program.args.length > 0) throw new UsageError(unknown(program.args[0]));
       program.outputHelp();
     }
     await program.runMatchedCommand();
