@@ -59,16 +59,19 @@ export async function runBenchModel(flags: Readonly<Record<string, unknown>>): P
   } finally {
     await bench.close();
   }
-  if (rows.length > 0) console.log(table([header, ...rows]));
-  if (!json && layers < wholeLayers) {
+  if (json) return;
+  const extrapolates = layers < wholeLayers;
+  console.log(table([extrapolates ? [...header, ...extrapolatedHeader] : header, ...rows]));
+  if (extrapolates) {
     console.log(`measured ${layers} of ${wholeLayers} layers; "whole" is extrapolated`);
   }
 }
 
 const header = [
   ...["", "tokens/s", "ms p20", "ms median", "GB/step", "read GB/s", "peak GFLOP/s"],
-  ...["of roof", "peak GB", "whole tokens/s"],
+  ...["of roof", "peak GB"],
 ];
+const extrapolatedHeader = ["ms/layer", "of roof", "whole tokens/s"];
 
 function rowOf(measured: Measured): string[] {
   const { measure, batch, prompt, context, extrapolated } = measured;
@@ -80,10 +83,20 @@ function rowOf(measured: Measured): string[] {
     (measured.bytesPerStep / 1e9).toPrecision(3),
     measured.readGBs.toFixed(1),
     measured.peakGFlops.toFixed(0),
-    `${(100 * measured.roofShare).toFixed(1)} %`,
+    percent(measured.roofShare),
     (measured.peakRssBytes / 1e9).toFixed(1),
-    extrapolated ? extrapolated.tokensPerSecond.toFixed(2) : "",
+    ...(extrapolated
+      ? [
+          extrapolated.layerMedian.toFixed(2),
+          percent(extrapolated.layerRoofShare),
+          extrapolated.tokensPerSecond.toFixed(2),
+        ]
+      : []),
   ];
+}
+
+function percent(share: number): string {
+  return `${(100 * share).toFixed(1)} %`;
 }
 
 /** Whether ranks that read the same experts gain by it. */
