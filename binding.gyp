@@ -31,6 +31,7 @@
         "native/addon.cc",
         "native/decode.cc",
         "native/isa.cc",
+        "native/probe.cc",
         "native/stream.cc",
         "native/team.cc",
         "native/weight-files.cc",

@@ -6,6 +6,7 @@
 
 #include "decode.h"
 #include "isa.h"
+#include "probe.h"
 #include "stream.h"
 
 namespace daysix {
@@ -28,6 +29,41 @@ Napi::Value address(const Napi::CallbackInfo& info) {
 Napi::Value threadsFor(const Napi::CallbackInfo& info) {
   const auto number = [&](int i) { return info[i].As<Napi::Number>().Int32Value(); };
   return Napi::Number::New(info.Env(), grantedThreads(number(0), number(1), number(2)));
+}
+
+ProbeOptions probeOptions(const Napi::Object& options) {
+  const auto number = [&](const char* name) { return options.Get(name).As<Napi::Number>().DoubleValue(); };
+  return {
+      .kernels = kernelsFor(options.Get("instructionSet").As<Napi::String>()),
+      .threads = static_cast<int>(number("threads")),
+      .time = std::chrono::duration<double>(number("seconds")),
+  };
+}
+
+Napi::Value probedObject(Napi::Env env, const Probed& probed) {
+  Napi::Object result = Napi::Object::New(env);
+  result["seconds"] = Napi::Number::New(env, probed.seconds);
+  result["amount"] = Napi::Number::New(env, probed.amount);
+  return result;
+}
+
+/// probeRead({ instructionSet, threads, seconds }, { address, size, first, together }): { seconds, amount }
+Napi::Value readProbe(const Napi::CallbackInfo& info) {
+  const Napi::Object memory = info[1].As<Napi::Object>();
+  const auto number = [&](const char* name) { return memory.Get(name).As<Napi::Number>().Int64Value(); };
+  const ProbedMemory probed = {
+      .data = reinterpret_cast<const uint8_t*>(number("address")),
+      .size = number("size"),
+      .first = number("first"),
+      .together = memory.Get("together").As<Napi::Boolean>(),
+  };
+  if (probed.size < ProbedMemory::SLICE_BYTES) throw Napi::RangeError::New(info.Env(), "too little memory to probe");
+  return probedObject(info.Env(), probeRead(probeOptions(info[0].As<Napi::Object>()), probed));
+}
+
+/// probeMultiply({ instructionSet, threads, seconds }): { seconds, amount }
+Napi::Value multiplyProbe(const Napi::CallbackInfo& info) {
+  return probedObject(info.Env(), probeMultiply(probeOptions(info[0].As<Napi::Object>())));
 }
 
 /// new WeightFiles(): the mapped files of a backend.
@@ -160,6 +196,8 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports["instructionSets"] = instructionSets;
   exports["address"] = Napi::Function::New<address>(env, "address");
   exports["grantedThreads"] = Napi::Function::New<threadsFor>(env, "grantedThreads");
+  exports["probeRead"] = Napi::Function::New<readProbe>(env, "probeRead");
+  exports["probeMultiply"] = Napi::Function::New<multiplyProbe>(env, "probeMultiply");
   exports["WeightFiles"] = WeightFilesObject::define(env);
   exports["Stream"] = StreamObject::define(env);
   return exports;

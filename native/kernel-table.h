@@ -23,6 +23,8 @@ struct KernelTable {
   void (*groupRows)(const GroupRows&, Team&);
   void (*gather)(const Gather&, Team&);
   void (*combine)(const Combine&, Team&);
+  uint64_t (*readBytes)(const uint8_t* data, int64_t size);
+  int64_t (*multiplyRegisters)(int64_t rounds);
 };
 
 }  // namespace daysix

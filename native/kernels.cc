@@ -4,6 +4,7 @@
 #include "kernel-table.h"
 #include "kv.h"
 #include "mla.h"
+#include "probe-kernels.h"
 #include "route.h"
 #include "rows.h"
 
@@ -33,6 +34,8 @@ constexpr KernelTable DAYSIX_TABLE(DAYSIX_ISA) = {
     .groupRows = DAYSIX_ISA::groupRows,
     .gather = DAYSIX_ISA::gather,
     .combine = DAYSIX_ISA::combine,
+    .readBytes = DAYSIX_ISA::readBytes,
+    .multiplyRegisters = DAYSIX_ISA::multiplyRegisters,
 };
 
 }  // namespace daysix

@@ -1,7 +1,8 @@
 import { mkdir, open, writeFile, type FileHandle } from "node:fs/promises";
 import { join } from "node:path";
-import { toBf16, toE4m3, SCALE_BLOCK, type Weight } from "../kernels/index.ts";
+import { toBf16, SCALE_BLOCK, type Weight } from "../kernels/index.ts";
 import { readConfig, modelWeights } from "../model/index.ts";
+import { CODE_SPREAD, RandomValues } from "./random-values.ts";
 
 interface Tensor {
   readonly name: string;
@@ -10,23 +11,20 @@ interface Tensor {
   readonly bytes: number;
 }
 
-/** Random values that all tensors are cut from. */
-const TABLE_VALUES = 2 ** 20;
-const PIECE = 2 ** 16;
 const WRITE_BYTES = 2 ** 23;
-/** Spread of the FP8 codes' values, far from both ends of their range. */
-const CODE_SPREAD = 32;
 
 /**
  * Writes a checkpoint of a shape with seeded random weights, so that a machine can be sized before
  * gigabytes are downloaded: linear weights in FP8 with 128 × 128 scales, embedding and router in BF16,
  * norms of 1. Equal shapes and seeds give equal files.
  * @param config as config.json says it
+ * @param expectRoom told the weights' bytes before they are written
  */
 export async function writeRandomCheckpoint(
   directory: string,
   config: Readonly<Record<string, unknown>>,
   seed: number,
+  expectRoom: (bytes: number) => Promise<void> = async () => undefined,
 ): Promise<void> {
   await mkdir(directory, { recursive: true });
   await writeFile(
@@ -34,6 +32,7 @@ export async function writeRandomCheckpoint(
     JSON.stringify({ ...config, architectures: ["DeepseekV3ForCausalLM"], hidden_act: "silu" }),
   );
   const tensors = await tensorsOf(directory);
+  await expectRoom(tensors.reduce((sum, { bytes }) => sum + bytes, 0));
   const file = await open(join(directory, "model.safetensors"), "w");
   try {
     await file.writeFile(headerOf(tensors));
@@ -96,37 +95,5 @@ async function writeTensor(file: FileHandle, tensor: Tensor, values: RandomValue
       new Uint16Array(bytes.buffer).fill(toBf16(1));
     } else if (tensor.dtype === "BF16") values.write(new Uint16Array(bytes.buffer), values.halves);
     await file.writeFile(bytes);
-  }
-}
-
-/** Normal values, drawn once; tensors are pieces of them from random places. */
-class RandomValues {
-  readonly codes = new Uint8Array(TABLE_VALUES);
-  /** BF16, of a tenth of the spread 1. */
-  readonly halves = new Uint16Array(TABLE_VALUES);
-  #state: number;
-
-  constructor(seed: number) {
-    this.#state = seed >>> 0;
-    for (let i = 0; i < TABLE_VALUES; i++) {
-      const radius = Math.sqrt(-2 * Math.log(1 - this.#next()));
-      const value = radius * Math.cos(2 * Math.PI * this.#next());
-      this.codes[i] = toE4m3(CODE_SPREAD * value);
-      this.halves[i] = toBf16(0.1 * value);
-    }
-  }
-
-  write<Values extends Uint8Array | Uint16Array>(out: Values, table: Values): void {
-    for (let at = 0; at < out.length; at += PIECE) {
-      const count = Math.min(PIECE, out.length - at);
-      const from = Math.floor(this.#next() * (TABLE_VALUES - count));
-      out.set(table.subarray(from, from + count), at);
-    }
-  }
-
-  /** In [0, 1): a linear congruential generator's upper bits. */
-  #next(): number {
-    this.#state = (Math.imul(this.#state, 1664525) + 1013904223) >>> 0;
-    return this.#state / 2 ** 32;
   }
 }

@@ -69,6 +69,26 @@ export const shapes = {
     topk_group: 1,
     first_k_dense_replace: 1,
   },
+  /** The bundled model's. */
+  calf: {
+    ...deepseekV3,
+    vocab_size: 4096,
+    hidden_size: 256,
+    intermediate_size: 512,
+    moe_intermediate_size: 128,
+    num_hidden_layers: 6,
+    num_attention_heads: 4,
+    q_lora_rank: 128,
+    kv_lora_rank: 128,
+    qk_nope_head_dim: 64,
+    qk_rope_head_dim: 32,
+    v_head_dim: 64,
+    n_routed_experts: 48,
+    num_experts_per_tok: 4,
+    routed_scaling_factor: 1,
+    first_k_dense_replace: 1,
+    max_position_embeddings: 2048,
+  },
   /** DeepSeek-V3's 256 experts in a model small enough for hundreds of ranks on one machine. */
   grain: {
     ...deepseekV3,

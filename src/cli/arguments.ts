@@ -37,11 +37,16 @@ export function integerOf(option: string, value: unknown, low: number, high: num
   return number;
 }
 
+/** Whole numbers as `1,2,3`. */
+export function integersOf(option: string, value: unknown, low: number, high: number): number[] {
+  return textOf(option, value)
+    .split(",")
+    .map((part) => integerOf(option, part, low, high));
+}
+
 /** Token ids as `1,2,3`. */
 export function tokensOf(value: unknown): number[] {
-  return String(value)
-    .split(",")
-    .map((part) => integerOf("tokens", part, 0, 2 ** 31 - 1));
+  return integersOf("tokens", value, 0, 2 ** 31 - 1);
 }
 
 const units: Readonly<Record<string, number>> = {
@@ -68,4 +73,12 @@ export function durationOf(option: string, value: unknown): number {
   const match = /^(\d+(?:\.\d+)?)\s*([smhd])$/i.exec(text.trim());
   if (!match) throw new UsageError(`--${option}: expected a time such as 12h or 7d, got ${text}`);
   return Number(match[1]) * seconds[match[2].toLowerCase()] * 1000;
+}
+
+/** The server that a command talks to. */
+export function serverOf(flags: Readonly<Record<string, unknown>>) {
+  return {
+    url: textOf("url", flags["url"]).replace(/\/(v1\/?)?$/, ""),
+    ...(flags["apiKey"] === undefined ? {} : { apiKey: textOf("api-key", flags["apiKey"]) }),
+  };
 }

@@ -62,7 +62,7 @@ async function expertsOf(
   };
 }
 
-function readTopology(text: string): Topology {
+export function readTopology(text: string): Topology {
   try {
     return parseTopology(text);
   } catch (error) {

@@ -1,9 +1,21 @@
 #!/usr/bin/env node
 import { cac } from "cac";
-import { integerOf, numberOf, policyOf, textOf, tokensOf, UsageError } from "./arguments.ts";
+import {
+  integerOf,
+  numberOf,
+  policyOf,
+  serverOf,
+  textOf,
+  tokensOf,
+  UsageError,
+} from "./arguments.ts";
 import { version } from "../engine/index.ts";
+import { runBenchKernels, withBenchKernels } from "./bench-kernels.ts";
+import { runBenchModel, withBenchModel } from "./bench-model.ts";
+import { runBenchServe, withBenchServe } from "./bench-serve.ts";
 import { chat } from "./chat.ts";
 import { bundledModel } from "./bundled-model.ts";
+import { runDoctor, withDoctor } from "./doctor.ts";
 import { engineOf, withEngine } from "./engine-options.ts";
 import { generate } from "./generate.ts";
 import { inspect } from "./inspect.ts";
@@ -15,14 +27,6 @@ import { serve } from "./serve.ts";
 import { printTrace } from "./trace.ts";
 
 const largestPort = 65535;
-
-/** The server that a command talks to. */
-function serverOf(flags: Readonly<Record<string, unknown>>) {
-  return {
-    url: textOf("url", flags["url"]).replace(/\/(v1\/?)?$/, ""),
-    ...(flags["apiKey"] === undefined ? {} : { apiKey: textOf("api-key", flags["apiKey"]) }),
-  };
-}
 
 const program = cac("daysix");
 
@@ -191,15 +195,46 @@ program
     });
   });
 
+withDoctor(
+  program.command("doctor", "Tell what this machine has for the kernels, and what to change"),
+).action(runDoctor);
+
+withBenchKernels(
+  program.command("bench kernels", "Measure matmuls and attention beside this machine's roofs"),
+).action(runBenchKernels);
+
+withBenchModel(
+  program.command("bench model", "Measure a model's shape on this machine, on random weights"),
+).action(runBenchModel);
+
+withBenchServe(
+  program.command("bench serve", "Measure any OpenAI-compatible server under load"),
+).action(runBenchServe);
+
 program.help();
 program.version(version);
+
+/** cac compares a command's name with one argument: that of `bench model` is two. */
+function joinedName(argv: readonly string[]): string[] {
+  const [node, script, name, next, ...rest] = argv;
+  const joined = `${name} ${next}`;
+  if (!program.commands.some((command) => command.name === joined)) return [...argv];
+  return [node, script, joined, ...rest];
+}
+
+function unknown(name: string): string {
+  const longer = program.commands
+    .map((command) => command.name)
+    .filter((each) => each.startsWith(`${name} `));
+  return `unknown command ${name}${longer.length > 0 ? `; expected ${longer.join(", ")}` : ""}`;
+}
 
 /** Runs the command; what a user can mend is said in one line, without a stack. */
 async function main(): Promise<void> {
   try {
-    program.parse(process.argv, { run: false });
+    program.parse(joinedName(process.argv), { run: false });
     if (!program.matchedCommand && !program.options["help"] && !program.options["version"]) {
-      if (program.args.length > 0) throw new UsageError(`unknown command ${program.args[0]}`);
+      if (program.args.length > 0) throw new UsageError(unknown(program.args[0]));
       program.outputHelp();
     }
     await program.runMatchedCommand();

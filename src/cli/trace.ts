@@ -1,4 +1,5 @@
 import { analyse, readTrace, spanNames, TraceWriter, type TraceAnalysis } from "../trace/index.ts";
+import { table } from "./table.ts";
 
 /** Kernels of a profiler's trace can be of hundreds of kinds; JSON has them all. */
 const SHOWN_KINDS = 20;
@@ -84,17 +85,4 @@ function milliseconds(microseconds: number): string {
 
 function share(part: number | null): string {
   return part === null ? "-" : `${(part * 100).toFixed(1)} %`;
-}
-
-/** Columns as wide as they need to be; the first is text, the others lean right. */
-function table(rows: readonly (readonly string[])[]): string {
-  const widths = rows[0].map((_, column) =>
-    Math.max(...rows.map((row) => (row[column] ?? "").length)),
-  );
-  const line = (row: readonly string[]) =>
-    row
-      .map((cell, i) => (i === 0 ? cell.padEnd(widths[i]) : cell.padStart(widths[i])))
-      .join("  ")
-      .trimEnd();
-  return rows.map(line).join("\n");
 }

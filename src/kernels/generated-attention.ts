@@ -47,11 +47,11 @@ function scatteredPages(sequences: MlaSizes["sequences"]) {
 
 const pagesOf = (context: number) => Math.ceil(context / PAGE_TOKENS);
 
-/** The operations of latent attention on one step, by name. */
-export function generateMla(
+/** A step's random weights, queries and cache. */
+export function mlaInputs(
   { folder, policy, seed }: GeneratorSetting,
   { shape, dtype, sequences }: MlaSizes,
-): GeneratedOperation[] {
+) {
   const random = randomSource(seed);
   const { heads, nope, rope: rotated, value, latent } = shape;
   const { positions, rowStarts, pages, ...tables } = scatteredPages(sequences);
@@ -78,6 +78,20 @@ export function generateMla(
     positions: positions.subarray(from, to),
     rowStarts: Int32Array.from(rowStarts, (start) => Math.min(Math.max(start, from), to) - from),
   });
+  return { rows, pages, kvB, gain, q, absorbed, x, rope, entries, layoutOf };
+}
+
+/** The operations of latent attention on one step, by name. */
+export function generateMla(setting: GeneratorSetting, sizes: MlaSizes): GeneratedOperation[] {
+  const { policy } = setting;
+  const { shape } = sizes;
+  const { heads, nope, rope: rotated, value, latent } = shape;
+  const { rows, pages, kvB, gain, q, absorbed, x, rope, entries, layoutOf } = mlaInputs(
+    setting,
+    sizes,
+  );
+  const width = latent + rotated;
+  const queryWidth = heads * (nope + rotated);
   const part = (values: Float32Array, size: number, from: number, to: number) =>
     values.subarray(from * size, to * size);
   return [

@@ -1,4 +1,4 @@
-import { gaussian, type WeightFolder } from "./generators.ts";
+import { gaussian, type WeightMaker } from "./generators.ts";
 import type { Policy } from "./policy.ts";
 import { createReferenceKernels } from "./reference.ts";
 import type { Operand, StoredRows, Stream } from "./stream.ts";
@@ -97,7 +97,7 @@ export function operandOf(
 }
 
 export interface GeneratorSetting {
-  readonly folder: WeightFolder;
+  readonly folder: WeightMaker;
   readonly policy: Policy;
   readonly seed: number;
 }

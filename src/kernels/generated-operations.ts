@@ -13,7 +13,7 @@ import {
 } from "./generated-memory.ts";
 import { gaussian, randomSource } from "./generators.ts";
 import type { GateRule, Operand, StoredRows } from "./stream.ts";
-import { SCALE_BLOCK, type WeightDtype } from "./weight.ts";
+import { SCALE_BLOCK, type Weight, type WeightDtype } from "./weight.ts";
 
 /** Rows that go through FP8's rarer cases: zeros of both signs, tiny blocks, denormal codes. */
 function rareRows(random: () => number, count: number): Float32Array {
@@ -119,14 +119,20 @@ export interface MatmulSizes {
   readonly dtype: WeightDtype;
 }
 
-export function generateGemm(
+/** A matmul's random weight, and input rows as the policy rounds them. */
+export function gemmInputs(
   { folder, policy, seed }: GeneratorSetting,
   { rows, outputs, columns, dtype }: MatmulSizes,
-): GeneratedOperation {
+): { readonly weight: Weight; readonly x: Operand } {
   const random = randomSource(seed);
   const { weight } = folder.create(random, dtype, [outputs, columns]);
   const format = reference.createStream(policy).operandFormat(weight);
-  const x = operandOf(random, format, rows, columns);
+  return { weight, x: operandOf(random, format, rows, columns) };
+}
+
+export function generateGemm(setting: GeneratorSetting, sizes: MatmulSizes): GeneratedOperation {
+  const { rows, outputs } = sizes;
+  const { weight, x } = gemmInputs(setting, sizes);
   return {
     ...{ name: "gemm", rows, agreement: { ofMaximum: 1e-6 } },
     enqueue(stream, from = 0, to = rows) {

@@ -31,8 +31,17 @@ export interface GeneratedWeight {
   readonly values: Float64Array;
 }
 
+/** Where generated operations get their weights. */
+export interface WeightMaker {
+  create(
+    random: () => number,
+    dtype: WeightDtype,
+    shape: readonly number[],
+  ): { readonly weight: Weight };
+}
+
 /** A folder of generated weights; the owner removes it. */
-export class WeightFolder {
+export class WeightFolder implements WeightMaker {
   readonly #directory = mkdtempSync(join(tmpdir(), "daysix-kernels-"));
   #count = 0;
 

@@ -19,7 +19,17 @@ export { createOperand, createStoredRows } from "./quantize.ts";
 export { e4m3Values, fromBf16, fromF16, toBf16, toE4m3 } from "./float-formats.ts";
 export { WeightError } from "./weight-reader.ts";
 export { createReferenceKernels } from "./reference.ts";
-export { createNativeKernels, nativeProblem, type NativeOptions } from "./native.ts";
+export {
+  createNativeKernels,
+  instructionSets,
+  nativeProblem,
+  type NativeOptions,
+} from "./native.ts";
+export { Probes, type ProbesOptions } from "./probes.ts";
+export { usableCores } from "./cores.ts";
+export { mlaInputs, type MlaSizes } from "./generated-attention.ts";
+export { gemmInputs, type MatmulSizes } from "./generated-operations.ts";
+export type { WeightMaker } from "./generators.ts";
 export { createKernels } from "./create-kernels.ts";
 export {
   greedySampling,

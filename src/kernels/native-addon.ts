@@ -31,8 +31,33 @@ export interface NativeAddon {
   address(array: NodeJS.TypedArray): number;
   /** Threads a stream gets that wants so many while others run. */
   grantedThreads(wanted: number, running: number, cores: number): number;
+  /** Blocks while its threads read; the amount is bytes. */
+  probeRead(options: ProbeOptions, memory: ProbedMemory): Probed;
+  /** Blocks while its threads multiply; the amount is floating-point operations. */
+  probeMultiply(options: ProbeOptions): Probed;
   readonly WeightFiles: new () => AddonWeightFiles;
   readonly Stream: new (options: AddonStreamOptions) => AddonStream;
+}
+
+export interface ProbeOptions {
+  readonly instructionSet: string;
+  readonly threads: number;
+  readonly seconds: number;
+}
+
+export interface ProbedMemory {
+  readonly address: number;
+  /** At least one slice of 4 MiB. */
+  readonly size: number;
+  /** Number of the slice to begin with. */
+  readonly first: number;
+  /** Every thread reads all slices by itself. */
+  readonly together: boolean;
+}
+
+export interface Probed {
+  readonly seconds: number;
+  readonly amount: number;
 }
 
 /** Mapped files; each is mapped once in the process, as long as a stream or this object needs it. */

@@ -21,6 +21,11 @@ export function nativeProblem(): string | undefined {
   return loadNative().problem;
 }
 
+/** Those that native kernels could use on this machine, best first; none where there are none. */
+export function instructionSets(): readonly string[] {
+  return loadNative().addon?.instructionSets ?? [];
+}
+
 /**
  * The kernels in C++, computed by threads of their own.
  *
@@ -45,7 +50,8 @@ export function createNativeKernels(options: NativeOptions = {}): NativeKernels 
   };
 }
 
-function chooseInstructionSet(supported: readonly string[], asked: string | undefined): string {
+/** @throws RangeError for one this machine cannot run */
+export function chooseInstructionSet(supported: readonly string[], asked?: string): string {
   const variable = process.env.DAYSIX_ISA;
   const [wanted, name] = asked ? [asked, "instructionSet"] : [variable, "DAYSIX_ISA"];
   if (!wanted) return supported[0];

@@ -1,6 +1,7 @@
 export { forwardCosts, type ForwardCosts } from "./costs.ts";
 export type { ModelConfig } from "./config.ts";
 export { readConfig } from "./config.ts";
+export { openCheckpoint } from "./checkpoint.ts";
 export { CheckpointError } from "./safetensors.ts";
 export { numericIdentity, type NumericIdentity } from "./identity.ts";
 export { inspectModel, type Inspection } from "./inspect.ts";
@@ -15,7 +16,7 @@ export {
   type ExpertOutput,
   type RoutedExperts,
 } from "./routed-experts.ts";
-export type { ExpertWeights } from "./weights.ts";
+export type { ExpertWeights, LayerWeights, ModelWeights } from "./weights.ts";
 export { Tokenizer } from "./tokenizer.ts";
 export { hasTokenizer, TokenizerError } from "./tokenizer-file.ts";
 export { Detokenizer } from "./detokenizer.ts";

@@ -1,0 +1,47 @@
+import { mkdir, readdir, rename, rm, statfs } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { writeRandomCheckpoint } from "./random-checkpoint.ts";
+import { shapes, type ShapeName } from "./shapes.ts";
+
+/** Changes with what writeRandomCheckpoint writes. */
+const VERSION = 1;
+const SEED = 1;
+
+/** Where the benches' one checkpoint lies. */
+export const checkpointCache = join(tmpdir(), "daysix-bench");
+
+/**
+ * The folder of a random checkpoint of a shape, written where it is not there from an earlier bench.
+ * Checkpoints are large: the cache keeps the last one only.
+ *
+ * @throws RangeError where the disk has no room
+ */
+export async function cachedCheckpoint(
+  shape: ShapeName,
+  layers: number,
+  folder = checkpointCache,
+): Promise<string> {
+  const name = `${shape}-${layers}-layers-seed-${SEED}-v${VERSION}`;
+  const directory = join(folder, name);
+  await mkdir(folder, { recursive: true, mode: 0o700 });
+  const present = await readdir(folder);
+  if (present.includes(name)) return directory;
+  for (const other of present) await rm(join(folder, other), { recursive: true });
+  const written = `${directory}-${process.pid}.part`;
+  try {
+    const config = { ...shapes[shape], num_hidden_layers: layers };
+    await writeRandomCheckpoint(written, config, SEED, (bytes) => expectRoom(folder, bytes));
+    await rename(written, directory);
+  } finally {
+    await rm(written, { recursive: true, force: true });
+  }
+  return directory;
+}
+
+async function expectRoom(folder: string, bytes: number): Promise<void> {
+  const { bavail, bsize } = await statfs(folder);
+  if (bytes <= bavail * bsize) return;
+  const [needed, free] = [bytes, bavail * bsize].map((size) => (size / 1e9).toFixed(1));
+  throw new RangeError(`--shape: ${needed} GB are needed in ${folder}, ${free} GB are free`);
+}

@@ -1,0 +1,136 @@
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, suite, test } from "node:test";
+import { nativeProblem } from "../kernels/index.ts";
+import { modelWeights, openCheckpoint, readConfig, type ModelConfig } from "../model/index.ts";
+import { ModelBench } from "./model-bench.ts";
+import { bytesRead, figures } from "./model-figures.ts";
+import { writeRandomCheckpoint } from "./random-checkpoint.ts";
+import { shapes } from "./shapes.ts";
+import { stepBytes, type StepBytes } from "./step-bytes.ts";
+import { contextRead, stepsOf, type Workload } from "./workload.ts";
+
+const directory = mkdtempSync(join(tmpdir(), "daysix-model-bench-"));
+after(() => rmSync(directory, { recursive: true }));
+let config: ModelConfig;
+let bytes: StepBytes;
+before(async () => {
+  await writeRandomCheckpoint(directory, shapes.grain, 1);
+  config = await readConfig(directory);
+  bytes = stepBytes(config, modelWeights(await openCheckpoint(directory), config));
+});
+
+const drawn = (workload: Workload) =>
+  stepsOf(workload, { vocabSize: 100, pages: 40, random: () => 0.37 });
+
+test("a prompt is computed in chunks, and each reads the context so far", () => {
+  const steps = drawn({ measure: "prefill", prompt: 1100 });
+  assert.deepEqual(
+    steps.map((step) => [step.rows, step.positions[0], step.logitRows.length]),
+    [
+      [512, 0, 0],
+      [512, 512, 0],
+      [76, 1024, 1],
+    ],
+  );
+  assert.equal(contextRead(steps), 512 + 1024 + 1100);
+});
+
+test("decode has a row for each request, each in pages of its own", () => {
+  const [step] = drawn({ measure: "decode", batch: 3, context: 130 });
+  assert.deepEqual([...step.positions], [129, 129, 129]);
+  assert.equal(new Set(step.pageTables).size, 9);
+  assert.equal(contextRead([step]), 390);
+});
+
+const chosen = (...experts: number[]) => {
+  const map = new Uint8Array(2 * 256);
+  for (const expert of experts) map[256 + expert] = 1;
+  return map;
+};
+const reading = (...experts: number[]) => ({
+  ...{ chosen: [chosen(...experts)], rows: 2, contextTokens: 100 },
+});
+
+suite("bytes of a step", () => {
+  const rest = () => {
+    const context = 2 * 100 * config.layers * 2 * (config.latentRank + config.ropeWidth);
+    return 2 * (bytes.dense + bytes.head) + 4 * bytes.embedding + context;
+  };
+
+  test("ranks that share experts read each once", () => {
+    const readings = [[reading(1, 2, 3)], [reading(3, 4)]];
+    const read = bytesRead({ config, bytes, readings, sharesExperts: true });
+    assert.equal(read.all, rest() + 4 * bytes.expert);
+  });
+
+  test("ranks with all experts read those each has chosen", () => {
+    const readings = [[reading(1, 2, 3)], [reading(3, 4)]];
+    const read = bytesRead({ config, bytes, readings, sharesExperts: false });
+    assert.equal(read.all, rest() + 5 * bytes.expert);
+  });
+
+  test("drawings count by their mean", () => {
+    const readings = [[reading(1), reading(1, 2, 3)]];
+    const read = bytesRead({ config, bytes, readings, sharesExperts: false });
+    assert.equal(read.all, rest() / 2 + 2 * bytes.expert);
+  });
+});
+
+test("fewer layers are extrapolated by the time of one with experts", () => {
+  const measured = figures({
+    ...{ config, bytes, readings: [[reading(1)]], sharesExperts: false },
+    workload: { measure: "decode", batch: 2, context: 50 },
+    samples: { whole: [30, 10, 20], dense: [4, 6, 5], readGBs: [10], peakGFlops: [100] },
+    ...{ wholeLayers: 12, peakRssBytes: 1 },
+  });
+  assert.equal(measured.tokensPerSecond, 100);
+  assert.equal(measured.roofShare, measured.bytesPerStep / 20e6 / 10);
+  assert.equal(measured.extrapolated?.layerMedian, 15);
+  assert.equal(measured.extrapolated?.median, 20 + 10 * 15);
+  assert.equal(measured.extrapolated?.tokensPerSecond, 2000 / 170);
+});
+
+test(
+  "prompts and answers are measured on one rank and on two",
+  { skip: nativeProblem() ?? false },
+  async () => {
+    const workloads: Workload[] = [
+      { measure: "prefill", prompt: 20 },
+      { measure: "decode", batch: 2, context: 70 },
+    ];
+    for (const [ranks, experts] of [
+      [1, "parallel"],
+      [2, "parallel"],
+      [2, "replicated"],
+    ] as const) {
+      const bench = await ModelBench.open({
+        ...{ directory, ranks, experts, workloads, policy: "w8a16", threads: 1 },
+        ...{ wholeLayers: 12, measuredMs: 1 },
+      });
+      try {
+        for (const workload of workloads) {
+          const measured = await bench.measure(workload);
+          assert.ok(measured.tokensPerSecond > 0);
+          assert.ok(measured.roofShare > 0 && measured.roofShare < 2, `${measured.roofShare}`);
+          assert.ok(measured.bytesPerStep > ranks * (bytes.dense + bytes.head) + 8 * bytes.expert);
+        }
+      } finally {
+        await bench.close();
+      }
+    }
+  },
+);
+
+test("what does not fit the memory is refused", async () => {
+  const workloads: Workload[] = [{ measure: "decode", batch: 4096, context: 2 ** 20 }];
+  await assert.rejects(
+    ModelBench.open({
+      ...{ directory, ranks: 1, experts: "parallel", workloads, policy: "w8a16", threads: 1 },
+      wholeLayers: 2,
+    }),
+    /^RangeError: --batch, --context: \d+/,
+  );
+});

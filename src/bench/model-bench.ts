@@ -1,0 +1,169 @@
+import { once } from "node:events";
+import { stat } from "node:fs/promises";
+import { totalmem } from "node:os";
+import { join } from "node:path";
+import { Worker } from "node:worker_threads";
+import { createSharedSegments } from "../cluster/index.ts";
+import { PAGE_TOKENS, Probes, type Policy } from "../kernels/index.ts";
+import { modelWeights, openCheckpoint, readConfig, type ModelConfig } from "../model/index.ts";
+import { figures, type Measured, type Samples } from "./model-figures.ts";
+import type { Depth, ModelRankOptions } from "./model-rank.ts";
+import type { RankAnswer, RankCommand } from "./model-worker.ts";
+import { median } from "./percentiles.ts";
+import { contextBytes, stepBytes, type StepBytes } from "./step-bytes.ts";
+import { pagesOf, rowsOf, type Workload } from "./workload.ts";
+
+export interface ModelBenchOptions {
+  readonly directory: string;
+  readonly policy: Policy;
+  /** Threads that step together or, with replicated experts, side by side. */
+  readonly ranks: number;
+  /** Compute threads of each rank. */
+  readonly threads: number;
+  readonly experts: "parallel" | "replicated";
+  /** Layers of the whole model, where the checkpoint holds fewer. */
+  readonly wholeLayers: number;
+  /** All that will be measured: they size the KV. */
+  readonly workloads: readonly Workload[];
+  /** Time for each, at least; by default 8 seconds. */
+  readonly measuredMs?: number;
+}
+
+const MEASURED_MS = 8000;
+const LEAST_SAMPLES = 3;
+/** A sample is of as many passes as take this long; longer ones have no longer probes. */
+const SAMPLE_MS = 60;
+const LONGEST_PROBE_MS = 250;
+const SHARING_ROUNDS = 7;
+/** Of the machine's memory, for weights and KV. */
+const USABLE_MEMORY = 0.93;
+
+/** Ranks in threads of their own, and probes taken by this one while they wait. */
+export class ModelBench {
+  readonly #options: ModelBenchOptions;
+  readonly #config: ModelConfig;
+  readonly #bytes: StepBytes;
+  readonly #probes: Probes;
+  readonly #workers: readonly Worker[];
+  readonly #sharesExperts: boolean;
+
+  /** @throws RangeError where weights and KV do not fit the memory */
+  static async open(options: ModelBenchOptions): Promise<ModelBench> {
+    const { directory, policy, ranks, threads, workloads } = options;
+    const config = await readConfig(directory);
+    const weights = modelWeights(await openCheckpoint(directory), config);
+    const file = join(directory, "model.safetensors");
+    const pages = Math.max(...workloads.map(pagesOf));
+    const kvBytes = ranks * pages * PAGE_TOKENS * config.layers * contextBytes(config);
+    expectMemory((await stat(file)).size, kvBytes);
+    const probes = new Probes({ threads: ranks * threads, file });
+    // Brings the weights into the page cache and their pages into this process's tables.
+    probes.readThrough();
+    const numbers = Array.from({ length: ranks }, (_, rank) => rank);
+    const isUnit = ranks > 1 && options.experts === "parallel";
+    const unit = isUnit && { segments: createSharedSegments(numbers), ranks: numbers };
+    const maxRows = Math.max(...workloads.map(rowsOf));
+    const workers = numbers.map((rank) => {
+      const workerData: ModelRankOptions = {
+        ...{ directory, policy, threads, maxRows, pages, rank },
+        ...(unit && { unit }),
+      };
+      return new Worker(new URL("./model-worker.js", import.meta.url), { workerData });
+    });
+    const bench = new ModelBench(options, config, stepBytes(config, weights), probes, workers);
+    await bench.#askAll({ kind: "open" });
+    return bench;
+  }
+
+  private constructor(
+    options: ModelBenchOptions,
+    config: ModelConfig,
+    bytes: StepBytes,
+    probes: Probes,
+    workers: readonly Worker[],
+  ) {
+    this.#options = options;
+    this.#config = config;
+    this.#bytes = bytes;
+    this.#probes = probes;
+    this.#workers = workers;
+    this.#sharesExperts = options.experts === "parallel";
+  }
+
+  async measure(workload: Workload): Promise<Measured> {
+    const answers = await this.#askAll({ kind: "prepare", workload });
+    const readings = answers.flatMap((each) => (each.kind === "prepared" ? [each.readings] : []));
+    const { wholeLayers } = this.#options;
+    return figures({
+      ...{ workload, readings, wholeLayers },
+      ...{ config: this.#config, bytes: this.#bytes, sharesExperts: this.#sharesExperts },
+      samples: await this.#sample(wholeLayers > this.#config.layers),
+      peakRssBytes: process.resourceUsage().maxRSS * 1024,
+    });
+  }
+
+  /** GB/s of the probes' threads where all read the same bytes, and where each reads others. */
+  probeSharing(): { readonly same: number; readonly different: number } {
+    const rounds = Array.from({ length: SHARING_ROUNDS }, () => ({
+      same: this.#probes.sharedReadBandwidth(LONGEST_PROBE_MS),
+      different: this.#probes.readBandwidth(LONGEST_PROBE_MS),
+    }));
+    return {
+      same: median(rounds.map(({ same }) => same)),
+      different: median(rounds.map(({ different }) => different)),
+    };
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.#workers.map((worker) => worker.terminate()));
+  }
+
+  /** Passes and probes in turns, each as long as the other. */
+  async #sample(withDense: boolean): Promise<Samples> {
+    const samples = {
+      ...{ whole: [] as number[], dense: [] as number[] },
+      ...{ readGBs: [] as number[], peakGFlops: [] as number[] },
+    };
+    const [first] = await this.#run(1, "whole");
+    const passes = Math.max(1, Math.round(SAMPLE_MS / first));
+    const probeMs = Math.min(LONGEST_PROBE_MS, (passes * first) / 2);
+    const until = performance.now() + (this.#options.measuredMs ?? MEASURED_MS);
+    for (let sample = 0; sample < LEAST_SAMPLES || performance.now() < until; sample++) {
+      samples.whole.push(...(await this.#run(passes, "whole")));
+      samples.readGBs.push(this.#probes.readBandwidth(probeMs));
+      if (withDense) samples.dense.push(...(await this.#run(passes, "dense")));
+      samples.peakGFlops.push(this.#probes.matrixPeak(probeMs));
+    }
+    return samples;
+  }
+
+  /** Milliseconds of each pass on each rank. */
+  async #run(passes: number, depth: Depth): Promise<number[]> {
+    const answers = await this.#askAll({ kind: "run", passes, depth });
+    return answers.flatMap((each) => (each.kind === "ran" ? each.milliseconds : []));
+  }
+
+  /** @throws Error with what a rank says is wrong */
+  async #askAll(command: RankCommand): Promise<RankAnswer[]> {
+    const answers = await Promise.all(
+      this.#workers.map(async (worker) => {
+        worker.postMessage(command);
+        const [answer] = (await once(worker, "message")) as [RankAnswer];
+        return answer;
+      }),
+    );
+    for (const answer of answers) if (answer.kind === "failed") throw new Error(answer.message);
+    return answers;
+  }
+}
+
+function expectMemory(weightBytes: number, kvBytes: number): void {
+  if (weightBytes + kvBytes <= USABLE_MEMORY * totalmem()) return;
+  const [weights, kv, memory] = [weightBytes, kvBytes, totalmem()].map((size) =>
+    (size / 1e9).toFixed(1),
+  );
+  throw new RangeError(
+    `--batch, --context: ${kv} GB of KV do not fit beside ${weights} GB of weights in ${memory} GB; ` +
+      "measure fewer requests, shorter contexts or fewer --layers",
+  );
+}

@@ -1,0 +1,156 @@
+import { forwardCosts, type ModelConfig } from "../model/index.ts";
+import type { Reading } from "./model-rank.ts";
+import { median, percentile } from "./percentiles.ts";
+import { contextBytes, type StepBytes } from "./step-bytes.ts";
+import { tokensOf, type Workload } from "./workload.ts";
+
+/** What a workload's passes and the probes between them took. */
+export interface Samples {
+  /** Milliseconds of each pass of each rank. */
+  readonly whole: readonly number[];
+  /** The same through the dense layers and the head alone; none where nothing is extrapolated. */
+  readonly dense: readonly number[];
+  readonly readGBs: readonly number[];
+  readonly peakGFlops: readonly number[];
+}
+
+export interface Measured {
+  readonly measure: Workload["measure"];
+  /** Requests of each rank. */
+  readonly batch: number;
+  readonly prompt: number;
+  readonly context: number;
+  /** Of all ranks, from the median. */
+  readonly tokensPerSecond: number;
+  /** Milliseconds of a step, or of a whole prompt. */
+  readonly p20: number;
+  readonly median: number;
+  /** What all ranks together read: dense weights, the experts chosen, and KV. */
+  readonly bytesPerStep: number;
+  /** Roofs, probed between the steps on as many threads. */
+  readonly readGBs: number;
+  readonly peakGFlops: number;
+  /** Of read bandwidth for decode, of matrix peak for prefill. */
+  readonly roofShare: number;
+  readonly peakRssBytes: number;
+  readonly layers: number;
+  /** What all the model's layers would take, where fewer were measured. */
+  readonly extrapolated?: Extrapolated;
+}
+
+export interface Extrapolated {
+  readonly layers: number;
+  readonly tokensPerSecond: number;
+  readonly median: number;
+  /** Milliseconds of one layer with routed experts, and its share of the roof. */
+  readonly layerMedian: number;
+  readonly layerRoofShare: number;
+}
+
+export interface FiguresOf {
+  readonly workload: Workload;
+  readonly config: ModelConfig;
+  readonly bytes: StepBytes;
+  /** By rank and drawing. */
+  readonly readings: readonly (readonly Reading[])[];
+  /** Each expert is read once for all ranks, not once on each. */
+  readonly sharesExperts: boolean;
+  readonly samples: Samples;
+  /** Of the whole model. */
+  readonly wholeLayers: number;
+  readonly peakRssBytes: number;
+}
+
+export function figures(of: FiguresOf): Measured {
+  const { workload, config, readings, samples, wholeLayers, peakRssBytes } = of;
+  const tokens = readings.length * tokensOf(workload);
+  const time = median(samples.whole);
+  const readGBs = median(samples.readGBs);
+  const peakGFlops = median(samples.peakGFlops);
+  const read = bytesRead(of);
+  const { perToken } = forwardCosts(config);
+  const share = (readBytes: number, multiplyAdds: number, milliseconds: number) =>
+    workload.measure === "decode"
+      ? readBytes / (milliseconds * 1e6) / readGBs
+      : (2 * multiplyAdds * tokens) / (milliseconds * 1e6) / peakGFlops;
+  const shown = { layers: config.layers, expertLayers: config.layers - config.firstDense };
+  const layerMedian = samples.dense.length
+    ? (time - median(samples.dense)) / shown.expertLayers
+    : NaN;
+  const wholeTime = time + (wholeLayers - shown.layers) * layerMedian;
+  const dense = forwardCosts({ ...config, layers: config.firstDense }).perToken;
+  return {
+    measure: workload.measure,
+    batch: workload.measure === "decode" ? workload.batch : 1,
+    prompt: workload.measure === "decode" ? 0 : workload.prompt,
+    context: workload.measure === "decode" ? workload.context : 0,
+    tokensPerSecond: (1000 * tokens) / time,
+    p20: percentile(samples.whole, 0.2),
+    median: time,
+    bytesPerStep: read.all,
+    readGBs,
+    peakGFlops,
+    roofShare: share(read.all, perToken, time),
+    peakRssBytes,
+    layers: shown.layers,
+    ...(wholeLayers > shown.layers && {
+      extrapolated: {
+        layers: wholeLayers,
+        tokensPerSecond: (1000 * tokens) / wholeTime,
+        median: wholeTime,
+        layerMedian,
+        layerRoofShare: share(
+          read.expertLayer,
+          (perToken - dense) / shown.expertLayers,
+          layerMedian,
+        ),
+      },
+    }),
+  };
+}
+
+/** Bytes of a pass on all ranks, the mean of its drawings: all of them, and a layer with experts. */
+export function bytesRead(
+  passes: Pick<FiguresOf, "config" | "bytes" | "readings" | "sharesExperts">,
+): {
+  readonly all: number;
+  readonly expertLayer: number;
+} {
+  const { config, bytes, readings, sharesExperts } = passes;
+  const ranks = readings.length;
+  const drawings = readings[0].length;
+  const steps = readings[0][0].chosen.length;
+  const mean = (of: (reading: Reading) => number) =>
+    readings.flat().reduce((sum, reading) => sum + of(reading), 0) / drawings;
+  let experts = 0;
+  for (let drawing = 0; drawing < drawings; drawing++) {
+    for (let step = 0; step < steps; step++) {
+      const chosen = readings.map((rank) => rank[drawing].chosen[step]);
+      experts += sharesExperts
+        ? countSet(union(chosen))
+        : chosen.reduce((sum, each) => sum + countSet(each), 0);
+    }
+  }
+  const expertBytes = (experts / drawings) * bytes.expert;
+  const contextTokens = mean((reading) => reading.contextTokens);
+  const expertLayers = Math.max(1, config.layers - config.firstDense);
+  return {
+    all:
+      ranks * (steps * bytes.dense + bytes.head) +
+      expertBytes +
+      mean((reading) => reading.rows) * bytes.embedding +
+      contextTokens * config.layers * contextBytes(config),
+    expertLayer:
+      ranks * steps * bytes.expertLayer +
+      expertBytes / expertLayers +
+      contextTokens * contextBytes(config),
+  };
+}
+
+function union(maps: readonly Uint8Array[]): Uint8Array {
+  return maps[0].map((_, i) => (maps.some((map) => map[i] === 1) ? 1 : 0));
+}
+
+function countSet(map: Uint8Array): number {
+  return map.reduce((sum, value) => sum + value, 0);
+}

@@ -1,0 +1,61 @@
+import { bytesPerElement, type Weight } from "../kernels/index.ts";
+import type { LayerWeights, ModelConfig, ModelWeights } from "../model/index.ts";
+
+/** Bytes of a weight in its file, with the scales of an FP8 one. */
+export function weightBytes({ dtype, shape, scale }: Weight): number {
+  const count = shape.reduce((product, side) => product * side, 1);
+  return count * bytesPerElement[dtype] + (scale ? weightBytes(scale) : 0);
+}
+
+/** What steps of a model read from memory, at least: each weight they use once, and the KV. */
+export interface StepBytes {
+  /** What every step reads on each rank: attention, routers, dense layers and shared experts. */
+  readonly dense: number;
+  /** What a step reads besides where logits are wanted. */
+  readonly head: number;
+  /** One routed expert. */
+  readonly expert: number;
+  /** A row's embedding. */
+  readonly embedding: number;
+  /** The part of `dense` that each layer of routed experts has. */
+  readonly expertLayer: number;
+}
+
+export function stepBytes(config: ModelConfig, weights: ModelWeights): StepBytes {
+  const layers = weights.layers.map(denseBytes);
+  const routed = weights.layers.find(({ ffn }) => ffn.kind === "moe")?.ffn;
+  return {
+    dense: layers.reduce((total, bytes) => total + bytes, 0),
+    head: sum(weights.finalNorm, weights.head),
+    expert:
+      routed?.kind === "moe"
+        ? sum(routed.experts.gate[0], routed.experts.up[0], routed.experts.down[0])
+        : 0,
+    embedding: weightBytes(weights.embed) / config.vocabSize,
+    expertLayer: layers[layers.length - 1],
+  };
+}
+
+/** A token's KV in one layer, in BF16. */
+export function contextBytes({ latentRank, ropeWidth }: ModelConfig): number {
+  return 2 * (latentRank + ropeWidth);
+}
+
+/** A layer without its routed experts. */
+function denseBytes({ inputNorm, postNorm, attention, ffn }: LayerWeights): number {
+  const { query, kvA, kvANorm, kvB, output } = attention;
+  const queries = query.kind === "direct" ? [query.weight] : [query.a, query.norm, query.b];
+  const rest =
+    ffn.kind === "dense"
+      ? [ffn.gate, ffn.up, ffn.down]
+      : [
+          ffn.router,
+          ...(ffn.bias ? [ffn.bias] : []),
+          ...(ffn.shared ? [ffn.shared.gate, ffn.shared.up, ffn.shared.down] : []),
+        ];
+  return sum(inputNorm, postNorm, ...queries, kvA, kvANorm, kvB, output, ...rest);
+}
+
+function sum(...weights: Weight[]): number {
+  return weights.reduce((total, weight) => total + weightBytes(weight), 0);
+}

@@ -1,0 +1,149 @@
+import type { Command } from "cac";
+import {
+  cachedCheckpoint,
+  checkpointCache,
+  ModelBench,
+  shapes,
+  type Measured,
+  type ShapeName,
+  type Workload,
+} from "../bench/index.ts";
+import { usableCores } from "../kernels/index.ts";
+import { integerOf, integersOf, policyOf, textOf, UsageError } from "./arguments.ts";
+import { readTopology } from "./engine-options.ts";
+import { table } from "./table.ts";
+
+export function withBenchModel(command: Command): Command {
+  return command
+    .option("--shape <name>", `Sizes of the model: ${shapeNames().join(", ")}`, { default: "mid" })
+    .option("--layers <count>", "Measure fewer layers, and say what all of them would take")
+    .option("--prompt <tokens>", "Prompts to compute", { default: "512,2048" })
+    .option("--batch <requests>", "Requests of a rank that decode together", { default: "1,8,32" })
+    .option("--context <tokens>", "Context of each of them, random KV", { default: "512,4096" })
+    .option("--policy <policy>", "Precision: f32, w8a16 or w8a8", { default: "w8a16" })
+    .option("--threads <count>", "Compute threads of each rank; by default all cores together")
+    .option("--topology <units>", "Ranks: combined=1x2", { default: "combined=1x1" })
+    .option("--experts <how>", "parallel: over the ranks; replicated: all on each", {
+      default: "parallel",
+    })
+    .option("--json", "Print a line of JSON for each measurement");
+}
+
+/** `daysix bench model`: how fast this machine computes a model, on random weights. */
+export async function runBenchModel(flags: Readonly<Record<string, unknown>>): Promise<void> {
+  const shape = shapeOf(flags["shape"]);
+  const wholeLayers = shapes[shape].num_hidden_layers;
+  const layers = layersOf(flags["layers"], shape);
+  const ranks = ranksOf(textOf("topology", flags["topology"]));
+  const threads =
+    flags["threads"] === undefined
+      ? Math.max(1, Math.floor(usableCores() / ranks))
+      : integerOf("threads", flags["threads"], 1, 4096);
+  const workloads = workloadsOf(flags, shapes[shape].max_position_embeddings);
+  const policy = policyOf(flags["policy"]);
+  const experts = expertsOf(flags["experts"]);
+  const json = flags["json"] === true;
+  console.error(`daysix: random weights of ${shape} lie in ${checkpointCache}`);
+  const bench = await ModelBench.open({
+    directory: await cachedCheckpoint(shape, layers),
+    ...{ policy, experts, ranks, threads, wholeLayers, workloads },
+  });
+  const rows: string[][] = [];
+  try {
+    for (const workload of workloads) {
+      const measured = await bench.measure(workload);
+      if (json) console.log(JSON.stringify(measured));
+      else rows.push(rowOf(measured));
+    }
+    if (ranks > 1) tellSharing(bench);
+  } finally {
+    await bench.close();
+  }
+  if (json) return;
+  const extrapolates = layers < wholeLayers;
+  console.log(table([extrapolates ? [...header, ...extrapolatedHeader] : header, ...rows]));
+  if (extrapolates) {
+    console.log(`measured ${layers} of ${wholeLayers} layers; "whole" is extrapolated`);
+  }
+}
+
+const header = [
+  ...["", "tokens/s", "ms p20", "ms median", "GB/step", "read GB/s", "peak GFLOP/s"],
+  ...["of roof", "peak GB"],
+];
+const extrapolatedHeader = ["ms/layer", "of roof", "whole tokens/s"];
+
+function rowOf(measured: Measured): string[] {
+  const { measure, batch, prompt, context, extrapolated } = measured;
+  return [
+    measure === "prefill" ? `prefill ${prompt}` : `decode ${batch} at ${context}`,
+    measured.tokensPerSecond.toFixed(1),
+    measured.p20.toFixed(2),
+    measured.median.toFixed(2),
+    (measured.bytesPerStep / 1e9).toPrecision(3),
+    measured.readGBs.toFixed(1),
+    measured.peakGFlops.toFixed(0),
+    percent(measured.roofShare),
+    (measured.peakRssBytes / 1e9).toFixed(1),
+    ...(extrapolated
+      ? [
+          extrapolated.layerMedian.toFixed(2),
+          percent(extrapolated.layerRoofShare),
+          extrapolated.tokensPerSecond.toFixed(2),
+        ]
+      : []),
+  ];
+}
+
+function percent(share: number): string {
+  return `${(100 * share).toFixed(1)} %`;
+}
+
+/** Whether ranks that read the same experts gain by it. */
+function tellSharing(bench: ModelBench): void {
+  const { same, different } = bench.probeSharing();
+  console.error(
+    `daysix: threads that read the same bytes get ${same.toFixed(1)} GB/s together, ` +
+      `${different.toFixed(1)} GB/s where each reads others`,
+  );
+}
+
+function shapeNames(): ShapeName[] {
+  return Object.keys(shapes) as ShapeName[];
+}
+
+function shapeOf(value: unknown): ShapeName {
+  const shape = shapeNames().find((name) => name === value);
+  if (shape) return shape;
+  throw new UsageError(`--shape: expected ${shapeNames().join(", ")}, got ${String(value)}`);
+}
+
+/** At least one with routed experts, from which the others are extrapolated. */
+function layersOf(value: unknown, shape: ShapeName): number {
+  const { num_hidden_layers: all, first_k_dense_replace: dense } = shapes[shape];
+  return value === undefined ? all : integerOf("layers", value, dense + 1, all);
+}
+
+function ranksOf(text: string): number {
+  const topology = readTopology(text);
+  const [{ role }, ...others] = topology.units;
+  if (role === "combined" && others.length === 0) return topology.ranks;
+  throw new UsageError(`--topology: expected combined=1x1 or one unit of more ranks, got ${text}`);
+}
+
+function expertsOf(value: unknown): "parallel" | "replicated" {
+  if (value === "parallel" || value === "replicated") return value;
+  throw new UsageError(`--experts: expected parallel or replicated, got ${String(value)}`);
+}
+
+function workloadsOf(flags: Readonly<Record<string, unknown>>, longest: number): Workload[] {
+  const prompts = integersOf("prompt", flags["prompt"], 1, longest);
+  const contexts = integersOf("context", flags["context"], 1, longest);
+  const batches = integersOf("batch", flags["batch"], 1, 4096);
+  return [
+    ...prompts.map((prompt): Workload => ({ measure: "prefill", prompt })),
+    ...contexts.flatMap((context) =>
+      batches.map((batch): Workload => ({ measure: "decode", batch, context })),
+    ),
+  ];
+}

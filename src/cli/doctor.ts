@@ -1,0 +1,39 @@
+import type { Command } from "cac";
+import { adviceFor, inspectMachine, type Machine } from "../bench/index.ts";
+import { table } from "./table.ts";
+
+export function withDoctor(command: Command): Command {
+  return command.option("--json", "Print JSON");
+}
+
+/** `daysix doctor`: what this machine has, how fast it is, and what to change. */
+export function runDoctor(flags: Readonly<Record<string, unknown>>): void {
+  const machine = inspectMachine();
+  const advice = adviceFor(machine);
+  if (flags["json"] === true) console.log(JSON.stringify({ ...machine, advice }, null, 2));
+  else printMachine(machine, advice);
+}
+
+function printMachine(machine: Machine, advice: readonly string[]): void {
+  const { cores, usableCores, instructionSet, instructionSets, memoryBytes } = machine;
+  const gigabytes = (bytes: number) => `${(bytes / 1e9).toFixed(1)} GB`;
+  const lines = [
+    ["machine", `${machine.processor}; ${machine.platform}`],
+    ["kernels", `${instructionSet}, of ${instructionSets.join(", ") || "none"}`],
+    ["cores", usableCores < cores ? `${usableCores} by quota, of ${cores}` : `${cores}`],
+    ["NUMA nodes", `${machine.numaNodes}`],
+    ["huge pages", machine.hugePages ?? "unknown"],
+    ["memory", `${gigabytes(memoryBytes)}, ${gigabytes(machine.availableBytes)} available`],
+    ["load", machine.load.toFixed(1)],
+  ];
+  for (const [name, value] of lines) console.log(`${name.padEnd(12)}${value}`);
+  if (machine.speeds.length > 0) {
+    const rows = machine.speeds.map(({ threads, readGBs, peakGFlops }) => [
+      String(threads),
+      readGBs.toFixed(1),
+      peakGFlops.toFixed(0),
+    ]);
+    console.log(`\n${table([["threads", "read GB/s", "FP32 GFLOP/s"], ...rows])}`);
+  }
+  if (advice.length > 0) console.log(`\n${advice.map((line) => `- ${line}`).join("\n")}`);
+}

@@ -1,0 +1,101 @@
+import { MappedWeights } from "./mapped-weights.ts";
+import { loadNative, type NativeAddon, type Probed } from "./native-addon.ts";
+import { chooseInstructionSet } from "./native.ts";
+
+export interface ProbesOptions {
+  readonly threads: number;
+  /** By default what DAYSIX_ISA names, else the best this machine has. */
+  readonly instructionSet?: string;
+  /** A file to read, best in the page cache; by default memory of the probes' own. */
+  readonly file?: string;
+}
+
+/** native/probe.h's. */
+const SLICE_BYTES = 2 ** 22;
+/** More than caches hold for long while gigabytes pass through them. */
+const OWN_BYTES = 2 ** 30;
+const PAGE_BYTES = 4096;
+const READ_THROUGH_MS = 100;
+
+interface Memory {
+  readonly address: number;
+  readonly size: number;
+  /** While it lives the memory is there. */
+  readonly owner: object;
+}
+
+/**
+ * Roofs to measure kernels against: how fast threads read memory and multiply at this moment. On a
+ * shared machine both drift within seconds, so probes are taken between what they are compared with,
+ * on as many threads and for as long. A probe blocks its caller, which is one of the threads.
+ */
+export class Probes {
+  readonly instructionSet: string;
+  readonly threads: number;
+  readonly #addon: NativeAddon;
+  readonly #memory: Memory;
+  /** Slices are read in turn: none is in a cache from the probe before. */
+  #next = 0;
+
+  /** @throws Error where there are no native kernels */
+  constructor({ threads, instructionSet, file }: ProbesOptions) {
+    const { addon, problem } = loadNative();
+    if (!addon) throw new Error(problem);
+    this.#addon = addon;
+    this.threads = threads;
+    this.instructionSet = chooseInstructionSet(addon.instructionSets, instructionSet);
+    this.#memory = file === undefined ? ownMemory(addon) : mappedMemory(addon, file);
+  }
+
+  /** Reads the whole memory once, and so brings a file into the page cache. */
+  readThrough(): void {
+    const slices = Math.ceil(this.#memory.size / SLICE_BYTES);
+    for (let read = 0; read < slices;) read += this.#read(READ_THROUGH_MS, false).slices;
+  }
+
+  /** GB/s of all threads, each reading other bytes. */
+  readBandwidth(milliseconds: number): number {
+    return this.#read(milliseconds, false).rate;
+  }
+
+  /** GB/s of all threads where each reads the same bytes as the others. */
+  sharedReadBandwidth(milliseconds: number): number {
+    return this.#read(milliseconds, true).rate;
+  }
+
+  /** GFLOP/s of all threads in FP32 fused multiply-adds. */
+  matrixPeak(milliseconds: number): number {
+    return gigas(this.#addon.probeMultiply(this.#options(milliseconds)));
+  }
+
+  #read(milliseconds: number, together: boolean) {
+    const { address, size } = this.#memory;
+    const probed = this.#addon.probeRead(this.#options(milliseconds), {
+      ...{ address, size, first: this.#next, together },
+    });
+    const slices = probed.amount / SLICE_BYTES;
+    this.#next = (this.#next + slices) % Math.floor(size / SLICE_BYTES);
+    return { slices, rate: gigas(probed) };
+  }
+
+  #options(milliseconds: number) {
+    const { instructionSet, threads } = this;
+    return { instructionSet, threads, seconds: milliseconds / 1000 };
+  }
+}
+
+function ownMemory(addon: NativeAddon): Memory {
+  const bytes = new Uint8Array(OWN_BYTES);
+  // Pages nobody wrote are one page of zeros, which a cache holds.
+  for (let at = 0; at < bytes.length; at += PAGE_BYTES) bytes[at] = 1;
+  return { address: addon.address(bytes), size: bytes.length, owner: bytes };
+}
+
+function mappedMemory(addon: NativeAddon, file: string): Memory {
+  const { files } = new MappedWeights(addon);
+  return { ...files.map(file), owner: files };
+}
+
+function gigas({ amount, seconds }: Probed): number {
+  return amount / seconds / 1e9;
+}
