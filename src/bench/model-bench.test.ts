@@ -83,11 +83,16 @@ test("fewer layers are extrapolated by the time of one with experts", () => {
   const measured = figures({
     ...{ config, bytes, readings: [[reading(1)]], sharesExperts: false },
     workload: { measure: "decode", batch: 2, context: 50 },
-    samples: { whole: [30, 10, 20], dense: [4, 6, 5], readGBs: [10], peakGFlops: [100] },
+    rounds: [
+      { whole: [20], dense: [5], readGBs: 10, peakGFlops: 100 },
+      // The machine was busy with something else.
+      { whole: [40], dense: [10], readGBs: 5, peakGFlops: 50 },
+      { whole: [10, 20], dense: [5], readGBs: 10, peakGFlops: 100 },
+    ],
     ...{ wholeLayers: 12, peakRssBytes: 1 },
   });
   assert.equal(measured.tokensPerSecond, 100);
-  assert.equal(measured.roofShare, measured.bytesPerStep / 20e6 / 10);
+  assert.equal(measured.roofShare, measured.bytesPerStep / 200e6);
   assert.equal(measured.extrapolated?.layerMedian, 15);
   assert.equal(measured.extrapolated?.median, 20 + 10 * 15);
   assert.equal(measured.extrapolated?.tokensPerSecond, 2000 / 170);

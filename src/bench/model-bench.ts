@@ -6,7 +6,7 @@ import { Worker } from "node:worker_threads";
 import { createSharedSegments } from "../cluster/index.ts";
 import { PAGE_TOKENS, Probes, type Policy } from "../kernels/index.ts";
 import { modelWeights, openCheckpoint, readConfig, type ModelConfig } from "../model/index.ts";
-import { figures, type Measured, type Samples } from "./model-figures.ts";
+import { figures, type Measured, type Round } from "./model-figures.ts";
 import type { Depth, ModelRankOptions } from "./model-rank.ts";
 import type { RankAnswer, RankCommand } from "./model-worker.ts";
 import { median } from "./percentiles.ts";
@@ -30,9 +30,9 @@ export interface ModelBenchOptions {
 }
 
 const MEASURED_MS = 8000;
-const LEAST_SAMPLES = 3;
-/** A sample is of as many passes as take this long; longer ones have no longer probes. */
-const SAMPLE_MS = 60;
+const LEAST_ROUNDS = 3;
+/** A round is of as many passes as take this long; longer ones have no longer probes. */
+const ROUND_MS = 60;
 const LONGEST_PROBE_MS = 250;
 const SHARING_ROUNDS = 7;
 /** Of the machine's memory, for weights and KV. */
@@ -97,7 +97,7 @@ export class ModelBench {
     return figures({
       ...{ workload, readings, wholeLayers },
       ...{ config: this.#config, bytes: this.#bytes, sharesExperts: this.#sharesExperts },
-      samples: await this.#sample(wholeLayers > this.#config.layers),
+      rounds: await this.#measureRounds(wholeLayers > this.#config.layers),
       peakRssBytes: process.resourceUsage().maxRSS * 1024,
     });
   }
@@ -119,22 +119,21 @@ export class ModelBench {
   }
 
   /** Passes and probes in turns, each as long as the other. */
-  async #sample(withDense: boolean): Promise<Samples> {
-    const samples = {
-      ...{ whole: [] as number[], dense: [] as number[] },
-      ...{ readGBs: [] as number[], peakGFlops: [] as number[] },
-    };
+  async #measureRounds(withDense: boolean): Promise<Round[]> {
+    const rounds: Round[] = [];
     const [first] = await this.#run(1, "whole");
-    const passes = Math.max(1, Math.round(SAMPLE_MS / first));
+    const passes = Math.max(1, Math.round(ROUND_MS / first));
     const probeMs = Math.min(LONGEST_PROBE_MS, (passes * first) / 2);
     const until = performance.now() + (this.#options.measuredMs ?? MEASURED_MS);
-    for (let sample = 0; sample < LEAST_SAMPLES || performance.now() < until; sample++) {
-      samples.whole.push(...(await this.#run(passes, "whole")));
-      samples.readGBs.push(this.#probes.readBandwidth(probeMs));
-      if (withDense) samples.dense.push(...(await this.#run(passes, "dense")));
-      samples.peakGFlops.push(this.#probes.matrixPeak(probeMs));
+    while (rounds.length < LEAST_ROUNDS || performance.now() < until) {
+      rounds.push({
+        whole: await this.#run(passes, "whole"),
+        readGBs: this.#probes.readBandwidth(probeMs),
+        dense: withDense ? await this.#run(passes, "dense") : [],
+        peakGFlops: this.#probes.matrixPeak(probeMs),
+      });
     }
-    return samples;
+    return rounds;
   }
 
   /** Milliseconds of each pass on each rank. */

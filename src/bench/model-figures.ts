@@ -4,14 +4,14 @@ import { median, percentile } from "./percentiles.ts";
 import { contextBytes, type StepBytes } from "./step-bytes.ts";
 import { tokensOf, type Workload } from "./workload.ts";
 
-/** What a workload's passes and the probes between them took. */
-export interface Samples {
+/** Some passes of a workload, and the probes taken right behind them. */
+export interface Round {
   /** Milliseconds of each pass of each rank. */
   readonly whole: readonly number[];
   /** The same through the dense layers and the head alone; none where nothing is extrapolated. */
   readonly dense: readonly number[];
-  readonly readGBs: readonly number[];
-  readonly peakGFlops: readonly number[];
+  readonly readGBs: number;
+  readonly peakGFlops: number;
 }
 
 export interface Measured {
@@ -55,45 +55,45 @@ export interface FiguresOf {
   readonly readings: readonly (readonly Reading[])[];
   /** Each expert is read once for all ranks, not once on each. */
   readonly sharesExperts: boolean;
-  readonly samples: Samples;
+  readonly rounds: readonly Round[];
   /** Of the whole model. */
   readonly wholeLayers: number;
   readonly peakRssBytes: number;
 }
 
 export function figures(of: FiguresOf): Measured {
-  const { workload, config, readings, samples, wholeLayers, peakRssBytes } = of;
+  const { workload, config, readings, rounds, wholeLayers, peakRssBytes } = of;
   const tokens = readings.length * tokensOf(workload);
-  const time = median(samples.whole);
-  const readGBs = median(samples.readGBs);
-  const peakGFlops = median(samples.peakGFlops);
+  const times = rounds.flatMap(({ whole }) => whole);
+  const time = median(times);
   const read = bytesRead(of);
   const { perToken } = forwardCosts(config);
-  const share = (readBytes: number, multiplyAdds: number, milliseconds: number) =>
+  /** Others on the machine slow a round's passes and its probes alike: shares are taken by round. */
+  const share = (readBytes: number, multiplyAdds: number, timeOf: (round: Round) => number) =>
     workload.measure === "decode"
-      ? readBytes / (milliseconds * 1e6) / readGBs
-      : (2 * multiplyAdds * tokens) / (milliseconds * 1e6) / peakGFlops;
-  const shown = { layers: config.layers, expertLayers: config.layers - config.firstDense };
-  const layerMedian = samples.dense.length
-    ? (time - median(samples.dense)) / shown.expertLayers
-    : NaN;
-  const wholeTime = time + (wholeLayers - shown.layers) * layerMedian;
-  const dense = forwardCosts({ ...config, layers: config.firstDense }).perToken;
+      ? readBytes / median(rounds.map((round) => timeOf(round) * 1e6 * round.readGBs))
+      : (2 * multiplyAdds * tokens) /
+        median(rounds.map((round) => timeOf(round) * 1e6 * round.peakGFlops));
+  const expertLayers = config.layers - config.firstDense;
+  const layerTime = ({ whole, dense }: Round) => (median(whole) - median(dense)) / expertLayers;
+  const densePerToken = forwardCosts({ ...config, layers: config.firstDense }).perToken;
+  const layerMedian = median(rounds.map(layerTime));
+  const wholeTime = time + (wholeLayers - config.layers) * layerMedian;
   return {
     measure: workload.measure,
     batch: workload.measure === "decode" ? workload.batch : 1,
     prompt: workload.measure === "decode" ? 0 : workload.prompt,
     context: workload.measure === "decode" ? workload.context : 0,
     tokensPerSecond: (1000 * tokens) / time,
-    p20: percentile(samples.whole, 0.2),
+    p20: percentile(times, 0.2),
     median: time,
     bytesPerStep: read.all,
-    readGBs,
-    peakGFlops,
-    roofShare: share(read.all, perToken, time),
+    readGBs: median(rounds.map(({ readGBs }) => readGBs)),
+    peakGFlops: median(rounds.map(({ peakGFlops }) => peakGFlops)),
+    roofShare: share(read.all, perToken, ({ whole }) => median(whole)),
     peakRssBytes,
-    layers: shown.layers,
-    ...(wholeLayers > shown.layers && {
+    layers: config.layers,
+    ...(wholeLayers > config.layers && {
       extrapolated: {
         layers: wholeLayers,
         tokensPerSecond: (1000 * tokens) / wholeTime,
@@ -101,8 +101,8 @@ export function figures(of: FiguresOf): Measured {
         layerMedian,
         layerRoofShare: share(
           read.expertLayer,
-          (perToken - dense) / shown.expertLayers,
-          layerMedian,
+          (perToken - densePerToken) / expertLayers,
+          layerTime,
         ),
       },
     }),
