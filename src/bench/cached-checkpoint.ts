@@ -27,7 +27,9 @@ export async function cachedCheckpoint(
   await mkdir(folder, { recursive: true, mode: 0o700 });
   const present = await readdir(folder);
   if (present.includes(name)) return directory;
-  for (const other of present) await rm(join(folder, other), { recursive: true });
+  for (const other of present) {
+    if (!isBeingWritten(other)) await rm(join(folder, other), { recursive: true });
+  }
   const written = `${directory}-${process.pid}.part`;
   try {
     const config = { ...shapes[shape], num_hidden_layers: layers };
@@ -37,6 +39,16 @@ export async function cachedCheckpoint(
     await rm(written, { recursive: true, force: true });
   }
   return directory;
+}
+
+/** Whether another bench, still alive, is writing the folder. */
+function isBeingWritten(name: string): boolean {
+  const [, pid] = /-(\d+)\.part$/.exec(name) ?? [];
+  try {
+    return pid !== undefined && process.kill(Number(pid), 0);
+  } catch {
+    return false;
+  }
 }
 
 async function expectRoom(folder: string, bytes: number): Promise<void> {
