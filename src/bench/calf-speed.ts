@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 /**
- * `npm run bench:calf`: the bundled model's speed on this machine's reference kernels, one request
+ * `npm run bench:calf`: the bundled model's speed on this machine's kernels, one request
  * on one rank: prefill of 512 tokens, then decode behind them. Prints the median and the best of
  * five.
  */
