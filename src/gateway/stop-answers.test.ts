@@ -53,7 +53,5 @@ test("a stop string ends the work, not only the answer", async () => {
   await server.untilIdle();
   const generated = (await server.engine.stats()).generatedTokens - earlier;
   assert.ok(usage.completion_tokens <= 2, `${usage.completion_tokens} tokens were billed`);
-  // What the engine computes while the gateway reads; it would go on to the context's end.
-  const most = server.engine.maxModelLen / 4;
-  assert.ok(generated < most, `${generated} tokens were generated for one character`);
+  assert.ok(generated < 20, `${generated} tokens were generated for one character`);
 });
