@@ -4,7 +4,6 @@ export { runLoad, type LoadReport } from "./load.ts";
 export { traceLoad, uniformLoad, type LoadRequest } from "./load-requests.ts";
 export { adviceFor, inspectMachine, type Machine } from "./machine.ts";
 export { readMooncakeTrace } from "./mooncake.ts";
-export { firstModel } from "./streamed-answer.ts";
 export { ModelBench, type ModelBenchOptions } from "./model-bench.ts";
 export type { Measured } from "./model-figures.ts";
 export { shapes, type ShapeName } from "./shapes.ts";

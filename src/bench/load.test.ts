@@ -5,7 +5,7 @@ import { after, before, suite, test } from "node:test";
 import { startTinyServer, type TinyServer } from "../gateway/fixtures.ts";
 import { reportOf, runLoad } from "./load.ts";
 import { traceLoad, uniformLoad } from "./load-requests.ts";
-import { firstModel } from "./streamed-answer.ts";
+import { firstModel } from "../gateway/api-client.ts";
 
 suite("a tiny server under load", () => {
   let server: TinyServer;
@@ -48,7 +48,7 @@ suite("a tiny server under load", () => {
     assert.equal(report.answered, 0);
     assert.equal(report.timeToFirstToken, null);
     const [[message, count]] = Object.entries(report.errors);
-    assert.match(message, /^401 /);
+    assert.match(message, / answers 401: invalid API key/);
     assert.equal(count, 3);
   });
 });

@@ -1,6 +1,5 @@
 import type { Command } from "cac";
 import {
-  firstModel,
   readMooncakeTrace,
   runLoad,
   traceLoad,
@@ -8,6 +7,7 @@ import {
   type LoadReport,
   type LoadRequest,
 } from "../bench/index.ts";
+import { firstModel } from "../gateway/index.ts";
 import { integerOf, serverOf, textOf, UsageError } from "./arguments.ts";
 import { table } from "./table.ts";
 
@@ -39,7 +39,7 @@ export async function runBenchServe(flags: Readonly<Record<string, unknown>>): P
   const model =
     flags["model"] === undefined
       ? await firstModel(server).catch((error: Error) => {
-          throw new UsageError(`--url: ${server.url} does not answer: ${error.message}`);
+          throw new UsageError(`--url: ${error.message}`);
         })
       : textOf("model", flags["model"]);
   const concurrency = countOf(flags, "concurrency") ?? defaults.concurrency;

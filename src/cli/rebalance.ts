@@ -7,6 +7,7 @@ import {
   type ExpertTopology,
   rebalanceExperts,
 } from "../balancing/index.ts";
+import { askServer, type Server } from "../gateway/index.ts";
 import { UsageError } from "./arguments.ts";
 
 const loadsSchema = z.array(z.array(z.number()));
@@ -30,19 +31,13 @@ const answerSchema = z.object({
 });
 
 /** `daysix rebalance --url`: a running server's experts, for the loads it has counted itself. */
-export async function rebalanceServer(options: {
-  readonly url: string;
-  readonly apiKey?: string;
-  readonly json: boolean;
-}): Promise<void> {
-  const { url, apiKey, json } = options;
-  const response = await fetch(`${url}/rebalance`, {
-    method: "POST",
-    headers: apiKey === undefined ? {} : { authorization: `Bearer ${apiKey}` },
-  }).catch((error: Error) => {
-    throw new UsageError(`--url: ${url} does not answer: ${error.message}`);
+export async function rebalanceServer({
+  json,
+  ...server
+}: Server & { readonly json: boolean }): Promise<void> {
+  const response = await askServer(server, "/rebalance", {}).catch((error: Error) => {
+    throw new UsageError(`--url: ${error.message}`);
   });
-  if (!response.ok) throw new UsageError(`--url: ${url} answers ${response.status}`);
   const answer = answerSchema.parse(await response.json());
   if (json) console.log(JSON.stringify(answer));
   else if (answer.units.length === 0) console.log("no unit would be better off");

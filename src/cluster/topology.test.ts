@@ -79,6 +79,9 @@ test("units may have nodes of their own, as the published ones do", () => {
   assert.deepEqual(published.slice(0, 9), [0, 0, 0, 0, 0, 0, 0, 0, 1]);
   assert.deepEqual([published[32], published.at(-1)], [4, 21]);
   const topology = parseTopology("prefill=1x2,decode=1x2");
-  assert.throws(() => assignRanks(topology, [1]), /expected 2 numbers, one for each unit, got 1/);
+  assert.throws(
+    () => assignRanks(topology, [1]),
+    /expected one number or one for each unit \(2\), got 1/,
+  );
   assert.throws(() => assignRanks(topology, [1, 3]), /expected 1 to 2 \(the ranks\), got 3/);
 });

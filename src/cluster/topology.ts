@@ -60,7 +60,7 @@ export function formatTopology({ units }: Topology): string {
 export function assignRanks(topology: Topology, nodes: number | readonly number[]): number[] {
   if (typeof nodes === "number") return spread(topology.units, topology.ranks, nodes);
   if (nodes.length !== topology.units.length) {
-    const problem = `expected ${topology.units.length} numbers, one for each unit`;
+    const problem = `expected one number or one for each unit (${topology.units.length})`;
     throw new RangeError(`nodes: ${problem}, got ${nodes.join("+")}`);
   }
   let before = 0;

@@ -1,3 +1,4 @@
+export { askServer, firstModel, serverEvents, type Server } from "./api-client.ts";
 export { Accounts } from "./accounts.ts";
 export { viewCluster } from "./cluster-view.ts";
 export { DashboardFiles } from "./dashboard-files.ts";

@@ -1,0 +1,73 @@
+/** An OpenAI-compatible server as the commands that talk to one see it. */
+export interface Server {
+  /** Up to the path's `/v1`. */
+  readonly url: string;
+  readonly apiKey?: string;
+}
+
+interface Failure {
+  readonly error?: { readonly message?: string };
+}
+
+/** Posts a body, or asks without one. @throws Error with what the server or the network says */
+export async function askServer(
+  { url, apiKey }: Server,
+  path: string,
+  body?: object,
+): Promise<Response> {
+  const response = await fetch(`${url}${path}`, {
+    method: body === undefined ? "GET" : "POST",
+    headers: {
+      "content-type": "application/json",
+      ...(apiKey === undefined ? {} : { authorization: `Bearer ${apiKey}` }),
+    },
+    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+  }).catch(({ message, cause }: Error) => {
+    const reason = cause instanceof Error ? cause.message : message;
+    throw new Error(`${url} does not answer: ${reason}`);
+  });
+  if (response.ok) return response;
+  const text = await response.text();
+  throw new Error(
+    `${url} answers ${response.status}: ${messageOf(text) ?? text.slice(0, 200)}`.trim(),
+  );
+}
+
+/** The name under which a server serves its first model. */
+export async function firstModel(server: Server): Promise<string> {
+  const response = await askServer(server, "/v1/models");
+  const { data } = (await response.json()) as { data?: readonly { readonly id: string }[] };
+  if (!data?.[0]) throw new Error(`${server.url} serves no model`);
+  return data[0].id;
+}
+
+/**
+ * The JSON of server-sent events, up to the one that ends the stream.
+ * @throws Error with what an event that is an error says
+ */
+export async function* serverEvents<Event extends object>(
+  response: Response,
+): AsyncGenerator<Event> {
+  const decoder = new TextDecoder();
+  let text = "";
+  for await (const bytes of response.body ?? []) {
+    const lines = (text + decoder.decode(bytes as Uint8Array, { stream: true })).split(/\r?\n/);
+    text = lines.pop() ?? "";
+    for (const line of lines) {
+      const data = /^data: ?(.*)$/.exec(line)?.[1];
+      if (data === undefined || data === "[DONE]") continue;
+      const event = JSON.parse(data) as Event;
+      const { error } = event as Failure;
+      if (error) throw new Error(error.message ?? data);
+      yield event;
+    }
+  }
+}
+
+function messageOf(text: string): string | undefined {
+  try {
+    return (JSON.parse(text) as Failure).error?.message;
+  } catch {
+    return undefined;
+  }
+}
