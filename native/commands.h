@@ -72,7 +72,9 @@ struct RowGroups {
 struct Embed { float* out; Weight table; const int32_t* tokens; int rows; };
 struct RmsNorm { float* out; const float* x; Weight gain; float epsilon; int rows; };
 struct Add { float* x; const float* y; int64_t count; };
-struct Quantize { Operand out; const float* x; int rows; };
+struct Quantize { Operand out; const float* x; int rows; bool powerOfTwoScales; };
+/// values: [rows, x.columns]; scales: [ceil(rows / 128), ceil(x.columns / 128)]; x is f32 or bf16.
+struct QuantizeWeight { uint8_t* values; float* scales; Operand x; int rows; bool powerOfTwoScales; };
 struct Gemm { float* out; Operand x; Weight weight; int rows; };
 /// Rows starts[g] up to starts[g + 1] of x times weights[g]; starts is read when the command runs.
 struct GroupedGemm { StoredRows out; Operand x; const Weight* weights; int groups; const int32_t* starts; };

@@ -50,7 +50,10 @@ RmsNorm rmsNorm(Reader r) {
   return {r.array<float>(), r.array<const float>(), r.weight(), r.number(), r.integer()};
 }
 Add add(Reader r) { return {r.array<float>(), r.array<const float>(), r.count()}; }
-Quantize quantize(Reader r) { return {r.operand(), r.array<const float>(), r.integer()}; }
+Quantize quantize(Reader r) { return {r.operand(), r.array<const float>(), r.integer(), r.flag()}; }
+QuantizeWeight quantizeWeight(Reader r) {
+  return {r.array<uint8_t>(), r.array<float>(), r.operand(), r.integer(), r.flag()};
+}
 Gemm gemm(Reader r) { return {r.array<float>(), r.operand(), r.weight(), r.integer()}; }
 GroupedGemm groupedGemm(Reader r) {
   return {r.storedRows(), r.operand(), r.array<const Weight>(), r.integer(), r.array<const int32_t>()};
@@ -98,6 +101,7 @@ constexpr Run RUNS[] = {
     call<&KernelTable::rmsNorm, rmsNorm>,
     call<&KernelTable::add, add>,
     call<&KernelTable::quantize, quantize>,
+    call<&KernelTable::quantizeWeight, quantizeWeight>,
     call<&KernelTable::gemm, gemm>,
     call<&KernelTable::groupedGemm, groupedGemm>,
     call<&KernelTable::siluMultiply, siluMultiply>,
@@ -117,7 +121,7 @@ constexpr Run RUNS[] = {
 // TypeScript writes a list of weights as it lies here.
 static_assert(sizeof(Weight) == 40 && offsetof(Weight, rows) == 8 && offsetof(Weight, scales) == 32);
 
-const char* const OPERATIONS[] = {"embed",        "rmsNorm", "add",         "quantize",  "gemm",         "groupedGemm",
+const char* const OPERATIONS[] = {"embed", "rmsNorm", "add", "quantize", "quantizeWeight", "gemm", "groupedGemm",
                                   "siluMultiply", "ropeQuery", "writeKv",   "absorbQuery", "attention", "projectValue",
                                   "route",        "groupRows", "gather",    "combine",   nullptr};
 static_assert(std::size(RUNS) + 1 == std::size(OPERATIONS));

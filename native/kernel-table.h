@@ -11,6 +11,7 @@ struct KernelTable {
   void (*rmsNorm)(const RmsNorm&, Team&);
   void (*add)(const Add&, Team&);
   void (*quantize)(const Quantize&, Team&);
+  void (*quantizeWeight)(const QuantizeWeight&, Team&);
   void (*gemm)(const Gemm&, Team&);
   void (*groupedGemm)(const GroupedGemm&, Team&);
   void (*siluMultiply)(const SiluMultiply&, Team&);

@@ -5,6 +5,7 @@
 #include "kv.h"
 #include "mla.h"
 #include "probe-kernels.h"
+#include "quantize.h"
 #include "route.h"
 #include "rows.h"
 
@@ -22,6 +23,7 @@ constexpr KernelTable DAYSIX_TABLE(DAYSIX_ISA) = {
     .rmsNorm = DAYSIX_ISA::rmsNorm,
     .add = DAYSIX_ISA::add,
     .quantize = DAYSIX_ISA::quantize,
+    .quantizeWeight = DAYSIX_ISA::quantizeWeight,
     .gemm = DAYSIX_ISA::gemm,
     .groupedGemm = DAYSIX_ISA::groupedGemm,
     .siluMultiply = DAYSIX_ISA::siluMultiply,

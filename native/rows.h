@@ -122,46 +122,6 @@ inline void siluMultiply(const SiluMultiply& c, Team& team) {
   });
 }
 
-/// At most 128 values as e4m3 codes with one scale, as quantize.ts gives them bit for bit.
-inline float quantizeBlock(uint8_t* out, const float* x, int64_t count) {
-  Vec largest = splat(1e-4f);
-  forVectors(count, [&](int64_t i, auto lanes) { largest = max(largest, abs(loadValues<Dtype::f32>(x, i, lanes))); });
-  const float scale = maximum(largest) / 448.0f;
-  forVectors(count, [&](int64_t i, auto lanes) {
-    storeFp8(out + i, loadValues<Dtype::f32>(x, i, lanes) / splat(scale), lanes);
-  });
-  return scale;
-}
-
-inline void quantizeRow(const Quantize& c, int64_t row) {
-  const int64_t columns = c.out.columns;
-  const float* x = c.x + row * columns;
-  switch (c.out.format) {
-    case Dtype::bf16: {
-      uint16_t* out = static_cast<uint16_t*>(c.out.values) + row * columns;
-      forVectors(columns, [&](int64_t i, auto lanes) {
-        storeBf16(out + i, loadValues<Dtype::f32>(x, i, lanes), lanes);
-      });
-      return;
-    }
-    case Dtype::fp8: {
-      uint8_t* out = static_cast<uint8_t*>(c.out.values) + row * columns;
-      float* scales = c.out.scales + row * scaleBlocks(columns);
-      for (int64_t i = 0; i < columns; i += SCALE_BLOCK)
-        scales[i / SCALE_BLOCK] = quantizeBlock(out + i, x + i, std::min<int64_t>(SCALE_BLOCK, columns - i));
-      return;
-    }
-    default:
-      std::memcpy(static_cast<float*>(c.out.values) + row * columns, x, columns * sizeof(float));
-  }
-}
-
-inline void quantize(const Quantize& c, Team& team) {
-  team.forkRanges(c.rows, taskRows(c.out.columns), [&](int64_t from, int64_t to, Scratch&) {
-    for (int64_t row = from; row < to; row++) quantizeRow(c, row);
-  });
-}
-
 inline void gather(const Gather& c, Team& team) {
   const int64_t rowBytes = c.x.columns * codeBytes(c.x.format);
   const int64_t blocks = scaleBlocks(c.x.columns);

@@ -1,6 +1,7 @@
-import { mkdir, readdir, rename, rm, statfs } from "node:fs/promises";
+import { mkdir, readdir, rename, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { expectRoom } from "../model/index.ts";
 import { writeRandomCheckpoint } from "./random-checkpoint.ts";
 import { shapes, type ShapeName } from "./shapes.ts";
 
@@ -49,11 +50,4 @@ function isBeingWritten(name: string): boolean {
   } catch {
     return false;
   }
-}
-
-async function expectRoom(folder: string, bytes: number): Promise<void> {
-  const { bavail, bsize } = await statfs(folder);
-  if (bytes <= bavail * bsize) return;
-  const [needed, free] = [bytes, bavail * bsize].map((size) => (size / 1e9).toFixed(1));
-  throw new RangeError(`--shape: ${needed} GB are needed in ${folder}, ${free} GB are free`);
 }

@@ -1,7 +1,7 @@
-import { mkdir, open, writeFile, type FileHandle } from "node:fs/promises";
+import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { toBf16, SCALE_BLOCK, type Weight } from "../kernels/index.ts";
-import { readConfig, modelWeights } from "../model/index.ts";
+import { bytesOf, modelWeights, readConfig, SafetensorsWriter } from "../model/index.ts";
 import { CODE_SPREAD, RandomValues } from "./random-values.ts";
 
 interface Tensor {
@@ -32,15 +32,11 @@ export async function writeRandomCheckpoint(
     JSON.stringify({ ...config, architectures: ["DeepseekV3ForCausalLM"], hidden_act: "silu" }),
   );
   const tensors = await tensorsOf(directory);
-  await expectRoom(tensors.reduce((sum, { bytes }) => sum + bytes, 0));
-  const file = await open(join(directory, "model.safetensors"), "w");
-  try {
-    await file.writeFile(headerOf(tensors));
-    const values = new RandomValues(seed);
-    for (const tensor of tensors) await writeTensor(file, tensor, values);
-  } finally {
-    await file.close();
-  }
+  await expectRoom(bytesOf(tensors));
+  const file = await SafetensorsWriter.create(join(directory, "model.safetensors"), tensors);
+  const values = new RandomValues(seed);
+  for (const tensor of tensors) await writeTensor(file, tensor, values);
+  await file.close();
 }
 
 /** All tensors the graph asks for, with the scales of those in FP8. */
@@ -67,23 +63,11 @@ function dtypeOf(name: string, shape: readonly number[]): Tensor["dtype"] {
   return isPlain ? "BF16" : "F8_E4M3";
 }
 
-function headerOf(tensors: readonly Tensor[]): Buffer {
-  let at = 0;
-  const entries = tensors.map(({ name, dtype, shape, bytes }) => {
-    const start = at;
-    at += bytes;
-    return [name, { dtype, shape, data_offsets: [start, at] }];
-  });
-  const json = Buffer.from(JSON.stringify(Object.fromEntries(entries)));
-  // Tensors begin on a cache line.
-  const padded = Math.ceil((8 + json.length) / 64) * 64;
-  const header = Buffer.alloc(padded, " ");
-  header.writeBigUInt64LE(BigInt(padded - 8));
-  json.copy(header, 8);
-  return header;
-}
-
-async function writeTensor(file: FileHandle, tensor: Tensor, values: RandomValues): Promise<void> {
+async function writeTensor(
+  file: SafetensorsWriter,
+  tensor: Tensor,
+  values: RandomValues,
+): Promise<void> {
   const columns = tensor.shape[tensor.shape.length - 1];
   for (let at = 0; at < tensor.bytes; at += WRITE_BYTES) {
     const bytes = new Uint8Array(Math.min(WRITE_BYTES, tensor.bytes - at));
@@ -94,6 +78,6 @@ async function writeTensor(file: FileHandle, tensor: Tensor, values: RandomValue
     else if (tensor.dtype === "BF16" && tensor.shape.length === 1) {
       new Uint16Array(bytes.buffer).fill(toBf16(1));
     } else if (tensor.dtype === "BF16") values.write(new Uint16Array(bytes.buffer), values.halves);
-    await file.writeFile(bytes);
+    await file.write(bytes);
   }
 }

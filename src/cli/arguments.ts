@@ -1,4 +1,4 @@
-import { policies, type Policy } from "../kernels/index.ts";
+import { policies, scaleFormats, type Policy, type ScaleFormat } from "../kernels/index.ts";
 
 /** A mistake on the command line: printed without a stack, exit status 2. */
 export class UsageError extends Error {
@@ -16,6 +16,13 @@ export function policyOf(value: unknown): Policy {
   if (!policy)
     throw new UsageError(`--policy: expected ${policies.join(", ")}, got ${String(value)}`);
   return policy;
+}
+
+export function scalesOf(value: unknown): ScaleFormat {
+  const scales = scaleFormats.find((name) => name === value);
+  if (!scales)
+    throw new UsageError(`--scales: expected ${scaleFormats.join(", ")}, got ${String(value)}`);
+  return scales;
 }
 
 /** A number in a range, inclusive. */

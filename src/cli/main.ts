@@ -4,6 +4,7 @@ import {
   integerOf,
   numberOf,
   policyOf,
+  scalesOf,
   serverOf,
   textOf,
   tokensOf,
@@ -21,6 +22,7 @@ import { generate } from "./generate.ts";
 import { inspect } from "./inspect.ts";
 import { printLogits } from "./logits.ts";
 import { runNode, withNode } from "./node.ts";
+import { quantize } from "./quantize.ts";
 import { expertPolicyOf, rebalance, rebalanceServer } from "./rebalance.ts";
 import { report, reportDefaults, reportPublishedDay } from "./report.ts";
 import { serve } from "./serve.ts";
@@ -153,6 +155,13 @@ program
   .option("--json", "Print JSON")
   .action((directory: string, flags: Record<string, unknown>) =>
     inspect({ directory, verify: flags["verify"] === true, json: flags["json"] === true }),
+  );
+
+program
+  .command("quantize <dir> <target>", "Write a BF16 or F32 checkpoint again in FP8")
+  .option("--scales <format>", "Scales: f32, or ue8m0 (powers of two)", { default: "f32" })
+  .action((directory: string, target: string, flags: Record<string, unknown>) =>
+    quantize({ directory, target, scales: scalesOf(flags["scales"]) }),
   );
 
 program

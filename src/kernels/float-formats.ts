@@ -30,6 +30,13 @@ export function fromF16(code: number): number {
   return sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
 }
 
+/** The least power of two not below a positive normal float32. */
+export function nextPowerOfTwo(x: number): number {
+  float[0] = x;
+  bits[0] = (bits[0] + 0x7fffff) & 0x7f800000;
+  return float[0];
+}
+
 /** Largest finite e4m3 value. */
 export const E4M3_MAX = 448;
 

@@ -1,5 +1,5 @@
-export type { Policy } from "./policy.ts";
-export { policies } from "./policy.ts";
+export type { Policy, ScaleFormat } from "./policy.ts";
+export { policies, scaleFormats } from "./policy.ts";
 export type { Weight, WeightDtype } from "./weight.ts";
 export { bytesPerElement, SCALE_BLOCK } from "./weight.ts";
 export type {
@@ -8,6 +8,7 @@ export type {
   KvLayer,
   MlaShape,
   Operand,
+  QuantizedWeight,
   Rope,
   RowGroups,
   StepLayout,
@@ -15,7 +16,7 @@ export type {
   Stream,
 } from "./stream.ts";
 export { KV_PIECE_TOKENS, PAGE_TOKENS } from "./stream.ts";
-export { createOperand, createStoredRows } from "./quantize.ts";
+export { createOperand, createQuantizedWeight, createStoredRows } from "./quantize.ts";
 export { e4m3Values, fromBf16, fromF16, toBf16, toE4m3 } from "./float-formats.ts";
 export { WeightError } from "./weight-reader.ts";
 export { createReferenceKernels } from "./reference.ts";

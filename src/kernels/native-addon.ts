@@ -6,6 +6,7 @@ export const operations = [
   "rmsNorm",
   "add",
   "quantize",
+  "quantizeWeight",
   "gemm",
   "groupedGemm",
   "siluMultiply",

@@ -1,13 +1,14 @@
 import { CommandRing } from "./command-ring.ts";
 import { dtypeNumbers, type MappedWeights } from "./mapped-weights.ts";
 import type { AddonStream, NativeAddon, Operation } from "./native-addon.ts";
-import type { Policy } from "./policy.ts";
+import type { Policy, ScaleFormat } from "./policy.ts";
 import { operandFormat } from "./quantize.ts";
 import type {
   GateRule,
   KvLayer,
   MlaShape,
   Operand,
+  QuantizedWeight,
   Rope,
   RowGroups,
   StepLayout,
@@ -24,6 +25,7 @@ export interface NativeStreamOptions {
   readonly addon: NativeAddon;
   readonly weights: MappedWeights;
   readonly policy: Policy;
+  readonly scales: ScaleFormat;
   readonly instructionSet: string;
   readonly threads: number;
   readonly cores: number;
@@ -48,15 +50,18 @@ export class NativeStream implements Stream {
   readonly threads: number;
   readonly #weights: MappedWeights;
   readonly #roundInputs: number;
+  readonly #powerOfTwoScales: number;
   readonly #ring: CommandRing;
   readonly #native: AddonStream;
   readonly #waiters: Waiter[] = [];
   #closed = false;
 
-  constructor({ addon, weights, policy, instructionSet, threads, cores }: NativeStreamOptions) {
+  constructor(options: NativeStreamOptions) {
+    const { addon, weights, policy, instructionSet, threads, cores } = options;
     this.policy = policy;
     this.#weights = weights;
     this.#roundInputs = policy === "f32" ? 0 : 1;
+    this.#powerOfTwoScales = options.scales === "ue8m0" ? 1 : 0;
     this.#ring = new CommandRing(addon);
     // The addon holds the callback; a stream that nobody holds is to be collected with its threads.
     const self = new WeakRef(this);
@@ -105,7 +110,16 @@ export class NativeStream implements Stream {
     this.#begin("quantize");
     this.#operand("out", out, rows);
     this.#ring.array("x", x, rows * out.columns);
-    this.#end(rows);
+    this.#end(rows, this.#powerOfTwoScales);
+  }
+
+  quantizeWeight(out: QuantizedWeight, x: Operand, rows: number): void {
+    const blocks = Math.ceil(rows / SCALE_BLOCK) * Math.ceil(x.columns / SCALE_BLOCK);
+    this.#begin("quantizeWeight");
+    this.#ring.array("values", out.values, rows * x.columns);
+    this.#ring.array("scales", out.scales, blocks);
+    this.#operand("x", x, rows);
+    this.#end(rows, this.#powerOfTwoScales);
   }
 
   gemm(out: Float32Array, x: Operand, weight: Weight, rows: number): void {

@@ -2,7 +2,7 @@ import { usableCores } from "./cores.ts";
 import { MappedWeights } from "./mapped-weights.ts";
 import { loadNative } from "./native-addon.ts";
 import { NativeStream } from "./native-stream.ts";
-import type { Policy } from "./policy.ts";
+import type { Policy, ScaleFormat } from "./policy.ts";
 import type { Kernels } from "./stream.ts";
 
 export interface NativeOptions {
@@ -13,7 +13,7 @@ export interface NativeOptions {
 }
 
 export interface NativeKernels extends Kernels {
-  createStream(policy: Policy): NativeStream;
+  createStream(policy: Policy, scales?: ScaleFormat): NativeStream;
 }
 
 /** Why there are no native kernels on this machine; undefined where there are. */
@@ -45,8 +45,8 @@ export function createNativeKernels(options: NativeOptions = {}): NativeKernels 
     name: "native",
     instructionSet,
     threads: Math.min(threads, cores),
-    createStream: (policy) =>
-      new NativeStream({ addon, weights, policy, instructionSet, threads, cores }),
+    createStream: (policy, scales = "f32") =>
+      new NativeStream({ addon, weights, policy, scales, instructionSet, threads, cores }),
   };
 }
 

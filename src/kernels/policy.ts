@@ -8,4 +8,12 @@
  */
 export type Policy = "f32" | "w8a16" | "w8a8";
 
+/**
+ * How the scales of quantised values are kept: any float32, or powers of two ("ue8m0", as
+ * DeepSeek-V3.1 was trained), rounded up so that no value overflows.
+ */
+export type ScaleFormat = "f32" | "ue8m0";
+
+export const scaleFormats: readonly ScaleFormat[] = ["f32", "ue8m0"];
+
 export const policies: readonly Policy[] = ["f32", "w8a16", "w8a8"];

@@ -2,8 +2,8 @@ import { absorbQuery, attention, writeKv, type Round } from "./attention.ts";
 import { roundBf16 } from "./float-formats.ts";
 import { multiply, multiplyGroups, type DecodedRows } from "./gemm.ts";
 import { rmsNormRow, siluMultiply } from "./norm.ts";
-import type { Policy } from "./policy.ts";
-import { decodeOperand, loadRows, operandFormat, quantize } from "./quantize.ts";
+import type { Policy, ScaleFormat } from "./policy.ts";
+import { decodeOperand, loadRows, operandFormat, quantize, quantizeWeight } from "./quantize.ts";
 import { rotate } from "./rope.ts";
 import { groupRows, route } from "./route.ts";
 import type {
@@ -12,6 +12,7 @@ import type {
   KvLayer,
   MlaShape,
   Operand,
+  QuantizedWeight,
   Rope,
   RowGroups,
   StepLayout,
@@ -28,17 +29,19 @@ export function createReferenceKernels(): Kernels {
     name: "reference",
     instructionSet: process.arch,
     threads: 1,
-    createStream: (policy) => new ReferenceStream(policy, weights),
+    createStream: (policy, scales = "f32") => new ReferenceStream(policy, scales, weights),
   };
 }
 
 class ReferenceStream implements Stream {
   readonly policy: Policy;
+  readonly #scales: ScaleFormat;
   readonly #weights: WeightReader;
   readonly #round: Round;
 
-  constructor(policy: Policy, weights: WeightReader) {
+  constructor(policy: Policy, scales: ScaleFormat, weights: WeightReader) {
     this.policy = policy;
+    this.#scales = scales;
     this.#weights = weights;
     this.#round = policy === "f32" ? Math.fround : roundBf16;
   }
@@ -64,7 +67,11 @@ class ReferenceStream implements Stream {
   }
 
   quantize(out: Operand, x: Float32Array, rows: number): void {
-    quantize(out, x, rows);
+    quantize(out, x, rows, this.#scales);
+  }
+
+  quantizeWeight(out: QuantizedWeight, x: Operand, rows: number): void {
+    quantizeWeight(out, x, rows, this.#scales);
   }
 
   gemm(out: Float32Array, x: Operand, weight: Weight, rows: number): void {

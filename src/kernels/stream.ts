@@ -1,4 +1,4 @@
-import type { Policy } from "./policy.ts";
+import type { Policy, ScaleFormat } from "./policy.ts";
 import type { Weight } from "./weight.ts";
 
 /**
@@ -15,6 +15,14 @@ export type Operand =
       /** [rows, ceil(columns / 128)] */
       readonly scales: Float32Array;
     };
+
+/** An FP8 weight's rows as a checkpoint keeps them. */
+export interface QuantizedWeight {
+  /** e4m3 codes, [rows, columns] */
+  readonly values: Uint8Array;
+  /** [ceil(rows / 128), ceil(columns / 128)] */
+  readonly scales: Float32Array;
+}
 
 /** Rows that are stored between operations: float32, or BF16 bits under the w8 policies. */
 export type StoredRows = Float32Array | Uint16Array;
@@ -110,6 +118,8 @@ export interface Stream {
   add(x: Float32Array, y: Float32Array, count: number): void;
   /** Rounds rows to a matmul's input. */
   quantize(out: Operand, x: Float32Array, rows: number): void;
+  /** Rounds a weight's float32 or BF16 rows to FP8 in blocks of 128 × 128. */
+  quantizeWeight(out: QuantizedWeight, x: Operand, rows: number): void;
   /** out[rows, outputs] = x · weightᵀ */
   gemm(out: Float32Array, x: Operand, weight: Weight, rows: number): void;
   /** Row groups of x times their own weight; out rows are rounded if `out` holds BF16. */
@@ -189,5 +199,6 @@ export interface Kernels {
   readonly instructionSet: string;
   /** Most compute threads of a stream. */
   readonly threads: number;
-  createStream(policy: Policy): Stream;
+  /** `scales`: of values the stream quantises; float32 unless said otherwise. */
+  createStream(policy: Policy, scales?: ScaleFormat): Stream;
 }

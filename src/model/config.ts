@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
-import type { GateRule } from "../kernels/index.ts";
+import type { GateRule, ScaleFormat } from "../kernels/index.ts";
 
 /** A config field that is missing, mistyped or asks for something not implemented. */
 export class ConfigError extends Error {
@@ -51,6 +51,8 @@ export interface ModelConfig {
   readonly bosToken: number | undefined;
   readonly eosTokens: readonly number[];
   readonly nextTokenLayers: number;
+  /** Of the activations that w8a8 quantises. */
+  readonly scales: ScaleFormat;
 }
 
 const LATENT_NORM_EPSILON = 1e-6;
@@ -121,6 +123,7 @@ const configSchema = z.looseObject({
       fmt: z.string().optional(),
       activation_scheme: z.string().optional(),
       weight_block_size: z.array(z.int()).optional(),
+      scale_fmt: z.literal("ue8m0").nullish(),
     })
     .nullish(),
 });
@@ -187,6 +190,7 @@ export function parseConfig(json: unknown, source: string): ModelConfig {
     bosToken: raw.bos_token_id ?? undefined,
     eosTokens: listOf(raw.eos_token_id),
     nextTokenLayers: raw.num_nextn_predict_layers ?? 0,
+    scales: raw.quantization_config?.scale_fmt ?? "f32",
   };
 }
 

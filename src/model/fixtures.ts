@@ -58,8 +58,8 @@ export function changedKernels(
   return {
     ...kernels,
     name: "changed",
-    createStream(policy) {
-      const stream = kernels.createStream(policy);
+    createStream(policy, scales) {
+      const stream = kernels.createStream(policy, scales);
       const changes = change(stream);
       return new Proxy(stream, {
         get(target, name: keyof Stream) {

@@ -3,6 +3,8 @@ export type { ModelConfig } from "./config.ts";
 export { readConfig } from "./config.ts";
 export { openCheckpoint } from "./checkpoint.ts";
 export { CheckpointError } from "./safetensors.ts";
+export { bytesOf, expectRoom, SafetensorsWriter } from "./safetensors-writer.ts";
+export { quantizeCheckpoint, type Quantization } from "./quantize-checkpoint.ts";
 export { numericIdentity, type NumericIdentity } from "./identity.ts";
 export { inspectModel, type Inspection } from "./inspect.ts";
 export { modelHash } from "./model-hash.ts";

@@ -1,0 +1,186 @@
+import { copyFile, mkdir, open, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { basename, dirname, join, resolve } from "node:path";
+import {
+  createQuantizedWeight,
+  SCALE_BLOCK,
+  type Kernels,
+  type Operand,
+  type ScaleFormat,
+  type Stream,
+} from "../kernels/index.ts";
+import { INDEX_FILE, openCheckpoint, SINGLE_FILE } from "./checkpoint.ts";
+import { readConfig } from "./config.ts";
+import { CheckpointError, type TensorEntry } from "./safetensors.ts";
+import { bytesOf, expectRoom, SafetensorsWriter, type TensorLayout } from "./safetensors-writer.ts";
+import { modelWeights } from "./weights.ts";
+
+export interface Quantization {
+  readonly kernels: Kernels;
+  readonly scales: ScaleFormat;
+  /** Told each file when it is written. */
+  readonly onFile?: (name: string, bytes: number) => void;
+}
+
+/** Read at once: whole rows of blocks of any released model's weights. */
+const CHUNK_BYTES = 2 ** 24;
+
+/** The layers' linear weights, which DeepSeek publishes in FP8; embedding, head and gate stay. */
+const LINEAR = /\.(self_attn|mlp)\..*_proj(_with_mqa)?\.weight$/;
+
+/**
+ * Writes a float32 or BF16 checkpoint again with its linear weights in FP8, one scale for each block
+ * of 128 × 128, as DeepSeek-V3's is published; every other tensor and file is copied. Files are
+ * written one after the other through a buffer of a few megabytes. The folder appears when all is
+ * written.
+ *
+ * @throws CheckpointError or ConfigError naming the file and tensor, RangeError without room
+ */
+export async function quantizeCheckpoint(
+  directory: string,
+  target: string,
+  options: Quantization,
+): Promise<void> {
+  const files = await readFiles(directory);
+  const part = join(dirname(resolve(target)), `${basename(target)}-${process.pid}.part`);
+  await expectAbsent(target);
+  await mkdir(part, { recursive: true });
+  const stream = options.kernels.createStream("w8a8", options.scales);
+  try {
+    await expectRoom(part, bytesOf([...files.values()].flat().flatMap(layoutsOf)));
+    await copyOthers(directory, part);
+    await writeConfig(directory, part, options.scales);
+    for (const [name, entries] of files) {
+      const layouts = entries.flatMap(layoutsOf);
+      const file = await SafetensorsWriter.create(join(part, name), layouts);
+      for (const entry of entries) await writeTensor(file, entry, stream);
+      await file.close();
+      options.onFile?.(name, bytesOf(layouts));
+    }
+    if (!files.has(SINGLE_FILE)) await writeIndex(join(part, INDEX_FILE), files);
+    await rename(part, target);
+  } finally {
+    stream.close();
+    await rm(part, { recursive: true, force: true });
+  }
+}
+
+/** The checkpoint's tensors by file, in the files' order. */
+async function readFiles(directory: string): Promise<Map<string, TensorEntry[]>> {
+  const config = await readConfig(directory);
+  const checkpoint = await openCheckpoint(directory);
+  modelWeights(checkpoint, config);
+  const files = new Map<string, TensorEntry[]>();
+  for (const entry of checkpoint.tensors()) {
+    if (entry.dtype === "F8_E4M3") {
+      throw new CheckpointError(entry.file, "is FP8 already", entry.name);
+    }
+    if (isLinear(entry) && entry.dtype !== "BF16" && entry.dtype !== "F32") {
+      throw new CheckpointError(entry.file, `expected BF16 or F32, got ${entry.dtype}`, entry.name);
+    }
+    const name = basename(entry.file);
+    files.set(name, [...(files.get(name) ?? []), entry]);
+  }
+  for (const entries of files.values()) entries.sort((a, b) => a.offset - b.offset);
+  return files;
+}
+
+const isLinear = ({ name, shape }: TensorEntry) => shape.length === 2 && LINEAR.test(name);
+
+function layoutsOf(entry: TensorEntry): TensorLayout[] {
+  if (!isLinear(entry)) return [entry];
+  const { name, shape } = entry;
+  const blocks = shape.map((side) => Math.ceil(side / SCALE_BLOCK));
+  const scaleName = name.replace(/weight$/, "weight_scale_inv");
+  return [
+    { name, dtype: "F8_E4M3", shape, bytes: shape[0] * shape[1] },
+    { name: scaleName, dtype: "F32", shape: blocks, bytes: 4 * blocks[0] * blocks[1] },
+  ];
+}
+
+async function writeTensor(file: SafetensorsWriter, entry: TensorEntry, stream: Stream) {
+  if (!isLinear(entry)) {
+    for await (const bytes of chunksOf(entry, CHUNK_BYTES)) await file.write(bytes);
+    return;
+  }
+  const [, columns] = entry.shape;
+  const rowBytes = entry.bytes / entry.shape[0];
+  const chunkRows = Math.max(1, Math.floor(CHUNK_BYTES / rowBytes / SCALE_BLOCK)) * SCALE_BLOCK;
+  const scales: Float32Array[] = [];
+  for await (const bytes of chunksOf(entry, chunkRows * rowBytes)) {
+    const rows = bytes.length / rowBytes;
+    const out = createQuantizedWeight(rows, columns);
+    stream.quantizeWeight(out, operandOf(entry, bytes, columns), rows);
+    await stream.done();
+    if (out.scales.some(Number.isNaN)) {
+      throw new CheckpointError(
+        entry.file,
+        "holds a value that is not a finite number",
+        entry.name,
+      );
+    }
+    scales.push(out.scales);
+    await file.write(out.values);
+  }
+  for (const part of scales) await file.write(new Uint8Array(part.buffer));
+}
+
+function operandOf({ dtype }: TensorEntry, bytes: Uint8Array, columns: number): Operand {
+  return dtype === "BF16"
+    ? { format: "bf16", columns, values: new Uint16Array(bytes.buffer, 0, bytes.length / 2) }
+    : { format: "f32", columns, values: new Float32Array(bytes.buffer, 0, bytes.length / 4) };
+}
+
+/** A tensor's bytes, each chunk in memory of its own. */
+async function* chunksOf(entry: TensorEntry, most: number): AsyncGenerator<Uint8Array> {
+  const handle = await open(entry.file, "r");
+  try {
+    for (let at = 0; at < entry.bytes; at += most) {
+      const bytes = new Uint8Array(Math.min(most, entry.bytes - at));
+      const { bytesRead } = await handle.read(bytes, 0, bytes.length, entry.offset + at);
+      if (bytesRead < bytes.length) {
+        throw new CheckpointError(entry.file, "ends inside the tensor", entry.name);
+      }
+      yield bytes;
+    }
+  } finally {
+    await handle.close();
+  }
+}
+
+async function expectAbsent(target: string): Promise<void> {
+  const present = await readdir(target).catch(() => undefined);
+  if (present) throw new RangeError(`${target} is there already`);
+}
+
+/** Tokenizer, template and whatever else is no weight. */
+async function copyOthers(directory: string, target: string): Promise<void> {
+  for (const entry of await readdir(directory, { withFileTypes: true })) {
+    const isWeights = /\.(safetensors|safetensors\.index\.json|bin|pth?|gguf)$/.test(entry.name);
+    if (isWeights || entry.isDirectory()) continue;
+    await copyFile(join(directory, entry.name), join(target, entry.name));
+  }
+}
+
+async function writeConfig(directory: string, target: string, scales: ScaleFormat): Promise<void> {
+  const config = JSON.parse(await readFile(join(directory, "config.json"), "utf8")) as object;
+  const quantization = {
+    activation_scheme: "dynamic",
+    fmt: "e4m3",
+    quant_method: "fp8",
+    ...(scales === "f32" ? {} : { scale_fmt: scales }),
+    weight_block_size: [SCALE_BLOCK, SCALE_BLOCK],
+  };
+  const text = JSON.stringify({ ...config, quantization_config: quantization }, null, 2);
+  await writeFile(join(target, "config.json"), `${text}\n`);
+}
+
+async function writeIndex(file: string, files: ReadonlyMap<string, TensorEntry[]>) {
+  const layouts = [...files].map(([name, entries]) => [name, entries.flatMap(layoutsOf)] as const);
+  const index = {
+    metadata: { total_size: bytesOf(layouts.flatMap(([, tensors]) => tensors)) },
+    weight_map: Object.fromEntries(
+      layouts.flatMap(([name, tensors]) => tensors.map((tensor) => [tensor.name, name])),
+    ),
+  };
+  await writeFile(file, JSON.stringify(index, null, 2));
+}
