@@ -17,7 +17,7 @@ export interface NumericIdentity {
 }
 
 /** Raised by every change to kernels/ or model/ that alters a bit of KV or logits. */
-const NUMERICS_VERSION = 1;
+const NUMERICS_VERSION = 2;
 
 /** @throws CheckpointError naming the file that could not be hashed */
 export async function numericIdentity(
