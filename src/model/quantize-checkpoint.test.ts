@@ -80,6 +80,17 @@ for (const name of ["k2", "v3"]) {
   }
 }
 
+test("a config's scale_fmt is how w8a8 scales its activations", async () => {
+  const target = join(folder, "scaled");
+  await quantizeCheckpoint(fixture("k2"), target, { kernels, scales: "ue8m0" });
+  const logits = await logitsOf(target);
+  const file = join(target, "config.json");
+  const config = JSON.parse(readFileSync(file, "utf8"));
+  delete config.quantization_config.scale_fmt;
+  writeFileSync(file, JSON.stringify(config));
+  assert.notDeepEqual(await logitsOf(target), logits);
+});
+
 /** A copy of a fixture whose weights lie in two files, `change` applied to each tensor's bytes. */
 async function shardedCopy(
   name: string,
