@@ -33,9 +33,9 @@ export type { WeightMaker } from "./generators.ts";
 export { createKernels } from "./create-kernels.ts";
 export {
   greedySampling,
-  logprobs,
-  sample,
-  type SampleContext,
+  StepSampling,
+  type ChosenToken,
   type SamplingParameters,
+  type TokenChoice,
   type TokenLogprob,
 } from "./sample.ts";
