@@ -31,6 +31,13 @@ export function createStoredRows(policy: Policy, count: number): StoredRows {
   return policy === "f32" ? new Float32Array(count) : new Uint16Array(count);
 }
 
+/** Stored rows as the operand they are. */
+export function storedOperand(values: StoredRows, columns: number): Operand {
+  return values instanceof Float32Array
+    ? { format: "f32", columns, values }
+    : { format: "bf16", columns, values };
+}
+
 /** Rounds `rows` rows of x to a matmul's input. */
 export function quantize(out: Operand, x: Float32Array, rows: number): void {
   const count = rows * out.columns;
