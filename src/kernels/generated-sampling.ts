@@ -26,6 +26,8 @@ const rareLogits = [
   (logit: number, token: number) => (token === 4 ? Infinity : logit),
   () => -Infinity,
   (logit: number) => 40 * logit,
+  // Beside token 7 the first ones weigh next to nothing, later ones nothing.
+  (_: number, token: number) => (token === 7 ? 0 : -650 - token),
 ];
 
 function rowLogits(random: () => number, row: number, { vocabSize, usable }: SamplingSizes) {
@@ -36,6 +38,8 @@ function rowLogits(random: () => number, row: number, { vocabSize, usable }: Sam
 
 /** Any temperature, any filters, and any number of likeliest tokens, each now and then none. */
 function ruleOf(random: () => number, usable: number, most: number): number[] {
+  // The first token that weighs anything.
+  if (random() < 0.3) return [1, 0, 1, 0, 0, 0];
   const oneOf = (...values: number[]) => values[Math.floor(random() * values.length)];
   return [
     oneOf(0, 0.3, 1, 1, 2, 30),
