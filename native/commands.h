@@ -69,6 +69,16 @@ struct RowGroups {
   int32_t* places;   // [rows, topK]
 };
 
+/// How one row's token is chosen: a row of SamplingRows.rules in kernels/stream.ts.
+struct SamplingRule { double temperature, topK, topP, minP, random, likeliest; };
+/// A logit x becomes x / factor, or x · factor where it is not above 0, and then takes the addend.
+struct LogitAdjustment { double token, factor, addend; };
+struct SampledRows {
+  int32_t* tokens;     // [rows]
+  double* sums;        // [rows]
+  int32_t* likeliest;  // [rows, most]
+};
+
 struct Embed { float* out; Weight table; const int32_t* tokens; int rows; };
 struct RmsNorm { float* out; const float* x; Weight gain; float epsilon; int rows; };
 struct Add { float* x; const float* y; int64_t count; };
@@ -99,5 +109,13 @@ struct Route { int32_t* ids; float* weights; const float* logits; Weight bias; b
 struct GroupRows { RowGroups out; const int32_t* ids; int experts, topK, rows; };
 struct Gather { Operand out; Operand x; const int32_t* sources; int rows; };
 struct Combine { float* out; StoredRows expertRows; const float* weights; const int32_t* places; int topK, hidden, rows; };
+struct Sample {
+  SampledRows out;
+  const float* logits;  // [rows, vocabSize]
+  const SamplingRule* rules;
+  const int32_t* starts;  // [rows + 1]
+  const LogitAdjustment* adjustments;
+  int most, vocabSize, usable, rows;
+};
 
 }  // namespace daysix

@@ -87,6 +87,17 @@ Combine combine(Reader r) {
   return {r.array<float>(), r.storedRows(), r.array<const float>(), r.array<const int32_t>(),
           r.integer(),      r.integer(),    r.integer()};
 }
+Sample sample(Reader r) {
+  return {{r.array<int32_t>(), r.array<double>(), r.array<int32_t>()},
+          r.array<const float>(),
+          r.array<const SamplingRule>(),
+          r.array<const int32_t>(),
+          r.array<const LogitAdjustment>(),
+          r.integer(),
+          r.integer(),
+          r.integer(),
+          r.integer()};
+}
 
 using Run = void (*)(Reader, const KernelTable&, Team&);
 
@@ -114,6 +125,7 @@ constexpr Run RUNS[] = {
     call<&KernelTable::groupRows, groupRows>,
     call<&KernelTable::gather, gather>,
     call<&KernelTable::combine, combine>,
+    call<&KernelTable::sample, sample>,
 };
 
 }  // namespace
@@ -121,9 +133,10 @@ constexpr Run RUNS[] = {
 // TypeScript writes a list of weights as it lies here.
 static_assert(sizeof(Weight) == 40 && offsetof(Weight, rows) == 8 && offsetof(Weight, scales) == 32);
 
-const char* const OPERATIONS[] = {"embed", "rmsNorm", "add", "quantize", "quantizeWeight", "gemm", "groupedGemm",
-                                  "siluMultiply", "ropeQuery", "writeKv",   "absorbQuery", "attention", "projectValue",
-                                  "route",        "groupRows", "gather",    "combine",   nullptr};
+const char* const OPERATIONS[] = {"embed",       "rmsNorm",   "add",          "quantize", "quantizeWeight", "gemm",
+                                  "groupedGemm", "siluMultiply", "ropeQuery", "writeKv",  "absorbQuery",    "attention",
+                                  "projectValue", "route",    "groupRows",    "gather",   "combine",        "sample",
+                                  nullptr};
 static_assert(std::size(RUNS) + 1 == std::size(OPERATIONS));
 
 void execute(const double* words, const KernelTable& kernels, Team& team) {

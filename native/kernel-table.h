@@ -24,6 +24,7 @@ struct KernelTable {
   void (*groupRows)(const GroupRows&, Team&);
   void (*gather)(const Gather&, Team&);
   void (*combine)(const Combine&, Team&);
+  void (*sample)(const Sample&, Team&);
   uint64_t (*readBytes)(const uint8_t* data, int64_t size);
   int64_t (*multiplyRegisters)(int64_t rounds);
 };

@@ -8,6 +8,7 @@
 #include "quantize.h"
 #include "route.h"
 #include "rows.h"
+#include "sample.h"
 
 #define DAYSIX_STRING(text) #text
 #define DAYSIX_NAME(isa) DAYSIX_STRING(isa)
@@ -36,6 +37,7 @@ constexpr KernelTable DAYSIX_TABLE(DAYSIX_ISA) = {
     .groupRows = DAYSIX_ISA::groupRows,
     .gather = DAYSIX_ISA::gather,
     .combine = DAYSIX_ISA::combine,
+    .sample = DAYSIX_ISA::sample,
     .readBytes = DAYSIX_ISA::readBytes,
     .multiplyRegisters = DAYSIX_ISA::multiplyRegisters,
 };

@@ -1,5 +1,6 @@
 // Streams without Node: commands written as TypeScript writes them, by one thread or several, on arrays that end where
 // their blocks do, so that the sanitizers see every access. Exits non-zero on a failure.
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <cmath>
@@ -99,6 +100,27 @@ bool sameBits(const std::vector<float>& a, const std::vector<float>& b) {
 
 constexpr int F32 = 0, BF16 = 1, FP8 = 3;
 
+/// Rows of logits, each with another rule: their tokens, sums and likeliest tokens, one after the other.
+std::vector<float> runSample(Producer& producer, const std::vector<float>& logits, int rows, int columns) {
+  const int most = std::min(columns, 3);
+  std::vector<double> rules, adjustments, sums(rows);
+  std::vector<int32_t> starts(rows + 1), tokens(rows), likeliest(rows * most);
+  const auto append = [](std::vector<double>& to, std::initializer_list<double> values) { to.insert(to.end(), values); };
+  for (int row = 0; row < rows; row++) {
+    starts[row + 1] = row + 1;
+    append(adjustments, {row % columns * 1.0, 2.0, -1.0});
+    append(rules, {row % 5 ? 0.7 : 0.0, row % 4 * 1.0, row % 3 ? 0.9 : 1.0});
+    append(rules, {row % 2 * 0.01, row / 400.0, row % 2 * 1.0 * most});
+  }
+  producer.enqueue("sample", tokens.data(), sums.data(), likeliest.data(), logits.data(), rules.data(), starts.data(),
+                   adjustments.data(), most, columns, columns, rows);
+  expect(producer.done().empty(), "sampling runs");
+  std::vector<float> all(tokens.begin(), tokens.end());
+  all.insert(all.end(), sums.begin(), sums.end());
+  all.insert(all.end(), likeliest.begin(), likeliest.end());
+  return all;
+}
+
 /// Every operation on rows, on `rows` rows of `columns` values; all outputs one after the other.
 std::vector<float> runRows(Producer& producer, int rows, int columns) {
   const int count = rows * columns, blocks = (columns + 127) / 128;
@@ -139,6 +161,8 @@ std::vector<float> runRows(Producer& producer, int rows, int columns) {
   }
   for (const uint16_t half : halves) all.push_back(half);
   for (const uint8_t code : gathered) all.push_back(code);
+  const std::vector<float> sampled = runSample(producer, x, rows, columns);
+  all.insert(all.end(), sampled.begin(), sampled.end());
   return all;
 }
 

@@ -1,9 +1,8 @@
 import type { Transport } from "../cluster/index.ts";
-import { logprobs, PAGE_TOKENS, sample } from "../kernels/index.ts";
+import { PAGE_TOKENS, type ChosenToken, type TokenChoice } from "../kernels/index.ts";
 import { ContextCache, PagePool, type ContextCacheOptions } from "../kv-cache/index.ts";
-import type { KvPool, Model, StepBatch } from "../model/index.ts";
+import type { ChosenTokens, KvPool, Model, StepBatch } from "../model/index.ts";
 import { PrefillReceiver, PrefillSender, type HandedOver } from "./handover.ts";
-import { NO_LAYER } from "../trace/index.ts";
 import type {
   EngineLimits,
   EngineStats,
@@ -163,8 +162,8 @@ export class EngineCore {
     if (this.#unit && (await this.#unit.join(batch.rows)) === 0) return;
     const span = this.#model.tracer.beginStep(this.#steps++, batch.rows);
     this.#announce(parts);
-    const logits = await this.#compute(parts, batch);
-    if (logits) this.#advance(parts, logits);
+    const chosen = await this.#compute(parts, batch);
+    if (chosen) this.#advance(parts, chosen);
     this.#model.tracer.end(span);
   }
 
@@ -233,13 +232,17 @@ export class EngineCore {
     }
   }
 
-  /** Logits of the parts that reach their sequence's end; undefined if the step failed. */
-  async #compute(parts: readonly StepPart[], batch: StepBatch): Promise<Float32Array | undefined> {
+  /** Tokens of the parts that reach their sequence's end; undefined if the step failed. */
+  async #compute(parts: readonly StepPart[], batch: StepBatch): Promise<ChosenTokens | undefined> {
     const live = () => parts.filter(({ sequence }) => this.#isLive(sequence));
     const handsOver = parts.some(({ sequence }) => sequence.decodeRank !== undefined);
     const onLayer = (layer: number) => this.#sender?.sendLayer(live(), layer);
     try {
-      return await this.#model.forward(batch, this.#kv, handsOver ? onLayer : undefined);
+      return await this.#model.choose(batch, this.#kv, {
+        choices: parts.filter(({ last }) => last).map(({ sequence }) => choiceOf(sequence)),
+        usableTokens: this.#usableTokens,
+        ...(handsOver && { onLayer }),
+      });
     } catch (error) {
       // The other ranks of a unit would wait for this one's rows for ever.
       if (this.#unit) throw error;
@@ -248,34 +251,25 @@ export class EngineCore {
     }
   }
 
-  /** Samples the sequences whose end was reached. Any may have been cancelled while computing. */
-  #advance(parts: readonly StepPart[], logits: Float32Array): void {
-    const { vocabSize } = this.limits;
-    const span = this.#model.tracer.begin("SAMPLE", NO_LAYER, logits.length / vocabSize);
+  /** Takes in the chosen tokens. Any sequence may have been cancelled while computing. */
+  #advance(parts: readonly StepPart[], chosen: ChosenTokens): void {
     let row = 0;
     for (const part of parts) {
-      const at = (part.last ? row++ : row) * vocabSize;
+      const own = part.last ? row++ : row;
       if (!this.#isLive(part.sequence)) continue;
       this.#sender?.complete(part);
       this.#scheduler.complete(part);
       if (!part.last) continue;
       try {
-        this.#appendToken(part.sequence, logits.subarray(at, at + this.#usableTokens));
+        this.#appendToken(part.sequence, chosen(own));
       } catch (error) {
         this.#fail(part.sequence, error);
       }
     }
-    this.#model.tracer.end(span);
   }
 
-  #appendToken(sequence: Sequence, logits: Float32Array): void {
-    const { request, tokens, promptLength } = sequence;
-    const { choice, sampling, topLogprobs } = request;
-    const token = sample(logits, sampling, { tokens, promptLength, choice });
-    const { logprob, top } =
-      topLogprobs === undefined
-        ? { logprob: undefined, top: [] }
-        : logprobs(logits, token, topLogprobs);
+  #appendToken(sequence: Sequence, { token, top, logprob }: ChosenToken): void {
+    const { tokens } = sequence;
     tokens.push(token);
     this.#generatedTokens++;
     const reported = logprob === undefined ? {} : { logprob };
@@ -320,6 +314,11 @@ export class EngineCore {
     this.#scheduler.remove(sequence);
     this.#sequences.delete(sequence.handle);
   }
+}
+
+function choiceOf({ request, tokens, promptLength }: Sequence): TokenChoice {
+  const { choice, sampling: parameters, topLogprobs } = request;
+  return { tokens, promptLength, choice, parameters, topLogprobs };
 }
 
 function expectWhole(name: string, value: number, least: number): void {

@@ -2,6 +2,7 @@ import type { Transport } from "../cluster/index.ts";
 import {
   createOperand,
   createStoredRows,
+  storedOperand,
   type GateRule,
   type Operand,
   type RowGroups,
@@ -68,6 +69,8 @@ export class ParallelExperts implements RoutedExperts {
   readonly #traffic: Traffic;
   #arrived: Operand | undefined;
   #arrivedRows = 0;
+  /** Outputs of the own experts by rank, in the order of its pairs. [pairs, hidden] */
+  #ordered: StoredRows;
   /** [rows × topK, hidden], by rank and then as dispatched */
   #returned: StoredRows;
 
@@ -81,6 +84,7 @@ export class ParallelExperts implements RoutedExperts {
     this.#placementOf = placementOf;
     this.#mlp = new GroupedMlp(stream);
     this.#traffic = new Traffic(unit.ranks.length, rule.experts);
+    this.#ordered = createStoredRows(stream.policy, 0);
     this.#returned = createStoredRows(stream.policy, 0);
   }
 
@@ -128,28 +132,23 @@ export class ParallelExperts implements RoutedExperts {
     received.forEach((rows, rank) => placeRows(operand, firstRows[rank], rows));
     const groups = groupPairs(received, firstRows, placement.slots);
     const pairs = groups.sources.length;
-    const out =
-      pairs === 0
-        ? this.#returned
-        : this.#mlp.compute(operand, groups, this.#ownExperts(placement, weights), pairs);
+    this.#ordered = this.#storedRows(this.#ordered, pairs);
+    if (pairs > 0) {
+      const own = this.#ownExperts(placement, weights);
+      const sorted = storedOperand(this.#mlp.compute(operand, groups, own, pairs), this.#hidden);
+      const ordered = storedOperand(this.#ordered, this.#hidden);
+      this.#stream.gather(ordered, sorted, groups.places, pairs);
+    }
     await this.#stream.done();
-    const firstPairs = exclusiveSums(received.map(({ pairRows }) => pairRows.length));
-    return received.map(({ pairRows }, rank) => {
-      const back = createStoredRows(this.#stream.policy, pairRows.length * this.#hidden);
-      for (let pair = 0; pair < pairRows.length; pair++) {
-        const from = groups.places[firstPairs[rank] + pair] * this.#hidden;
-        back.set(out.subarray(from, from + this.#hidden), pair * this.#hidden);
-      }
-      return storedBytes(back, 0, back.length);
-    });
+    let at = 0;
+    return received.map(({ pairRows }) =>
+      storedBytes(this.#ordered, at, (at += pairRows.length * this.#hidden)),
+    );
   }
 
   /** Brings expert rows home into `#returned`. */
   async #combine(outputs: readonly Uint8Array[], { parts, places }: DispatchLayout): Promise<void> {
-    const values = places.length * this.#hidden;
-    if (this.#returned.length < values) {
-      this.#returned = createStoredRows(this.#stream.policy, values);
-    }
+    this.#returned = this.#storedRows(this.#returned, places.length);
     const arrived = await this.#exchange(COMBINE_CHANNEL, outputs);
     let at = 0;
     for (const [rank, message] of arrived.entries()) {
@@ -177,6 +176,13 @@ export class ParallelExperts implements RoutedExperts {
       return arrived;
     });
     return Promise.all(exchanged);
+  }
+
+  /** The rows given where they are enough, else twice as many as those or as many as needed. */
+  #storedRows(rows: StoredRows, count: number): StoredRows {
+    const values = count * this.#hidden;
+    if (rows.length >= values) return rows;
+    return createStoredRows(this.#stream.policy, Math.max(values, 2 * rows.length));
   }
 
   #operandFor(received: readonly ReceivedRows[], like: Operand): Operand {

@@ -30,22 +30,30 @@ export async function readJson<T>(
 
 const mediaType = (message: string) => new ApiError(415, "unsupported_media_type", message);
 
+const tooLarge = (limit: number) =>
+  new ApiError(413, "body_too_large", `the body is too large: expected at most ${limit} bytes`, {
+    headers: { connection: "close" },
+  });
+
+/** A body whose length is stated ends there, and needs no stream to be cut short. */
 async function readBytes(request: Request, limit: number): Promise<Uint8Array> {
-  const tooLarge = () =>
-    new ApiError(413, "body_too_large", `the body is too large: expected at most ${limit} bytes`, {
-      headers: { connection: "close" },
-    });
-  if (Number(request.headers.get("content-length") ?? 0) > limit) throw tooLarge();
-  const pieces: Uint8Array[] = [];
-  let size = 0;
+  const stated = request.headers.get("content-length");
+  if (Number(stated ?? 0) > limit) throw tooLarge(limit);
   try {
-    for await (const piece of request.body ?? []) {
-      size += piece.byteLength;
-      if (size > limit) throw tooLarge();
-      pieces.push(piece);
-    }
+    if (stated === null) return await readPieces(request, limit);
+    return new Uint8Array(await request.arrayBuffer());
   } catch (error) {
     throw error instanceof ApiError ? error : new ClientGone();
+  }
+}
+
+async function readPieces(request: Request, limit: number): Promise<Uint8Array> {
+  const pieces: Uint8Array[] = [];
+  let size = 0;
+  for await (const piece of request.body ?? []) {
+    size += piece.byteLength;
+    if (size > limit) throw tooLarge(limit);
+    pieces.push(piece);
   }
   return Buffer.concat(pieces, size);
 }

@@ -4,7 +4,7 @@ import { createReferenceKernels } from "./reference.ts";
 import type { Operand, StoredRows, Stream } from "./stream.ts";
 import { SCALE_BLOCK } from "./weight.ts";
 
-export type Values = Float32Array | Uint16Array | Uint8Array | Int32Array;
+export type Values = Float64Array | Float32Array | Uint16Array | Uint8Array | Int32Array;
 
 /** How close two backends' results must be; integers and codes always agree exactly. */
 export type Agreement =
@@ -29,8 +29,10 @@ export interface GeneratedOperation {
 /** Values on either side of an array that belong to nobody. */
 const MARGIN = 16;
 
-const poison = (values: Values) =>
-  values instanceof Float32Array ? NaN : values instanceof Int32Array ? -77777 : 0x7f;
+const poison = (values: Values) => {
+  if (values instanceof Float32Array || values instanceof Float64Array) return NaN;
+  return values instanceof Int32Array ? -77777 : 0x7f;
+};
 
 export function guarded<T extends Values>(memory: T): T {
   memory.fill(poison(memory));
@@ -38,6 +40,7 @@ export function guarded<T extends Values>(memory: T): T {
 }
 
 export const floats = (count: number) => guarded(new Float32Array(count + 2 * MARGIN));
+export const doubles = (count: number) => guarded(new Float64Array(count + 2 * MARGIN));
 export const integers = (count: number) => guarded(new Int32Array(count + 2 * MARGIN));
 
 /** Whether the values on either side of an output are as they were. */

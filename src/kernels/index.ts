@@ -16,7 +16,12 @@ export type {
   Stream,
 } from "./stream.ts";
 export { KV_PIECE_TOKENS, PAGE_TOKENS } from "./stream.ts";
-export { createOperand, createQuantizedWeight, createStoredRows } from "./quantize.ts";
+export {
+  createOperand,
+  createQuantizedWeight,
+  createStoredRows,
+  storedOperand,
+} from "./quantize.ts";
 export { e4m3Values, fromBf16, fromF16, toBf16, toE4m3 } from "./float-formats.ts";
 export { WeightError } from "./weight-reader.ts";
 export { createReferenceKernels } from "./reference.ts";
@@ -34,9 +39,9 @@ export type { WeightMaker } from "./generators.ts";
 export { createKernels } from "./create-kernels.ts";
 export {
   greedySampling,
-  logprobs,
-  sample,
-  type SampleContext,
+  StepSampling,
+  type ChosenToken,
   type SamplingParameters,
+  type TokenChoice,
   type TokenLogprob,
 } from "./sample.ts";

@@ -19,6 +19,7 @@ export const operations = [
   "groupRows",
   "gather",
   "combine",
+  "sample",
 ] as const;
 
 export type Operation = (typeof operations)[number];

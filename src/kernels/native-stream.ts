@@ -3,17 +3,21 @@ import { dtypeNumbers, type MappedWeights } from "./mapped-weights.ts";
 import type { AddonStream, NativeAddon, Operation } from "./native-addon.ts";
 import type { Policy, ScaleFormat } from "./policy.ts";
 import { operandFormat } from "./quantize.ts";
-import type {
-  GateRule,
-  KvLayer,
-  MlaShape,
-  Operand,
-  QuantizedWeight,
-  Rope,
-  RowGroups,
-  StepLayout,
-  StoredRows,
-  Stream,
+import {
+  ADJUSTMENT_WIDTH,
+  RULE_WIDTH,
+  type GateRule,
+  type KvLayer,
+  type MlaShape,
+  type Operand,
+  type QuantizedWeight,
+  type Rope,
+  type RowGroups,
+  type SampledRows,
+  type SamplingRows,
+  type StepLayout,
+  type StoredRows,
+  type Stream,
 } from "./stream.ts";
 import { SCALE_BLOCK, type Weight } from "./weight.ts";
 
@@ -287,6 +291,24 @@ export class NativeStream implements Stream {
     this.#ring.array("weights", weights, rows * topK);
     this.#ring.array("places", places, rows * topK);
     this.#end(topK, hidden, rows);
+  }
+
+  sample(
+    out: SampledRows,
+    logits: Float32Array,
+    vocabSize: number,
+    { usable, rules, starts, adjustments }: SamplingRows,
+    rows: number,
+  ): void {
+    this.#begin("sample");
+    this.#ring.array("tokens", out.tokens, rows);
+    this.#ring.array("sums", out.sums, rows);
+    this.#ring.array("likeliest", out.likeliest, rows * out.most);
+    this.#ring.array("logits", logits, rows * vocabSize);
+    this.#ring.array("rules", rules, rows * RULE_WIDTH);
+    this.#ring.array("starts", starts, rows + 1);
+    this.#ring.array("adjustments", adjustments, starts[rows] * ADJUSTMENT_WIDTH);
+    this.#end(out.most, vocabSize, usable, rows);
   }
 
   async done(): Promise<void> {

@@ -15,6 +15,7 @@ import {
   generateRoute,
   generateSiluMultiply,
 } from "./generated-operations.ts";
+import { generateSample } from "./generated-sampling.ts";
 import { WeightFolder } from "./generators.ts";
 import { loadNative } from "./native-addon.ts";
 import { createNativeKernels } from "./native.ts";
@@ -116,6 +117,12 @@ function generateAll(policy: Policy): GeneratedOperation[] {
       ]),
     ),
     ...mlaSizes.flatMap((size) => generateMla(setting(), size)),
+    ...[
+      { rows: 0, vocabSize: 9, usable: 9 },
+      { rows: 1, vocabSize: 1, usable: 1 },
+      { rows: 240, vocabSize: 67, usable: 61 },
+      { rows: 60, vocabSize: 2500, usable: 2400 },
+    ].map((size) => generateSample(setting(), size)),
   ];
 }
 

@@ -44,6 +44,13 @@ export function createQuantizedWeight(rows: number, columns: number): QuantizedW
   return { values: new Uint8Array(rows * columns), scales: new Float32Array(blocks) };
 }
 
+/** Stored rows as the operand they are. */
+export function storedOperand(values: StoredRows, columns: number): Operand {
+  return values instanceof Float32Array
+    ? { format: "f32", columns, values }
+    : { format: "bf16", columns, values };
+}
+
 /** Rounds `rows` rows of x to a matmul's input. */
 export function quantize(out: Operand, x: Float32Array, rows: number, scales: ScaleFormat): void {
   const count = rows * out.columns;

@@ -1,4 +1,5 @@
 import { absorbQuery, attention, writeKv, type Round } from "./attention.ts";
+import { sampleRows } from "./choose.ts";
 import { roundBf16 } from "./float-formats.ts";
 import { multiply, multiplyGroups, type DecodedRows } from "./gemm.ts";
 import { rmsNormRow, siluMultiply } from "./norm.ts";
@@ -15,6 +16,8 @@ import type {
   QuantizedWeight,
   Rope,
   RowGroups,
+  SampledRows,
+  SamplingRows,
   StepLayout,
   StoredRows,
   Stream,
@@ -197,6 +200,16 @@ class ReferenceStream implements Stream {
       const at = Math.floor(pair / topK) * hidden;
       for (let i = 0; i < hidden; i++) out[at + i] += Math.fround(weights[pair] * expertRow[i]);
     }
+  }
+
+  sample(
+    out: SampledRows,
+    logits: Float32Array,
+    vocabSize: number,
+    sampling: SamplingRows,
+    rows: number,
+  ): void {
+    sampleRows(out, logits, vocabSize, sampling, rows);
   }
 
   async done(): Promise<void> {}

@@ -3,7 +3,15 @@ import { test } from "node:test";
 import fc from "fast-check";
 import { gaussian, randomSource } from "./generators.ts";
 import { philox, uniform } from "./random.ts";
-import { greedySampling, logprobs, sample, type SamplingParameters } from "./sample.ts";
+import { createReferenceKernels } from "./reference.ts";
+import {
+  greedySampling,
+  logprobs,
+  sample,
+  StepSampling,
+  type SamplingParameters,
+  type TokenChoice,
+} from "./sample.ts";
 
 const context = { tokens: [1, 2, 3], promptLength: 3, choice: 0 };
 
@@ -189,4 +197,32 @@ test("log-probabilities are those of the model, whatever the sampling does", () 
     top.map(({ token }) => token),
     order.slice(0, 5),
   );
+});
+
+test("a step's rows are chosen as each would be alone, and fail alone", () => {
+  const random = randomSource(12);
+  const [vocabSize, usable] = [40, 33];
+  const sampled = { ...greedySampling, temperature: 1, topK: 9, topP: 0.9, seed: 7 };
+  const choices: TokenChoice[] = [
+    { ...context, parameters: { ...sampled, logitBias: { 4: 2, 39: 9 } }, topLogprobs: 3 },
+    { ...context, parameters: greedySampling },
+    { ...context, parameters: greedySampling, topLogprobs: 0 },
+    { tokens: [5, 6, 6], promptLength: 1, choice: 2, parameters: { ...sampled, minP: 0.1 } },
+    { ...context, parameters: { ...sampled, repetitionPenalty: 1.3 }, topLogprobs: 50 },
+  ];
+  const logits = gaussian(random, choices.length * vocabSize, 2);
+  logits[vocabSize + 8] = NaN;
+  logits[2 * vocabSize + usable] = NaN;
+  const step = new StepSampling(choices, usable);
+  step.enqueue(createReferenceKernels().createStream("f32"), logits, vocabSize);
+  choices.forEach(({ parameters, topLogprobs, ...own }, row) => {
+    if (row === 1) {
+      assert.throws(() => step.chosen(row), /token 8's is not/);
+      return;
+    }
+    const alone = logits.subarray(row * vocabSize, row * vocabSize + usable);
+    const token = sample(alone, parameters, own);
+    const told = topLogprobs === undefined ? { top: [] } : logprobs(alone, token, topLogprobs);
+    assert.deepEqual(step.chosen(row), { token, ...told });
+  });
 });

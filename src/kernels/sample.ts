@@ -1,4 +1,6 @@
+import { adjustedLogits, expSum, likeliest, sampleRows } from "./choose.ts";
 import { uniform } from "./random.ts";
+import type { SampledRows, SamplingRows, Stream } from "./stream.ts";
 
 /** How the next token is chosen; a pure function of this, the logits and the tokens so far. */
 export interface SamplingParameters {
@@ -43,7 +45,75 @@ export interface SampleContext {
   readonly choice: number;
 }
 
+/** How the next token of one row is chosen, and what is told of it. */
+export interface TokenChoice extends SampleContext {
+  readonly parameters: SamplingParameters;
+  /** Alternatives reported with the token; undefined reports no log-probabilities. */
+  readonly topLogprobs?: number | undefined;
+}
+
+export interface ChosenToken {
+  readonly token: number;
+  /** Present when log-probabilities were asked for. */
+  readonly logprob?: number;
+  readonly top: readonly TokenLogprob[];
+}
+
 const GREEDY_BELOW = 1e-5;
+
+/** The choices of a step's rows: what the stream takes, and what it gives. */
+export class StepSampling {
+  readonly #choices: readonly TokenChoice[];
+  readonly #rows: SamplingRows;
+  readonly #out: SampledRows;
+  #logits: Float32Array = new Float32Array(0);
+  #vocabSize = 0;
+
+  /** Tokens from `usable` on are never chosen; penalties and biases of them have no effect. */
+  constructor(choices: readonly TokenChoice[], usable: number) {
+    const adjustments = choices.map((choice) => adjustmentsOf(choice, usable));
+    const starts = new Int32Array(choices.length + 1);
+    adjustments.forEach(({ length }, row) => (starts[row + 1] = starts[row] + length));
+    const wanted = choices.map(({ topLogprobs }) => likeliestFor(topLogprobs, usable));
+    const most = Math.max(0, ...wanted);
+    this.#choices = choices;
+    this.#rows = {
+      usable,
+      rules: Float64Array.from(choices.flatMap((choice, row) => [...ruleOf(choice), wanted[row]])),
+      starts,
+      adjustments: Float64Array.from(adjustments.flat(2)),
+    };
+    this.#out = {
+      tokens: new Int32Array(choices.length),
+      sums: new Float64Array(choices.length),
+      most,
+      likeliest: new Int32Array(choices.length * most),
+    };
+  }
+
+  /** Enqueues the choices from logits [rows, vocabSize], which must last until they are read. */
+  enqueue(stream: Pick<Stream, "sample">, logits: Float32Array, vocabSize: number): void {
+    this.#logits = logits;
+    this.#vocabSize = vocabSize;
+    stream.sample(this.#out, logits, vocabSize, this.#rows, this.#choices.length);
+  }
+
+  /**
+   * A row's token, once the stream is done.
+   * @throws RangeError when a logit is NaN or the largest is infinite
+   */
+  chosen(row: number): ChosenToken {
+    const { tokens, sums, most, likeliest: order } = this.#out;
+    const { usable } = this.#rows;
+    const logits = this.#logits.subarray(row * this.#vocabSize).subarray(0, usable);
+    const token = tokens[row];
+    if (token < 0) throw problemWith(adjustedLogits(logits, this.#rows, row));
+    const { topLogprobs } = this.#choices[row];
+    if (topLogprobs === undefined) return { token, top: [] };
+    const best = order.subarray(row * most, row * most + likeliestFor(topLogprobs, usable));
+    return { token, ...reported(logits, token, topLogprobs, best, sums[row]) };
+  }
+}
 
 /**
  * Chooses the next token: penalties and biases, temperature, top-k, top-p, min-p, then one random
@@ -57,12 +127,9 @@ export function sample(
   parameters: SamplingParameters,
   context: SampleContext,
 ): number {
-  const adjusted = adjust(logits, parameters, context);
-  const best = largestIndex(adjusted);
-  if (parameters.temperature < GREEDY_BELOW) return best;
-  const weights = softmaxWeights(adjusted, adjusted[best], parameters.temperature);
-  const random = uniform(parameters.seed, context.choice, context.tokens.length);
-  return draw(keepLikely(weights, parameters), random);
+  const step = new StepSampling([{ ...context, parameters }], logits.length);
+  step.enqueue({ sample: sampleRows }, logits, logits.length);
+  return step.chosen(0).token;
 }
 
 /**
@@ -74,27 +141,46 @@ export function logprobs(
   token: number,
   count: number,
 ): { logprob: number; top: TokenLogprob[] } {
-  const maximum = logits[largestIndex(logits)];
-  let sum = 0;
-  for (let i = 0; i < logits.length; i++) sum += Math.exp(logits[i] - maximum);
-  const normaliser = maximum + Math.log(sum);
+  const best = likeliest(logits, likeliestFor(count, logits.length));
+  return reported(logits, token, count, best, expSum(logits, logits[best[0]]));
+}
+
+/** Tokens the stream finds for log-probabilities: their normaliser needs the likeliest. */
+function likeliestFor(topLogprobs: number | undefined, usable: number): number {
+  return topLogprobs === undefined ? 0 : Math.min(Math.max(1, topLogprobs), usable);
+}
+
+/** The log runs here for every backend, so that its bits are one engine's. */
+function reported(
+  logits: Float32Array,
+  token: number,
+  count: number,
+  best: Int32Array,
+  sum: number,
+): { logprob: number; top: TokenLogprob[] } {
+  const normaliser = logits[best[0]] + Math.log(sum);
   const of = (index: number) => Math.fround(logits[index] - normaliser);
-  const top = largestIndices(logits, count).map((index) => ({ token: index, logprob: of(index) }));
+  const top = Array.from(best.subarray(0, count), (index) => ({
+    token: index,
+    logprob: of(index),
+  }));
   return { logprob: of(token), top };
 }
 
-function adjust(
-  logits: Float32Array,
-  parameters: SamplingParameters,
-  { tokens, promptLength }: SampleContext,
-): Float32Array {
+/** Temperature, top-k, top-p, min-p and the random number. */
+function ruleOf({ parameters, choice, tokens }: TokenChoice): number[] {
+  const { temperature, topK, topP, minP, seed } = parameters;
+  const random = uniform(seed, choice, tokens.length);
+  return [temperature < GREEDY_BELOW ? 0 : temperature, topK, topP, minP, random];
+}
+
+/** Token, factor and addend of each logit that penalties and biases change, in their order. */
+function adjustmentsOf(choice: TokenChoice, usable: number): number[][] {
+  const { tokens, promptLength, parameters } = choice;
   const { presencePenalty, frequencyPenalty, repetitionPenalty, logitBias } = parameters;
-  const adjusted = logits.slice();
+  const adjustments: number[][] = [];
   if (repetitionPenalty !== 1) {
-    for (const token of new Set(tokens)) {
-      if (adjusted[token] > 0) adjusted[token] /= repetitionPenalty;
-      else adjusted[token] *= repetitionPenalty;
-    }
+    for (const token of new Set(tokens)) adjustments.push([token, repetitionPenalty, 0]);
   }
   if (presencePenalty !== 0 || frequencyPenalty !== 0) {
     const counts = new Map<number, number>();
@@ -102,113 +188,16 @@ function adjust(
       counts.set(tokens[i], (counts.get(tokens[i]) ?? 0) + 1);
     }
     for (const [token, count] of counts) {
-      adjusted[token] -= presencePenalty + count * frequencyPenalty;
+      adjustments.push([token, 1, -(presencePenalty + count * frequencyPenalty)]);
     }
   }
-  for (const [token, bias] of Object.entries(logitBias)) adjusted[Number(token)] += bias;
-  return adjusted;
+  for (const [token, bias] of Object.entries(logitBias)) adjustments.push([Number(token), 1, bias]);
+  return adjustments.filter(([token]) => token < usable);
 }
 
-function largestIndex(values: Float32Array): number {
-  let best = 0;
-  for (let i = 0; i < values.length; i++) {
-    if (Number.isNaN(values[i])) throw new RangeError(`logits: token ${i}'s is not a number`);
-    if (values[i] > values[best]) best = i;
-  }
-  if (Number.isFinite(values[best])) return best;
-  throw new RangeError(`logits: expected a finite maximum, got ${values[best]}`);
-}
-
-/** exp((logit − maximum) / temperature): probabilities up to their sum, the largest exactly 1. */
-function softmaxWeights(logits: Float32Array, maximum: number, temperature: number): Float64Array {
-  const weights = new Float64Array(logits.length);
-  for (let i = 0; i < weights.length; i++) {
-    weights[i] = Math.exp((logits[i] - maximum) / temperature);
-  }
-  return weights;
-}
-
-/** The weights with those that top-k, top-p and min-p drop set to 0. */
-function keepLikely(weights: Float64Array, parameters: SamplingParameters): Float64Array {
-  const { topK, topP, minP } = parameters;
-  let kept = weights;
-  if (topK > 0 && topK < kept.length) kept = only(kept, largestIndices(kept, topK));
-  if (topP < 1) kept = only(kept, nucleus(kept, topP * sumOf(kept)));
-  // The largest weight is 1.
-  return minP > 0 ? kept.map((weight) => (weight >= minP ? weight : 0)) : kept;
-}
-
-function only(weights: Float64Array, tokens: readonly number[]): Float64Array {
-  const kept = new Float64Array(weights.length);
-  for (const token of tokens) kept[token] = weights[token];
-  return kept;
-}
-
-/** The fewest tokens, likeliest first, that reach a mass; never none. */
-function nucleus(weights: Float64Array, mass: number): number[] {
-  const kept: number[] = [];
-  let reached = 0;
-  for (const token of largestFirst(weights)) {
-    kept.push(token);
-    reached += weights[token];
-    if (reached >= mass) break;
-  }
-  return kept;
-}
-
-/** The token at which the running sum of weights passes `random` of their total. */
-function draw(weights: Float64Array, random: number): number {
-  const target = random * sumOf(weights);
-  let reached = 0;
-  let token = 0;
-  for (let i = 0; i < weights.length; i++) {
-    if (weights[i] === 0) continue;
-    token = i;
-    reached += weights[i];
-    if (reached > target) break;
-  }
-  return token;
-}
-
-function sumOf(values: Float64Array): number {
-  let sum = 0;
-  for (let i = 0; i < values.length; i++) sum += values[i];
-  return sum;
-}
-
-/** Indices of the `count` largest values, largest first, the lower index of equals. */
-function largestIndices(values: Float32Array | Float64Array, count: number): number[] {
-  const indices: number[] = [];
-  if (count === 0) return indices;
-  for (const index of largestFirst(values)) {
-    indices.push(index);
-    if (indices.length === count) break;
-  }
-  return indices;
-}
-
-/**
- * All indices, largest value first, the lower index of equals: a heap emptied as far as the caller
- * reads, so that a few of a large vocabulary cost one pass over it, not a sort.
- */
-function* largestFirst(values: Float32Array | Float64Array): Generator<number> {
-  const heap = new Int32Array(values.length).map((_, i) => i);
-  const precedes = (a: number, b: number) =>
-    values[a] > values[b] || (values[a] === values[b] && a < b);
-  const sink = (root: number, size: number) => {
-    const index = heap[root];
-    for (let child = 2 * root + 1; child < size; child = 2 * root + 1) {
-      if (child + 1 < size && precedes(heap[child + 1], heap[child])) child++;
-      if (precedes(index, heap[child])) break;
-      heap[root] = heap[child];
-      root = child;
-    }
-    heap[root] = index;
-  };
-  for (let root = (heap.length >> 1) - 1; root >= 0; root--) sink(root, heap.length);
-  for (let size = heap.length; size > 0; size--) {
-    yield heap[0];
-    heap[0] = heap[size - 1];
-    sink(0, size - 1);
-  }
+function problemWith(logits: Float32Array): RangeError {
+  const wrong = logits.findIndex(Number.isNaN);
+  if (wrong >= 0) return new RangeError(`logits: token ${wrong}'s is not a number`);
+  const largest = logits.reduce((most, logit) => Math.max(most, logit));
+  return new RangeError(`logits: expected a finite maximum, got ${largest}`);
 }

@@ -100,6 +100,43 @@ export interface RowGroups {
   readonly places: Int32Array;
 }
 
+/** Numbers of a row's sampling rule, and of an adjustment of its logits. */
+export const RULE_WIDTH = 6;
+export const ADJUSTMENT_WIDTH = 3;
+
+/** How tokens are chosen, row by row. */
+export interface SamplingRows {
+  /** Tokens from here on are never chosen. */
+  readonly usable: number;
+  /**
+   * Temperature (0 is greedy), top-k (0 keeps all), top-p, min-p, a random number in [0, 1), and how
+   * many of the likeliest tokens are wanted. [rows, 6]
+   */
+  readonly rules: Float64Array;
+  /** Adjustments of row r are `starts[r]` up to `starts[r + 1]`. [rows + 1] */
+  readonly starts: Int32Array;
+  /**
+   * Token, factor and addend, in order: a logit x becomes x / factor, or x · factor where it is not
+   * above 0, and then takes the addend. [adjustments, 3]
+   */
+  readonly adjustments: Float64Array;
+}
+
+/**
+ * Tokens chosen; and for the rows that want likeliest ones and have a token, what log-probabilities
+ * are made of, which are those of the logits before any adjustment.
+ */
+export interface SampledRows {
+  /** −1 where a logit is NaN or the largest infinite. [rows] */
+  readonly tokens: Int32Array;
+  /** Σ exp(logit − largest) over usable tokens. [rows] */
+  readonly sums: Float64Array;
+  /** Width of `likeliest`. */
+  readonly most: number;
+  /** Likeliest first, the lower of equals. [rows, most] */
+  readonly likeliest: Int32Array;
+}
+
 /**
  * The arithmetic of a layer as a stream of operations: each call enqueues, writes only to its
  * out-parameters, and its results may be read after `await done()`. Activations are float32 and
@@ -184,6 +221,14 @@ export interface Stream {
     places: Int32Array,
     topK: number,
     hidden: number,
+    rows: number,
+  ): void;
+  /** Chooses a token for each row of logits [rows, vocabSize]; every backend chooses the same. */
+  sample(
+    out: SampledRows,
+    logits: Float32Array,
+    vocabSize: number,
+    sampling: SamplingRows,
     rows: number,
   ): void;
   /** Resolves when everything enqueued has been computed; rejects if an operation failed. */

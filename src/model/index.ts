@@ -9,7 +9,7 @@ export { numericIdentity, type NumericIdentity } from "./identity.ts";
 export { inspectModel, type Inspection } from "./inspect.ts";
 export { modelHash } from "./model-hash.ts";
 export type { KvPool, StepBatch } from "./step.ts";
-export { loadModel, Model, type ModelOptions } from "./model.ts";
+export { loadModel, Model, type ChosenTokens, type ModelOptions } from "./model.ts";
 export { argmax, SingleSequence } from "./single-sequence.ts";
 export {
   GroupedMlp,

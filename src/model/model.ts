@@ -1,9 +1,12 @@
 import {
   createStoredRows,
   PAGE_TOKENS,
+  StepSampling,
+  type ChosenToken,
   type Kernels,
   type Policy,
   type Stream,
+  type TokenChoice,
 } from "../kernels/index.ts";
 import { NO_LAYER, nullTracer, type Tracer } from "../trace/index.ts";
 import { openCheckpoint } from "./checkpoint.ts";
@@ -25,6 +28,22 @@ export interface ModelOptions {
   /** The reference kernels compute when they are enqueued, which is what the spans time. */
   readonly tracer?: Tracer;
 }
+
+/** How a step's tokens are chosen. */
+export interface ChoiceOptions {
+  /** One for each of the batch's logit rows. */
+  readonly choices: readonly TokenChoice[];
+  /** Tokens from here on are never chosen. */
+  readonly usableTokens: number;
+  /** Told when a layer's KV can be read. */
+  readonly onLayer?: (layer: number) => void;
+}
+
+/**
+ * The token of a logit row, valid until the next step.
+ * @throws RangeError when a logit is NaN or the largest is infinite
+ */
+export type ChosenTokens = (row: number) => ChosenToken;
 
 /** Opens a checkpoint directory in Hugging Face's layout; weights are not read yet. */
 export async function loadModel(directory: string, options: ModelOptions): Promise<Model> {
@@ -79,9 +98,31 @@ export class Model {
 
   /**
    * Computes a step: writes the rows' KV and returns logits [batch.logitRows, vocabulary], valid
-   * until the next step. `onLayer` is told when a layer's KV can be read.
+   * until the next step.
    */
-  async forward(
+  async forward(batch: StepBatch, pool: KvPool): Promise<Float32Array> {
+    const logits = await this.#enqueue(batch, pool);
+    await this.#stream.done();
+    return logits;
+  }
+
+  /** Computes a step and chooses the next token of each of its logit rows. */
+  async choose(
+    batch: StepBatch,
+    pool: KvPool,
+    { choices, usableTokens, onLayer }: ChoiceOptions,
+  ): Promise<ChosenTokens> {
+    const sampling = new StepSampling(choices, usableTokens);
+    const logits = await this.#enqueue(batch, pool, onLayer);
+    const span = this.tracer.begin("SAMPLE", NO_LAYER, choices.length);
+    sampling.enqueue(this.#stream, logits, this.config.vocabSize);
+    this.tracer.end(span);
+    await this.#stream.done();
+    return (row) => sampling.chosen(row);
+  }
+
+  /** Logits that can be read once the stream is done. */
+  async #enqueue(
     batch: StepBatch,
     pool: KvPool,
     onLayer?: (layer: number) => void,
@@ -103,7 +144,6 @@ export class Model {
     const head = this.tracer.begin("HEAD", NO_LAYER, batch.logitRows.length);
     const logits = this.#head(batch);
     this.tracer.end(head);
-    await this.#stream.done();
     return logits;
   }
 
