@@ -44,8 +44,10 @@ std::vector<const KernelTable*> supportedKernels() {
 }
 
 const KernelTable& kernelsFor(const std::string& instructionSet) {
-  for (const KernelTable* table : supportedKernels())
+  for (const KernelTable* table : supportedKernels()) {
     if (table->name == instructionSet) return *table;
+    if (table->fastDecode && table->fastDecode->name == instructionSet) return *table->fastDecode;
+  }
   throw std::invalid_argument("this machine has no kernels for " + instructionSet);
 }
 
