@@ -1,42 +1,32 @@
 // Matrix products, dense and grouped (DeepGEMM's role).
 #pragma once
-#include "product-few.h"
-#include "product-panel.h"
+#include "product-form.h"
 
 namespace daysix::DAYSIX_ISA {
-
-/// Outputs from up to to, of all rows of a product.
-inline void multiplyOutputs(const Product& product, int64_t from, int64_t to, Scratch& scratch) {
-  withFormat(product.weight->dtype, [&](auto format) {
-    using Format = decltype(format);
-    if (product.rows > FEW_ROWS) return multiplyPanels<Format>(product, from, to, scratch);
-    withRows<FEW_ROWS>(static_cast<int>(product.rows),
-                       [&](auto rows) { multiplyFew<Format, rows>(product, from, to, scratch); });
-  });
-}
 
 /// Products carried out together: their inputs are packed into memory all threads share, then their outputs are cut
 /// into tasks of about the same cost, however different the products.
 class ProductBatch {
  public:
   /// For up to `products` products of `rows` rows in all, which the batch may carry out in several rounds.
-  ProductBatch(Team& team, const Weight& weight, int64_t products, int64_t rows)
-      : team_(team), columns_(packedColumns(weight)) {
-    roundRows_ = std::min(rows, std::max(LARGE_PANEL.rows, roundDown(ROUND_BYTES / (columns_ * 4), LARGE_PANEL.rows)));
+  ProductBatch(Team& team, const Forms& forms, const Weight& weight, int64_t products, int64_t rows)
+      : team_(team), forms_(forms), words_(std::max(forms.one.packedWords(weight), forms.more.packedWords(weight))) {
+    roundRows_ = std::min(rows, std::max(LARGE_PANEL.rows, roundDown(ROUND_BYTES / (words_ * 4), LARGE_PANEL.rows)));
     const int64_t entries = roundUp(products * sizeof(Entry), 64);
-    auto* memory = static_cast<uint8_t*>(team.shared(entries + roundRows_ * columns_ * sizeof(float)));
+    auto* memory = static_cast<uint8_t*>(team.shared(entries + roundRows_ * words_ * sizeof(float) + READ_PAST));
     entries_ = reinterpret_cast<Entry*>(memory);
     packed_ = reinterpret_cast<float*>(memory + entries);
   }
 
   /// Adds a product, whose rows are cut where a round is full.
   void add(Product product) {
+    const ProductForm& form = product.rows == 1 ? forms_.one : forms_.more;
     while (product.rows > 0) {
       const int64_t rows = std::min(product.rows, roundRows_ - rows_);
       Product part = product;
       part.rows = rows;
-      part.packed = packed_ + rows_ * columns_;
-      entries_[count_++].product = part;
+      part.packed = packed_ + rows_ * words_;
+      entries_[count_++] = {part, &form, 0, 0};
       rows_ += rows;
       if (rows_ == roundRows_) run();
       skipRows(product, rows);
@@ -53,9 +43,12 @@ class ProductBatch {
  private:
   struct Entry {
     Product product;
+    const ProductForm* form;
     int64_t firstTask, taskOutputs;
   };
   static constexpr int64_t ROUND_BYTES = 16 << 20;
+  /// Tiles read as many columns as they have.
+  static constexpr int64_t READ_PAST = 64;
   /// Inputs one thread packs before it pays to ask for help.
   static constexpr int64_t SMALL_PACK = 32 << 10;
   static constexpr int64_t TASKS_PER_THREAD = 6;
@@ -76,27 +69,27 @@ class ProductBatch {
     int64_t tiles = 0;
     for (int64_t i = 0; i < count_; i++) {
       entries_[i].firstTask = tiles;
-      tiles += Tiling{entries_[i].product.rows}.count();
+      tiles += entries_[i].form->tilesOf(entries_[i].product.rows);
     }
-    const int64_t tasks = rows_ * columns_ <= SMALL_PACK ? 1 : std::min<int64_t>(tiles, team_.threads() * 4);
+    const int64_t tasks = rows_ * words_ <= SMALL_PACK ? 1 : std::min<int64_t>(tiles, team_.threads() * 4);
     team_.fork(tasks, [&](int64_t task, Scratch&) {
       const int64_t first = tiles * task / tasks, last = tiles * (task + 1) / tasks;
       int64_t entry = entryOf(first);
       for (int64_t tile = first; tile < last; tile++) {
         while (entry + 1 < count_ && entries_[entry + 1].firstTask <= tile) entry++;
-        packTile(entries_[entry].product, tile - entries_[entry].firstTask);
+        entries_[entry].form->packTile(entries_[entry].product, tile - entries_[entry].firstTask);
       }
     });
   }
 
   void multiply() {
     int64_t cost = 0;
-    for (int64_t i = 0; i < count_; i++) cost += outputCost(entries_[i].product) * entries_[i].product.outputs;
+    for (int64_t i = 0; i < count_; i++) cost += outputCost(entries_[i]) * entries_[i].product.outputs;
     const int64_t target = std::max(TASK_COST * COST_PER_NS, cost / (team_.threads() * TASKS_PER_THREAD));
     int64_t tasks = 0;
     for (int64_t i = 0; i < count_; i++) {
       Entry& entry = entries_[i];
-      const int64_t outputs = ceilDivide(target, outputCost(entry.product));
+      const int64_t outputs = ceilDivide(target, outputCost(entry));
       entry.taskOutputs = std::min(roundUp(outputs, TASK_OUTPUTS), entry.product.outputs);
       entry.firstTask = tasks;
       tasks += ceilDivide(entry.product.outputs, entry.taskOutputs);
@@ -104,16 +97,12 @@ class ProductBatch {
     team_.fork(tasks, [&](int64_t task, Scratch& scratch) {
       const Entry& entry = entries_[entryOf(task)];
       const int64_t from = (task - entry.firstTask) * entry.taskOutputs;
-      multiplyOutputs(entry.product, from, std::min(entry.product.outputs, from + entry.taskOutputs), scratch);
+      entry.form->multiply(entry.product, from, std::min(entry.product.outputs, from + entry.taskOutputs), scratch);
     });
   }
 
-  /// About what one output costs, in hundredths of a nanosecond: its weights from memory, then each row's products.
   static constexpr int64_t COST_PER_NS = 100;
-  static int64_t outputCost(const Product& product) {
-    const Weight& weight = *product.weight;
-    return weight.columns * (5 * codeBytes(weight.dtype) + product.rows) + 1;
-  }
+  static int64_t outputCost(const Entry& entry) { return entry.form->outputCost(entry.product); }
 
   /// The entry a task belongs to.
   int64_t entryOf(int64_t task) const {
@@ -126,7 +115,8 @@ class ProductBatch {
   }
 
   Team& team_;
-  const int64_t columns_;
+  const Forms forms_;
+  const int64_t words_;
   int64_t roundRows_, count_ = 0, rows_ = 0;
   Entry* entries_;
   float* packed_;
@@ -138,21 +128,26 @@ inline InputRows inputRows(const Operand& x, int64_t firstRow = 0) {
           x.format == Dtype::fp8 ? x.scales + firstRow * blocks : nullptr, false};
 }
 
+template <bool FastDecode = false>
 inline void gemm(const Gemm& command, Team& team) {
   const Weight& weight = command.weight;
   if (command.rows == 0 || weight.rows == 0) return;
-  ProductBatch batch(team, weight, 1, command.rows);
+  const InputRows x = inputRows(command.x);
+  ProductBatch batch(team, formsOf<FastDecode>(x, weight), weight, 1, command.rows);
   const StoredRows out = {Dtype::f32, command.out};
-  batch.add({&weight, 0, weight.rows, inputRows(command.x), command.rows, out, weight.rows, nullptr});
+  batch.add({&weight, 0, weight.rows, x, command.rows, out, weight.rows, nullptr});
   batch.run();
 }
 
+template <bool FastDecode = false>
 inline void groupedGemm(const GroupedGemm& command, Team& team) {
   const int32_t* starts = command.starts;
   const int64_t rows = command.groups ? starts[command.groups] - starts[0] : 0;
   if (rows == 0 || command.weights[0].rows == 0) return;
-  const int64_t outputs = command.weights[0].rows;
-  ProductBatch batch(team, command.weights[0], std::min<int64_t>(command.groups, rows), rows);
+  const Weight& like = command.weights[0];
+  const int64_t outputs = like.rows;
+  const Forms forms = formsOf<FastDecode>(inputRows(command.x), like);
+  ProductBatch batch(team, forms, like, std::min<int64_t>(command.groups, rows), rows);
   for (int group = 0; group < command.groups; group++) {
     StoredRows out = command.out;
     out.values = static_cast<uint8_t*>(out.values) + starts[group] * outputs * codeBytes(out.format);

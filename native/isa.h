@@ -7,10 +7,10 @@
 
 namespace daysix {
 
-/// Best first; never empty, portable ends it.
+/// Best first; never empty: portable is always among them. Emulated tiles, which only tests want, come last.
 std::vector<const KernelTable*> supportedKernels();
 
-/// Throws std::invalid_argument where this machine cannot run it.
+/// Also by the name of their tables for fast decoding. Throws std::invalid_argument where this machine cannot run it.
 const KernelTable& kernelsFor(const std::string& instructionSet);
 
 }  // namespace daysix

@@ -27,6 +27,8 @@ struct KernelTable {
   void (*sample)(const Sample&, Team&);
   uint64_t (*readBytes)(const uint8_t* data, int64_t size);
   int64_t (*multiplyRegisters)(int64_t rounds);
+  /// The same with faster single rows, whose bits are not those of the same rows in company; null where it is the same.
+  const KernelTable* fastDecode;
 };
 
 }  // namespace daysix

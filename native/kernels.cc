@@ -17,29 +17,47 @@
 
 namespace daysix {
 
+namespace DAYSIX_ISA {
+
+template <bool FastDecode>
+constexpr KernelTable table(const char* name, const KernelTable* fastDecode) {
+  return {
+      .name = name,
+      .embed = embed,
+      .rmsNorm = rmsNorm,
+      .add = add,
+      .quantize = quantize,
+      .quantizeWeight = quantizeWeight,
+      .gemm = gemm<FastDecode>,
+      .groupedGemm = groupedGemm<FastDecode>,
+      .siluMultiply = siluMultiply,
+      .ropeQuery = ropeQuery,
+      .writeKv = writeKv,
+      .absorbQuery = absorbQuery<FastDecode>,
+      .attention = attention,
+      .projectValue = projectValue<FastDecode>,
+      .route = route,
+      .groupRows = groupRows,
+      .gather = gather,
+      .combine = combine,
+      .sample = sample,
+      .readBytes = readBytes,
+      .multiplyRegisters = multiplyRegisters,
+      .fastDecode = fastDecode,
+  };
+}
+
+#if defined(DAYSIX_TILES)
+constexpr KernelTable FAST_DECODE = table<true>(DAYSIX_NAME(DAYSIX_ISA) "-fast-decode", nullptr);
+constexpr const KernelTable* fastDecode = &FAST_DECODE;
+#else
+constexpr const KernelTable* fastDecode = nullptr;
+#endif
+
+}  // namespace DAYSIX_ISA
+
 extern const KernelTable DAYSIX_TABLE(DAYSIX_ISA);
-constexpr KernelTable DAYSIX_TABLE(DAYSIX_ISA) = {
-    .name = DAYSIX_NAME(DAYSIX_ISA),
-    .embed = DAYSIX_ISA::embed,
-    .rmsNorm = DAYSIX_ISA::rmsNorm,
-    .add = DAYSIX_ISA::add,
-    .quantize = DAYSIX_ISA::quantize,
-    .quantizeWeight = DAYSIX_ISA::quantizeWeight,
-    .gemm = DAYSIX_ISA::gemm,
-    .groupedGemm = DAYSIX_ISA::groupedGemm,
-    .siluMultiply = DAYSIX_ISA::siluMultiply,
-    .ropeQuery = DAYSIX_ISA::ropeQuery,
-    .writeKv = DAYSIX_ISA::writeKv,
-    .absorbQuery = DAYSIX_ISA::absorbQuery,
-    .attention = DAYSIX_ISA::attention,
-    .projectValue = DAYSIX_ISA::projectValue,
-    .route = DAYSIX_ISA::route,
-    .groupRows = DAYSIX_ISA::groupRows,
-    .gather = DAYSIX_ISA::gather,
-    .combine = DAYSIX_ISA::combine,
-    .sample = DAYSIX_ISA::sample,
-    .readBytes = DAYSIX_ISA::readBytes,
-    .multiplyRegisters = DAYSIX_ISA::multiplyRegisters,
-};
+constexpr KernelTable DAYSIX_TABLE(DAYSIX_ISA) =
+    DAYSIX_ISA::table<false>(DAYSIX_NAME(DAYSIX_ISA), DAYSIX_ISA::fastDecode);
 
 }  // namespace daysix

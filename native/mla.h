@@ -2,17 +2,22 @@
 // brings latent sums out of it. kvB is [heads × (nope + value), latent]: each head's W_UK rows, then its W_UV rows.
 #pragma once
 #include "gemm.h"
+#if defined(DAYSIX_TILES)
+#include "absorb-tile.h"
+#endif
 
 namespace daysix::DAYSIX_ISA {
 
 /// out[row, head] = W_UV[head] · latentSum[row, head].
+template <bool FastDecode = false>
 inline void projectValue(const ProjectValue& command, Team& team) {
   const auto& [heads, nope, rope, value, latent, scale] = command.shape;
   if (command.rows == 0 || heads == 0 || value == 0) return;
-  ProductBatch batch(team, command.kvB, heads, static_cast<int64_t>(command.rows) * heads);
+  InputRows x = {Dtype::f32, nullptr, static_cast<int64_t>(heads) * latent, nullptr, command.roundInputs};
+  const Forms forms = formsOf<FastDecode>(x, command.kvB);
+  ProductBatch batch(team, forms, command.kvB, heads, static_cast<int64_t>(command.rows) * heads);
   for (int head = 0; head < heads; head++) {
-    const InputRows x = {Dtype::f32, reinterpret_cast<const uint8_t*>(command.latentSum + head * latent),
-                         static_cast<int64_t>(heads) * latent, nullptr, command.roundInputs};
+    x.values = reinterpret_cast<const uint8_t*>(command.latentSum + head * latent);
     batch.add({&command.kvB, static_cast<int64_t>(head) * (nope + value) + nope, value, x, command.rows,
                {Dtype::f32, command.out + head * value}, static_cast<int64_t>(heads) * value, nullptr});
   }
@@ -177,12 +182,25 @@ class AbsorbedHead {
 /// Rows of one head that share a decoded copy of its weights.
 constexpr int64_t ABSORB_ROWS = 192;
 
+/// Calls run with what multiplies the queries of a head of some rows.
+template <bool FastDecode, typename Run>
+inline void withAbsorbedHead(const AbsorbQuery& command, int head, Run&& run) {
+#if defined(DAYSIX_TILES)
+  const Dtype dtype = command.kvB.dtype;
+  const bool fits = command.roundInputs && (dtype == Dtype::fp8 || dtype == Dtype::bf16);
+  if (fits && !(FastDecode && command.rows == 1)) {
+    return withTileFormat(dtype, [&](auto format) { run(AbsorbedHeadOnTiles<decltype(format)>(command, head)); });
+  }
+#endif
+  withFormat(command.kvB.dtype, [&](auto format) { run(AbsorbedHead<decltype(format)>(command, head)); });
+}
+
+template <bool FastDecode = false>
 inline void absorbQuery(const AbsorbQuery& command, Team& team) {
   const int64_t blocks = ceilDivide(command.rows, ABSORB_ROWS);
   team.fork(blocks * command.shape.heads, [&](int64_t task, Scratch& scratch) {
     const int64_t from = task % blocks * ABSORB_ROWS;
-    withFormat(command.kvB.dtype, [&](auto format) {
-      AbsorbedHead<decltype(format)> head(command, static_cast<int>(task / blocks));
+    withAbsorbedHead<FastDecode>(command, static_cast<int>(task / blocks), [&](auto head) {
       head.multiply(from, std::min<int64_t>(command.rows, from + ABSORB_ROWS), scratch);
     });
   });

@@ -3,6 +3,9 @@
 #include <cstring>
 
 #include "product.h"
+#if defined(DAYSIX_TILES)
+#include "tile.h"
+#endif
 
 namespace daysix::DAYSIX_ISA {
 
@@ -25,6 +28,29 @@ inline uint64_t readBytes(const uint8_t* data, int64_t size) {
   return value;
 }
 
+#if defined(DAYSIX_TILES)
+
+/// `rounds` products of BF16 tiles into four sums by turns; the floating-point operations of all.
+inline int64_t multiplyRegisters(int64_t rounds) {
+  const UseTiles tiles;
+  alignas(LINE_BYTES) uint16_t ones[TILE_BYTES / 2];
+  std::fill(std::begin(ones), std::end(ones), 0x3f80);
+  tileLoad<4>(ones, LINE_BYTES);
+  tileLoad<5>(ones, LINE_BYTES);
+  tileLoad<6>(ones, LINE_BYTES);
+  tileLoad<7>(ones, LINE_BYTES);
+  constexpr int SUMS = 4;
+  for (int64_t round = 0; round < rounds; round += SUMS) {
+    tileMultiply<0, 4, 6>();
+    tileMultiply<1, 4, 7>();
+    tileMultiply<2, 5, 6>();
+    tileMultiply<3, 5, 7>();
+  }
+  return roundUp(rounds, SUMS) * TILE_LINES * TILE_LINES * LINE_VALUES * 2;
+}
+
+#else
+
 /// Sums that do not wait for each other, as many as the registers hold; more than any core's units have in flight.
 constexpr int PROBE_SUMS = WIDTH == 16 ? 24 : 12;
 
@@ -44,5 +70,7 @@ inline int64_t multiplyRegisters(int64_t rounds) {
   static_cast<void>(result);
   return rounds * PROBE_SUMS * WIDTH * 2;
 }
+
+#endif
 
 }  // namespace daysix::DAYSIX_ISA

@@ -1,7 +1,7 @@
 // Products of input rows with weight rows: the arithmetic under every kernel that reads a linear weight.
 //
 // One accumulation order serves one row, a few and panels, so that a row's bits do not depend on the rows beside it.
-// Each output has WIDTH lanes over the inputs. The lanes' sums over a block of 128 inputs start afresh in every block
+// Here it is the vectors' order; where there are tiles, product-tile.h has theirs. Each output has WIDTH lanes over the inputs. The lanes' sums over a block of 128 inputs start afresh in every block
 // and are promoted into the lanes' totals by a fused multiply with the block's scale (DeepGEMM's promotion); the lanes
 // are added at the end, in one fixed tree.
 //
@@ -80,9 +80,6 @@ inline int64_t endOfScales(const Weight& weight, int64_t row) {
   return weight.scales ? (row / SCALE_BLOCK + 1) * SCALE_BLOCK : weight.rows;
 }
 
-/// Room for a packed row, whatever the weight's format.
-inline int64_t packedColumns(const Weight& weight) { return roundUp(weight.columns, 64); }
-
 template <class Format, Dtype D>
 inline void packTile(const Product& product, int64_t tile) {
   const Tiling tiling{product.rows};
@@ -141,6 +138,16 @@ inline void storeOutput(const Product& product, int64_t row, int64_t output, flo
     static_cast<float*>(product.out.values)[at] = value;
   } else {
     storeBf16(static_cast<uint16_t*>(product.out.values) + at, splat(value), 1);
+  }
+}
+
+/// Stores a row's outputs from `output` on, up to WIDTH of them.
+inline void storeOutputs(const Product& product, int64_t row, int64_t output, Vec values, int count) {
+  const int64_t at = row * product.outStride + output;
+  if (product.out.format == Dtype::f32) {
+    store(static_cast<float*>(product.out.values) + at, values, count);
+  } else {
+    storeBf16(static_cast<uint16_t*>(product.out.values) + at, values, count);
   }
 }
 

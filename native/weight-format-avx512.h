@@ -17,11 +17,22 @@ struct WeightFormat<Dtype::bf16> {
   static constexpr int BYTES = 2;
   static constexpr int VECTORS = 2;
   static constexpr int STEP = 32;
+  static constexpr int PAIRS = 1;
 
-  static void decode(Vec* out, const uint8_t* codes) { split(out, _mm512_loadu_si512(codes)); }
-  static void decode(Vec* out, const uint8_t* codes, int n) {
-    split(out, _mm512_maskz_loadu_epi16(static_cast<__mmask32>((1u << n) - 1), codes));
+  static __m512i load(const uint8_t* codes) { return _mm512_loadu_si512(codes); }
+  static __m512i load(const uint8_t* codes, int n) {
+    return _mm512_maskz_loadu_epi16(static_cast<__mmask32>((1u << n) - 1), codes);
   }
+  /// STEP codes as pairs of BF16 values, in an arrangement of their own: `arrangePairs` puts STEP inputs into it.
+  static void toPairs(__m512i* out, __m512i codes) { out[0] = codes; }
+  static void arrangePairs(__m512i*) {}
+  /// Reorders codes such that two rows of them, whose pairs are interleaved by unpacking, lie in their own order.
+  static __m512i spread(__m512i codes) {
+    return _mm512_permutexvar_epi64(_mm512_setr_epi64(0, 4, 1, 5, 2, 6, 3, 7), codes);
+  }
+
+  static void decode(Vec* out, const uint8_t* codes) { split(out, load(codes)); }
+  static void decode(Vec* out, const uint8_t* codes, int n) { split(out, load(codes, n)); }
 
   static void arrange(Vec* v) {
     const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
@@ -52,11 +63,40 @@ struct WeightFormat<Dtype::fp8> {
   static constexpr int BYTES = 1;
   static constexpr int VECTORS = 4;
   static constexpr int STEP = 64;
+  static constexpr int PAIRS = 2;
 
-  static void decode(Vec* out, const uint8_t* codes) { split(out, _mm512_loadu_si512(codes)); }
-  static void decode(Vec* out, const uint8_t* codes, int n) {
-    split(out, _mm512_maskz_loadu_epi8((static_cast<__mmask64>(1) << n) - 1, codes));
+  static __m512i load(const uint8_t* codes) { return _mm512_loadu_si512(codes); }
+  static __m512i load(const uint8_t* codes, int n) {
+    return _mm512_maskz_loadu_epi8((static_cast<__mmask64>(1) << n) - 1, codes);
   }
+  /// With S the sign, E the exponent's bits and M the mantissa's, a normal number's BF16 bytes are S E3 ~E3 ~E3 ~E3 ~E3
+  /// E2 E1 and E0 M2 M1 M0 0 0 0 0. Those of zeros and denormals are looked up; of 64 weights of a trained model hardly
+  /// ever is one so small, and a branch foreseen costs less than the look-ups.
+  static void toPairs(__m512i* out, __m512i codes) {
+    const __mmask64 denormal = _mm512_testn_epi8_mask(codes, _mm512_set1_epi8(0x78));
+    const __m512i highFix = _mm512_set1_epi64(0x000000000707073c);
+    const __m512i lowFix = _mm512_set1_epi64(0x60402000c0800000);
+    __m512i high = _mm512_gf2p8affine_epi64_epi8(codes, _mm512_set1_epi64(0x1020404040404080), 0x3c);
+    __m512i low = _mm512_gf2p8affine_epi64_epi8(codes, _mm512_set1_epi64(0x0000000001020408), 0);
+    if (__builtin_expect(denormal != 0, 0)) {
+      high = _mm512_xor_si512(high, _mm512_maskz_permutexvar_epi8(denormal, codes, highFix));
+      low = _mm512_mask_permutexvar_epi8(low, denormal, codes, lowFix);
+    }
+    out[0] = _mm512_unpacklo_epi8(low, high);
+    out[1] = _mm512_unpackhi_epi8(low, high);
+  }
+  static void arrangePairs(__m512i* v) {
+    const __m512i a = v[0], b = v[1];
+    v[0] = _mm512_shuffle_i64x2(a, b, 0x88);
+    v[1] = _mm512_shuffle_i64x2(a, b, 0xdd);
+  }
+  static __m512i spread(__m512i codes) {
+    const __m512i fours = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    return _mm512_permutexvar_epi32(fours, codes);
+  }
+
+  static void decode(Vec* out, const uint8_t* codes) { split(out, load(codes)); }
+  static void decode(Vec* out, const uint8_t* codes, int n) { split(out, load(codes, n)); }
 
   static void arrange(Vec* v) {
     const __m512i halves = _mm512_setr_epi32(0, 2, 4, 6, 1, 3, 5, 7, 8, 10, 12, 14, 9, 11, 13, 15);
@@ -70,25 +110,13 @@ struct WeightFormat<Dtype::fp8> {
   }
 
  private:
-  /// With S the sign, E the exponent's bits and M the mantissa's, a normal number's BF16 bytes are S E3 ~E3 ~E3 ~E3 ~E3
-  /// E2 E1 and E0 M2 M1 M0 0 0 0 0. Those of zeros and denormals are looked up; of 64 weights of a trained model hardly
-  /// ever is one so small, and a branch foreseen costs less than the look-ups.
   static void split(Vec* out, __m512i codes) {
-    const __mmask64 denormal = _mm512_testn_epi8_mask(codes, _mm512_set1_epi8(0x78));
-    const __m512i highFix = _mm512_set1_epi64(0x000000000707073c);
-    const __m512i lowFix = _mm512_set1_epi64(0x60402000c0800000);
-    __m512i high = _mm512_gf2p8affine_epi64_epi8(codes, _mm512_set1_epi64(0x1020404040404080), 0x3c);
-    __m512i low = _mm512_gf2p8affine_epi64_epi8(codes, _mm512_set1_epi64(0x0000000001020408), 0);
-    if (__builtin_expect(denormal != 0, 0)) {
-      high = _mm512_xor_si512(high, _mm512_maskz_permutexvar_epi8(denormal, codes, highFix));
-      low = _mm512_mask_permutexvar_epi8(low, denormal, codes, lowFix);
-    }
-    const __m512i first = _mm512_unpacklo_epi8(low, high);
-    const __m512i last = _mm512_unpackhi_epi8(low, high);
-    out[0] = lowHalves(first);
-    out[1] = highHalves(first);
-    out[2] = lowHalves(last);
-    out[3] = highHalves(last);
+    __m512i pairs[PAIRS];
+    toPairs(pairs, codes);
+    out[0] = lowHalves(pairs[0]);
+    out[1] = highHalves(pairs[0]);
+    out[2] = lowHalves(pairs[1]);
+    out[3] = highHalves(pairs[1]);
   }
   static void transposeQuarters(Vec* v) {
     const __m512 a = _mm512_shuffle_f32x4(v[0].v, v[1].v, 0x44), b = _mm512_shuffle_f32x4(v[2].v, v[3].v, 0x44);
