@@ -15,6 +15,7 @@ export type {
   Stream,
 } from "./stream.ts";
 export { KV_PIECE_TOKENS, PAGE_TOKENS } from "./stream.ts";
+export { allocate } from "./buffers.ts";
 export { createOperand, createStoredRows } from "./quantize.ts";
 export { e4m3Values, fromBf16, fromF16, toBf16, toE4m3 } from "./float-formats.ts";
 export { WeightError } from "./weight-reader.ts";
