@@ -1,10 +1,9 @@
 import { once } from "node:events";
 import { stat } from "node:fs/promises";
-import { totalmem } from "node:os";
 import { join } from "node:path";
 import { Worker } from "node:worker_threads";
 import { createSharedSegments } from "../cluster/index.ts";
-import { PAGE_TOKENS, Probes, type Policy } from "../kernels/index.ts";
+import { PAGE_TOKENS, Probes, usableMemory, type Policy } from "../kernels/index.ts";
 import { modelWeights, openCheckpoint, readConfig, type ModelConfig } from "../model/index.ts";
 import { figures, type Measured, type Round } from "./model-figures.ts";
 import type { Depth, ModelRankOptions } from "./model-rank.ts";
@@ -35,8 +34,8 @@ const LEAST_ROUNDS = 3;
 const ROUND_MS = 60;
 const LONGEST_PROBE_MS = 250;
 const SHARING_ROUNDS = 7;
-/** Of the machine's memory, for weights and KV. */
-const USABLE_MEMORY = 0.93;
+/** Of the usable memory, for weights and KV. */
+const USED_SHARE = 0.93;
 
 /** Ranks in threads of their own, and probes taken by this one while they wait. */
 export class ModelBench {
@@ -157,8 +156,8 @@ export class ModelBench {
 }
 
 function expectMemory(weightBytes: number, kvBytes: number): void {
-  if (weightBytes + kvBytes <= USABLE_MEMORY * totalmem()) return;
-  const [weights, kv, memory] = [weightBytes, kvBytes, totalmem()].map((size) =>
+  if (weightBytes + kvBytes <= USED_SHARE * usableMemory()) return;
+  const [weights, kv, memory] = [weightBytes, kvBytes, usableMemory()].map((size) =>
     (size / 1e9).toFixed(1),
   );
   throw new RangeError(

@@ -28,6 +28,7 @@ export {
 } from "./native.ts";
 export { Probes, type ProbesOptions } from "./probes.ts";
 export { usableCores } from "./cores.ts";
+export { availableMemory, usableMemory } from "./memory.ts";
 export { mlaInputs, type MlaSizes } from "./generated-attention.ts";
 export { gemmInputs, type MatmulSizes } from "./generated-operations.ts";
 export type { WeightMaker } from "./generators.ts";
