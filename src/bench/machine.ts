@@ -129,7 +129,7 @@ export function adviceFor(machine: Machine): string[] {
   if (machine.hugePages === "never") {
     advice.push(
       "Transparent huge pages are off: " +
-        "`echo madvise > /sys/kernel/mm/transparent_hugepage/enabled` lets buffers use them.",
+        "`echo madvise > /sys/kernel/mm/transparent_hugepage/enabled` lets `--weights resident` use them.",
     );
   }
   if (machine.load > machine.cores / 2) {

@@ -111,9 +111,10 @@ test(
       [2, "parallel"],
       [2, "replicated"],
     ] as const) {
+      const weights = ranks === 1 ? "mapped" : "resident";
       const bench = await ModelBench.open({
         ...{ directory, ranks, experts, workloads, policy: "w8a16", threads: 1 },
-        ...{ wholeLayers: 12, measuredMs: 1 },
+        ...{ weights, wholeLayers: 12, measuredMs: 1 },
       });
       try {
         for (const workload of workloads) {
@@ -134,7 +135,7 @@ test("what does not fit the memory is refused", async () => {
   await assert.rejects(
     ModelBench.open({
       ...{ directory, ranks: 1, experts: "parallel", workloads, policy: "w8a16", threads: 1 },
-      wholeLayers: 2,
+      ...{ weights: "mapped", wholeLayers: 2 },
     }),
     /^RangeError: --batch, --context: \d+/,
   );

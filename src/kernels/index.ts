@@ -26,6 +26,12 @@ export {
   nativeProblem,
   type NativeOptions,
 } from "./native.ts";
+export {
+  residentWeights,
+  weightMemories,
+  type ResidentWeights,
+  type WeightMemory,
+} from "./resident-weights.ts";
 export { Probes, type ProbesOptions } from "./probes.ts";
 export { usableCores } from "./cores.ts";
 export { availableMemory, usableMemory } from "./memory.ts";

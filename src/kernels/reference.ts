@@ -28,6 +28,8 @@ export function createReferenceKernels(): Kernels {
     name: "reference",
     instructionSet: process.arch,
     threads: 1,
+    // Each weight is read where it is first used.
+    load: () => undefined,
     createStream: (policy) => new ReferenceStream(policy, weights),
   };
 }

@@ -189,5 +189,7 @@ export interface Kernels {
   readonly instructionSet: string;
   /** Most compute threads of a stream. */
   readonly threads: number;
+  /** Brings files of weights into memory, which blocks while they are copied. */
+  load(files: readonly string[]): void;
   createStream(policy: Policy): Stream;
 }

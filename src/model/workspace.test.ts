@@ -22,15 +22,18 @@ function buffersOf(value: unknown): NodeJS.TypedArray[] {
 function collectingKernels(handed: Set<NodeJS.TypedArray>): Kernels {
   return changedKernels(
     (stream) =>
-      new Proxy({} as Partial<Stream>, {
-        get: (_, name: keyof Stream) => {
-          if (typeof stream[name] !== "function") return undefined;
-          return (...values: unknown[]) => {
-            for (const array of values.flatMap(buffersOf)) handed.add(array);
-            return (stream[name] as (...values: unknown[]) => unknown)(...values);
-          };
+      new Proxy<Partial<Stream>>(
+        {},
+        {
+          get: (_, name: keyof Stream) => {
+            if (typeof stream[name] !== "function") return undefined;
+            return (...values: unknown[]) => {
+              for (const array of values.flatMap(buffersOf)) handed.add(array);
+              return (stream[name] as (...values: unknown[]) => unknown)(...values);
+            };
+          },
         },
-      }),
+      ),
     createNativeKernels(),
   );
 }
