@@ -36,7 +36,7 @@ export { Probes, type ProbesOptions } from "./probes.ts";
 export { usableCores } from "./cores.ts";
 export { availableMemory, usableMemory } from "./memory.ts";
 export { mlaInputs, type MlaSizes } from "./generated-attention.ts";
-export { gemmInputs, type MatmulSizes } from "./generated-operations.ts";
+export { gemmInputs, groupedGemmInputs, type MatmulSizes } from "./generated-operations.ts";
 export type { WeightMaker } from "./generators.ts";
 export { createKernels } from "./create-kernels.ts";
 export {
