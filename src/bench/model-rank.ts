@@ -37,8 +37,8 @@ export interface ModelRankOptions {
 
 /** What a rank's passes of a workload read, one entry for each drawing of its tokens. */
 export interface Reading {
-  /** By step: 1 for each chosen (layer, expert). */
-  readonly chosen: readonly Uint8Array[];
+  /** By step: the rows that chose each (layer, expert). */
+  readonly chosen: readonly Uint32Array[];
   readonly rows: number;
   readonly contextTokens: number;
 }
@@ -101,7 +101,7 @@ export class ModelRank {
     );
     const readings: Reading[] = [];
     for (const steps of this.#passes) {
-      const chosen: Uint8Array[] = [];
+      const chosen: Uint32Array[] = [];
       for (const step of steps) {
         const run = () => this.#models.whole.forward(step, this.#pool);
         chosen.push(await this.#experts.count(layers * gate.experts, run));
