@@ -9,6 +9,7 @@ export async function inspect(options: {
 }): Promise<void> {
   const { directory, verify, json } = options;
   const inspection = await inspectModel(directory, { verify, availableBytes: availableMemory() });
+  if (inspection.problems?.length) process.exitCode = 1;
   if (json) {
     console.log(JSON.stringify(inspection, null, 2));
     return;
