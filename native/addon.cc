@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "decode.h"
+#include "huge-pages.h"
 #include "isa.h"
 #include "probe.h"
 #include "stream.h"
@@ -14,9 +15,9 @@ namespace daysix {
 namespace {
 
 /// Memory of a typed array, which may be shared; Napi::TypedArray knows unshared ones only.
-void* dataOf(napi_env env, napi_value array) {
+void* dataOf(napi_env env, napi_value array, size_t* length = nullptr) {
   void* data = nullptr;
-  if (napi_get_typedarray_info(env, array, nullptr, nullptr, &data, nullptr, nullptr) != napi_ok)
+  if (napi_get_typedarray_info(env, array, nullptr, length, &data, nullptr, nullptr) != napi_ok)
     throw Napi::TypeError::New(env, "expected a typed array");
   return data;
 }
@@ -24,6 +25,13 @@ void* dataOf(napi_env env, napi_value array) {
 Napi::Value address(const Napi::CallbackInfo& info) {
   const auto at = reinterpret_cast<uintptr_t>(dataOf(info.Env(), info[0]));
   return Napi::Number::New(info.Env(), static_cast<double>(at));
+}
+
+/// preferHugePages(bytes)
+void askForHugePages(const Napi::CallbackInfo& info) {
+  size_t size = 0;
+  void* data = dataOf(info.Env(), info[0], &size);
+  preferHugePages(data, size);
 }
 
 Napi::Value threadsFor(const Napi::CallbackInfo& info) {
@@ -210,6 +218,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports["operations"] = operations;
   exports["instructionSets"] = instructionSets;
   exports["address"] = Napi::Function::New<address>(env, "address");
+  exports["preferHugePages"] = Napi::Function::New<askForHugePages>(env, "preferHugePages");
   exports["grantedThreads"] = Napi::Function::New<threadsFor>(env, "grantedThreads");
   exports["probeRead"] = Napi::Function::New<readProbe>(env, "probeRead");
   exports["probeMultiply"] = Napi::Function::New<multiplyProbe>(env, "probeMultiply");

@@ -14,13 +14,14 @@
 #include <thread>
 #include <tuple>
 
+#include "huge-pages.h"
+
 namespace daysix {
 
 namespace {
 
 /// What a thread reads at once.
 constexpr size_t PIECE_BYTES = 16 << 20;
-constexpr size_t HUGE_PAGE_BYTES = 2 << 20;
 
 /// Device, inode, whether it is a copy.
 using FileId = std::tuple<uint64_t, uint64_t, bool>;
@@ -96,10 +97,7 @@ void WeightFile::copy(int descriptor, int threads) {
   if (before < HUGE_PAGE_BYTES) munmap(first + before + whole, HUGE_PAGE_BYTES - before);
   mapping_.data = first + before;
   mapping_.size = whole;
-#ifdef MADV_HUGEPAGE
-  // A system without them gives small pages: whoever wants to know asks it which there are.
-  madvise(mapping_.data, whole, MADV_HUGEPAGE);
-#endif
+  preferHugePages(mapping_.data, whole);
 
   std::atomic<size_t> next = 0;
   std::atomic<int> error = 0;

@@ -8,8 +8,8 @@ interface ArrayType<Values> {
 }
 
 /**
- * `count` zeros that begin on a cache line where kernels are native: an engine aligns its buffers to
- * 16 bytes only, and most vector loads would take two lines.
+ * `count` zeros for native kernels. They begin on a cache line: an engine aligns its buffers to 16
+ * bytes only, and most vector loads would take two lines. A large pool lies in huge pages, if any.
  */
 export function allocate<Values>(
   Type: ArrayType<Values>,
@@ -17,6 +17,9 @@ export function allocate<Values>(
   Memory: typeof ArrayBuffer | typeof SharedArrayBuffer = ArrayBuffer,
 ): Values {
   const memory = new Memory(count * Type.BYTES_PER_ELEMENT + CACHE_LINE_BYTES);
-  const address = loadNative().addon?.address(new Uint8Array(memory)) ?? 0;
-  return new Type(memory, -address & (CACHE_LINE_BYTES - 1), count);
+  const { addon } = loadNative();
+  if (!addon) return new Type(memory, 0, count);
+  const bytes = new Uint8Array(memory);
+  addon.preferHugePages(bytes);
+  return new Type(memory, -addon.address(bytes) & (CACHE_LINE_BYTES - 1), count);
 }

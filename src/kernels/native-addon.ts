@@ -29,6 +29,8 @@ export interface NativeAddon {
   readonly instructionSets: readonly string[];
   /** Where a typed array's first value lies. */
   address(array: NodeJS.TypedArray): number;
+  /** Asks for huge pages wherever a whole one lies in this memory. */
+  preferHugePages(bytes: Uint8Array): void;
   /** Threads a stream gets that wants so many while others run. */
   grantedThreads(wanted: number, running: number, cores: number): number;
   /** Blocks while its threads read; the amount is bytes. */
