@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "decode.h"
+#include "huge-pages.h"
 #include "isa.h"
 #include "probe.h"
 #include "stream.h"
@@ -14,9 +15,9 @@ namespace daysix {
 namespace {
 
 /// Memory of a typed array, which may be shared; Napi::TypedArray knows unshared ones only.
-void* dataOf(napi_env env, napi_value array) {
+void* dataOf(napi_env env, napi_value array, size_t* length = nullptr) {
   void* data = nullptr;
-  if (napi_get_typedarray_info(env, array, nullptr, nullptr, &data, nullptr, nullptr) != napi_ok)
+  if (napi_get_typedarray_info(env, array, nullptr, length, &data, nullptr, nullptr) != napi_ok)
     throw Napi::TypeError::New(env, "expected a typed array");
   return data;
 }
@@ -24,6 +25,13 @@ void* dataOf(napi_env env, napi_value array) {
 Napi::Value address(const Napi::CallbackInfo& info) {
   const auto at = reinterpret_cast<uintptr_t>(dataOf(info.Env(), info[0]));
   return Napi::Number::New(info.Env(), static_cast<double>(at));
+}
+
+/// preferHugePages(bytes)
+void askForHugePages(const Napi::CallbackInfo& info) {
+  size_t size = 0;
+  void* data = dataOf(info.Env(), info[0], &size);
+  preferHugePages(data, size);
 }
 
 Napi::Value threadsFor(const Napi::CallbackInfo& info) {
@@ -66,33 +74,48 @@ Napi::Value multiplyProbe(const Napi::CallbackInfo& info) {
   return probedObject(info.Env(), probeMultiply(probeOptions(info[0].As<Napi::Object>())));
 }
 
-/// new WeightFiles(): the mapped files of a backend.
+Napi::Object memoryObject(Napi::Env env, const WeightFile& file) {
+  Napi::Object result = Napi::Object::New(env);
+  result["address"] = Napi::Number::New(env, static_cast<double>(reinterpret_cast<uintptr_t>(file.data())));
+  result["size"] = Napi::Number::New(env, static_cast<double>(file.size()));
+  return result;
+}
+
+/// residentFiles(): { address, size }[]
+Napi::Value residentMemory(const Napi::CallbackInfo& info) {
+  Napi::Array result = Napi::Array::New(info.Env());
+  for (const auto& file : residentFiles()) result[result.Length()] = memoryObject(info.Env(), *file);
+  return result;
+}
+
+/// new WeightFiles({ resident, threads }): the files of a backend.
 class WeightFilesObject : public Napi::ObjectWrap<WeightFilesObject> {
  public:
   static Napi::Function define(Napi::Env env) {
-    return DefineClass(env, "WeightFiles", {InstanceMethod<&WeightFilesObject::map>("map")});
+    return DefineClass(env, "WeightFiles", {InstanceMethod<&WeightFilesObject::open>("open")});
   }
 
-  explicit WeightFilesObject(const Napi::CallbackInfo& info) : ObjectWrap(info) {}
+  explicit WeightFilesObject(const Napi::CallbackInfo& info) : ObjectWrap(info) {
+    const Napi::Object options = info[0].As<Napi::Object>();
+    files_ = std::make_shared<WeightFiles>(WeightOptions{
+        .resident = options.Get("resident").As<Napi::Boolean>(),
+        .threads = options.Get("threads").As<Napi::Number>().Int32Value(),
+    });
+  }
 
   const std::shared_ptr<WeightFiles>& files() const { return files_; }
 
  private:
-  /// map(path): { address, size }
-  Napi::Value map(const Napi::CallbackInfo& info) {
-    const Napi::Env env = info.Env();
+  /// open(path): { address, size }
+  Napi::Value open(const Napi::CallbackInfo& info) {
     try {
-      const MappedFile& file = files_->map(info[0].As<Napi::String>());
-      Napi::Object result = Napi::Object::New(env);
-      result["address"] = Napi::Number::New(env, static_cast<double>(reinterpret_cast<uintptr_t>(file.data())));
-      result["size"] = Napi::Number::New(env, static_cast<double>(file.size()));
-      return result;
+      return memoryObject(info.Env(), files_->open(info[0].As<Napi::String>()));
     } catch (const std::exception& error) {
-      throw Napi::Error::New(env, error.what());
+      throw Napi::Error::New(info.Env(), error.what());
     }
   }
 
-  std::shared_ptr<WeightFiles> files_ = std::make_shared<WeightFiles>();
+  std::shared_ptr<WeightFiles> files_;
 };
 
 /// new Stream({ header, words, instructionSet, threads, cores, files, onExecuted })
@@ -195,9 +218,11 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports["operations"] = operations;
   exports["instructionSets"] = instructionSets;
   exports["address"] = Napi::Function::New<address>(env, "address");
+  exports["preferHugePages"] = Napi::Function::New<askForHugePages>(env, "preferHugePages");
   exports["grantedThreads"] = Napi::Function::New<threadsFor>(env, "grantedThreads");
   exports["probeRead"] = Napi::Function::New<readProbe>(env, "probeRead");
   exports["probeMultiply"] = Napi::Function::New<multiplyProbe>(env, "probeMultiply");
+  exports["residentFiles"] = Napi::Function::New<residentMemory>(env, "residentFiles");
   exports["WeightFiles"] = WeightFilesObject::define(env);
   exports["Stream"] = StreamObject::define(env);
   return exports;

@@ -22,7 +22,7 @@ struct StreamOptions {
   const KernelTable& kernels;
   int threads;
   int cores;
-  /// Keeps mapped what commands point to.
+  /// Keeps in memory what commands point to.
   std::shared_ptr<WeightFiles> files;
   /// Called on the stream's thread once an announced command has run.
   std::function<void()> onExecuted;

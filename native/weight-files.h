@@ -1,36 +1,59 @@
-// Checkpoint files as memory: each is mapped read-only once in the process, however many ranks read it.
+// Checkpoint files as memory: each is mapped read-only, or copied, once in the process, however many ranks read it.
 #pragma once
 #include <cstdint>
 #include <memory>
 #include <string>
 #include <unordered_map>
+#include <vector>
 
 namespace daysix {
 
-/// A file's bytes; unmapped when the last owner goes.
-class MappedFile {
- public:
-  MappedFile(int descriptor, size_t size, const std::string& path);
-  ~MappedFile();
-  MappedFile(const MappedFile&) = delete;
-  MappedFile& operator=(const MappedFile&) = delete;
+/// Memory that was mapped, and is unmapped at the end.
+struct Mapping {
+  Mapping() = default;
+  ~Mapping();
+  Mapping(const Mapping&) = delete;
+  Mapping& operator=(const Mapping&) = delete;
 
-  const uint8_t* data() const { return data_; }
+  uint8_t* data = nullptr;
+  size_t size = 0;
+};
+
+/// How a file becomes memory: mapped, or read by some threads into huge pages where the system has them.
+struct WeightOptions {
+  bool resident = false;
+  int threads = 1;
+};
+
+/// A file's bytes; gone with the last owner.
+class WeightFile {
+ public:
+  WeightFile(int descriptor, size_t size, const WeightOptions& options);
+
+  const uint8_t* data() const { return mapping_.data; }
   size_t size() const { return size_; }
 
  private:
-  const uint8_t* data_ = nullptr;
+  void map(int descriptor);
+  void copy(int descriptor, int threads);
+
+  Mapping mapping_;
   size_t size_;
 };
 
 /// The files a backend and its streams read.
 class WeightFiles {
  public:
+  explicit WeightFiles(WeightOptions options = {}) : options_(options) {}
   /// Throws std::system_error naming the path.
-  const MappedFile& map(const std::string& path);
+  const WeightFile& open(const std::string& path);
 
  private:
-  std::unordered_map<std::string, std::shared_ptr<MappedFile>> files_;
+  WeightOptions options_;
+  std::unordered_map<std::string, std::shared_ptr<WeightFile>> files_;
 };
+
+/// The copies that the process holds now.
+std::vector<std::shared_ptr<WeightFile>> residentFiles();
 
 }  // namespace daysix

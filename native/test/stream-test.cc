@@ -1,5 +1,7 @@
 // Streams without Node: commands written as TypeScript writes them, by one thread or several, on arrays that end where
 // their blocks do, so that the sanitizers see every access. Exits non-zero on a failure.
+#include <unistd.h>
+
 #include <algorithm>
 #include <array>
 #include <chrono>
@@ -7,6 +9,7 @@
 #include <condition_variable>
 #include <cstdio>
 #include <cstring>
+#include <filesystem>
 #include <string>
 #include <thread>
 #include <vector>
@@ -224,6 +227,29 @@ void testTogether(const KernelTable& kernels) {
   for (std::thread& rank : ranks) rank.join();
 }
 
+/// Ranks that open a file at once get one copy of it, read by several threads.
+void testResidentFile() {
+  std::vector<uint8_t> bytes((40 << 20) + 5);
+  for (size_t i = 0; i < bytes.size(); i++) bytes[i] = static_cast<uint8_t>(i * 2654435761u >> 24);
+  const std::string name = "daysix-resident-" + std::to_string(getpid());
+  const std::string path = std::filesystem::temp_directory_path() / name;
+  std::FILE* file = std::fopen(path.c_str(), "wb");
+  expect(file && std::fwrite(bytes.data(), 1, bytes.size(), file) == bytes.size(), "a file is written");
+  if (file) std::fclose(file);
+  {
+    std::vector<WeightFiles> files(3, WeightFiles({.resident = true, .threads = 3}));
+    std::vector<const WeightFile*> opened(files.size());
+    std::vector<std::thread> ranks;
+    for (size_t i = 0; i < files.size(); i++) ranks.emplace_back([&, i] { opened[i] = &files[i].open(path); });
+    for (std::thread& rank : ranks) rank.join();
+    expect(opened[0] == opened[1] && opened[1] == opened[2], "a file is copied once");
+    expect(std::equal(bytes.begin(), bytes.end(), opened[0]->data()), "a copy holds every byte");
+    expect(residentFiles().size() == 1, "a copy is known");
+  }
+  expect(residentFiles().empty(), "a copy goes with its last owner");
+  std::remove(path.c_str());
+}
+
 }  // namespace
 
 int main() {
@@ -235,6 +261,7 @@ int main() {
     testFailure(*kernels);
     testTogether(*kernels);
   }
+  testResidentFile();
   std::printf("%d failures\n", failures);
   return failures ? 1 : 0;
 }

@@ -1,13 +1,13 @@
 import type { Stream } from "../kernels/index.ts";
 import type { ExpertCall, ExpertOutput, ExpertWeights, RoutedExperts } from "../model/index.ts";
 
-/** Routed experts that tell, when asked, which of them rows have chosen. */
+/** Routed experts that tell, when asked, how many rows have chosen each. */
 export class CountedExperts implements RoutedExperts {
   readonly #stream: Stream;
   readonly #experts: RoutedExperts;
   readonly #topK: number;
-  /** 1 for each chosen (layer of the model, expert); undefined while nobody counts. */
-  #chosen: Uint8Array | undefined;
+  /** Rows by (layer of the model, expert); undefined while nobody counts. */
+  #chosen: Uint32Array | undefined;
 
   constructor(stream: Stream, experts: RoutedExperts, topK: number) {
     this.#stream = stream;
@@ -21,14 +21,14 @@ export class CountedExperts implements RoutedExperts {
       await this.#stream.done();
       const experts = weights.gate.length;
       const pairs = call.rows * this.#topK;
-      for (let i = 0; i < pairs; i++) this.#chosen[call.layer * experts + call.ids[i]] = 1;
+      for (let i = 0; i < pairs; i++) this.#chosen[call.layer * experts + call.ids[i]]++;
     }
     return this.#experts.compute(call, weights);
   }
 
-  /** What is chosen while `run` runs, as a map of [layers, experts]. */
-  async count(size: number, run: () => Promise<unknown>): Promise<Uint8Array> {
-    const chosen = new Uint8Array(size);
+  /** The rows that choose each while `run` runs. [layers, experts] */
+  async count(size: number, run: () => Promise<unknown>): Promise<Uint32Array> {
+    const chosen = new Uint32Array(size);
     this.#chosen = chosen;
     await run();
     this.#chosen = undefined;

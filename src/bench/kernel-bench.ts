@@ -1,6 +1,9 @@
 import {
+  allocate,
   createNativeKernels,
+  createStoredRows,
   gemmInputs,
+  groupedGemmInputs,
   mlaInputs,
   Probes,
   type MlaShape,
@@ -11,9 +14,11 @@ import { median, percentile } from "./percentiles.ts";
 import { WeightPool } from "./weight-pool.ts";
 
 export interface KernelCase {
-  readonly kernel: "gemm" | "attention";
+  readonly kernel: "gemm" | "grouped gemm" | "attention";
   readonly name: string;
+  /** Of all experts together, who get equally many. */
   readonly rows: number;
+  readonly experts?: number;
   /** Of attention: each row's. */
   readonly context?: number;
   /** Inputs that take turns. */
@@ -29,6 +34,8 @@ export interface KernelMeasured {
   readonly kernel: string;
   readonly name: string;
   readonly rows: number;
+  /** 0 where the kernel has none. */
+  readonly experts: number;
   readonly context: number;
   /** Microseconds of a call. */
   readonly p20: number;
@@ -52,6 +59,16 @@ const matrices: Readonly<Record<string, readonly [number, number]>> = {
   "V3 query": [24_576, 1536],
   "V3 attention out": [7168, 16_384],
 };
+/** A layer's experts, as many as fit the pool: all of V2-Lite's, an eighth of V3's. */
+const layers: Readonly<
+  Record<string, readonly [experts: number, outputs: number, inputs: number]>
+> = {
+  "V2-Lite experts in": [64, 1408, 2048],
+  "V2-Lite experts out": [64, 2048, 1408],
+  "V3 experts in": [32, 2048, 7168],
+  "V3 experts out": [32, 7168, 2048],
+};
+const ROWS_PER_EXPERT = [1, 2, 4, 8, 32];
 const CONTEXTS = [512, 4096];
 const ATTENTION_ROWS = [1, 16];
 const mla: MlaShape = { heads: 16, nope: 128, rope: 64, value: 128, latent: 512, scale: 0.0721 };
@@ -74,7 +91,8 @@ export async function* benchKernels(options: {
   try {
     const probes = new Probes({ threads, file: pool.file });
     probes.readThrough();
-    for (const each of [...gemmCases(pool, policy), ...attentionCases(pool, policy)]) {
+    const cases = [gemmCases, groupedGemmCases, attentionCases];
+    for (const each of cases.flatMap((casesOf) => casesOf(pool, policy))) {
       yield await measure(each, stream, probes);
     }
   } finally {
@@ -95,8 +113,30 @@ function gemmCases(folder: WeightPool, policy: Policy): KernelCase[] {
         create(seed) {
           const sizes = { rows, outputs, columns, dtype: "F8_E4M3" } as const;
           const { weight, x } = gemmInputs({ folder, policy, seed }, sizes);
-          const out = new Float32Array(rows * outputs);
+          const out = allocate(Float32Array, rows * outputs);
           return (stream) => stream.gemm(out, x, weight, rows);
+        },
+      };
+    }),
+  );
+}
+
+function groupedGemmCases(folder: WeightPool, policy: Policy): KernelCase[] {
+  return Object.entries(layers).flatMap(([name, [experts, outputs, columns]]) =>
+    ROWS_PER_EXPERT.map((each): KernelCase => {
+      const rows = experts * each;
+      const bytes = experts * outputs * columns;
+      return {
+        ...{ kernel: "grouped gemm", name, rows, experts, bytes },
+        flops: 2 * rows * outputs * columns,
+        copies: 2,
+        create(seed) {
+          const sizes = { rows, outputs, columns, dtype: "F8_E4M3", experts } as const;
+          const { weights, x } = groupedGemmInputs({ folder, policy, seed }, sizes);
+          const starts = Int32Array.from({ length: experts + 1 }, (_, expert) => expert * each);
+          const groups = { starts, sources: new Int32Array(0), places: new Int32Array(0) };
+          const out = createStoredRows(policy, rows * outputs);
+          return (stream) => stream.groupedGemm(out, x, weights, groups, rows);
         },
       };
     }),
@@ -117,7 +157,7 @@ function attentionCases(folder: WeightPool, policy: Policy): KernelCase[] {
             const sequences = Array.from({ length: rows }, () => ({ context, rows: 1 }));
             const sizes = { shape, dtype: "F8_E4M3", sequences } as const;
             const made = mlaInputs({ folder, policy, seed }, sizes);
-            const out = new Float32Array(rows * heads * shape.latent);
+            const out = allocate(Float32Array, rows * heads * shape.latent);
             const cache = { entries: made.entries };
             const layout = made.layoutOf(0, rows);
             return (stream) => stream.attention(out, made.absorbed, made.q, cache, shape, layout);
@@ -129,7 +169,7 @@ function attentionCases(folder: WeightPool, policy: Policy): KernelCase[] {
 }
 
 async function measure(each: KernelCase, stream: Stream, probes: Probes): Promise<KernelMeasured> {
-  const { kernel, name, rows, context = 0, bytes, flops } = each;
+  const { kernel, name, rows, experts = 0, context = 0, bytes, flops } = each;
   const calls = Array.from({ length: each.copies }, (_, seed) => each.create(seed));
   let next = 0;
   const timed = async (count: number) => {
@@ -152,7 +192,7 @@ async function measure(each: KernelCase, stream: Stream, probes: Probes): Promis
   const GBs = bytes / time / 1e6;
   const GFlops = flops / time / 1e6;
   return {
-    ...{ kernel, name, rows, context },
+    ...{ kernel, name, rows, experts, context },
     p20: 1000 * percentile(times, 0.2),
     median: 1000 * time,
     ...{ GBs, GFlops, readGBs, peakGFlops },

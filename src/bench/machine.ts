@@ -1,11 +1,13 @@
 import { readdirSync, readFileSync } from "node:fs";
-import { availableParallelism, cpus, freemem, totalmem } from "node:os";
+import { availableParallelism, cpus } from "node:os";
 import {
+  availableMemory,
   createKernels,
   instructionSets,
   nativeProblem,
   Probes,
   usableCores,
+  usableMemory,
 } from "../kernels/index.ts";
 
 /** What a machine has and does, as far as it decides the kernels' speed. */
@@ -24,6 +26,7 @@ export interface Machine {
   readonly numaNodes: number;
   /** `always`, `madvise` or `never`; null where the system does not tell. */
   readonly hugePages: string | null;
+  /** What this process may use, and what of it is free or given back when asked for. */
   readonly memoryBytes: number;
   readonly availableBytes: number;
   /** Processes that wanted to run in the last minute, on average. */
@@ -55,8 +58,8 @@ export function inspectMachine(): Machine {
     numaNodes: numaNodes(),
     hugePages:
       /\[(\w+)\]/.exec(read("/sys/kernel/mm/transparent_hugepage/enabled") ?? "")?.[1] ?? null,
-    memoryBytes: totalmem(),
-    availableBytes: availableBytes(),
+    memoryBytes: usableMemory(),
+    availableBytes: availableMemory(),
     load: Number((read("/proc/loadavg") ?? "0").split(" ")[0]),
     speeds: problem ? [] : [...new Set([1, usable])].map(speedOf),
   };
@@ -85,11 +88,6 @@ function numaNodes(): number {
   } catch {
     return 1;
   }
-}
-
-function availableBytes(): number {
-  const kibibytes = /^MemAvailable:\s+(\d+) kB$/m.exec(read("/proc/meminfo") ?? "")?.[1];
-  return kibibytes === undefined ? freemem() : Number(kibibytes) * 1024;
 }
 
 function read(path: string): string | undefined {
@@ -131,7 +129,7 @@ export function adviceFor(machine: Machine): string[] {
   if (machine.hugePages === "never") {
     advice.push(
       "Transparent huge pages are off: " +
-        "`echo madvise > /sys/kernel/mm/transparent_hugepage/enabled` lets buffers use them.",
+        "`echo madvise > /sys/kernel/mm/transparent_hugepage/enabled` lets `--weights resident` use them.",
     );
   }
   if (machine.load > machine.cores / 2) {

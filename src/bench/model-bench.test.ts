@@ -6,7 +6,7 @@ import { after, before, suite, test } from "node:test";
 import { nativeProblem } from "../kernels/index.ts";
 import { modelWeights, openCheckpoint, readConfig, type ModelConfig } from "../model/index.ts";
 import { ModelBench } from "./model-bench.ts";
-import { bytesRead, figures } from "./model-figures.ts";
+import { bytesRead, figures, rowsPerExpert } from "./model-figures.ts";
 import { writeRandomCheckpoint } from "./random-checkpoint.ts";
 import { shapes } from "./shapes.ts";
 import { stepBytes, type StepBytes } from "./step-bytes.ts";
@@ -46,9 +46,9 @@ test("decode has a row for each request, each in pages of its own", () => {
 });
 
 const chosen = (...experts: number[]) => {
-  const map = new Uint8Array(2 * 256);
-  for (const expert of experts) map[256 + expert] = 1;
-  return map;
+  const rows = new Uint32Array(2 * 256);
+  for (const expert of experts) rows[256 + expert]++;
+  return rows;
 };
 const reading = (...experts: number[]) => ({
   ...{ chosen: [chosen(...experts)], rows: 2, contextTokens: 100 },
@@ -77,6 +77,16 @@ suite("bytes of a step", () => {
     const read = bytesRead({ config, bytes, readings, sharesExperts: false });
     assert.equal(read.all, rest() / 2 + 2 * bytes.expert);
   });
+});
+
+test("rows of an expert are those of all ranks that share it", () => {
+  const readings = [
+    [reading(1, 2, 2), reading(5)],
+    [reading(2, 4), reading(5)],
+  ];
+  const of = (sharesExperts: boolean) => rowsPerExpert({ config, readings, sharesExperts });
+  assert.deepEqual(of(true), { mean: 7 / 4, max: 3, experts: 4 / 2 });
+  assert.deepEqual(of(false), { mean: 7 / 6, max: 2, experts: 6 / 4 });
 });
 
 test("fewer layers are extrapolated by the time of one with experts", () => {
@@ -111,15 +121,18 @@ test(
       [2, "parallel"],
       [2, "replicated"],
     ] as const) {
+      const weights = ranks === 1 ? "mapped" : "resident";
       const bench = await ModelBench.open({
         ...{ directory, ranks, experts, workloads, policy: "w8a16", threads: 1 },
-        ...{ wholeLayers: 12, measuredMs: 1 },
+        ...{ weights, wholeLayers: 12, measuredMs: 1 },
       });
       try {
         for (const workload of workloads) {
           const measured = await bench.measure(workload);
           assert.ok(measured.tokensPerSecond > 0);
           assert.ok(measured.roofShare > 0 && measured.roofShare < 2, `${measured.roofShare}`);
+          const { mean, max, experts: touched } = measured.rowsPerExpert;
+          assert.ok(mean >= 1 && max >= mean && touched >= 8 && touched <= 256);
           assert.ok(measured.bytesPerStep > ranks * (bytes.dense + bytes.head) + 8 * bytes.expert);
         }
       } finally {
@@ -134,7 +147,7 @@ test("what does not fit the memory is refused", async () => {
   await assert.rejects(
     ModelBench.open({
       ...{ directory, ranks: 1, experts: "parallel", workloads, policy: "w8a16", threads: 1 },
-      wholeLayers: 2,
+      ...{ weights: "mapped", wholeLayers: 2 },
     }),
     /^RangeError: --batch, --context: \d+/,
   );

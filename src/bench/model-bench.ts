@@ -1,10 +1,15 @@
 import { once } from "node:events";
 import { stat } from "node:fs/promises";
-import { totalmem } from "node:os";
 import { join } from "node:path";
 import { Worker } from "node:worker_threads";
 import { createSharedSegments } from "../cluster/index.ts";
-import { PAGE_TOKENS, Probes, type Policy } from "../kernels/index.ts";
+import {
+  PAGE_TOKENS,
+  Probes,
+  usableMemory,
+  type Policy,
+  type WeightMemory,
+} from "../kernels/index.ts";
 import { modelWeights, openCheckpoint, readConfig, type ModelConfig } from "../model/index.ts";
 import { figures, type Measured, type Round } from "./model-figures.ts";
 import type { Depth, ModelRankOptions } from "./model-rank.ts";
@@ -16,6 +21,7 @@ import { pagesOf, rowsOf, type Workload } from "./workload.ts";
 export interface ModelBenchOptions {
   readonly directory: string;
   readonly policy: Policy;
+  readonly weights: WeightMemory;
   /** Threads that step together or, with replicated experts, side by side. */
   readonly ranks: number;
   /** Compute threads of each rank. */
@@ -35,8 +41,8 @@ const LEAST_ROUNDS = 3;
 const ROUND_MS = 60;
 const LONGEST_PROBE_MS = 250;
 const SHARING_ROUNDS = 7;
-/** Of the machine's memory, for weights and KV. */
-const USABLE_MEMORY = 0.93;
+/** Of the usable memory, for weights and KV. */
+const USED_SHARE = 0.93;
 
 /** Ranks in threads of their own, and probes taken by this one while they wait. */
 export class ModelBench {
@@ -49,15 +55,15 @@ export class ModelBench {
 
   /** @throws RangeError where weights and KV do not fit the memory */
   static async open(options: ModelBenchOptions): Promise<ModelBench> {
-    const { directory, policy, ranks, threads, workloads } = options;
+    const { directory, policy, weights, ranks, threads, workloads } = options;
     const config = await readConfig(directory);
-    const weights = modelWeights(await openCheckpoint(directory), config);
+    const bytes = stepBytes(config, modelWeights(await openCheckpoint(directory), config));
     const file = join(directory, "model.safetensors");
     const pages = Math.max(...workloads.map(pagesOf));
     const kvBytes = ranks * pages * PAGE_TOKENS * config.layers * contextBytes(config);
     expectMemory((await stat(file)).size, kvBytes);
-    const probes = new Probes({ threads: ranks * threads, file });
-    // Brings the weights into the page cache and their pages into this process's tables.
+    const probes = new Probes({ threads: ranks * threads, file, weights });
+    // Brings mapped weights into the page cache and their pages into this process's tables.
     probes.readThrough();
     const numbers = Array.from({ length: ranks }, (_, rank) => rank);
     const isUnit = ranks > 1 && options.experts === "parallel";
@@ -65,12 +71,12 @@ export class ModelBench {
     const maxRows = Math.max(...workloads.map(rowsOf));
     const workers = numbers.map((rank) => {
       const workerData: ModelRankOptions = {
-        ...{ directory, policy, threads, maxRows, pages, rank },
+        ...{ directory, policy, weights, threads, maxRows, pages, rank },
         ...(unit && { unit }),
       };
       return new Worker(new URL("./model-worker.js", import.meta.url), { workerData });
     });
-    const bench = new ModelBench(options, config, stepBytes(config, weights), probes, workers);
+    const bench = new ModelBench(options, config, bytes, probes, workers);
     await bench.#askAll({ kind: "open" });
     return bench;
   }
@@ -157,8 +163,8 @@ export class ModelBench {
 }
 
 function expectMemory(weightBytes: number, kvBytes: number): void {
-  if (weightBytes + kvBytes <= USABLE_MEMORY * totalmem()) return;
-  const [weights, kv, memory] = [weightBytes, kvBytes, totalmem()].map((size) =>
+  if (weightBytes + kvBytes <= USED_SHARE * usableMemory()) return;
+  const [weights, kv, memory] = [weightBytes, kvBytes, usableMemory()].map((size) =>
     (size / 1e9).toFixed(1),
   );
   throw new RangeError(

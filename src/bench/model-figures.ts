@@ -27,6 +27,7 @@ export interface Measured {
   readonly median: number;
   /** What all ranks together read: dense weights, the experts chosen, and KV. */
   readonly bytesPerStep: number;
+  readonly rowsPerExpert: RowsPerExpert;
   /** Roofs, probed between the steps on as many threads. */
   readonly readGBs: number;
   readonly peakGFlops: number;
@@ -36,6 +37,15 @@ export interface Measured {
   readonly layers: number;
   /** What all the model's layers would take, where fewer were measured. */
   readonly extrapolated?: Extrapolated;
+}
+
+/** How a step's rows spread over a layer's routed experts. */
+export interface RowsPerExpert {
+  /** Of the experts that have any. */
+  readonly mean: number;
+  readonly max: number;
+  /** How many have any, on average. */
+  readonly experts: number;
 }
 
 export interface Extrapolated {
@@ -88,6 +98,7 @@ export function figures(of: FiguresOf): Measured {
     p20: percentile(times, 0.2),
     median: time,
     bytesPerStep: read.all,
+    rowsPerExpert: rowsPerExpert(of),
     readGBs: median(rounds.map(({ readGBs }) => readGBs)),
     peakGFlops: median(rounds.map(({ peakGFlops }) => peakGFlops)),
     roofShare: share(read.all, perToken, ({ whole }) => median(whole)),
@@ -116,21 +127,13 @@ export function bytesRead(
   readonly all: number;
   readonly expertLayer: number;
 } {
-  const { config, bytes, readings, sharesExperts } = passes;
+  const { config, bytes, readings } = passes;
   const ranks = readings.length;
   const drawings = readings[0].length;
   const steps = readings[0][0].chosen.length;
   const mean = (of: (reading: Reading) => number) =>
     readings.flat().reduce((sum, reading) => sum + of(reading), 0) / drawings;
-  let experts = 0;
-  for (let drawing = 0; drawing < drawings; drawing++) {
-    for (let step = 0; step < steps; step++) {
-      const chosen = readings.map((rank) => rank[drawing].chosen[step]);
-      experts += sharesExperts
-        ? countSet(union(chosen))
-        : chosen.reduce((sum, each) => sum + countSet(each), 0);
-    }
-  }
+  const experts = chosenRows(passes).flatMap(chosenCounts).length;
   const expertBytes = (experts / drawings) * bytes.expert;
   const contextTokens = mean((reading) => reading.contextTokens);
   const expertLayers = Math.max(1, config.layers - config.firstDense);
@@ -147,10 +150,34 @@ export function bytesRead(
   };
 }
 
-function union(maps: readonly Uint8Array[]): Uint8Array {
-  return maps[0].map((_, i) => (maps.some((map) => map[i] === 1) ? 1 : 0));
+export function rowsPerExpert(
+  passes: Pick<FiguresOf, "config" | "readings" | "sharesExperts">,
+): RowsPerExpert {
+  const { layers, firstDense } = passes.config;
+  const steps = chosenRows(passes);
+  const rows = steps.flatMap(chosenCounts);
+  return {
+    mean: rows.reduce((sum, count) => sum + count, 0) / rows.length,
+    max: rows.reduce((most, count) => Math.max(most, count), 0),
+    experts: rows.length / (steps.length * (layers - firstDense)),
+  };
 }
 
-function countSet(map: Uint8Array): number {
-  return map.reduce((sum, value) => sum + value, 0);
+/** Rows by (layer, expert) of each step: of all ranks where they share experts, else of each. */
+function chosenRows({ readings, sharesExperts }: Pick<FiguresOf, "readings" | "sharesExperts">) {
+  const [first] = readings;
+  return first.flatMap(({ chosen }, drawing) =>
+    chosen.flatMap((_, step) => {
+      const byRank = readings.map((rank) => rank[drawing].chosen[step]);
+      return sharesExperts ? [sumOf(byRank)] : byRank;
+    }),
+  );
+}
+
+function sumOf(counts: readonly Uint32Array[]): Uint32Array {
+  return counts[0].map((_, i) => counts.reduce((sum, each) => sum + each[i], 0));
+}
+
+function chosenCounts(rows: Uint32Array): number[] {
+  return [...rows].filter((count) => count > 0);
 }

@@ -1,6 +1,12 @@
 import { SharedMemoryTransport, type SharedSegments } from "../cluster/index.ts";
 import { orderedPlacement, ParallelExperts } from "../expert-parallel/index.ts";
-import { createKernels, type Policy, type Stream, toBf16 } from "../kernels/index.ts";
+import {
+  createKernels,
+  type Policy,
+  type Stream,
+  type WeightMemory,
+  toBf16,
+} from "../kernels/index.ts";
 import {
   LocalExperts,
   Model,
@@ -19,6 +25,7 @@ import { contextRead, drawingsOf, stepsOf, type Workload } from "./workload.ts";
 export interface ModelRankOptions {
   readonly directory: string;
   readonly policy: Policy;
+  readonly weights: WeightMemory;
   readonly threads: number;
   /** The largest step, and the pool, of all workloads to come. */
   readonly maxRows: number;
@@ -30,8 +37,8 @@ export interface ModelRankOptions {
 
 /** What a rank's passes of a workload read, one entry for each drawing of its tokens. */
 export interface Reading {
-  /** By step: 1 for each chosen (layer, expert). */
-  readonly chosen: readonly Uint8Array[];
+  /** By step: the rows that chose each (layer, expert). */
+  readonly chosen: readonly Uint32Array[];
   readonly rows: number;
   readonly contextTokens: number;
 }
@@ -53,8 +60,8 @@ export class ModelRank {
     const config = await readConfig(options.directory);
     const checkpoint = await openCheckpoint(options.directory);
     const dense = { ...config, layers: config.firstDense };
-    const { policy, maxRows, threads } = options;
-    const kernels = createKernels({ threads });
+    const { policy, weights, maxRows, threads } = options;
+    const kernels = createKernels({ threads, weights });
     const stream = kernels.createStream(policy);
     const experts = new CountedExperts(
       stream,
@@ -94,7 +101,7 @@ export class ModelRank {
     );
     const readings: Reading[] = [];
     for (const steps of this.#passes) {
-      const chosen: Uint8Array[] = [];
+      const chosen: Uint32Array[] = [];
       for (const step of steps) {
         const run = () => this.#models.whole.forward(step, this.#pool);
         chosen.push(await this.#experts.count(layers * gate.experts, run));

@@ -31,6 +31,8 @@ const deepseekV3 = {
 
 export const shapes = {
   v3: deepseekV3,
+  /** One of its layers of routed experts, between a small vocabulary. */
+  "v3-layer": { ...deepseekV3, vocab_size: 4096, num_hidden_layers: 1, first_k_dense_replace: 0 },
   /** DeepSeek-V2-Lite. */
   "v2-lite": {
     ...deepseekV3,

@@ -34,10 +34,10 @@ const header = [
 ];
 
 function rowOf(measured: KernelMeasured): string[] {
-  const { kernel, name, context } = measured;
+  const { kernel, name, rows, experts, context } = measured;
   return [
     context > 0 ? `${kernel} ${name} at ${context}` : `${kernel} ${name}`,
-    String(measured.rows),
+    experts > 0 ? `${experts} × ${rows / experts}` : String(rows),
     measured.p20.toFixed(0),
     measured.median.toFixed(0),
     measured.GBs.toFixed(1),

@@ -11,10 +11,11 @@ import {
 import { usableCores } from "../kernels/index.ts";
 import { integerOf, integersOf, policyOf, textOf, UsageError } from "./arguments.ts";
 import { readTopology } from "./engine-options.ts";
+import { describeResident, weightsOf, withWeights } from "./weights.ts";
 import { table } from "./table.ts";
 
 export function withBenchModel(command: Command): Command {
-  return command
+  return withWeights(command)
     .option("--shape <name>", `Sizes of the model: ${shapeNames().join(", ")}`, { default: "mid" })
     .option("--layers <count>", "Measure fewer layers, and say what all of them would take")
     .option("--prompt <tokens>", "Prompts to compute", { default: "512,2048" })
@@ -41,13 +42,15 @@ export async function runBenchModel(flags: Readonly<Record<string, unknown>>): P
       : integerOf("threads", flags["threads"], 1, 4096);
   const workloads = workloadsOf(flags, shapes[shape].max_position_embeddings);
   const policy = policyOf(flags["policy"]);
+  const weights = weightsOf(flags);
   const experts = expertsOf(flags["experts"]);
   const json = flags["json"] === true;
   console.error(`daysix: random weights of ${shape} lie in ${checkpointCache}`);
   const bench = await ModelBench.open({
     directory: await cachedCheckpoint(shape, layers),
-    ...{ policy, experts, ranks, threads, wholeLayers, workloads },
+    ...{ policy, weights, experts, ranks, threads, wholeLayers, workloads },
   });
+  if (weights === "resident") console.error(`daysix: ${describeResident()}`);
   const rows: string[][] = [];
   try {
     for (const workload of workloads) {

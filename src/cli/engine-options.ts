@@ -8,10 +8,11 @@ import { bundledModel } from "./bundled-model.ts";
 import { contextCacheOf, withContextCache } from "./context-cache.ts";
 import { nodesOf, withNodes } from "./node-options.ts";
 import { readLoads } from "./rebalance.ts";
+import { weightsOf, withWeights } from "./weights.ts";
 
 /** Adds the options that say which model runs, how, and on which ranks. */
 export function withEngine(command: Command): Command {
-  return withNodes(withContextCache(command))
+  return withWeights(withNodes(withContextCache(command)))
     .option("--model <dir>", "Checkpoint folder (Hugging Face layout)", { default: bundledModel })
     .option("--policy <policy>", "Precision: f32, w8a16 or w8a8", { default: "w8a16" })
     .option("--kv-memory <size>", "Memory for the KV cache of each rank", { default: "256M" })
@@ -31,6 +32,7 @@ export async function engineOf(flags: Readonly<Record<string, unknown>>): Promis
   return {
     modelDirectory: textOf("model", flags["model"]),
     policy: policyOf(flags["policy"]),
+    weights: weightsOf(flags),
     kvMemoryBytes: bytesOf("kv-memory", flags["kvMemory"]),
     threads: integerOf("threads", flags["threads"], 1, 4096),
     topology: readTopology(textOf("topology", flags["topology"])),

@@ -1,4 +1,4 @@
-import { freemem } from "node:os";
+import { availableMemory } from "../kernels/index.ts";
 import { inspectModel } from "../model/index.ts";
 
 /** `daysix inspect`: what a checkpoint holds and whether it fits this machine. */
@@ -8,7 +8,8 @@ export async function inspect(options: {
   readonly json: boolean;
 }): Promise<void> {
   const { directory, verify, json } = options;
-  const inspection = await inspectModel(directory, { verify, availableBytes: freemem() });
+  const inspection = await inspectModel(directory, { verify, availableBytes: availableMemory() });
+  if (inspection.problems?.length) process.exitCode = 1;
   if (json) {
     console.log(JSON.stringify(inspection, null, 2));
     return;

@@ -3,9 +3,10 @@ import { serveNode } from "../engine/index.ts";
 import { policyOf, textOf, UsageError } from "./arguments.ts";
 import { bundledModel } from "./bundled-model.ts";
 import { addressOf, failureTimeoutOf, secretOf, withFailureTimeout } from "./node-options.ts";
+import { weightsOf, withWeights } from "./weights.ts";
 
 export function withNode(command: Command): Command {
-  return withFailureTimeout(command)
+  return withWeights(withFailureTimeout(command))
     .option("--join <address>", "HOST:PORT at which the serving node waits for others")
     .option("--secret-file <file>", "Secret that all nodes of the cluster know")
     .option("--model <dir>", "Own copy of the checkpoint", { default: bundledModel })
@@ -23,6 +24,7 @@ export async function runNode(flags: Readonly<Record<string, unknown>>): Promise
     coordinator: addressOf("join", join),
     secret: secretOf(flags),
     modelDirectory: textOf("model", flags["model"]),
+    weights: weightsOf(flags),
     policy: policyOf(flags["policy"]),
     failureTimeoutMs: failureTimeoutOf(flags),
     ...(listen === undefined ? {} : { listen: addressOf("listen", listen) }),

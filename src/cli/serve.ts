@@ -22,6 +22,7 @@ import { loadChatTemplate, Tokenizer } from "../model/index.ts";
 import type { TraceWriter } from "../trace/index.ts";
 import { UsageError } from "./arguments.ts";
 import { createTrace } from "./trace.ts";
+import { describeResident } from "./weights.ts";
 
 export interface ServeOptions {
   readonly engine: EngineOptions;
@@ -146,6 +147,7 @@ export async function serve(options: ServeOptions): Promise<void> {
       `  ${formatTopology(engine.topology)}${onNodes(engine)}, policy ${options.engine.policy}, ` +
       `${describeKernels(options.engine.threads)}, ` +
       `context ${engine.maxModelLen} tokens\n` +
+      (options.engine.weights === "resident" ? `  ${describeResident()}\n` : "") +
       `  ${options.ledger === undefined ? "nothing is billed: no --ledger" : `bills in ${options.ledger}`}\n` +
       `  watch it at ${url}/\n` +
       `  try:  npx daysix chat    or    curl ${url}/v1/models`,

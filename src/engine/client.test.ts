@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
+import { stat } from "node:fs/promises";
+import { join } from "node:path";
 import { test } from "node:test";
 import { parseTopology } from "../cluster/index.ts";
-import { greedySampling } from "../kernels/index.ts";
+import { greedySampling, nativeProblem, residentWeights } from "../kernels/index.ts";
 import { tinyFixtures } from "../model/fixtures.ts";
 import { Engine, type EngineOptions } from "./client.ts";
 import { emptied } from "./fixtures.ts";
@@ -49,6 +51,31 @@ test("the engine's thread gives Hugging Face's greedy tokens and its own figures
   const { generatedTokens, promptTokens } = await engine.stats();
   assert.deepEqual([generatedTokens, promptTokens], [8, fixture.tokens.length]);
   await engine.close();
+});
+
+test(
+  "resident weights, which two ranks share, answer as mapped ones do",
+  { skip: nativeProblem() ?? false },
+  async () => {
+    const { bytes: before } = residentWeights();
+    const topology = parseTopology("prefill=1x1,decode=1x1");
+    const engine = await start({ weights: "resident", topology });
+    const { bytes } = residentWeights();
+    const file = await stat(join(fixture.directory, "model.safetensors"));
+    assert.equal(bytes - before, file.size);
+    const events = await read(engine.generate(request()));
+    const tokens = events.flatMap((event) => (event.kind === "token" ? [event.token] : []));
+    assert.deepEqual(tokens, fixture.greedy.slice(0, 8));
+    await engine.close();
+    assert.equal(residentWeights().bytes, before, "the copy goes with its ranks");
+  },
+);
+
+test("resident weights that leave no room for the KV are refused before they are read", async () => {
+  await assert.rejects(start({ weights: "resident", kvMemoryBytes: 1e15 }), {
+    name: "EngineError",
+    message: /^--weights resident: 0\.0 GB of weights and 1000000\.0 GB of KV .* \d+\.\d GB/,
+  });
 });
 
 test("leaving the loop and aborting the signal free what the request held", async () => {

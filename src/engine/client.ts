@@ -1,6 +1,7 @@
 import { setMaxListeners } from "node:events";
 import { setTimeout } from "node:timers/promises";
 import { parseTopology, type Topology } from "../cluster/index.ts";
+import type { WeightMemory } from "../kernels/index.ts";
 import { forwardCosts, readConfig } from "../model/index.ts";
 import type { TraceWriter } from "../trace/index.ts";
 import { Cluster, type NodeOptions } from "./cluster.ts";
@@ -18,7 +19,9 @@ import type { Placement, RankOptions } from "./rank.ts";
 import { EngineError } from "./rank-worker.ts";
 import { Router } from "./router.ts";
 
-export interface EngineOptions extends Omit<RankOptions, "place" | "chunkRows"> {
+export interface EngineOptions extends Omit<RankOptions, "weights" | "place" | "chunkRows"> {
+  /** On this node and those it starts; by default mapped. */
+  readonly weights?: WeightMemory;
   readonly chunkRows?: number;
   /** Units and their ranks; by default one that computes prompts and answers alike. */
   readonly topology?: Topology;
@@ -85,7 +88,8 @@ export class Engine {
 
   /** Opens the model on every rank; rejects with what is wrong with it. */
   static async start(options: EngineOptions, observer: EngineObserver = {}): Promise<Engine> {
-    const { modelDirectory, topology = parseTopology("combined=1x1"), nodes, ...rest } = options;
+    const { modelDirectory, weights = "mapped", nodes, ...rest } = options;
+    const { topology = parseTopology("combined=1x1") } = options;
     const stepRows = options.chunkRows ?? DEFAULT_CHUNK_ROWS;
     const config = await readConfig(modelDirectory);
     const plan = planCluster(
@@ -97,7 +101,7 @@ export class Engine {
     );
     const engine = new Engine(topology, plan, config.gate.groups, observer);
     engine.#cluster = await Cluster.start({
-      ...{ plan, modelDirectory, nodes: nodes ?? { count: 1 } },
+      ...{ plan, modelDirectory, weights, nodes: nodes ?? { count: 1 } },
       listener: {
         onNews: (rank, news) => engine.#hear(rank, news),
         onLost: (rank, reason) => engine.#lose(rank, reason),

@@ -47,7 +47,7 @@ export const clusterPlanSchema = z.object({
 
 export type ClusterPlan = z.infer<typeof clusterPlanSchema>;
 
-export interface PlanOptions extends Omit<RankOptions, "modelDirectory" | "place"> {
+export interface PlanOptions extends Omit<RankOptions, "modelDirectory" | "weights" | "place"> {
   readonly topology: Topology;
   readonly nodes: NodeOptions["count"];
   readonly experts?: ExpertOptions | "replicated";

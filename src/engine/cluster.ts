@@ -10,6 +10,7 @@ import {
   type ListenAddress,
   type NodeMesh,
 } from "../cluster/index.ts";
+import type { WeightMemory } from "../kernels/index.ts";
 import { clusterIdentity } from "./cluster-identity.ts";
 import type { ClusterPlan } from "./cluster-plan.ts";
 import type { EngineCommand, EngineLimits, EngineStats, RankNews } from "./messages.ts";
@@ -54,6 +55,7 @@ export interface ClusterListener {
 export interface ClusterOptions {
   readonly plan: ClusterPlan;
   readonly modelDirectory: string;
+  readonly weights: WeightMemory;
   readonly nodes: NodeOptions;
   readonly listener: ClusterListener;
 }
@@ -62,6 +64,7 @@ export interface ClusterOptions {
 export class Cluster {
   readonly #plan: ClusterPlan;
   readonly #modelDirectory: string;
+  readonly #weights: WeightMemory;
   readonly #listener: ClusterListener;
   readonly #lost = new Set<number>();
   readonly #processes: ChildProcess[] = [];
@@ -83,9 +86,10 @@ export class Cluster {
     }
   }
 
-  private constructor({ plan, modelDirectory, listener }: ClusterOptions) {
+  private constructor({ plan, modelDirectory, weights, listener }: ClusterOptions) {
     this.#plan = plan;
     this.#modelDirectory = modelDirectory;
+    this.#weights = weights;
     this.#listener = listener;
   }
 
@@ -127,6 +131,7 @@ export class Cluster {
       coordinator: opened.address,
       secret,
       modelDirectory: this.#modelDirectory,
+      weights: this.#weights,
       policy: this.#plan.policy,
       failureTimeoutMs,
     };
@@ -144,6 +149,7 @@ export class Cluster {
       NodeRanks.start({
         plan: this.#plan,
         modelDirectory: this.#modelDirectory,
+        weights: this.#weights,
         mesh: this.#mesh,
         listen: (rank) => ({
           onNews: (news) => this.#listener.onNews(rank, news),

@@ -6,7 +6,7 @@ import {
   type ListenAddress,
   type NodeMesh,
 } from "../cluster/index.ts";
-import type { Policy } from "../kernels/index.ts";
+import type { Policy, WeightMemory } from "../kernels/index.ts";
 import { clusterIdentity } from "./cluster-identity.ts";
 import type { EngineCommand } from "./messages.ts";
 import { NodeRanks } from "./node-ranks.ts";
@@ -17,6 +17,7 @@ export interface JoinedNodeOptions {
   readonly coordinator: Address;
   readonly secret: ClusterSecret;
   readonly modelDirectory: string;
+  readonly weights: WeightMemory;
   readonly policy: Policy;
   /** Where other nodes reach this one; by default on all addresses, on a free port. */
   readonly listen?: ListenAddress;
@@ -32,8 +33,8 @@ export interface JoinedNodeOptions {
  * refused, or has lost the coordinator.
  */
 export async function serveNode(options: JoinedNodeOptions): Promise<void> {
-  const { modelDirectory, policy, joined, ...join } = options;
-  const node = new JoinedNode(modelDirectory);
+  const { modelDirectory, weights, policy, joined, ...join } = options;
+  const node = new JoinedNode({ modelDirectory, weights });
   const mesh = await joinCluster({
     ...join,
     identity: await clusterIdentity(modelDirectory, policy),
@@ -52,15 +53,17 @@ export async function serveNode(options: JoinedNodeOptions): Promise<void> {
   }
 }
 
+type OwnModel = Pick<JoinedNodeOptions, "modelDirectory" | "weights">;
+
 class JoinedNode {
   readonly ended: Promise<void>;
-  readonly #modelDirectory: string;
+  readonly #own: OwnModel;
   #ranks: NodeRanks | undefined;
   #end!: () => void;
   #fail!: (error: Error) => void;
 
-  constructor(modelDirectory: string) {
-    this.#modelDirectory = modelDirectory;
+  constructor(own: OwnModel) {
+    this.#own = own;
     this.ended = new Promise((resolve, reject) => {
       this.#end = resolve;
       this.#fail = reject;
@@ -78,7 +81,7 @@ class JoinedNode {
     if (this.#ranks) throw new EngineError("this node has started its ranks already");
     this.#ranks = await NodeRanks.start({
       plan: question.plan,
-      modelDirectory: this.#modelDirectory,
+      ...this.#own,
       mesh,
       listen: (rank) => ({
         onNews: (news) => tell(mesh, newsOf(rank, news)),

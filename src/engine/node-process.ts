@@ -3,13 +3,14 @@
  * by its parent, and ends with it.
  */
 import { clusterSecret, type Address } from "../cluster/index.ts";
-import type { Policy } from "../kernels/index.ts";
+import type { Policy, WeightMemory } from "../kernels/index.ts";
 import { serveNode } from "./joined-node.ts";
 
 export interface NodeProcessOptions {
   readonly coordinator: Address;
   readonly secret: string;
   readonly modelDirectory: string;
+  readonly weights: WeightMemory;
   readonly policy: Policy;
   readonly failureTimeoutMs: number;
 }

@@ -1,12 +1,16 @@
+import { stat } from "node:fs/promises";
 import { RankRouter, type NodeMesh } from "../cluster/index.ts";
+import { availableMemory, type WeightMemory } from "../kernels/index.ts";
+import { openCheckpoint } from "../model/index.ts";
 import { placeOf, type ClusterPlan } from "./cluster-plan.ts";
-import { RankWorker, type RankListener } from "./rank-worker.ts";
+import { EngineError, RankWorker, type RankListener } from "./rank-worker.ts";
 import type { WorkerOptions } from "./worker.ts";
 
 export interface NodeRanksOptions {
   readonly plan: ClusterPlan;
   /** This node's own copy of the model. */
   readonly modelDirectory: string;
+  readonly weights: WeightMemory;
   /** The links to other nodes; without one all ranks are here. */
   readonly mesh?: NodeMesh | undefined;
   /** What a rank says, and that it has ended. */
@@ -52,12 +56,15 @@ export class NodeRanks {
     await Promise.all([...this.#workers.values()].map((worker) => worker.terminate()));
   }
 
-  async #start({ plan, modelDirectory, listen }: NodeRanksOptions): Promise<void> {
+  async #start({ plan, modelDirectory, weights, listen }: NodeRanksOptions): Promise<void> {
+    if (weights === "resident") {
+      await expectMemory(modelDirectory, this.ranks.length * plan.kvMemoryBytes);
+    }
     const started = await Promise.allSettled(
       this.ranks.map(async (rank) => {
         const options: WorkerOptions = {
           ...ownOptions(plan),
-          modelDirectory,
+          ...{ modelDirectory, weights },
           place: { ...placeOf(plan, rank), endpoint: this.#router.endpoint(rank) },
         };
         this.#workers.set(rank, await RankWorker.start(options, listen(rank)));
@@ -65,6 +72,22 @@ export class NodeRanks {
     );
     for (const result of started) if (result.status === "rejected") throw result.reason;
   }
+}
+
+/** @throws EngineError where a copy of the weights leaves no room for the ranks' KV */
+async function expectMemory(modelDirectory: string, kvBytes: number): Promise<void> {
+  const { files } = await openCheckpoint(modelDirectory);
+  const sizes = await Promise.all(files.map(async (file) => (await stat(file)).size));
+  const weightBytes = sizes.reduce((sum, size) => sum + size, 0);
+  const available = availableMemory();
+  if (weightBytes + kvBytes <= available) return;
+  const [weights, kv, memory] = [weightBytes, kvBytes, available].map(
+    (bytes) => `${(bytes / 1e9).toFixed(1)} GB`,
+  );
+  throw new EngineError(
+    `--weights resident: ${weights} of weights and ${kv} of KV do not fit the ${memory} of memory ` +
+      "that are available; --weights mapped leaves them to the page cache",
+  );
 }
 
 /** What a plan says to each rank alike. */
@@ -77,7 +100,7 @@ function ownOptions({
   usableTokens,
   contextCache,
   traceEpochMs,
-}: ClusterPlan): Omit<WorkerOptions, "modelDirectory" | "place"> {
+}: ClusterPlan): Omit<WorkerOptions, "modelDirectory" | "weights" | "place"> {
   return {
     ...{ policy, kvMemoryBytes, chunkRows },
     ...(threads !== undefined && { threads }),

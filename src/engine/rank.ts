@@ -5,7 +5,7 @@ import {
   type Transport,
 } from "../cluster/index.ts";
 import { type TrafficCounts } from "../expert-parallel/index.ts";
-import { createKernels, PAGE_TOKENS, type Policy } from "../kernels/index.ts";
+import { createKernels, PAGE_TOKENS, type Policy, type WeightMemory } from "../kernels/index.ts";
 import { DirectoryBlobStore, type StoreLimits } from "../kv-cache/index.ts";
 import { loadModel, numericIdentity } from "../model/index.ts";
 import { nullTracer, type Tracer } from "../trace/index.ts";
@@ -33,6 +33,7 @@ export interface RankPlace {
 
 export interface RankOptions {
   readonly modelDirectory: string;
+  readonly weights: WeightMemory;
   readonly policy: Policy;
   /** Memory for the rank's KV pool; the model's context ends where the pool does. */
   readonly kvMemoryBytes: number;
@@ -59,7 +60,7 @@ export class Rank {
   readonly #unitLost: Promise<never>;
 
   static async open(options: RankOptions, tracer: Tracer = nullTracer): Promise<Rank> {
-    const { modelDirectory, policy, chunkRows, kvMemoryBytes, place } = options;
+    const { modelDirectory, weights, policy, chunkRows, kvMemoryBytes, place } = options;
     if (!Number.isInteger(chunkRows) || chunkRows < 1) {
       throw new RangeError(`chunkRows: expected a positive whole number, got ${chunkRows}`);
     }
@@ -71,7 +72,7 @@ export class Rank {
     });
     const unit = place.placement && new UnitClock(transport, place.unit);
     const parallel = unit && new PlacedExperts(place, transport, unit, tracer);
-    const kernels = createKernels({ threads: options.threads ?? 1 });
+    const kernels = createKernels({ threads: options.threads ?? 1, weights });
     const model = await loadModel(modelDirectory, {
       kernels,
       policy,

@@ -1,3 +1,4 @@
+import { allocate } from "./buffers.ts";
 import { operations, type AddonStream, type NativeAddon, type Operation } from "./native-addon.ts";
 
 /** Layout of native/ring.h. */
@@ -24,8 +25,8 @@ type Numbers = NodeJS.TypedArray;
  * or a typed array as its address; the buffers behind addresses are held until their command ran.
  */
 export class CommandRing {
-  readonly header = new Int32Array(new SharedArrayBuffer(4 * HEADER_WORDS));
-  readonly words = new Float64Array(new SharedArrayBuffer(8 * COMMAND_WORDS * CAPACITY));
+  readonly header = allocate(Int32Array, HEADER_WORDS, SharedArrayBuffer);
+  readonly words = allocate(Float64Array, COMMAND_WORDS * CAPACITY, SharedArrayBuffer);
   readonly #addon: NativeAddon;
   readonly #addresses = new WeakMap<ArrayBufferLike, number>();
   #operation: Operation = operations[0];

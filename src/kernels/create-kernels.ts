@@ -1,13 +1,17 @@
-import { createNativeKernels, nativeProblem } from "./native.ts";
+import { createNativeKernels, nativeProblem, type NativeOptions } from "./native.ts";
 import { createReferenceKernels } from "./reference.ts";
 import type { Kernels } from "./stream.ts";
 
 /**
  * The fastest kernels this machine has: native ones, or the reference where none are built or
  * DAYSIX_ISA asks for it.
+ *
+ * @throws RangeError where weights are to be resident and the reference runs
  */
-export function createKernels(options: { readonly threads?: number } = {}): Kernels {
-  const wantsReference = process.env["DAYSIX_ISA"] === "reference";
-  if (wantsReference || nativeProblem() !== undefined) return createReferenceKernels();
-  return createNativeKernels(options);
+export function createKernels(options: Omit<NativeOptions, "instructionSet"> = {}): Kernels {
+  const problem =
+    process.env["DAYSIX_ISA"] === "reference" ? "DAYSIX_ISA asks for others" : nativeProblem();
+  if (problem === undefined) return createNativeKernels(options);
+  if (options.weights !== "resident") return createReferenceKernels();
+  throw new RangeError(`--weights resident: expected native kernels, but ${problem}`);
 }

@@ -143,20 +143,31 @@ export function generateGemm(setting: GeneratorSetting, sizes: MatmulSizes): Gen
   };
 }
 
-/** Rows spread over `experts` groups, some of which are empty. */
-export function generateGroupedGemm(
+/** The random weights of some experts, and input rows for all of them together. */
+export function groupedGemmInputs(
   { folder, policy, seed }: GeneratorSetting,
   { rows, outputs, columns, dtype, experts }: MatmulSizes & { readonly experts: number },
-): GeneratedOperation {
+): { readonly weights: readonly Weight[]; readonly x: Operand } {
   const random = randomSource(seed);
   const weights = Array.from(
     { length: experts },
     () => folder.create(random, dtype, [outputs, columns]).weight,
   );
+  const format = reference.createStream(policy).operandFormat(weights[0]);
+  return { weights, x: operandOf(random, format, rows, columns) };
+}
+
+/** Rows spread over `experts` groups, some of which are empty. */
+export function generateGroupedGemm(
+  setting: GeneratorSetting,
+  sizes: MatmulSizes & { readonly experts: number },
+): GeneratedOperation {
+  const { policy, seed } = setting;
+  const { rows, outputs, experts } = sizes;
+  const { weights, x } = groupedGemmInputs(setting, sizes);
+  const random = randomSource(seed + 1);
   const ends = Int32Array.from({ length: experts - 1 }, () => Math.floor(random() * (rows + 1)));
   const starts = Int32Array.of(0, ...ends.sort(), rows);
-  const format = reference.createStream(policy).operandFormat(weights[0]);
-  const x = operandOf(random, format, rows, columns);
   return {
     ...{ name: "groupedGemm", rows },
     agreement: { ofMaximum: policy === "f32" ? 1e-6 : 2 ** -8 },

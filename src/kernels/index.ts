@@ -16,6 +16,7 @@ export type {
   Stream,
 } from "./stream.ts";
 export { KV_PIECE_TOKENS, PAGE_TOKENS } from "./stream.ts";
+export { allocate } from "./buffers.ts";
 export {
   createOperand,
   createQuantizedWeight,
@@ -31,10 +32,17 @@ export {
   nativeProblem,
   type NativeOptions,
 } from "./native.ts";
+export {
+  residentWeights,
+  weightMemories,
+  type ResidentWeights,
+  type WeightMemory,
+} from "./resident-weights.ts";
 export { Probes, type ProbesOptions } from "./probes.ts";
 export { usableCores } from "./cores.ts";
+export { availableMemory, usableMemory } from "./memory.ts";
 export { mlaInputs, type MlaSizes } from "./generated-attention.ts";
-export { gemmInputs, type MatmulSizes } from "./generated-operations.ts";
+export { gemmInputs, groupedGemmInputs, type MatmulSizes } from "./generated-operations.ts";
 export type { WeightMaker } from "./generators.ts";
 export { createKernels } from "./create-kernels.ts";
 export {

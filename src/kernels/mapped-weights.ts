@@ -1,4 +1,4 @@
-import type { AddonWeightFiles, NativeAddon } from "./native-addon.ts";
+import type { AddonWeightFiles, AddonWeightOptions, NativeAddon } from "./native-addon.ts";
 import { bytesPerElement, SCALE_BLOCK, type Weight, type WeightDtype } from "./weight.ts";
 import { refuseShort, WeightReader } from "./weight-reader.ts";
 
@@ -24,7 +24,7 @@ export interface MappedWeight {
 /** Bytes of native/commands.h's Weight. */
 const WEIGHT_BYTES = 40;
 
-/** Weights where the addon has mapped their files. */
+/** Weights where the addon has their files. */
 export class MappedWeights {
   readonly files: AddonWeightFiles;
   readonly #addon: NativeAddon;
@@ -33,9 +33,9 @@ export class MappedWeights {
   /** Scales that are not float32 in their file. */
   readonly #decoded = new WeightReader();
 
-  constructor(addon: NativeAddon) {
+  constructor(addon: NativeAddon, options: AddonWeightOptions) {
     this.#addon = addon;
-    this.files = new addon.WeightFiles();
+    this.files = new addon.WeightFiles(options);
   }
 
   /** @throws WeightError if the file is too short */
@@ -65,7 +65,7 @@ export class MappedWeights {
   #map(weight: Weight): MappedWeight {
     const rows = weight.shape.length === 2 ? weight.shape[0] : 1;
     const columns = weight.shape[weight.shape.length - 1];
-    const { address, size } = this.files.map(weight.file);
+    const { address, size } = this.files.open(weight.file);
     refuseShort(weight, rows * columns * bytesPerElement[weight.dtype], size);
     return {
       dtype: dtypeNumbers[weight.dtype],

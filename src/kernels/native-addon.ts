@@ -31,13 +31,17 @@ export interface NativeAddon {
   readonly instructionSets: readonly string[];
   /** Where a typed array's first value lies. */
   address(array: NodeJS.TypedArray): number;
+  /** Asks for huge pages wherever a whole one lies in this memory. */
+  preferHugePages(bytes: Uint8Array): void;
   /** Threads a stream gets that wants so many while others run. */
   grantedThreads(wanted: number, running: number, cores: number): number;
   /** Blocks while its threads read; the amount is bytes. */
   probeRead(options: ProbeOptions, memory: ProbedMemory): Probed;
   /** Blocks while its threads multiply; the amount is floating-point operations. */
   probeMultiply(options: ProbeOptions): Probed;
-  readonly WeightFiles: new () => AddonWeightFiles;
+  /** The copies of files that this process holds. */
+  residentFiles(): readonly FileMemory[];
+  readonly WeightFiles: new (options: AddonWeightOptions) => AddonWeightFiles;
   readonly Stream: new (options: AddonStreamOptions) => AddonStream;
 }
 
@@ -62,9 +66,24 @@ export interface Probed {
   readonly amount: number;
 }
 
-/** Mapped files; each is mapped once in the process, as long as a stream or this object needs it. */
+export interface AddonWeightOptions {
+  /** Files are copied, by some threads, and not mapped. */
+  readonly resident: boolean;
+  readonly threads: number;
+}
+
+/** Where a file's bytes lie. */
+export interface FileMemory {
+  readonly address: number;
+  readonly size: number;
+}
+
+/**
+ * Files in memory; each is mapped or copied once in the process, as long as a stream or this object
+ * needs it.
+ */
 export interface AddonWeightFiles {
-  map(path: string): { readonly address: number; readonly size: number };
+  open(path: string): FileMemory;
 }
 
 export interface AddonStreamOptions {

@@ -3,6 +3,7 @@ import { MappedWeights } from "./mapped-weights.ts";
 import { loadNative } from "./native-addon.ts";
 import { NativeStream } from "./native-stream.ts";
 import type { Policy, ScaleFormat } from "./policy.ts";
+import type { WeightMemory } from "./resident-weights.ts";
 import type { Kernels } from "./stream.ts";
 
 export interface NativeOptions {
@@ -10,6 +11,8 @@ export interface NativeOptions {
   readonly threads?: number;
   /** By default what DAYSIX_ISA names, else the best this machine has. */
   readonly instructionSet?: string;
+  /** By default mapped. */
+  readonly weights?: WeightMemory;
 }
 
 export interface NativeKernels extends Kernels {
@@ -40,11 +43,13 @@ export function createNativeKernels(options: NativeOptions = {}): NativeKernels 
   if (!Number.isInteger(threads) || threads < 1) {
     throw new RangeError(`threads: expected a positive whole number, got ${threads}`);
   }
-  const weights = new MappedWeights(addon);
+  const resident = options.weights === "resident";
+  const weights = new MappedWeights(addon, { resident, threads: cores });
   return {
     name: "native",
     instructionSet,
     threads: Math.min(threads, cores),
+    load: (files) => files.forEach((file) => weights.files.open(file)),
     createStream: (policy, scales = "f32") =>
       new NativeStream({ addon, weights, policy, scales, instructionSet, threads, cores }),
   };

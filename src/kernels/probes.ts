@@ -1,6 +1,11 @@
-import { MappedWeights } from "./mapped-weights.ts";
-import { loadNative, type NativeAddon, type Probed } from "./native-addon.ts";
+import {
+  loadNative,
+  type AddonWeightOptions,
+  type NativeAddon,
+  type Probed,
+} from "./native-addon.ts";
 import { chooseInstructionSet } from "./native.ts";
+import type { WeightMemory } from "./resident-weights.ts";
 
 export interface ProbesOptions {
   readonly threads: number;
@@ -8,6 +13,8 @@ export interface ProbesOptions {
   readonly instructionSet?: string;
   /** A file to read, best in the page cache; by default memory of the probes' own. */
   readonly file?: string;
+  /** How the file is in memory: by default mapped. */
+  readonly weights?: WeightMemory;
 }
 
 /** native/probe.h's. */
@@ -38,13 +45,14 @@ export class Probes {
   #next = 0;
 
   /** @throws Error where there are no native kernels */
-  constructor({ threads, instructionSet, file }: ProbesOptions) {
+  constructor({ threads, instructionSet, file, weights }: ProbesOptions) {
     const { addon, problem } = loadNative();
     if (!addon) throw new Error(problem);
     this.#addon = addon;
     this.threads = threads;
     this.instructionSet = chooseInstructionSet(addon.instructionSets, instructionSet);
-    this.#memory = file === undefined ? ownMemory(addon) : mappedMemory(addon, file);
+    const how = { resident: weights === "resident", threads };
+    this.#memory = file === undefined ? ownMemory(addon) : fileMemory(addon, file, how);
   }
 
   /** Reads the whole memory once, and so brings a file into the page cache. */
@@ -91,9 +99,9 @@ function ownMemory(addon: NativeAddon): Memory {
   return { address: addon.address(bytes), size: bytes.length, owner: bytes };
 }
 
-function mappedMemory(addon: NativeAddon, file: string): Memory {
-  const { files } = new MappedWeights(addon);
-  return { ...files.map(file), owner: files };
+function fileMemory(addon: NativeAddon, file: string, how: AddonWeightOptions): Memory {
+  const files = new addon.WeightFiles(how);
+  return { ...files.open(file), owner: files };
 }
 
 function gigas({ amount, seconds }: Probed): number {

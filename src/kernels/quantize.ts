@@ -1,3 +1,4 @@
+import { allocate } from "./buffers.ts";
 import {
   decodeBf16,
   decodeE4m3,
@@ -20,22 +21,22 @@ export function operandFormat(policy: Policy, weight: WeightDtype): Operand["for
 export function createOperand(format: Operand["format"], rows: number, columns: number): Operand {
   switch (format) {
     case "f32":
-      return { format, columns, values: new Float32Array(rows * columns) };
+      return { format, columns, values: allocate(Float32Array, rows * columns) };
     case "bf16":
-      return { format, columns, values: new Uint16Array(rows * columns) };
+      return { format, columns, values: allocate(Uint16Array, rows * columns) };
     case "fp8":
       return {
         format,
         columns,
-        values: new Uint8Array(rows * columns),
-        scales: new Float32Array(rows * Math.ceil(columns / SCALE_BLOCK)),
+        values: allocate(Uint8Array, rows * columns),
+        scales: allocate(Float32Array, rows * Math.ceil(columns / SCALE_BLOCK)),
       };
   }
 }
 
 /** Storage for rows a policy keeps between operations: KV entries and expert outputs. */
 export function createStoredRows(policy: Policy, count: number): StoredRows {
-  return policy === "f32" ? new Float32Array(count) : new Uint16Array(count);
+  return policy === "f32" ? allocate(Float32Array, count) : allocate(Uint16Array, count);
 }
 
 /** Room for `rows` rows of an FP8 weight, its contents unset. */

@@ -32,6 +32,8 @@ export function createReferenceKernels(): Kernels {
     name: "reference",
     instructionSet: process.arch,
     threads: 1,
+    // Each weight is read where it is first used.
+    load: () => undefined,
     createStream: (policy, scales = "f32") => new ReferenceStream(policy, scales, weights),
   };
 }

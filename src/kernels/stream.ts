@@ -244,6 +244,8 @@ export interface Kernels {
   readonly instructionSet: string;
   /** Most compute threads of a stream. */
   readonly threads: number;
+  /** Brings files of weights into memory, which blocks while they are copied. */
+  load(files: readonly string[]): void;
   /** `scales`: of values the stream quantises; float32 unless said otherwise. */
   createStream(policy: Policy, scales?: ScaleFormat): Stream;
 }

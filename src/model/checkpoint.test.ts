@@ -3,6 +3,7 @@ import {
   cpSync,
   existsSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   rmSync,
   truncateSync,
@@ -231,4 +232,41 @@ test("inspect adds up what the files hold and finds a NaN code only when asked t
   const { problems } = await inspectModel(directory, { verify: true, availableBytes: 0 });
   assert.equal(problems?.length, 1);
   assert.match(problems[0], /model\.layers.* not a finite number at byte 3/);
+});
+
+test("codes that are not finite numbers are found and counted in every format", async () => {
+  const nonFinite: Record<string, readonly (readonly number[])[]> = {
+    F8_E4M3: [[0x7f], [0xff]],
+    BF16: [
+      [0x80, 0x7f],
+      [0x81, 0xff],
+    ],
+    F32: [
+      [0, 0, 0x80, 0x7f],
+      [1, 0, 0x80, 0xff],
+    ],
+  };
+  const tensors = new Set<string>();
+  const directory = changedFixture("fp8", (copy) => {
+    for (const shard of readdirSync(copy).filter((name) => name.startsWith("model-"))) {
+      const bytes = readFileSync(join(copy, shard));
+      const headerLength = Number(bytes.readBigUInt64LE(0));
+      const header = JSON.parse(bytes.subarray(8, 8 + headerLength).toString());
+      for (const [dtype, codes] of Object.entries(nonFinite)) {
+        const name = Object.keys(header).find((key) => {
+          const { dtype: own, shape } = header[key];
+          return own === dtype && shape[0] > 1;
+        });
+        if (name === undefined) continue;
+        let at = 8 + headerLength + header[name].data_offsets[1];
+        for (const code of codes) bytes.set(code, (at -= code.length));
+        tensors.add(name);
+      }
+      writeFileSync(join(copy, shard), bytes);
+    }
+  });
+  const { problems } = await inspectModel(directory, { verify: true, availableBytes: 0 });
+  assert.ok(tensors.size >= 3);
+  assert.equal(problems?.length, tensors.size);
+  for (const problem of problems) assert.match(problem, /; 2 of \d+ values are none$/);
 });

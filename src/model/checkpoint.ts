@@ -93,6 +93,11 @@ export class Checkpoint {
     this.#entries = entries;
   }
 
+  /** Those that hold tensors. */
+  get files(): readonly string[] {
+    return [...new Set([...this.#entries.values()].map(({ file }) => file))];
+  }
+
   tensors(): Iterable<TensorEntry> {
     return this.#entries.values();
   }

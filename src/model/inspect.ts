@@ -1,5 +1,4 @@
 import { open } from "node:fs/promises";
-import { e4m3Values, fromBf16, fromF16 } from "../kernels/index.ts";
 import { openCheckpoint } from "./checkpoint.ts";
 import { readConfig, type ModelConfig } from "./config.ts";
 import type { TensorEntry } from "./safetensors.ts";
@@ -15,7 +14,7 @@ export interface Inspection {
   readonly kvBytesPerToken: { readonly f32: number; readonly w8a16: number; readonly w8a8: number };
   /** Whether the weights and 1 GiB of KV fit the memory given. */
   readonly fits: boolean;
-  /** Values that are not numbers, one line a tensor; only when verified. */
+  /** Values that are not finite numbers, one line a tensor; only when verified. */
   readonly problems?: readonly string[];
 }
 
@@ -58,7 +57,7 @@ export async function inspectModel(
     if (!entry.name.endsWith("_scale_inv")) {
       parameters[group] += entry.shape.reduce((product, side) => product * side, 1);
     }
-    const problem = options.verify ? await firstProblem(entry) : undefined;
+    const problem = options.verify ? await problemOf(entry) : undefined;
     if (problem) problems.push(`${entry.name} in ${entry.file}: ${problem}`);
   }
   const total = sum(bytes);
@@ -98,42 +97,51 @@ function active(amounts: Readonly<Record<TensorGroup, number>>, { gate }: ModelC
   return sum(amounts) - idle + Math.round((amounts.routedExperts * gate.topK) / gate.experts);
 }
 
-/** The first value that is not a finite number, reading the tensor in chunks. */
-async function firstProblem(entry: TensorEntry): Promise<string | undefined> {
+/** Where the values that are not finite numbers begin and how many there are, read in chunks. */
+async function problemOf(entry: TensorEntry): Promise<string | undefined> {
+  const format = formats[entry.dtype];
+  if (!format) return undefined;
+  const { Codes, mask } = format;
+  const size = Codes.BYTES_PER_ELEMENT;
   const handle = await open(entry.file, "r");
+  const chunk = new Uint8Array(Math.min(VERIFY_CHUNK_BYTES, entry.bytes));
+  let first = -1;
+  let count = 0;
   try {
-    const chunk = Buffer.alloc(Math.min(VERIFY_CHUNK_BYTES, entry.bytes));
     for (let at = 0; at < entry.bytes; at += chunk.length) {
       const length = Math.min(chunk.length, entry.bytes - at);
       const { bytesRead } = await handle.read(chunk, 0, length, entry.offset + at);
       if (bytesRead < length) return "the file ends inside it";
-      const found = findNonFinite(entry.dtype, chunk.subarray(0, length));
-      if (found >= 0) return `not a finite number at byte ${at + found}`;
+      const found = findNonFinite(new Codes(chunk.buffer, 0, length / size), mask);
+      if (first < 0 && found.count > 0) first = at + found.first * size;
+      count += found.count;
     }
-    return undefined;
   } finally {
     await handle.close();
   }
+  if (count === 0) return undefined;
+  return `not a finite number at byte ${first}; ${count} of ${entry.bytes / size} values are none`;
 }
 
-/** Offset of the first value that is not finite, or −1. */
-function findNonFinite(dtype: string, bytes: Buffer): number {
-  const find = (size: number, value: (at: number) => number) => {
-    for (let at = 0; at + size <= bytes.length; at += size) {
-      if (!Number.isFinite(value(at))) return at;
-    }
-    return -1;
-  };
-  switch (dtype) {
-    case "F8_E4M3":
-      return find(1, (at) => e4m3Values[bytes[at]]);
-    case "BF16":
-      return find(2, (at) => fromBf16(bytes.readUInt16LE(at)));
-    case "F16":
-      return find(2, (at) => fromF16(bytes.readUInt16LE(at)));
-    case "F32":
-      return find(4, (at) => bytes.readFloatLE(at));
-    default:
-      return -1;
+/** Codes whose bits under `mask` are all set are infinite or no numbers. */
+interface Format {
+  readonly Codes: typeof Uint8Array | typeof Uint16Array | typeof Uint32Array;
+  readonly mask: number;
+}
+
+const formats: Readonly<Record<string, Format>> = {
+  F8_E4M3: { Codes: Uint8Array, mask: 0x7f },
+  BF16: { Codes: Uint16Array, mask: 0x7f80 },
+  F16: { Codes: Uint16Array, mask: 0x7c00 },
+  F32: { Codes: Uint32Array, mask: 0x7f80_0000 },
+};
+
+function findNonFinite(codes: Uint8Array | Uint16Array | Uint32Array, mask: number) {
+  let first = -1;
+  let count = 0;
+  for (let i = 0; i < codes.length; i++) {
+    if ((codes[i] & mask) !== mask) continue;
+    if (count++ === 0) first = i;
   }
+  return { first, count };
 }

@@ -45,10 +45,11 @@ export interface ChoiceOptions {
  */
 export type ChosenTokens = (row: number) => ChosenToken;
 
-/** Opens a checkpoint directory in Hugging Face's layout; weights are not read yet. */
+/** Opens a checkpoint directory in Hugging Face's layout; weights are read now only to be resident. */
 export async function loadModel(directory: string, options: ModelOptions): Promise<Model> {
   const config = await readConfig(directory);
   const checkpoint = await openCheckpoint(directory);
+  options.kernels.load(checkpoint.files);
   return new Model(config, modelWeights(checkpoint, config), options);
 }
 

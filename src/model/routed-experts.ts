@@ -1,4 +1,5 @@
 import {
+  allocate,
   createOperand,
   createStoredRows,
   type GateRule,
@@ -74,8 +75,8 @@ export class GroupedMlp {
       const format = this.#stream.operandFormat(gate[0]);
       this.#sorted = createOperand(format, this.#maxPairs, hidden);
       this.#product = createOperand(this.#stream.operandFormat(down[0]), this.#maxPairs, width);
-      this.#gate = new Float32Array(this.#maxPairs * width);
-      this.#up = new Float32Array(this.#maxPairs * width);
+      this.#gate = allocate(Float32Array, this.#maxPairs * width);
+      this.#up = allocate(Float32Array, this.#maxPairs * width);
       this.#out = createStoredRows(this.#stream.policy, this.#maxPairs * hidden);
     }
     return { sorted: this.#sorted, product: this.#product };
@@ -96,9 +97,9 @@ export class LocalExperts implements RoutedExperts {
     this.#rule = rule;
     this.#mlp = new GroupedMlp(stream);
     this.#groups = {
-      starts: new Int32Array(rule.experts + 1),
-      sources: new Int32Array(maxRows * rule.topK),
-      places: new Int32Array(maxRows * rule.topK),
+      starts: allocate(Int32Array, rule.experts + 1),
+      sources: allocate(Int32Array, maxRows * rule.topK),
+      places: allocate(Int32Array, maxRows * rule.topK),
     };
   }
 

@@ -1,4 +1,5 @@
 import {
+  allocate,
   createOperand,
   type MlaShape,
   type Operand,
@@ -54,7 +55,7 @@ export class Workspace {
   readonly sharedRows: Float32Array;
 
   constructor(config: ModelConfig, shape: MlaShape, maxRows: number) {
-    const rows = (width: number) => new Float32Array(maxRows * width);
+    const rows = (width: number) => allocate(Float32Array, maxRows * width);
     const { hiddenSize, heads, gate } = config;
     const pairs = maxRows * gate.topK;
     const wide = Math.max(config.denseWidth, config.sharedExperts * config.expertWidth);
@@ -74,15 +75,15 @@ export class Workspace {
     this.up = rows(wide);
     this.product = rows(wide);
     this.routerLogits = rows(gate.experts);
-    this.expertIds = new Int32Array(pairs);
-    this.expertWeights = new Float32Array(pairs);
+    this.expertIds = allocate(Int32Array, pairs);
+    this.expertWeights = allocate(Float32Array, pairs);
     this.sharedRows = rows(hiddenSize);
   }
 
   /** [rows, vocabulary] for the rows whose logits are wanted; grows to the most ever asked for. */
   logits(rows: number): Float32Array {
     const count = rows * this.#vocabSize;
-    if (this.#logits.length < count) this.#logits = new Float32Array(count);
+    if (this.#logits.length < count) this.#logits = allocate(Float32Array, count);
     return this.#logits.subarray(0, count);
   }
 

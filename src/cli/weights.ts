@@ -1,0 +1,25 @@
+import type { Command } from "cac";
+import { residentWeights, weightMemories, type WeightMemory } from "../kernels/index.ts";
+import { UsageError } from "./arguments.ts";
+
+/** Adds the option that says how a checkpoint's files are in memory. */
+export function withWeights(command: Command): Command {
+  return command.option("--weights <how>", "mapped; or resident: copied, to huge pages if any", {
+    default: "mapped",
+  });
+}
+
+export function weightsOf(flags: Readonly<Record<string, unknown>>): WeightMemory {
+  const given = flags["weights"];
+  const weights = weightMemories.find((name) => name === given);
+  if (weights) return weights;
+  throw new UsageError(`--weights: expected ${weightMemories.join(" or ")}, got ${String(given)}`);
+}
+
+/** The copies that this process holds, and how much of them huge pages spare the TLB. */
+export function describeResident(): string {
+  const { bytes, hugePageBytes } = residentWeights();
+  const gigabytes = (count: number) => `${(count / 1e9).toFixed(2)} GB`;
+  const huge = hugePageBytes === undefined ? "unknown" : gigabytes(hugePageBytes);
+  return `weights resident: ${gigabytes(bytes)}, in huge pages: ${huge}`;
+}

@@ -1,0 +1,49 @@
+import { readFileSync } from "node:fs";
+import { loadNative } from "./native-addon.ts";
+
+/** Where streams find weights: in their mapped files, or in the process's one copy of them. */
+export type WeightMemory = (typeof weightMemories)[number];
+export const weightMemories = ["mapped", "resident"] as const;
+
+/** Copies of checkpoint files that this process holds. */
+export interface ResidentWeights {
+  readonly bytes: number;
+  /** How many of them lie in huge pages; undefined where the system does not tell. */
+  readonly hugePageBytes: number | undefined;
+}
+
+export function residentWeights(): ResidentWeights {
+  const files = loadNative().addon?.residentFiles() ?? [];
+  const bytes = files.reduce((sum, { size }) => sum + size, 0);
+  const huge = hugePageBytes(readSmaps(), files);
+  // The last page of a file is longer than what is left of it.
+  return { bytes, hugePageBytes: huge && Math.min(huge, bytes) };
+}
+
+function readSmaps(): string | undefined {
+  try {
+    return readFileSync("/proc/self/smaps", "utf8");
+  } catch {
+    return undefined;
+  }
+}
+
+/** Bytes in huge pages of the areas that begin in some memory, in the words of /proc/self/smaps. */
+export function hugePageBytes(
+  smaps: string | undefined,
+  memory: readonly { readonly address: number; readonly size: number }[],
+): number | undefined {
+  if (smaps === undefined) return undefined;
+  let bytes = 0;
+  let counts = false;
+  for (const line of smaps.split("\n")) {
+    const area = /^([0-9a-f]+)-[0-9a-f]+ /.exec(line);
+    if (area) {
+      const start = Number.parseInt(area[1], 16);
+      counts = memory.some(({ address, size }) => start >= address && start < address + size);
+    }
+    const kibibytes = counts && /^AnonHugePages:\s+(\d+) kB/.exec(line)?.[1];
+    if (kibibytes) bytes += 1024 * Number(kibibytes);
+  }
+  return bytes;
+}
