@@ -212,11 +212,14 @@ class StreamObject : public Napi::ObjectWrap<StreamObject> {
 Napi::Object init(Napi::Env env, Napi::Object exports) {
   Napi::Array operations = Napi::Array::New(env);
   for (uint32_t i = 0; OPERATIONS[i]; i++) operations[i] = Napi::String::New(env, OPERATIONS[i]);
-  Napi::Array instructionSets = Napi::Array::New(env);
-  for (const KernelTable* table : supportedKernels())
+  Napi::Array instructionSets = Napi::Array::New(env), fastDecode = Napi::Array::New(env);
+  for (const KernelTable* table : supportedKernels()) {
     instructionSets[instructionSets.Length()] = Napi::String::New(env, table->name);
+    if (table->fastDecode) fastDecode[fastDecode.Length()] = Napi::String::New(env, table->name);
+  }
   exports["operations"] = operations;
   exports["instructionSets"] = instructionSets;
+  exports["fastDecode"] = fastDecode;
   exports["address"] = Napi::Function::New<address>(env, "address");
   exports["preferHugePages"] = Napi::Function::New<askForHugePages>(env, "preferHugePages");
   exports["grantedThreads"] = Napi::Function::New<threadsFor>(env, "grantedThreads");

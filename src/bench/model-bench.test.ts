@@ -124,7 +124,7 @@ test(
       const weights = ranks === 1 ? "mapped" : "resident";
       const bench = await ModelBench.open({
         ...{ directory, ranks, experts, workloads, policy: "w8a16", threads: 1 },
-        ...{ weights, wholeLayers: 12, measuredMs: 1 },
+        ...{ weights, fastDecode: false, wholeLayers: 12, measuredMs: 1 },
       });
       try {
         for (const workload of workloads) {
@@ -147,7 +147,7 @@ test("what does not fit the memory is refused", async () => {
   await assert.rejects(
     ModelBench.open({
       ...{ directory, ranks: 1, experts: "parallel", workloads, policy: "w8a16", threads: 1 },
-      ...{ weights: "mapped", wholeLayers: 2 },
+      ...{ weights: "mapped", fastDecode: false, wholeLayers: 2 },
     }),
     /^RangeError: --batch, --context: \d+/,
   );

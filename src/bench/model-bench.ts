@@ -22,6 +22,7 @@ export interface ModelBenchOptions {
   readonly directory: string;
   readonly policy: Policy;
   readonly weights: WeightMemory;
+  readonly fastDecode: boolean;
   /** Threads that step together or, with replicated experts, side by side. */
   readonly ranks: number;
   /** Compute threads of each rank. */
@@ -55,7 +56,7 @@ export class ModelBench {
 
   /** @throws RangeError where weights and KV do not fit the memory */
   static async open(options: ModelBenchOptions): Promise<ModelBench> {
-    const { directory, policy, weights, ranks, threads, workloads } = options;
+    const { directory, policy, weights, fastDecode, ranks, threads, workloads } = options;
     const config = await readConfig(directory);
     const bytes = stepBytes(config, modelWeights(await openCheckpoint(directory), config));
     const file = join(directory, "model.safetensors");
@@ -71,7 +72,7 @@ export class ModelBench {
     const maxRows = Math.max(...workloads.map(rowsOf));
     const workers = numbers.map((rank) => {
       const workerData: ModelRankOptions = {
-        ...{ directory, policy, weights, threads, maxRows, pages, rank },
+        ...{ directory, policy, weights, fastDecode, threads, maxRows, pages, rank },
         ...(unit && { unit }),
       };
       return new Worker(new URL("./model-worker.js", import.meta.url), { workerData });

@@ -26,6 +26,7 @@ export interface ModelRankOptions {
   readonly directory: string;
   readonly policy: Policy;
   readonly weights: WeightMemory;
+  readonly fastDecode: boolean;
   readonly threads: number;
   /** The largest step, and the pool, of all workloads to come. */
   readonly maxRows: number;
@@ -60,8 +61,8 @@ export class ModelRank {
     const config = await readConfig(options.directory);
     const checkpoint = await openCheckpoint(options.directory);
     const dense = { ...config, layers: config.firstDense };
-    const { policy, weights, maxRows, threads } = options;
-    const kernels = createKernels({ threads, weights });
+    const { policy, weights, fastDecode, maxRows, threads } = options;
+    const kernels = createKernels({ threads, weights, fastDecode });
     const stream = kernels.createStream(policy);
     const experts = new CountedExperts(
       stream,

@@ -12,10 +12,11 @@ import { usableCores } from "../kernels/index.ts";
 import { integerOf, integersOf, policyOf, textOf, UsageError } from "./arguments.ts";
 import { readTopology } from "./engine-options.ts";
 import { describeResident, weightsOf, withWeights } from "./weights.ts";
+import { fastDecodeOf, withFastDecode } from "./fast-decode.ts";
 import { table } from "./table.ts";
 
 export function withBenchModel(command: Command): Command {
-  return withWeights(command)
+  return withFastDecode(withWeights(command))
     .option("--shape <name>", `Sizes of the model: ${shapeNames().join(", ")}`, { default: "mid" })
     .option("--layers <count>", "Measure fewer layers, and say what all of them would take")
     .option("--prompt <tokens>", "Prompts to compute", { default: "512,2048" })
@@ -43,12 +44,13 @@ export async function runBenchModel(flags: Readonly<Record<string, unknown>>): P
   const workloads = workloadsOf(flags, shapes[shape].max_position_embeddings);
   const policy = policyOf(flags["policy"]);
   const weights = weightsOf(flags);
+  const fastDecode = fastDecodeOf(flags);
   const experts = expertsOf(flags["experts"]);
   const json = flags["json"] === true;
   console.error(`daysix: random weights of ${shape} lie in ${checkpointCache}`);
   const bench = await ModelBench.open({
     directory: await cachedCheckpoint(shape, layers),
-    ...{ policy, weights, experts, ranks, threads, wholeLayers, workloads },
+    ...{ policy, weights, fastDecode, experts, ranks, threads, wholeLayers, workloads },
   });
   if (weights === "resident") console.error(`daysix: ${describeResident()}`);
   const rows: string[][] = [];

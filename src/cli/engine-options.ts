@@ -6,13 +6,14 @@ import type { EngineOptions, ExpertOptions } from "../engine/index.ts";
 import { bytesOf, integerOf, policyOf, textOf, UsageError } from "./arguments.ts";
 import { bundledModel } from "./bundled-model.ts";
 import { contextCacheOf, withContextCache } from "./context-cache.ts";
+import { fastDecodeOf, withFastDecode } from "./fast-decode.ts";
 import { nodesOf, withNodes } from "./node-options.ts";
 import { readLoads } from "./rebalance.ts";
 import { weightsOf, withWeights } from "./weights.ts";
 
 /** Adds the options that say which model runs, how, and on which ranks. */
 export function withEngine(command: Command): Command {
-  return withWeights(withNodes(withContextCache(command)))
+  return withFastDecode(withWeights(withNodes(withContextCache(command))))
     .option("--model <dir>", "Checkpoint folder (Hugging Face layout)", { default: bundledModel })
     .option("--policy <policy>", "Precision: f32, w8a16 or w8a8", { default: "w8a16" })
     .option("--kv-memory <size>", "Memory for the KV cache of each rank", { default: "256M" })
@@ -35,6 +36,7 @@ export async function engineOf(flags: Readonly<Record<string, unknown>>): Promis
     weights: weightsOf(flags),
     kvMemoryBytes: bytesOf("kv-memory", flags["kvMemory"]),
     threads: integerOf("threads", flags["threads"], 1, 4096),
+    fastDecode: fastDecodeOf(flags),
     topology: readTopology(textOf("topology", flags["topology"])),
     experts: await expertsOf(flags),
     nodes: nodesOf(flags),

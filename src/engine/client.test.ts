@@ -179,6 +179,10 @@ test("an engine that cannot start says what is wrong", async () => {
     [{ maxModelLen: 0 }, /maxModelLen: expected a whole number of at least 2, got 0/],
     [{ chunkRows: 0 }, /chunkRows: expected a positive whole number, got 0/],
     [{ usableTokens: 0.5 }, /usableTokens: expected a whole number/],
+    [
+      { fastDecode: true, topology: parseTopology("combined=1x2") },
+      /--fast-decode: expected one rank, got combined=1x2/,
+    ],
   ];
   for (const [change, message] of wrong) await assert.rejects(start(change), { message });
 });

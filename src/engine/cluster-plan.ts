@@ -33,6 +33,7 @@ export const clusterPlanSchema = z.object({
   kvMemoryBytes: z.number().min(0),
   chunkRows: z.int().min(1),
   threads: z.int().min(1).optional(),
+  fastDecode: z.boolean().optional(),
   maxModelLen: z.int().optional(),
   usableTokens: z.int().optional(),
   contextCache: z
@@ -54,10 +55,16 @@ export interface PlanOptions extends Omit<RankOptions, "modelDirectory" | "weigh
   readonly traceEpochMs?: number;
 }
 
-/** @throws RangeError if there are more nodes than ranks, or experts cannot be placed as asked */
+/**
+ * @throws RangeError if there are more nodes than ranks, experts cannot be placed as asked, or ranks
+ *   that share work would decode with bits of their own
+ */
 export function planCluster(options: PlanOptions, config: ModelConfig): ClusterPlan {
   const { topology, nodes, experts = {}, contextCache, ...own } = options;
   const nodeOfRank = assignRanks(topology, nodes);
+  if (own.fastDecode && nodeOfRank.length > 1) {
+    throw new RangeError(`--fast-decode: expected one rank, got ${formatTopology(topology)}`);
+  }
   return {
     ...own,
     topology: formatTopology(topology),

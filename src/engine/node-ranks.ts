@@ -96,6 +96,7 @@ function ownOptions({
   kvMemoryBytes,
   chunkRows,
   threads,
+  fastDecode,
   maxModelLen,
   usableTokens,
   contextCache,
@@ -104,6 +105,7 @@ function ownOptions({
   return {
     ...{ policy, kvMemoryBytes, chunkRows },
     ...(threads !== undefined && { threads }),
+    ...(fastDecode !== undefined && { fastDecode }),
     ...(maxModelLen !== undefined && { maxModelLen }),
     ...(usableTokens !== undefined && { usableTokens }),
     ...(contextCache && { contextCache }),

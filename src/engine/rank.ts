@@ -39,6 +39,8 @@ export interface RankOptions {
   readonly kvMemoryBytes: number;
   /** Compute threads, as far as the machine's cores go; by default 1. */
   readonly threads?: number;
+  /** Faster kernels for single rows, where there are any; not for several ranks. */
+  readonly fastDecode?: boolean;
   /** At most what the model and the pool allow. */
   readonly maxModelLen?: number;
   /** Rows of a step: what decode leaves of it goes to prompt chunks. */
@@ -72,7 +74,9 @@ export class Rank {
     });
     const unit = place.placement && new UnitClock(transport, place.unit);
     const parallel = unit && new PlacedExperts(place, transport, unit, tracer);
-    const kernels = createKernels({ threads: options.threads ?? 1, weights });
+    const kernels = createKernels({
+      ...{ threads: options.threads ?? 1, fastDecode: options.fastDecode ?? false, weights },
+    });
     const model = await loadModel(modelDirectory, {
       kernels,
       policy,

@@ -29,6 +29,8 @@ export interface NativeAddon {
   readonly operations: readonly string[];
   /** Those this machine can run, best first. */
   readonly instructionSets: readonly string[];
+  /** Those that also have faster kernels for single rows, under `name-fast-decode`. */
+  readonly fastDecode: readonly string[];
   /** Where a typed array's first value lies. */
   address(array: NodeJS.TypedArray): number;
   /** Asks for huge pages wherever a whole one lies in this memory. */

@@ -30,7 +30,8 @@ export interface NativeStreamOptions {
   readonly weights: MappedWeights;
   readonly policy: Policy;
   readonly scales: ScaleFormat;
-  readonly instructionSet: string;
+  /** An instruction set's, or its faster ones for single rows. */
+  readonly kernels: string;
   readonly threads: number;
   readonly cores: number;
 }
@@ -61,7 +62,7 @@ export class NativeStream implements Stream {
   #closed = false;
 
   constructor(options: NativeStreamOptions) {
-    const { addon, weights, policy, instructionSet, threads, cores } = options;
+    const { addon, weights, policy, kernels, threads, cores } = options;
     this.policy = policy;
     this.#weights = weights;
     this.#roundInputs = policy === "f32" ? 0 : 1;
@@ -71,7 +72,7 @@ export class NativeStream implements Stream {
     const self = new WeakRef(this);
     const { header, words } = this.#ring;
     this.#native = new addon.Stream({
-      ...{ header, words, instructionSet, threads, cores },
+      ...{ header, words, threads, cores, instructionSet: kernels },
       files: weights.files,
       onExecuted: () => {
         const stream = self.deref();

@@ -228,3 +228,30 @@ function partsOf(rows: number): [number, number][] {
   ];
   return [...alone, ...runs.filter(([from, to]) => from < to && to <= rows)];
 }
+
+test(
+  "fast decoding gives rows alone other bits, and rows in company the same",
+  { skip: addon?.fastDecode.length ? false : (problem ?? "no kernels here have faster ones") },
+  async () => {
+    const [instructionSet] = addon?.fastDecode ?? [];
+    const operation = generateGemm(
+      { folder, policy: "w8a16", seed: 1 },
+      { rows: 3, outputs: 129, columns: 257, dtype: "F8_E4M3" },
+    );
+    const kernels = [false, true].map((fastDecode) =>
+      createNativeKernels({ instructionSet, fastDecode }),
+    );
+    assert.deepEqual(
+      kernels.map(({ modes }) => modes),
+      [[], ["fast-decode"]],
+    );
+    const [plain, fast] = kernels.map((each) => each.createStream("w8a16"));
+    assert.deepEqual(await results(fast, operation), await results(plain, operation));
+    assert.notDeepEqual(
+      await results(fast, operation, 0, 1),
+      await results(plain, operation, 0, 1),
+    );
+    plain.close();
+    fast.close();
+  },
+);

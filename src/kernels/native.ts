@@ -11,6 +11,11 @@ export interface NativeOptions {
   readonly threads?: number;
   /** By default what DAYSIX_ISA names, else the best this machine has. */
   readonly instructionSet?: string;
+  /**
+   * Multiplies single rows nearer to memory's speed, with other bits than the same rows in company;
+   * only AMX's kernels have such.
+   */
+  readonly fastDecode?: boolean;
   /** By default mapped. */
   readonly weights?: WeightMemory;
 }
@@ -43,15 +48,18 @@ export function createNativeKernels(options: NativeOptions = {}): NativeKernels 
   if (!Number.isInteger(threads) || threads < 1) {
     throw new RangeError(`threads: expected a positive whole number, got ${threads}`);
   }
+  const isFaster = options.fastDecode === true && addon.fastDecode.includes(instructionSet);
+  const kernels = isFaster ? `${instructionSet}-fast-decode` : instructionSet;
   const resident = options.weights === "resident";
   const weights = new MappedWeights(addon, { resident, threads: cores });
   return {
     name: "native",
     instructionSet,
+    modes: isFaster ? ["fast-decode"] : [],
     threads: Math.min(threads, cores),
     load: (files) => files.forEach((file) => weights.files.open(file)),
     createStream: (policy, scales = "f32") =>
-      new NativeStream({ addon, weights, policy, scales, instructionSet, threads, cores }),
+      new NativeStream({ addon, weights, policy, scales, kernels, threads, cores }),
   };
 }
 

@@ -31,6 +31,7 @@ export function createReferenceKernels(): Kernels {
   return {
     name: "reference",
     instructionSet: process.arch,
+    modes: [],
     threads: 1,
     // Each weight is read where it is first used.
     load: () => undefined,

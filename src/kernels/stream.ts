@@ -242,6 +242,8 @@ export interface Kernels {
   readonly name: string;
   /** What its bits depend on besides the name; ranks of one unit must agree. */
   readonly instructionSet: string;
+  /** Faster modes that give other bits, sorted by name. */
+  readonly modes: readonly string[];
   /** Most compute threads of a stream. */
   readonly threads: number;
   /** Brings files of weights into memory, which blocks while they are copied. */

@@ -30,6 +30,6 @@ export async function numericIdentity(
     kernels: kernels.name,
     instructionSet: kernels.instructionSet,
     numericsVersion: NUMERICS_VERSION,
-    modes: [],
+    modes: kernels.modes,
   };
 }
