@@ -1,4 +1,4 @@
-// W_UKᵀ times queries on tiles: the queries of 32 rows are the lines, values of the latent the columns, and neighbouring
+// W_UKᵀ times queries on tiles: the queries of 32 rows are the lines, the latent's values the columns, and neighbouring
 // weight rows are interleaved as pairs. The sum is cut and promoted where a block of 128 weight rows ends.
 #pragma once
 #include "product-tile.h"
@@ -16,7 +16,8 @@ class AbsorbedHeadOnTiles {
   void multiply(int64_t from, int64_t to, Scratch& scratch) {
     const UseTiles tiles;
     const int64_t weights = cuts_ * COLUMN_TILES * TILE_WORDS * sizeof(float);
-    auto* memory = static_cast<uint8_t*>(scratch.reserve(weights + tilesOf(to - from) * cuts_ * STRIP_BYTES));
+    const int64_t queries = ceilDivide(to - from, STRIP_OUTPUTS) * cuts_ * STRIP_BYTES;
+    auto* memory = static_cast<uint8_t*>(scratch.reserve(weights + queries));
     weights_ = reinterpret_cast<float*>(memory);
     queries_ = memory + weights;
     packQueries(from, to);
@@ -97,15 +98,18 @@ class AbsorbedHeadOnTiles {
     for (int j = 0; j < shape_.nope; j = endOfCut(j), cut++) {
       const Vec scale = splat(weightScale(command_.kvB, weightRow(j), column / SCALE_BLOCK));
       for (int half = 0; half < COLUMN_TILES / 2; half++) {
-        const PackedBlock columns[] = {{weightsOf(cut, 2 * half), TILE_LINES}, {weightsOf(cut, 2 * half + 1), TILE_LINES}};
+        const PackedBlock columns[] = {{weightsOf(cut, 2 * half), TILE_LINES},
+                                       {weightsOf(cut, 2 * half + 1), TILE_LINES}};
         multiplyBlock(promotion.sums(), queries + cut * STRIP_BYTES, columns, [](int) {});
         promotion.add(totals[half], {scale, scale});
       }
     }
     promotion.finish();
     for (int half = 0; half < COLUMN_TILES / 2; half++) {
-      for (int i = 0; i < 4; i++) storeTile(totals[half] + i * TILE_LINES * TILE_LINES, row + i / 2 * TILE_LINES, to,
-                                            column + (2 * half + i % 2) * TILE_LINES);
+      for (int i = 0; i < 4; i++) {
+        const float* tile = totals[half] + i * TILE_LINES * TILE_LINES;
+        storeTile(tile, row + i / 2 * TILE_LINES, to, column + (2 * half + i % 2) * TILE_LINES);
+      }
     }
   }
 

@@ -53,7 +53,6 @@ class ProductBatch {
   static constexpr int64_t SMALL_PACK = 32 << 10;
   static constexpr int64_t TASKS_PER_THREAD = 6;
   static constexpr int64_t TASK_COST = 20000;
-  static constexpr int64_t TASK_OUTPUTS = 32;
 
   static int64_t roundDown(int64_t a, int64_t b) { return a / b * b; }
 
@@ -90,7 +89,7 @@ class ProductBatch {
     for (int64_t i = 0; i < count_; i++) {
       Entry& entry = entries_[i];
       const int64_t outputs = ceilDivide(target, outputCost(entry));
-      entry.taskOutputs = std::min(roundUp(outputs, TASK_OUTPUTS), entry.product.outputs);
+      entry.taskOutputs = std::min(roundUp(outputs, entry.form->taskOutputs), entry.product.outputs);
       entry.firstTask = tasks;
       tasks += ceilDivide(entry.product.outputs, entry.taskOutputs);
     }

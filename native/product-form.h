@@ -17,6 +17,8 @@ struct ProductForm {
   void (*packTile)(const Product& product, int64_t tile);
   /// About what one output costs, in hundredths of a nanosecond: its weights from memory, then all rows' products.
   int64_t (*outputCost)(const Product& product);
+  /// A task takes a multiple of so many outputs.
+  int64_t taskOutputs;
   /// Outputs from up to to, of all rows.
   void (*multiply)(const Product& product, int64_t from, int64_t to, Scratch& scratch);
 };
@@ -29,6 +31,7 @@ constexpr ProductForm ON_VECTORS = {
       const Weight& weight = *product.weight;
       return weight.columns * (5 * codeBytes(weight.dtype) + product.rows) + 1;
     },
+    .taskOutputs = 32,
     .multiply = [](const Product& product, int64_t from, int64_t to, Scratch& scratch) {
       withFormat(product.weight->dtype, [&](auto format) {
         using Format = decltype(format);
@@ -56,6 +59,7 @@ constexpr ProductForm ON_TILES = {
       const Weight& weight = *product.weight;
       return weight.columns * (5 * codeBytes(weight.dtype) + 2 * tilesOf(product.rows)) + 1;
     },
+    .taskOutputs = 2 * STRIP_OUTPUTS,
     .multiply = [](const Product& product, int64_t from, int64_t to, Scratch& scratch) {
       const UseTiles tiles;
       withTileFormat(product.weight->dtype, [&](auto format) {

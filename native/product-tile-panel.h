@@ -56,17 +56,20 @@ class PanelsOnTiles {
   void forPairs(int64_t first, int64_t last, Run&& run) {
     for (int64_t tile = first; tile < last; tile += 2) {
       float* totals = totals_ + (tile - first) * count_ * SUMS<1>;
-      if (last - tile > 1) run(Constant<2>(), tile, totals);
-      else run(Constant<1>(), tile, totals);
+      if (last - tile > 1) {
+        run(Constant<2>(), tile, totals);
+      } else {
+        run(Constant<1>(), tile, totals);
+      }
     }
   }
 
   void decode(int strip, int64_t first, int64_t last) {
-    for (int row = 0; row < STRIP_OUTPUTS; row++) {
-      for (int64_t block = first; block < last; block++) {
+    for (int64_t block = first; block < last; block++) {
+      for (int row = 0; row < STRIP_OUTPUTS; row++) {
         const uint8_t* codes = strips_[strip].row(row) + block * SCALE_BLOCK * Format::BYTES;
         for (int i = 0; i < SCALE_BLOCK * Format::BYTES; i += LINE_BYTES) {
-          __builtin_prefetch(codes + strips_[strip].rowBytes + i, 0, 2);
+          __builtin_prefetch(codes + STRIP_OUTPUTS * strips_[strip].rowBytes + i, 0, 2);
         }
         decodeRow<Format>(weightsOf(strip, block - first), row, codes, weight_.columns - block * SCALE_BLOCK);
       }

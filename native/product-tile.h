@@ -46,13 +46,17 @@ inline PackedBlock packedBlock(const Product& product, int64_t tile, int64_t blo
 /// 32 inputs as pairs of BF16, of which `left` remain in the row; zeros behind.
 template <Dtype D>
 inline __m512i loadPairs(const uint8_t* x, int64_t left) {
-  const auto half = [&](int64_t from) {
+  if constexpr (D == Dtype::bf16) {
+    using Codes = WeightFormat<Dtype::bf16>;
+    if (left >= LINE_VALUES) return Codes::load(x);
+    return left > 0 ? Codes::load(x, static_cast<int>(left)) : _mm512_setzero_si512();
+  }
+  const auto half = [&](int from) {
+    const uint8_t* codes = x + from * codeBytes(D);
     const auto count = static_cast<int>(std::clamp<int64_t>(left - from, 0, WIDTH));
-    x += from * codeBytes(D);
-    return toBf16(count == WIDTH ? loadCodes<D>(x) : count ? loadCodes<D>(x, count) : splat(0.0f));
+    return toBf16(count == WIDTH ? loadCodes<D>(codes) : count ? loadCodes<D>(codes, count) : splat(0.0f));
   };
-  const __m512i low = _mm512_castsi256_si512(half(0));
-  return _mm512_inserti64x4(low, half(WIDTH), 1);
+  return _mm512_inserti64x4(_mm512_castsi256_si512(half(0)), half(WIDTH), 1);
 }
 
 template <class Format, Dtype D>
@@ -72,11 +76,15 @@ inline void packBlock(const Product& product, int64_t tile, int64_t block) {
     for (int i = 0; i < BLOCK_STEPS; i++) lines[i][row].v = _mm512_castsi512_ps(pairs[i]);
     out.scales()[row] = D == Dtype::fp8 ? x.scales[at * scaleColumns(*product.weight) + block] : 1.0f;
   }
+  const auto rows = static_cast<int>(out.rows);
   for (int i = 0; i < BLOCK_STEPS; i++) {
-    transpose(lines[i]);
-    for (int line = 0; line < TILE_LINES; line++) {
-      store(out.step(i) + line * out.rows, lines[i][line], static_cast<int>(out.rows));
+    // A single row's pairs lie as they come.
+    if (rows == 1) {
+      store(out.step(i), lines[i][0]);
+      continue;
     }
+    transpose(lines[i]);
+    for (int line = 0; line < TILE_LINES; line++) store(out.step(i) + line * rows, lines[i][line], rows);
   }
 }
 

@@ -1,12 +1,14 @@
 // Times the matrix products of one instruction set beside two roofs probed in alternation with them: reading the same
-// number of bytes with the same threads, and float32 fused multiply-adds from registers.
+// number of bytes with the same threads, and multiplying from registers. Inputs are BF16 where weights are FP8 or BF16.
 //   gemm-bench [threads] [rows,…] [dtype: fp8 bf16 f32] [outputs × inputs, …]
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstdio>
 #include <string>
 
 #include "../mla.h"
+#include "../probe-kernels.h"
 #include "operands.h"
 #include "test-team.h"
 
@@ -81,25 +83,14 @@ void readBytes(const uint8_t* data, int64_t bytes, Team& team) {
   });
 }
 
-constexpr int PEAK_VECTORS = WIDTH == 16 ? 24 : 12;
-
-/// Fused multiply-adds in registers; returns their number of floating-point operations.
+/// Products between registers; returns their number of floating-point operations.
 double multiplyAdd(double operations, Team& team) {
   const int64_t tasks = team.threads() * 4;
-  const int64_t loops = std::max<int64_t>(1, static_cast<int64_t>(operations / tasks / (PEAK_VECTORS * WIDTH * 2)));
-  team.fork(tasks, [&](int64_t, Scratch&) {
-    Vec v[PEAK_VECTORS];
-    for (int i = 0; i < PEAK_VECTORS; i++) v[i] = splat(static_cast<float>(i));
-    const Vec a = splat(0.5f), b = splat(1.0f);
-    for (int64_t loop = 0; loop < loops; loop++) {
-#pragma GCC unroll 24
-      for (int i = 0; i < PEAK_VECTORS; i++) v[i] = fma(v[i], a, b);
-    }
-    float total = 0;
-    for (const Vec& x : v) total += sum(x);
-    if (total == 12345.0f) sink = total;
-  });
-  return static_cast<double>(tasks * loops * PEAK_VECTORS * WIDTH * 2);
+  static const auto perRound = static_cast<double>(multiplyRegisters(1000)) / 1000;
+  const auto rounds = static_cast<int64_t>(operations / static_cast<double>(tasks) / perRound) + 1;
+  std::atomic<int64_t> done = 0;
+  team.fork(tasks, [&](int64_t, Scratch&) { done += multiplyRegisters(rounds); });
+  return static_cast<double>(done);
 }
 
 void report(const char* what, double bytes, double operations, const std::vector<double>& kernel,
@@ -135,16 +126,29 @@ struct Shape {
   int64_t outputs, inputs;
 };
 
+/// `count` times one half, in float32 or BF16.
+std::vector<uint8_t> halves(Dtype format, int64_t count) {
+  const float half = 0.5f;
+  const int bytes = test::bytesOf(format);
+  std::vector<uint8_t> codes(count * bytes);
+  for (int64_t i = 0; i < count; i++) {
+    std::memcpy(codes.data() + i * bytes, reinterpret_cast<const uint8_t*>(&half) + sizeof half - bytes, bytes);
+  }
+  return codes;
+}
+
 void benchGemm(Pool& pool, Team& team, Dtype dtype, const Shape& shape, int rows) {
   const auto [outputs, inputs] = shape;
-  std::vector<float> x(rows * inputs, 0.5f), out(rows * outputs);
+  const Dtype format = dtype == Dtype::f32 ? Dtype::f32 : Dtype::bf16;
+  std::vector<uint8_t> x = halves(format, rows * inputs);
+  std::vector<float> out(rows * outputs);
   std::vector<float> scales(ceilDivide(outputs, SCALE_BLOCK) * ceilDivide(inputs, SCALE_BLOCK), 0.5f);
   const auto* scaleBytes = dtype == Dtype::fp8 ? reinterpret_cast<const uint8_t*>(scales.data()) : nullptr;
   const double bytes = static_cast<double>(outputs * inputs * test::bytesOf(dtype));
   char what[80];
   std::snprintf(what, sizeof what, "%d thr, M %4d, N %6ld, K %5ld", team.threads(), rows, (long)outputs, (long)inputs);
   bench(what, pool, team, bytes, bytes, 2.0 * static_cast<double>(rows * outputs * inputs), [&](const uint8_t* data) {
-    gemm({out.data(), {Dtype::f32, inputs, x.data(), nullptr}, {dtype, outputs, inputs, data, scaleBytes}, rows}, team);
+    gemm({out.data(), {format, inputs, x.data(), nullptr}, {dtype, outputs, inputs, data, scaleBytes}, rows}, team);
   });
 }
 
@@ -189,7 +193,8 @@ void benchGrouped(Pool& pool, Team& team, int tokens) {
     starts.push_back(starts.back() + count);
     active += count > 0;
   }
-  std::vector<float> x(starts.back() * inputs, 0.5f), out(starts.back() * outputs), scales(11 * 16, 0.5f);
+  std::vector<uint8_t> x = halves(Dtype::bf16, starts.back() * inputs);
+  std::vector<float> out(starts.back() * outputs), scales(11 * 16, 0.5f);
   const double bytes = static_cast<double>(active * outputs * inputs);
   char what[80];
   std::snprintf(what, sizeof what, "%d thr, %d tokens, %d of 64 experts", team.threads(), tokens, active);
@@ -200,7 +205,7 @@ void benchGrouped(Pool& pool, Team& team, int tokens) {
       weights.push_back({Dtype::fp8, outputs, inputs, data, reinterpret_cast<const uint8_t*>(scales.data())});
       if (count) data += outputs * inputs;
     }
-    groupedGemm({{Dtype::f32, out.data()}, {Dtype::f32, inputs, x.data(), nullptr}, weights.data(), experts,
+    groupedGemm({{Dtype::f32, out.data()}, {Dtype::bf16, inputs, x.data(), nullptr}, weights.data(), experts,
                  starts.data()}, team);
   });
 }

@@ -83,8 +83,11 @@ class Tests {
     for (const Dtype dtype : WEIGHT_DTYPES) {
       for (const Dtype format : INPUT_FORMATS) testDtypes(dtype, format);
     }
+    testGemm(Dtype::fp8, Dtype::bf16, 65, 1153, 530);
+    testGemm(Dtype::bf16, Dtype::fp8, 1, 1, 70000);
     testCodes();
     testGroups();
+    testFastDecode();
     testMla();
   }
 
@@ -120,7 +123,7 @@ class Tests {
     std::snprintf(detail, sizeof detail, "error %.3g", error);
     expect(error <= TOLERANCE, name, detail);
     worst_ = std::max(worst_, error);
-    for (const int some : {0, 1, 2, 3, 4, 5, 7, 8, 12, 17, 33, rows}) {
+    for (const int some : {0, 1, 2, 3, 4, 5, 7, 8, 12, 16, 17, 32, 33, rows}) {
       if (some > rows) continue;
       const int from = random_.below(rows - some + 1);
       const Outputs part(some * outputs);
@@ -138,13 +141,17 @@ class Tests {
         std::vector<uint8_t> codes(131, 0);
         codes[k] = static_cast<uint8_t>(code);
         std::vector<float> x(131 * 4, 1.0f);
-        float out[4];
+        std::vector<uint16_t> halves(131 * 4, 0x3f80);
         const Weight weight = {Dtype::fp8, 1, 131, codes.data(), nullptr};
-        gemm({out, {Dtype::f32, 131, x.data(), nullptr}, weight, 4}, one_);
-        const auto expected = static_cast<float>(test::valueOf(Dtype::fp8, &codes[k]));
-        char detail[60];
-        std::snprintf(detail, sizeof detail, "code %d at %d gives %g", code, k, out[0]);
-        expect(out[0] == expected && out[3] == expected, "fp8 codes", detail);
+        for (const Operand& ones : {Operand{Dtype::f32, 131, x.data(), nullptr},
+                                    Operand{Dtype::bf16, 131, halves.data(), nullptr}}) {
+          float out[4];
+          gemm({out, ones, weight, 4}, one_);
+          const auto expected = static_cast<float>(test::valueOf(Dtype::fp8, &codes[k]));
+          char detail[60];
+          std::snprintf(detail, sizeof detail, "code %d at %d gives %g", code, k, out[0]);
+          expect(out[0] == expected && out[3] == expected, "fp8 codes", detail);
+        }
       }
     }
   }
@@ -188,6 +195,26 @@ class Tests {
     }
   }
 
+  /// Single rows may have other bits then, but are as near; more have the same.
+  void testFastDecode() {
+    const int rows = 4;
+    const int64_t outputs = 70, columns = 333;
+    const RandomWeight weight(Dtype::fp8, outputs, columns, true, 1, random_);
+    const RandomRows x(Dtype::bf16, rows, columns, random_);
+    const Outputs all(rows * outputs), fast(rows * outputs), single(outputs);
+    gemm({all.values(), x.operand, weight.weight, rows}, one_);
+    gemm<true>({fast.values(), x.operand, weight.weight, rows}, two_);
+    gemm<true>({single.values(), x.operand, weight.weight, 1}, two_);
+    expect(!std::memcmp(fast.values(), all.values(), fast.count * 4), "fast decode", "other bits of several rows");
+    expect(relativeError(single.values(), product(x, 1, weight)) <= TOLERANCE, "fast decode", "a single row");
+    const int32_t starts[] = {0, 1, rows};
+    const Weight weights[] = {weight.weight, weight.weight};
+    groupedGemm<true>({{Dtype::f32, fast.values()}, x.operand, weights, 2, starts}, three_);
+    expect(!std::memcmp(fast.values(), single.values(), single.count * 4), "fast decode", "other bits in a group");
+    expect(!std::memcmp(fast.values() + outputs, all.values() + outputs, (rows - 1) * outputs * 4), "fast decode",
+           "other bits in a group of more");
+  }
+
   void testMla() {
     const MlaShape shapes[] = {{16, 128, 64, 128, 512, 1}, {3, 128, 64, 128, 512, 1}, {2, 80, 16, 48, 200, 1},
                                {1, 1, 2, 1, 1, 1},         {5, 192, 64, 100, 97, 1}};
@@ -229,6 +256,10 @@ class Tests {
       }
     }
     check("projectValue", shape, dtype, relativeError(out.values(), expected));
+    expected.resize(expected.size() / rows);
+    const Outputs fast(static_cast<int64_t>(expected.size()));
+    projectValue<true>({fast.values(), static_cast<float*>(x.operand.values), kvB.weight, shape, 1, round}, one_);
+    check("projectValue, fast decode", shape, dtype, relativeError(fast.values(), expected));
     const int64_t width = shape.heads * shape.value;
     for (const int some : {1, 2, 3, 6}) {
       const int from = random_.below(rows - some + 1);
@@ -258,6 +289,10 @@ class Tests {
       }
     }
     check("absorbQuery", shape, dtype, relativeError(out.values(), expected));
+    expected.resize(expected.size() / rows);
+    const Outputs fast(static_cast<int64_t>(expected.size()));
+    absorbQuery<true>({fast.values(), static_cast<float*>(q.operand.values), kvB.weight, shape, 1, round}, one_);
+    check("absorbQuery, fast decode", shape, dtype, relativeError(fast.values(), expected));
     const int64_t width = shape.heads * shape.latent;
     for (const int some : {1, 2, 3, 6}) {
       const int from = random_.below(rows - some + 1);
