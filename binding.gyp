@@ -5,6 +5,12 @@
     "node_api_headers%": "node_modules/node-api-headers/include",
     # A prebuild brings its C++ library along.
     "static_runtime%": 0,
+    # Test builds offer the kernels on tiles everywhere, with tiles in plain C++.
+    "emulate_tiles%": 0,
+    "avx2_flags": ["-mavx2", "-mfma", "-mf16c"],
+    "avx512_flags": ["-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512vbmi", "-mgfni"],
+    # gcc 12's own headers read what they leave undefined on purpose.
+    "avx512_warnings": ["-Wno-uninitialized", "-Wno-maybe-uninitialized"],
   },
   "target_defaults": {
     "cflags": ["-fPIC", "-O3", "-ffp-contract=off", "-Wall", "-Wextra", "-pthread"],
@@ -17,6 +23,7 @@
       "MACOSX_DEPLOYMENT_TARGET": "11.0",
       "OTHER_CFLAGS": ["-ffp-contract=off"],
     },
+    "conditions": [["emulate_tiles == 1", { "defines": ["DAYSIX_EMULATE_TILES"] }]],
   },
   "targets": [
     {
@@ -47,6 +54,7 @@
       "ldflags": ["-pthread"],
       "conditions": [
         ["target_arch == 'x64'", { "dependencies": ["kernels_avx512", "kernels_avx2"] }],
+        ["target_arch == 'x64' and OS == 'linux'", { "dependencies": ["kernels_amx"] }],
         ["static_runtime == 1 and OS == 'linux'", { "ldflags": ["-static-libstdc++", "-static-libgcc"] }],
       ],
     },
@@ -59,26 +67,27 @@
           "type": "static_library",
           "sources": ["native/kernels.cc"],
           "defines": ["DAYSIX_ISA=avx2"],
-          "cflags": ["-mavx2", "-mfma", "-mf16c"],
-          "xcode_settings": { "OTHER_CFLAGS": ["-mavx2", "-mfma", "-mf16c"] },
+          "cflags": ["<@(avx2_flags)"],
+          "xcode_settings": { "OTHER_CFLAGS": ["<@(avx2_flags)"] },
         },
         {
           "target_name": "kernels_avx512",
           "type": "static_library",
           "sources": ["native/kernels.cc"],
           "defines": ["DAYSIX_ISA=avx512"],
-          "cflags": [
-            "-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512vbmi", "-mgfni",
-            "-mavx2", "-mfma", "-mf16c",
-            # gcc 12's own headers read what they leave undefined on purpose.
-            "-Wno-uninitialized", "-Wno-maybe-uninitialized",
-          ],
-          "xcode_settings": {
-            "OTHER_CFLAGS": [
-              "-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512vbmi", "-mgfni",
-              "-mavx2", "-mfma", "-mf16c",
-            ],
-          },
+          "cflags": ["<@(avx512_flags)", "<@(avx2_flags)", "<@(avx512_warnings)"],
+          "xcode_settings": { "OTHER_CFLAGS": ["<@(avx512_flags)", "<@(avx2_flags)"] },
+        },
+      ],
+    }],
+    ["target_arch == 'x64' and OS == 'linux'", {
+      "targets": [
+        {
+          "target_name": "kernels_amx",
+          "type": "static_library",
+          "sources": ["native/kernels.cc"],
+          "defines": ["DAYSIX_ISA=amx", "DAYSIX_TILES"],
+          "cflags": ["<@(avx512_flags)", "<@(avx2_flags)", "<@(avx512_warnings)"],
         },
       ],
     }],

@@ -4,8 +4,10 @@
 //   node native/build.mjs             what `npm run build:native` does: only what has changed
 //   node native/build.mjs --install   what an installation does: nothing where the package holds a build that loads
 //   node native/build.mjs --prebuild  what `npm pack` does: a build for other machines of this platform
+//   node native/build.mjs --emulate-tiles
+//                                     for tests: the kernels on AMX's tiles, emulated, where DAYSIX_ISA=amx asks for them
 import { spawnSync } from "node:child_process";
-import { copyFileSync, existsSync, mkdirSync, statSync, writeFileSync } from "node:fs";
+import { copyFileSync, existsSync, mkdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { availableParallelism } from "node:os";
 import { dirname, join, resolve } from "node:path";
@@ -14,6 +16,7 @@ import { fileURLToPath } from "node:url";
 const require = createRequire(import.meta.url);
 const root = resolve(dirname(fileURLToPath(import.meta.url)), "..");
 const log = join(root, "build", "native.log");
+const makefile = join(root, "build", "Makefile");
 const prebuild = join(root, "prebuilds", `${process.platform}-${process.arch}`, "daysix.node");
 
 /** npm names its node-gyp to the scripts it runs; otherwise it lies beside Node's npm. */
@@ -40,7 +43,7 @@ function loads(addon) {
 
 /** node-gyp writes its Makefile anew only where what it was made from has changed. */
 function commands(options) {
-  const made = statSync(join(root, "build/Makefile"), { throwIfNoEntry: false });
+  const made = statSync(makefile, { throwIfNoEntry: false });
   const isFresh = made && made.mtimeMs > statSync(join(root, "binding.gyp")).mtimeMs;
   return isFresh && options.length === 0 ? ["build"] : ["configure", "build"];
 }
@@ -70,6 +73,8 @@ function build(...options) {
     writeFileSync(log, output);
     if (run.status !== 0) return `the build failed, ${log} says why`;
   }
+  // The next build has options of its own.
+  if (options.length > 0) rmSync(makefile);
   for (const [warning] of output.matchAll(/^.*\bwarning: .*$/gm)) console.warn(warning);
   return undefined;
 }
@@ -86,6 +91,6 @@ const [mode] = process.argv.slice(2);
 if (mode === "--prebuild") {
   if (process.platform === "linux" && process.arch === "x64") buildForOthers();
 } else if (mode !== "--install" || !loads(prebuild)) {
-  const problem = build();
+  const problem = mode === "--emulate-tiles" ? build("--emulate_tiles=1") : build();
   if (problem) console.warn(`No native kernels: ${problem}. The reference kernels will run.`);
 }

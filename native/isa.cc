@@ -2,12 +2,17 @@
 
 #include <stdexcept>
 
+#include "tile-permission.h"
+
 namespace daysix {
 
 extern const KernelTable portableTable;
 #if defined(__x86_64__)
 extern const KernelTable avx512Table;
 extern const KernelTable avx2Table;
+#if defined(__linux__)
+extern const KernelTable amxTable;
+#endif
 
 namespace {
 
@@ -25,12 +30,16 @@ bool hasAvx512() {
 #endif
 
 std::vector<const KernelTable*> supportedKernels() {
-  std::vector<const KernelTable*> tables;
+  std::vector<const KernelTable*> tables = {&portableTable};
 #if defined(__x86_64__)
-  if (hasAvx512()) tables.push_back(&avx512Table);
-  if (hasAvx2()) tables.push_back(&avx2Table);
+  if (hasAvx2()) tables.insert(tables.begin(), &avx2Table);
+  if (hasAvx512()) tables.insert(tables.begin(), &avx512Table);
+#if defined(__linux__) && defined(DAYSIX_EMULATE_TILES)
+  if (hasAvx512()) tables.push_back(&amxTable);
+#elif defined(__linux__)
+  if (hasAvx512() && mayUseTiles()) tables.insert(tables.begin(), &amxTable);
 #endif
-  tables.push_back(&portableTable);
+#endif
   return tables;
 }
 

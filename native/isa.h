@@ -7,7 +7,7 @@
 
 namespace daysix {
 
-/// Best first; never empty, portable ends it.
+/// Best first; never empty: portable is always among them. Emulated tiles, which only tests want, come last.
 std::vector<const KernelTable*> supportedKernels();
 
 /// Throws std::invalid_argument where this machine cannot run it.

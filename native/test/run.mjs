@@ -17,7 +17,10 @@ const sanitizers = {
 
 const avx2 = ["-mavx2", "-mfma", "-mf16c"];
 const avx512 = ["f", "bw", "vl", "dq", "vbmi"].map((part) => `-mavx512${part}`);
-const x64 = { avx512: [...avx512, "-mgfni", ...avx2], avx2 };
+avx512.push("-mgfni", ...avx2);
+const amx = [...avx512, "-DDAYSIX_TILES"];
+const emulateTiles = "-DDAYSIX_EMULATE_TILES";
+const x64 = { ...(process.platform === "linux" ? { amx } : {}), avx512, avx2 };
 const instructionSets = { portable: [], ...(process.arch === "x64" ? x64 : {}) };
 
 /** What binding.gyp compiles besides the kernels, less the Node-API face. */
@@ -39,12 +42,17 @@ async function run(command, args) {
 
 /** Instruction sets this processor has, by the names Linux gives their parts. */
 function isSupported(instructionSet) {
-  if (instructionSet === "portable") return true;
-  const parts = instructionSet === "avx2" ? ["avx2", "fma", "f16c"] : ["avx512_vbmi", "gfni"];
+  const parts = {
+    portable: [],
+    avx2: ["avx2", "fma", "f16c"],
+    avx512: ["avx512_vbmi", "gfni"],
+    amx: ["avx512_vbmi", "gfni", "amx_tile", "amx_bf16"],
+  }[instructionSet];
   const words = new Set(readFileSync("/proc/cpuinfo", "utf8").split(/\s+/));
   return parts.every((part) => words.has(part));
 }
 
+/** Every instruction set, emulated tiles among them. */
 async function testStream(sanitizer, folder) {
   const compiled = Object.entries(instructionSets).map(async ([instructionSet, flags]) => {
     const object = join(folder, `kernels-${instructionSet}.o`);
@@ -55,6 +63,7 @@ async function testStream(sanitizer, folder) {
       ...flags,
       "-w",
       define,
+      emulateTiles,
       "-c",
       kernels,
       "-o",
@@ -65,16 +74,19 @@ async function testStream(sanitizer, folder) {
   const objects = await Promise.all(compiled);
   const driver = join(folder, "stream-test");
   const parts = [...sources.map((name) => join(native, name)), join(native, "test/stream-test.cc")];
-  await run(compiler, [...flagsOf(sanitizer), ...parts, ...objects, "-o", driver]);
+  await run(compiler, [...flagsOf(sanitizer), emulateTiles, ...parts, ...objects, "-o", driver]);
   await run(driver, []);
 }
 
-/** A driver of one topic's kernels, compiled for each instruction set. */
+/** A driver of one topic's kernels, compiled for each instruction set, and for emulated tiles. */
 async function testKernels(name, sanitizer, folder) {
   const drivers = Object.entries(instructionSets).filter(([set]) => isSupported(set));
+  if ("amx" in instructionSets && isSupported("avx512"))
+    drivers.push(["amx", [...amx, emulateTiles]]);
   await Promise.all(
     drivers.map(async ([instructionSet, flags]) => {
-      const driver = join(folder, `${name}-${instructionSet}`);
+      const suffix = flags.includes(emulateTiles) ? "-emulated" : "";
+      const driver = join(folder, `${name}-${instructionSet}${suffix}`);
       const source = join(native, `test/${name}.cc`);
       const define = `-DDAYSIX_ISA=${instructionSet}`;
       await run(compiler, [...flagsOf(sanitizer), ...flags, "-w", define, source, "-o", driver]);

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "../team.h"
+#include "../tile-permission.h"
 
 namespace daysix {
 
@@ -23,6 +24,7 @@ inline Scratch::~Scratch() { std::free(memory_); }
 class TestTeam final : public Team {
  public:
   explicit TestTeam(int threads) : scratch_(threads) {
+    mayUseTiles();
     for (int i = 1; i < threads; i++) helpers_.emplace_back([this, i] { help(i); });
   }
   ~TestTeam() override {
