@@ -1,10 +1,11 @@
-// A block of query heads over one piece of a sequence's context: two matrix products with a softmax between them. A lane
-// of a vector is one (row, head); lanes never meet, so that a query's bits do not depend on which others share its block.
+// Attention of a block of query heads over one piece of a sequence's context, as two matrix products and a softmax
+// between them. A lane of a vector is one (row, head); lanes never meet, so that a query's bits do not depend on which
+// others share its block.
 //
 //   scores[token, lane]  = entry[token, :] · query[:, lane]        tokens × lanes, over the entry's width
 //   sums[lane, column]   = probability[token, lane] · entry[token, column]   lanes × columns, over tokens
 //
-// What the products are computed in is a kernel of its own: attention-vector.h, attention-tile.h.
+// The products are a kernel's own: attention-vector.h, attention-tile.h.
 #pragma once
 #include <algorithm>
 
@@ -36,6 +37,18 @@ struct Piece {
 /// Tokens of a piece.
 struct Tokens {
   int from, to;
+};
+
+/// The queries of a lane vector, of which `lanes` are there.
+struct LaneQueries {
+  /// `count` values of each lane, lanes `stride` apart.
+  struct Part {
+    const float* values;
+    int64_t stride;
+    int count;
+  };
+  Part absorbed, rotated;
+  int lanes;
 };
 
 /// What one thread computes a block in.
@@ -74,9 +87,12 @@ class Prefetch {
   }
 
   void step() {
-    const uint8_t* to = std::min(at_ + each_, end_);
-    for (; at_ < to; at_ += LINE) __builtin_prefetch(at_, 0, 2);
-    if (at_ >= end_) nextPage();
+    for (int64_t left = each_; left > 0 && at_ < end_;) {
+      const uint8_t* to = std::min(at_ + left, end_);
+      left -= to - at_;
+      for (; at_ < to; at_ += LINE) __builtin_prefetch(at_, 0, 2);
+      if (at_ >= end_) nextPage();
+    }
   }
 
  private:

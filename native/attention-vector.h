@@ -204,10 +204,13 @@ class VectorAttention {
   /// Floats of a lane's query: [depths of SCORE_DEPTH, lane vectors, SCORE_DEPTH, WIDTH] of all.
   int queryFloats() const { return depths_ * SCORE_DEPTH; }
 
-  /// Stores value k of a lane vector's queries, `vectors` in all, arranged as the entries are.
-  void place(float* queries, int vectors, int vector, int k, Vec values) const {
-    const int at = k / Format::STEP * Format::STEP + places_[k % Format::STEP];
-    store(queries + ((int64_t{at} / SCORE_DEPTH * vectors + vector) * SCORE_DEPTH + at % SCORE_DEPTH) * WIDTH, values);
+  /// Packs one of `vectors` lane vectors' queries, rounded if so wished; lanes without one are zero, and so is what
+  /// fills up the width.
+  void pack(float* out, int vectors, int vector, const LaneQueries& queries, bool round) const {
+    const int width = queries.absorbed.count + queries.rotated.count;
+    packPart(out, vectors, vector, queries.absorbed, 0, queries.lanes, round);
+    packPart(out, vectors, vector, queries.rotated, queries.absorbed.count, queries.lanes, round);
+    for (int k = width; k % Format::STEP != 0; k++) store(out + placeOf(vectors, vector, k), splat(0));
   }
 
   /// scores = entries · queries, for all visible tokens and all lanes.
@@ -220,8 +223,8 @@ class VectorAttention {
     const auto fill = [&](int index) {
       if (index == tiles) return Filling();
       const int from = index / depths * SCORE_TOKENS;
-      return Filling(memory.tiles + index % 2 * SCORE_TILE, piece, {from, std::min(from + SCORE_TOKENS, visible.tokens)},
-                     index % depths * SCORE_DEPTH, steps);
+      const Tokens tokens{from, std::min(from + SCORE_TOKENS, visible.tokens)};
+      return Filling(memory.tiles + index % 2 * SCORE_TILE, piece, tokens, index % depths * SCORE_DEPTH, steps);
     };
     fill(0).finish();
     Prefetch prefetch(piece, {0, 0}, 1);
@@ -290,6 +293,27 @@ class VectorAttention {
   }
 
  private:
+  /// Packs values that are a query's `first` and on.
+  void packPart(float* out, int vectors, int vector, const LaneQueries::Part& part, int first, int lanes,
+                bool round) const {
+    for (int from = 0; from < part.count; from += WIDTH) {
+      const int n = std::min(WIDTH, part.count - from);
+      Vec square[WIDTH];
+      for (int i = 0; i < WIDTH; i++) {
+        const Vec row = i < lanes ? load(part.values + i * part.stride + from, n) : splat(0);
+        square[i] = round ? roundToBf16(row) : row;
+      }
+      transpose(square);
+      for (int i = 0; i < n; i++) store(out + placeOf(vectors, vector, first + from + i), square[i]);
+    }
+  }
+
+  /// Where value k of a lane vector's queries lies, arranged as the entries are.
+  int64_t placeOf(int vectors, int vector, int k) const {
+    const int at = k / Format::STEP * Format::STEP + places_[k % Format::STEP];
+    return ((int64_t{at} / SCORE_DEPTH * vectors + vector) * SCORE_DEPTH + at % SCORE_DEPTH) * WIDTH;
+  }
+
   int depths_;
   /// Place of each of a format's columns in its arrangement.
   int places_[Format::STEP];

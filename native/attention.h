@@ -6,6 +6,9 @@
 #pragma once
 #include "attention-vector.h"
 #include "team.h"
+#if defined(DAYSIX_TILES)
+#include "attention-tile.h"
+#endif
 
 namespace daysix::DAYSIX_ISA {
 
@@ -33,7 +36,7 @@ struct AttentionTask {
 
 inline int piecesOf(int context) { return (context + KV_PIECE_TOKENS - 1) / KV_PIECE_TOKENS; }
 
-/// Computes one command: holds its sizes and the plan's arrays. Kernel computes a piece's products.
+/// Computes one command: holds its sizes and the plan's arrays. The kernel computes a piece's products.
 template <class Kernel>
 class AttentionRun {
  public:
@@ -169,8 +172,8 @@ class AttentionRun {
     return resultAt(results_ + (block.partials + piece - block.folded) * partialFloats());
   }
 
-  /// Asks for a block's first piece of those to be computed, and gives a thread's memory with the block's queries in it;
-  /// a piece's result may lie behind.
+  /// Asks for a block's piece that is computed next, and gives a thread's memory with the block's queries in it; a
+  /// piece's result may lie behind.
   BlockMemory begin(const QueryBlock& block, int piece, Scratch& scratch, PieceResult* result = nullptr) const {
     Prefetch(pieceOf(block, piece), {0, Kernel::AHEAD}, 1).step();
     const int lanes = wholeVectors(block.lanes);
@@ -184,38 +187,18 @@ class AttentionRun {
     return out;
   }
 
-  /// Rounds the block's queries and lays them out lane by lane; lanes without one are zero, and so is what fills up the
-  /// width.
+  /// Lays the block's queries out as the kernel reads them, a lane vector at a time.
   void packQueries(const QueryBlock& block, float* out) const {
     const MlaShape& shape = command_.shape;
-    const int64_t rotatedWidth = shape.nope + shape.rope;
+    const int64_t queryWidth = shape.nope + shape.rope;
     for (int lane = 0; lane < block.lanes; lane += WIDTH) {
       const int64_t rowHead = block.first + lane;
-      packLanes(block, lane, 0, command_.absorbed + rowHead * shape.latent, shape.latent, shape.latent, out);
-      packLanes(block, lane, shape.latent, command_.q + rowHead * rotatedWidth + shape.nope, rotatedWidth, shape.rope,
-                out);
-      for (int k = width_; k % STRIP != 0; k++) place(block, lane, k, splat(0), out);
+      const LaneQueries queries{
+          {command_.absorbed + rowHead * shape.latent, shape.latent, shape.latent},
+          {command_.q + rowHead * queryWidth + shape.nope, queryWidth, shape.rope},
+          std::min(WIDTH, block.lanes - lane)};
+      kernel_.pack(out, wholeVectors(block.lanes) / WIDTH, lane / WIDTH, queries, command_.roundInputs);
     }
-  }
-
-  /// Packs one lane vector's queries from row `first` on: `count` values of each lane, lanes `stride` apart in x.
-  void packLanes(const QueryBlock& block, int lane, int first, const float* x, int64_t stride, int count,
-                 float* out) const {
-    const int lanes = std::min(WIDTH, block.lanes - lane);
-    for (int from = 0; from < count; from += WIDTH) {
-      const int n = std::min(WIDTH, count - from);
-      Vec square[WIDTH];
-      for (int i = 0; i < WIDTH; i++) {
-        const Vec row = i < lanes ? load(x + i * stride + from, n) : splat(0);
-        square[i] = command_.roundInputs ? roundToBf16(row) : row;
-      }
-      transpose(square);
-      for (int i = 0; i < n; i++) place(block, lane, first + from + i, square[i], out);
-    }
-  }
-
-  void place(const QueryBlock& block, int lane, int k, Vec values, float* out) const {
-    kernel_.place(out, wholeVectors(block.lanes) / WIDTH, lane / WIDTH, k, values);
   }
 
   Visible visibleOf(const QueryBlock& block, int index, const Piece& piece) const {
@@ -232,7 +215,8 @@ class AttentionRun {
   Piece pieceOf(const QueryBlock& block, int index) const {
     const StepLayout& layout = command_.layout;
     const int64_t entryBytes = int64_t{width_} * Kernel::VALUE_BYTES;
-    Piece piece{{}, std::clamp(block.context - index * KV_PIECE_TOKENS, 0, KV_PIECE_TOKENS), width_, entryBytes, nullptr};
+    const int tokens = std::clamp(block.context - index * KV_PIECE_TOKENS, 0, KV_PIECE_TOKENS);
+    Piece piece{{}, tokens, width_, entryBytes, nullptr};
     for (int page = 0; page * PAGE_TOKENS < piece.tokens; page++) {
       const int64_t slot = int64_t{block.sequence} * layout.tableStride + index * PIECE_PAGES + page;
       const int64_t entry = int64_t{layout.pageTables[slot]} * PAGE_TOKENS;
@@ -331,6 +315,12 @@ class AttentionRun {
 
 inline void attention(const Attention& command, Team& team) {
   if (command.layout.rows == 0) return;
+#if defined(DAYSIX_TILES)
+  if (command.cache.format == Dtype::bf16 && command.roundInputs) {
+    AttentionRun<TileAttention>(command, team).run();
+    return;
+  }
+#endif
   if (command.cache.format == Dtype::bf16) {
     AttentionRun<VectorAttention<WeightFormat<Dtype::bf16>>>(command, team).run();
   } else {
