@@ -5,8 +5,7 @@
 //   scores[token, lane]  = entry[token, :] · query[:, lane]        tokens × lanes, over the entry's width
 //   sums[lane, column]   = probability[token, lane] · entry[token, column]   lanes × columns, over tokens
 //
-// Entries are widened to float32 a tile at a time, small enough for L1, once for all lanes and while the tile before is
-// multiplied. A tile's columns lie in the arrangement of their format; queries are arranged alike and sums restored.
+// The products are a kernel's own: attention-vector.h, attention-tile.h.
 #pragma once
 #include <algorithm>
 
@@ -14,32 +13,21 @@
 
 namespace daysix::DAYSIX_ISA {
 
-constexpr int MAX_LANES = 64;
-constexpr int MAX_LANE_VECTORS = MAX_LANES / WIDTH;
+/// Of any kernel's blocks.
+constexpr int MAX_LANES = 128;
 constexpr int PIECE_PAGES = KV_PIECE_TOKENS / PAGE_TOKENS;
-/// Rows and vectors of the register tile both products compute in.
-constexpr int REGISTER_ROWS = WIDTH / 2;
-constexpr int REGISTER_VECTORS = 2;
-/// The scores' tile of entries: [SCORE_TOKENS, SCORE_DEPTH].
-constexpr int SCORE_TOKENS = 16;
-constexpr int SCORE_DEPTH = 128;
-constexpr int SCORE_TILE = SCORE_TOKENS * SCORE_DEPTH;
-/// The sums' tile of entries: [SUM_TOKENS, STRIP].
-constexpr int SUM_TOKENS = 64;
-constexpr int STRIP = REGISTER_VECTORS * WIDTH;
-constexpr int SUM_TILE = SUM_TOKENS * STRIP;
-/// Depth multiplied between two steps of what goes on beside it.
-constexpr int STEP_DEPTH = 16;
+/// Columns of the sums that are computed together.
+constexpr int STRIP = 2 * WIDTH;
 
-/// n lanes or columns, filled up to whole vectors.
+/// n lanes, filled up to whole vectors.
 inline int wholeVectors(int n) { return (n + WIDTH - 1) / WIDTH * WIDTH; }
 
-/// A piece of a sequence's context where it lies in the pool, and the first page of the next one to be computed.
+/// A piece of a sequence's context where it lies in the pool, and the piece to be computed after it.
 struct Piece {
   const uint8_t* pages[PIECE_PAGES];
-  const uint8_t* next;
-  int width;
+  int tokens, width;
   int64_t entryBytes;
+  const Piece* next;
 
   const uint8_t* at(unsigned token) const {
     return pages[token / PAGE_TOKENS] + static_cast<int64_t>(token % PAGE_TOKENS) * entryBytes;
@@ -51,17 +39,29 @@ struct Tokens {
   int from, to;
 };
 
+/// The queries of a lane vector, of which `lanes` are there.
+struct LaneQueries {
+  /// `count` values of each lane, lanes `stride` apart.
+  struct Part {
+    const float* values;
+    int64_t stride;
+    int count;
+  };
+  Part absorbed, rotated;
+  int lanes;
+};
+
 /// What one thread computes a block in.
 struct BlockMemory {
-  /// [depths of SCORE_DEPTH, lane vectors, SCORE_DEPTH, WIDTH]
+  /// As the kernel packs them.
   float* queries;
   /// [lane vectors, KV_PIECE_TOKENS, WIDTH]
   float* scores;
-  /// Two tiles: one in use, one being filled.
+  /// The kernel's own, for entries on their way.
   float* tiles;
 };
 
-/// How much of a piece each lane sees, and how much any does.
+/// How much of a piece each lane sees, and how much any does, in the kernel's steps.
 struct Visible {
   int lanes, tokens;
   int of[MAX_LANES];
@@ -76,183 +76,43 @@ struct PieceResult {
   int stride;
 };
 
-/// Columns [column, column + stride) of some tokens on their way into a tile whose rows are `stride` long; past the
-/// entries' width there are zeros.
-template <class Format, int stride>
-class Widening {
- public:
-  Widening() = default;
-  /// In `steps` steps.
-  Widening(float* tile, const Piece& piece, Tokens tokens, int column, int steps)
-      : piece_(&piece),
-        tile_(tile),
-        token_(tokens.from),
-        end_(tokens.to),
-        each_((tokens.to - tokens.from) / std::max(steps, 1) + 1),
-        column_(column) {}
-
-  void step() { widen(std::min(token_ + each_, end_)); }
-  void finish() { widen(end_); }
-
- private:
-  void widen(int to) {
-    const bool whole = token_ < to && column_ + stride <= piece_->width;
-    for (; token_ < to; token_++, tile_ += stride) {
-      const uint8_t* codes = piece_->at(token_) + int64_t{column_} * Format::BYTES;
-      if (whole) {
-#pragma GCC unroll 8
-        for (int c = 0; c < stride; c += Format::STEP) {
-          Vec values[Format::VECTORS];
-          Format::decode(values, codes + c * Format::BYTES);
-          storeAt(c, values);
-        }
-      } else {
-        widenPart(codes);
-      }
-    }
-  }
-  void widenPart(const uint8_t* codes) {
-    for (int c = 0; c < stride; c += Format::STEP) {
-      Vec values[Format::VECTORS];
-      const int left = std::clamp(piece_->width - column_ - c, 0, Format::STEP);
-      if (left == Format::STEP) {
-        Format::decode(values, codes + c * Format::BYTES);
-      } else {
-        Format::decode(values, codes + (left ? c * Format::BYTES : 0), left);
-      }
-      storeAt(c, values);
-    }
-  }
-  void storeAt(int column, const Vec* values) {
-    for (int v = 0; v < Format::VECTORS; v++) store(tile_ + column + v * WIDTH, values[v]);
-  }
-
-  const Piece* piece_ = nullptr;
-  float* tile_ = nullptr;
-  int token_ = 0, end_ = 0, each_ = 0, column_ = 0;
-};
-
 /// Entries on their way from memory while others are computed with.
 class Prefetch {
  public:
-  /// Spreads `bytes` bytes over `steps` steps.
-  Prefetch(const void* from, int64_t bytes, int64_t steps)
-      : at_(static_cast<const char*>(from)), lines_(from ? bytes / LINE + 1 : 0), each_(lines_ / steps + 1) {}
+  /// Spreads a piece's tokens, as far as it has them, over `steps` steps.
+  Prefetch(const Piece& piece, Tokens tokens, int64_t steps)
+      : piece_(&piece), left_{tokens.from, std::min(tokens.to, piece.tokens)} {
+    if (left_.from < left_.to) each_ = ((left_.to - left_.from) * piece.entryBytes / LINE / steps + 1) * LINE;
+    nextPage();
+  }
 
   void step() {
-    for (int64_t i = 0; i < each_ && lines_ > 0; i++, lines_--, at_ += LINE) __builtin_prefetch(at_, 0, 2);
+    for (int64_t left = each_; left > 0 && at_ < end_;) {
+      const uint8_t* to = std::min(at_ + left, end_);
+      left -= to - at_;
+      for (; at_ < to; at_ += LINE) __builtin_prefetch(at_, 0, 2);
+      if (at_ >= end_) nextPage();
+    }
   }
 
  private:
   static constexpr int LINE = 64;
-  const char* at_;
-  int64_t lines_, each_;
+
+  void nextPage() {
+    if (left_.from >= left_.to) return;
+    const int to = std::min(left_.to, (left_.from / PAGE_TOKENS + 1) * PAGE_TOKENS);
+    at_ = piece_->at(left_.from);
+    end_ = at_ + (to - left_.from) * piece_->entryBytes;
+    left_.from = to;
+  }
+
+  const Piece* piece_;
+  /// Beyond this page's.
+  Tokens left_;
+  const uint8_t* at_ = nullptr;
+  const uint8_t* end_ = nullptr;
+  int64_t each_ = 0;
 };
-
-/// sums[m][n] += Σ_k a[m · rowStride + k · stepA] · b[k · stepB + n · vectorStride], k ascending.
-template <int rowStride, int stepA, int stepB, int vectorStride, int M, int N>
-[[gnu::always_inline]] inline void accumulate(Vec (&sums)[M][N], const float* a, const float* b, int depth) {
-  for (int k = 0; k < depth; k++, a += stepA, b += stepB) {
-    Vec right[N];
-#pragma GCC unroll 8
-    for (int n = 0; n < N; n++) right[n] = load(b + n * vectorStride);
-#pragma GCC unroll 16
-    for (int m = 0; m < M; m++) {
-      const Vec left = splat(a[m * rowStride]);
-#pragma GCC unroll 8
-      for (int n = 0; n < N; n++) sums[m][n] = fma(left, right[n], sums[m][n]);
-    }
-  }
-}
-
-/// Loads a register tile whose rows and vectors lie `rowStride` and `vectorStride` apart, or clears it.
-template <int M, int N>
-[[gnu::always_inline]] inline void loadRegisters(Vec (&tile)[M][N], const float* from, int64_t rowStride,
-                                            int64_t vectorStride, bool clear) {
-#pragma GCC unroll 16
-  for (int m = 0; m < M; m++) {
-#pragma GCC unroll 8
-    for (int n = 0; n < N; n++) tile[m][n] = clear ? splat(0) : load(from + m * rowStride + n * vectorStride);
-  }
-}
-
-template <int M, int N>
-[[gnu::always_inline]] inline void storeRegisters(float* out, int64_t rowStride, int64_t vectorStride,
-                                             const Vec (&tile)[M][N]) {
-#pragma GCC unroll 16
-  for (int m = 0; m < M; m++) {
-#pragma GCC unroll 8
-    for (int n = 0; n < N; n++) store(out + m * rowStride + n * vectorStride, tile[m][n]);
-  }
-}
-
-/// Adds one depth's products to the scores of `tokens` tokens and N lane vectors, M tokens at a time, with calls of
-/// step between.
-template <int M, int N, typename Step>
-inline void scoreTokens(float* scores, const float* tile, const float* queries, int tokens, int depth, bool first,
-                        Step& step) {
-  while (tokens >= M) {
-    Vec sums[M][N];
-    loadRegisters(sums, scores, WIDTH, KV_PIECE_TOKENS * WIDTH, first);
-    for (int k = 0; k < depth; k += STEP_DEPTH) {
-      step();
-      accumulate<SCORE_DEPTH, 1, WIDTH, SCORE_DEPTH * WIDTH>(sums, tile + k, queries + k * WIDTH,
-                                                             std::min(STEP_DEPTH, depth - k));
-    }
-    storeRegisters(scores, WIDTH, KV_PIECE_TOKENS * WIDTH, sums);
-    scores += M * WIDTH;
-    tile += M * SCORE_DEPTH;
-    tokens -= M;
-  }
-  if constexpr (M > 1) {
-    if (tokens > 0) scoreTokens<M / 2, N>(scores, tile, queries, tokens, depth, first, step);
-  }
-}
-
-/// scores = entries · queries, for all visible tokens and all lanes.
-template <class Format>
-void scorePiece(const BlockMemory& memory, const Piece& piece, const Visible& visible) {
-  using Filling = Widening<Format, SCORE_DEPTH>;
-  const int vectors = wholeVectors(visible.lanes) / WIDTH;
-  const int depths = (piece.width + SCORE_DEPTH - 1) / SCORE_DEPTH;
-  const int tiles = (visible.tokens + SCORE_TOKENS - 1) / SCORE_TOKENS * depths;
-  const int steps = vectors * SCORE_TOKENS * SCORE_DEPTH / (REGISTER_ROWS * REGISTER_VECTORS * STEP_DEPTH);
-  const auto fill = [&](int index) {
-    if (index == tiles) return Filling();
-    const int from = index / depths * SCORE_TOKENS;
-    return Filling(memory.tiles + index % 2 * SCORE_TILE, piece, {from, std::min(from + SCORE_TOKENS, visible.tokens)},
-                   index % depths * SCORE_DEPTH, steps);
-  };
-  fill(0).finish();
-  Prefetch prefetch(nullptr, 0, 1);
-  for (int index = 0; index < tiles; index++) {
-    const int from = index / depths * SCORE_TOKENS, column = index % depths * SCORE_DEPTH;
-    if (column == 0) {
-      const int ahead = from + SCORE_TOKENS;
-      prefetch = Prefetch(ahead < visible.tokens ? piece.at(ahead) : piece.next, SCORE_TOKENS * piece.entryBytes,
-                          int64_t{steps} * depths);
-    }
-    Filling next = fill(index + 1);
-    const auto step = [&] {
-      next.step();
-      prefetch.step();
-    };
-    const int tokens = std::min(SCORE_TOKENS, visible.tokens - from);
-    const int depth = std::min(SCORE_DEPTH, (piece.width - column + Format::STEP - 1) / Format::STEP * Format::STEP);
-    const float* tile = memory.tiles + index % 2 * SCORE_TILE;
-    const float* queries = memory.queries + static_cast<int64_t>(column) * vectors * WIDTH;
-    for (int v = 0; v < vectors; v += REGISTER_VECTORS) {
-      float* scores = memory.scores + (v * KV_PIECE_TOKENS + from) * WIDTH;
-      const float* lanes = queries + v * SCORE_DEPTH * WIDTH;
-      if (v + REGISTER_VECTORS <= vectors) {
-        scoreTokens<REGISTER_ROWS, REGISTER_VECTORS>(scores, tile, lanes, tokens, depth, column == 0, step);
-      } else {
-        scoreTokens<REGISTER_ROWS * REGISTER_VECTORS, 1>(scores, tile, lanes, tokens, depth, column == 0, step);
-      }
-    }
-    next.finish();
-  }
-}
 
 /// Turns one lane vector's scores into probabilities relative to their maximum, as the latent sum takes them.
 inline void softmaxLanes(float* scores, int tokens, float scale, bool round, float* maximum, float* total) {
@@ -282,80 +142,6 @@ inline void softmaxPiece(const BlockMemory& memory, const Visible& visible, floa
   for (int lane = 0; lane < visible.lanes; lane += WIDTH) {
     softmaxLanes(memory.scores + lane * KV_PIECE_TOKENS, visible.tokens, scale, round, out.maximum + lane,
                  out.total + lane);
-  }
-}
-
-template <int M>
-inline int leastOf(const int* counts) {
-  int least = counts[0];
-  for (int m = 1; m < M; m++) least = std::min(least, counts[m]);
-  return least;
-}
-
-/// Adds tokens to M lanes' sums over a strip; token 0 begins the sums.
-template <int M, typename Step>
-inline void sumTokens(float* sums, int stride, const float* probabilities, const float* tile, Tokens tokens,
-                      Step& step) {
-  if (tokens.from >= tokens.to && tokens.from > 0) return;
-  Vec acc[M][REGISTER_VECTORS];
-  loadRegisters(acc, sums, stride, WIDTH, tokens.from == 0);
-  for (int t = tokens.from; t < tokens.to; t += STEP_DEPTH, tile += STEP_DEPTH * STRIP) {
-    step();
-    accumulate<1, WIDTH, STRIP, WIDTH>(acc, probabilities + t * WIDTH, tile, std::min(STEP_DEPTH, tokens.to - t));
-  }
-  storeRegisters(sums, stride, WIDTH, acc);
-}
-
-/// Sums a tile for lanes [lane, end), which share a vector, M at a time: first the tokens that all M see, then each
-/// lane's own, since what a lane may not see may hold NaN.
-template <int M, typename Step>
-inline void sumLanes(float* sums, int stride, const float* scores, const float* tile, const int* visible, int lanes,
-                     Tokens tokens, Step& step) {
-  while (lanes >= M) {
-    const int common = std::clamp(leastOf<M>(visible), tokens.from, tokens.to);
-    sumTokens<M>(sums, stride, scores, tile, {tokens.from, common}, step);
-    for (int m = 0; m < M; m++) {
-      sumTokens<1>(sums + m * stride, stride, scores + m, tile + (common - tokens.from) * STRIP,
-                   {common, std::min(visible[m], tokens.to)}, step);
-    }
-    sums += M * stride;
-    scores += M;
-    visible += M;
-    lanes -= M;
-  }
-  if constexpr (M > 1) {
-    if (lanes > 0) sumLanes<M / 2>(sums, stride, scores, tile, visible, lanes, tokens, step);
-  }
-}
-
-/// sums = probabilities · latents, for all lanes and columns.
-template <class Format>
-void sumPiece(const BlockMemory& memory, const Piece& piece, int latent, const Visible& visible,
-              const PieceResult& out) {
-  using Filling = Widening<Format, STRIP>;
-  const int strips = (latent + STRIP - 1) / STRIP;
-  const int tiles = (visible.tokens + SUM_TOKENS - 1) / SUM_TOKENS * strips;
-  const int steps = (visible.lanes + REGISTER_ROWS - 1) / REGISTER_ROWS * (SUM_TOKENS / STEP_DEPTH);
-  const auto tokensOf = [&](int index) {
-    const int from = index / strips * SUM_TOKENS;
-    return Tokens{from, std::min(from + SUM_TOKENS, visible.tokens)};
-  };
-  const auto fill = [&](int index) {
-    if (index == tiles) return Filling();
-    return Filling(memory.tiles + index % 2 * SUM_TILE, piece, tokensOf(index), index % strips * STRIP, steps);
-  };
-  fill(0).finish();
-  for (int index = 0; index < tiles; index++) {
-    Filling next = fill(index + 1);
-    const auto step = [&] { next.step(); };
-    const float* tile = memory.tiles + index % 2 * SUM_TILE;
-    float* sums = out.sums + index % strips * STRIP;
-    for (int lane = 0; lane < visible.lanes; lane += WIDTH) {
-      sumLanes<REGISTER_ROWS>(sums + static_cast<int64_t>(lane) * out.stride, out.stride,
-                              memory.scores + lane * KV_PIECE_TOKENS, tile, visible.of + lane,
-                              std::min(WIDTH, visible.lanes - lane), tokensOf(index), step);
-    }
-    next.finish();
   }
 }
 

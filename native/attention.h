@@ -4,8 +4,11 @@
 // positions. A block's first pieces are folded into the output as they are computed; the rest, where a block alone
 // would keep other threads waiting, are computed as tasks of their own and folded afterwards, in the same order.
 #pragma once
-#include "attention-piece.h"
+#include "attention-vector.h"
 #include "team.h"
+#if defined(DAYSIX_TILES)
+#include "attention-tile.h"
+#endif
 
 namespace daysix::DAYSIX_ISA {
 
@@ -13,7 +16,7 @@ struct QueryBlock {
   int sequence;
   /// (row, head) of lane 0, as row · heads + head.
   int64_t first;
-  int lanes, pieces;
+  int lanes, context, pieces;
   /// Pieces its first task folds; each further one is a task.
   int folded;
   /// Its first unfolded piece's results among all.
@@ -33,19 +36,19 @@ struct AttentionTask {
 
 inline int piecesOf(int context) { return (context + KV_PIECE_TOKENS - 1) / KV_PIECE_TOKENS; }
 
-/// Computes one command: holds its sizes and the plan's arrays.
-template <class Format>
+/// Computes one command: holds its sizes and the plan's arrays. The kernel computes a piece's products.
+template <class Kernel>
 class AttentionRun {
  public:
-  AttentionRun(const Attention& command, Team& team) : command_(command), team_(team) {
-    const MlaShape& shape = command.shape;
-    width_ = shape.latent + shape.rope;
-    depths_ = (width_ + SCORE_DEPTH - 1) / SCORE_DEPTH;
-    stride_ = (shape.latent + STRIP - 1) / STRIP * STRIP;
-    findPlaces();
-    lanes_ = MAX_LANES;
+  AttentionRun(const Attention& command, Team& team)
+      : command_(command),
+        team_(team),
+        width_(command.shape.latent + command.shape.rope),
+        stride_((command.shape.latent + STRIP - 1) / STRIP * STRIP),
+        lanes_(Kernel::LANES),
+        kernel_(width_) {
     const int64_t enough = team.threads() == 1 ? 1 : int64_t{2} * team.threads();
-    while (lanes_ > REGISTER_VECTORS * WIDTH && countBlocks() < enough) lanes_ /= 2;
+    while (lanes_ > Kernel::LEAST_LANES && countBlocks() < enough) lanes_ /= 2;
   }
 
   void run() {
@@ -56,14 +59,15 @@ class AttentionRun {
       if (task.piece == 0) {
         foldFirst(block, folds_[task.block], scratch);
       } else {
-        attendPiece(block, task.piece, claimMemory(block, scratch), partial(block, task.piece));
+        const BlockMemory memory = begin(block, task.piece, scratch);
+        attendPiece(block, task.piece, Piece{}, memory, partial(block, task.piece));
       }
     });
     if (partials_ == 0) return;
     constexpr int LANES = 4;
-    team_.fork(blockCount_ * (MAX_LANES / LANES), [this](int64_t task, Scratch&) {
-      const int index = static_cast<int>(task / (MAX_LANES / LANES));
-      const int from = static_cast<int>(task % (MAX_LANES / LANES)) * LANES;
+    team_.fork(blockCount_ * (Kernel::LANES / LANES), [this](int64_t task, Scratch&) {
+      const int index = static_cast<int>(task / (Kernel::LANES / LANES));
+      const int from = static_cast<int>(task % (Kernel::LANES / LANES)) * LANES;
       const QueryBlock& block = blocks_[index];
       if (block.folded == block.pieces || from >= block.lanes) return;
       const int to = std::min(from + LANES, block.lanes);
@@ -75,16 +79,6 @@ class AttentionRun {
   }
 
  private:
-  void findPlaces() {
-    float columns[Format::STEP];
-    Vec arranged[Format::VECTORS];
-    for (int i = 0; i < Format::STEP; i++) columns[i] = static_cast<float>(i);
-    for (int v = 0; v < Format::VECTORS; v++) arranged[v] = load(columns + v * WIDTH);
-    Format::arrange(arranged);
-    for (int v = 0; v < Format::VECTORS; v++) store(columns + v * WIDTH, arranged[v]);
-    for (int i = 0; i < Format::STEP; i++) places_[static_cast<int>(columns[i])] = i;
-  }
-
   /// Calls visit(sequence, first (row, head), lanes) for each block; the last rows, which see most, come first.
   template <typename Visit>
   void forEachBlock(Visit visit) const {
@@ -134,8 +128,8 @@ class AttentionRun {
     const auto visitPlanned = [&](auto visit) {
       int64_t left = cost;
       forEachBlock([&](int sequence, int64_t first, int lanes) {
-        const int pieces = piecesOf(contextOf(first, lanes));
-        visit(QueryBlock{sequence, first, lanes, pieces, foldedPieces(lanes, pieces, left), 0});
+        const int context = contextOf(first, lanes), pieces = piecesOf(context);
+        visit(QueryBlock{sequence, first, lanes, context, pieces, foldedPieces(lanes, pieces, left), 0});
         left -= costOf(lanes, pieces);
       });
     };
@@ -178,94 +172,75 @@ class AttentionRun {
     return resultAt(results_ + (block.partials + piece - block.folded) * partialFloats());
   }
 
-  /// A thread's memory with the block's queries in it; a piece's result may lie behind.
-  BlockMemory claimMemory(const QueryBlock& block, Scratch& scratch, PieceResult* result = nullptr) const {
+  /// Asks for a block's piece that is computed next, and gives a thread's memory with the block's queries in it; a
+  /// piece's result may lie behind.
+  BlockMemory begin(const QueryBlock& block, int piece, Scratch& scratch, PieceResult* result = nullptr) const {
+    Prefetch(pieceOf(block, piece), {0, Kernel::AHEAD}, 1).step();
     const int lanes = wholeVectors(block.lanes);
-    const int64_t queries = int64_t{depths_} * SCORE_DEPTH * lanes;
+    const int64_t queries = int64_t{kernel_.queryFloats()} * lanes;
     const int64_t scores = int64_t{KV_PIECE_TOKENS} * lanes;
-    constexpr int64_t TILES = 2 * std::max(SUM_TILE, SCORE_TILE);
-    const int64_t floats = TILES + queries + scores + (result ? partialFloats() : 0);
+    const int64_t floats = Kernel::TILES + queries + scores + (result ? partialFloats() : 0);
     auto* memory = static_cast<float*>(scratch.reserve(floats * sizeof(float)));
-    const BlockMemory out{memory + TILES, memory + TILES + queries, memory};
-    if (result) *result = resultAt(memory + TILES + queries + scores);
+    const BlockMemory out{memory + Kernel::TILES, memory + Kernel::TILES + queries, memory};
+    if (result) *result = resultAt(memory + Kernel::TILES + queries + scores);
     packQueries(block, out.queries);
     return out;
   }
 
-  /// Rounds the block's queries and lays them out lane by lane; lanes without one are zero, and so is what fills the
-  /// last depth.
+  /// Lays the block's queries out as the kernel reads them, a lane vector at a time.
   void packQueries(const QueryBlock& block, float* out) const {
     const MlaShape& shape = command_.shape;
-    const int64_t rotatedWidth = shape.nope + shape.rope;
+    const int64_t queryWidth = shape.nope + shape.rope;
     for (int lane = 0; lane < block.lanes; lane += WIDTH) {
       const int64_t rowHead = block.first + lane;
-      packLanes(block, lane, 0, command_.absorbed + rowHead * shape.latent, shape.latent, shape.latent, out);
-      packLanes(block, lane, shape.latent, command_.q + rowHead * rotatedWidth + shape.nope, rotatedWidth, shape.rope,
-                out);
-      for (int k = width_; k % Format::STEP != 0; k++) store(packedRow(block, lane, k, out), splat(0));
+      const LaneQueries queries{
+          {command_.absorbed + rowHead * shape.latent, shape.latent, shape.latent},
+          {command_.q + rowHead * queryWidth + shape.nope, queryWidth, shape.rope},
+          std::min(WIDTH, block.lanes - lane)};
+      kernel_.pack(out, wholeVectors(block.lanes) / WIDTH, lane / WIDTH, queries, command_.roundInputs);
     }
   }
 
-  /// Packs one lane vector's queries from row `first` on: `count` values of each lane, lanes `stride` apart in x.
-  void packLanes(const QueryBlock& block, int lane, int first, const float* x, int64_t stride, int count,
-                 float* out) const {
-    const int lanes = std::min(WIDTH, block.lanes - lane);
-    for (int from = 0; from < count; from += WIDTH) {
-      const int n = std::min(WIDTH, count - from);
-      Vec square[WIDTH];
-      for (int i = 0; i < WIDTH; i++) {
-        const Vec row = i < lanes ? load(x + i * stride + from, n) : splat(0);
-        square[i] = command_.roundInputs ? roundToBf16(row) : row;
-      }
-      transpose(square);
-      for (int i = 0; i < n; i++) store(packedRow(block, lane, first + from + i, out), square[i]);
-    }
-  }
-
-  /// Where a lane vector's value k lies among a block's queries, arranged as the entries are.
-  float* packedRow(const QueryBlock& block, int lane, int k, float* out) const {
-    const int at = k / Format::STEP * Format::STEP + places_[k % Format::STEP];
-    const int64_t vectors = wholeVectors(block.lanes) / WIDTH;
-    return out + ((at / SCORE_DEPTH * vectors + lane / WIDTH) * SCORE_DEPTH + at % SCORE_DEPTH) * WIDTH;
-  }
-
-  Visible visibleOf(const QueryBlock& block, int piece) const {
+  Visible visibleOf(const QueryBlock& block, int index, const Piece& piece) const {
     Visible visible;
     visible.lanes = block.lanes;
-    visible.tokens = 0;
+    visible.tokens = (piece.tokens + Kernel::TOKENS - 1) / Kernel::TOKENS * Kernel::TOKENS;
     for (int lane = 0; lane < block.lanes; lane++) {
-      const int seen = std::min(positionOf(block.first + lane) + 1 - piece * KV_PIECE_TOKENS, KV_PIECE_TOKENS);
-      visible.of[lane] = seen > 0 ? seen : 0;
-      if (seen > visible.tokens) visible.tokens = seen;
+      const int seen = positionOf(block.first + lane) + 1 - index * KV_PIECE_TOKENS;
+      visible.of[lane] = std::clamp(seen, 0, KV_PIECE_TOKENS);
     }
     return visible;
   }
 
-  const uint8_t* pageOf(const QueryBlock& block, int page) const {
+  Piece pieceOf(const QueryBlock& block, int index) const {
     const StepLayout& layout = command_.layout;
-    const int64_t place = layout.pageTables[int64_t{block.sequence} * layout.tableStride + page];
-    return static_cast<const uint8_t*>(command_.cache.values) + place * PAGE_TOKENS * width_ * Format::BYTES;
+    const int64_t entryBytes = int64_t{width_} * Kernel::VALUE_BYTES;
+    const int tokens = std::clamp(block.context - index * KV_PIECE_TOKENS, 0, KV_PIECE_TOKENS);
+    Piece piece{{}, tokens, width_, entryBytes, nullptr};
+    for (int page = 0; page * PAGE_TOKENS < piece.tokens; page++) {
+      const int64_t slot = int64_t{block.sequence} * layout.tableStride + index * PIECE_PAGES + page;
+      const int64_t entry = int64_t{layout.pageTables[slot]} * PAGE_TOKENS;
+      piece.pages[page] = static_cast<const uint8_t*>(command_.cache.values) + entry * entryBytes;
+    }
+    return piece;
   }
 
-  void attendPiece(const QueryBlock& block, int index, const BlockMemory& memory, const PieceResult& out) const {
-    const Visible visible = visibleOf(block, index);
-    Piece piece;
-    piece.width = width_;
-    piece.entryBytes = int64_t{width_} * Format::BYTES;
-    for (int page = 0; page * PAGE_TOKENS < visible.tokens; page++) {
-      piece.pages[page] = pageOf(block, index * PIECE_PAGES + page);
-    }
-    piece.next = index + 1 < block.pieces ? pageOf(block, (index + 1) * PIECE_PAGES) : nullptr;
-    scorePiece<Format>(memory, piece, visible);
+  /// `next`: what the same thread computes afterwards, if it is known.
+  void attendPiece(const QueryBlock& block, int index, const Piece& next, const BlockMemory& memory,
+                   const PieceResult& out) const {
+    Piece piece = pieceOf(block, index);
+    piece.next = &next;
+    const Visible visible = visibleOf(block, index, piece);
+    kernel_.score(memory, piece, visible);
     softmaxPiece(memory, visible, command_.shape.scale, command_.roundInputs, out);
-    sumPiece<Format>(memory, piece, command_.shape.latent, visible, out);
+    kernel_.sum(memory, piece, command_.shape.latent, visible, out);
   }
 
   void foldFirst(const QueryBlock& block, Fold& fold, Scratch& scratch) const {
     PieceResult result;
-    const BlockMemory memory = claimMemory(block, scratch, &result);
+    const BlockMemory memory = begin(block, 0, scratch, &result);
     for (int piece = 0; piece < block.folded; piece++) {
-      attendPiece(block, piece, memory, result);
+      attendPiece(block, piece, piece + 1 < block.folded ? pieceOf(block, piece + 1) : Piece{}, memory, result);
       mergePiece(block, piece, result, fold, 0, block.lanes);
     }
     if (block.folded == block.pieces) finish(block, fold, 0, block.lanes);
@@ -300,11 +275,11 @@ class AttentionRun {
   /// Calls run(column, sums, lanes) for each vector of columns, in their own order.
   template <typename Run>
   static void forRestored(const float* sums, int latent, Run run) {
-    for (int c = 0; c < latent; c += Format::STEP) {
-      Vec v[Format::VECTORS];
-      for (int i = 0; i < Format::VECTORS; i++) v[i] = load(sums + c + i * WIDTH);
-      Format::restore(v);
-      for (int i = 0; i < Format::VECTORS; i++) {
+    for (int c = 0; c < latent; c += STRIP) {
+      Vec v[STRIP / WIDTH];
+      for (int i = 0; i < STRIP / WIDTH; i++) v[i] = load(sums + c + i * WIDTH);
+      Kernel::restore(v);
+      for (int i = 0; i < STRIP / WIDTH; i++) {
         const int at = c + i * WIDTH;
         if (at < latent) run(at, v[i], std::min(WIDTH, latent - at));
       }
@@ -329,9 +304,8 @@ class AttentionRun {
 
   const Attention& command_;
   Team& team_;
-  int width_, depths_, stride_, lanes_;
-  /// Place of each of a format's columns in its arrangement.
-  int places_[Format::STEP];
+  int width_, stride_, lanes_;
+  Kernel kernel_;
   int64_t blockCount_, tasks_, partials_;
   float* results_;
   Fold* folds_;
@@ -341,10 +315,16 @@ class AttentionRun {
 
 inline void attention(const Attention& command, Team& team) {
   if (command.layout.rows == 0) return;
+#if defined(DAYSIX_TILES)
+  if (command.cache.format == Dtype::bf16 && command.roundInputs) {
+    AttentionRun<TileAttention>(command, team).run();
+    return;
+  }
+#endif
   if (command.cache.format == Dtype::bf16) {
-    AttentionRun<WeightFormat<Dtype::bf16>>(command, team).run();
+    AttentionRun<VectorAttention<WeightFormat<Dtype::bf16>>>(command, team).run();
   } else {
-    AttentionRun<WeightFormat<Dtype::f32>>(command, team).run();
+    AttentionRun<VectorAttention<WeightFormat<Dtype::f32>>>(command, team).run();
   }
 }
 

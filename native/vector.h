@@ -66,18 +66,21 @@ inline Vec fromFp8(__m128i codes) {
 inline Vec loadFp8(const uint8_t* x) { return fromFp8(_mm_loadu_si128(reinterpret_cast<const __m128i*>(x))); }
 inline Vec loadFp8(const uint8_t* x, int n) { return fromFp8(_mm_maskz_loadu_epi8(firstLanes(n), x)); }
 
-/// BF16 bits, to nearest even; vcvtneps2bf16 would flush denormals.
-inline __m256i toBf16(Vec a) {
+/// To BF16, to nearest even; vcvtneps2bf16 would flush denormals.
+inline Vec roundToBf16(Vec a) {
   const __m512i bits = _mm512_castps_si512(a.v);
   const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
   const __m512i rounded = _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
   const __m512i quiet = _mm512_or_si512(bits, _mm512_set1_epi32(0x400000));
   const __mmask16 nan = _mm512_cmp_ps_mask(a.v, a.v, _CMP_UNORD_Q);
-  return _mm512_cvtepi32_epi16(_mm512_srli_epi32(_mm512_mask_mov_epi32(rounded, nan, quiet), 16));
+  const __m512i high = _mm512_set1_epi32(static_cast<int>(0xffff0000));
+  return {_mm512_castsi512_ps(_mm512_and_si512(_mm512_mask_mov_epi32(rounded, nan, quiet), high))};
+}
+inline __m256i toBf16(Vec a) {
+  return _mm512_cvtepi32_epi16(_mm512_srli_epi32(_mm512_castps_si512(roundToBf16(a).v), 16));
 }
 inline void storeBf16(uint16_t* out, Vec a) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), toBf16(a)); }
 inline void storeBf16(uint16_t* out, Vec a, int n) { _mm256_mask_storeu_epi16(out, firstLanes(n), toBf16(a)); }
-inline Vec roundToBf16(Vec a) { return fromBf16(toBf16(a)); }
 
 /// e4m3 codes, to nearest even, saturating at ±448.
 inline __m128i toFp8(Vec a) {

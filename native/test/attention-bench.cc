@@ -1,4 +1,4 @@
-// Attention's time beside the machine's roofs, probed in turn with it: multiply-adds in registers and reads of memory.
+// Attention's time beside the machine's roofs, probed in turn with it: products in registers and reads of memory.
 // KV pages lie at random in a pool of 768 MB, of huge pages or not. Minima over the rounds.
 //
 //   attention-bench [threads] [rounds] [huge pages: 0 or 1] [heads rows context sequences]
@@ -8,6 +8,7 @@
 #include <cstdio>
 
 #include "../attention.h"
+#include "../probe-kernels.h"
 #include "attention-case.h"
 #include "test-team.h"
 
@@ -30,23 +31,12 @@ double timeOf(Run&& run) {
 
 volatile float sink;
 
-/// Multiply-adds of 16 independent chains on every thread.
-constexpr int64_t PROBE_STEPS = 1 << 18;
-constexpr int CHAINS = WIDTH == 16 ? 16 : 10;
-double probeFma(Team& team) {
-  return timeOf([&] {
-    team.fork(team.threads(), [](int64_t, Scratch&) {
-      Vec chains[CHAINS], factor = splat(0.999f), term = splat(0.001f);
-      for (int i = 0; i < CHAINS; i++) chains[i] = splat(static_cast<float>(i));
-      for (int64_t i = 0; i < PROBE_STEPS; i++) {
-#pragma GCC unroll 16
-        for (Vec& chain : chains) chain = fma(chain, factor, term);
-      }
-      float total = 0;
-      for (Vec& chain : chains) total += sum(chain);
-      sink = total;
-    });
-  });
+/// FLOP/s of every thread's products in registers.
+double probePeak(Team& team) {
+  std::atomic<int64_t> flops{0};
+  const double time =
+      timeOf([&] { team.fork(team.threads(), [&](int64_t, Scratch&) { flops += multiplyRegisters(1 << 18); }); });
+  return flops / time;
 }
 
 /// Reads `bytes` from each thread's own part of the pool.
@@ -87,7 +77,7 @@ int main(int argc, char** argv) {
   madvise(pool, codes * 2, huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
   test::Random random(1);
   for (size_t i = 0; i < codes; i++) pool[i] = static_cast<uint16_t>(0x3c00 | (random.bits() & 0x81ff));
-  std::printf("%d threads\nheads  rows context seqs        us   GFLOP/s  of FMA   GB/s  of read\n", threads);
+  std::printf("%d threads\nheads  rows context seqs        us   GFLOP/s  of peak   GB/s  of read\n", threads);
   for (const Shape& s : shapes) {
     const int64_t rows = int64_t{s.rows} * s.sequences;
     const MlaShape shape{s.heads, 128, ROPE, 128, LATENT, 0.0721f};
@@ -103,12 +93,12 @@ int main(int argc, char** argv) {
     std::vector<int32_t> tables(int64_t{stride} * s.sequences);
     const StepLayout layout{static_cast<int>(rows), s.sequences,      stride,
                             positions.data(),       rowStarts.data(), tables.data()};
-    double best = 1e9, fmaBest = 1e9, readBest = 1e9;
+    double best = 1e9, peak = 0, readBest = 1e9;
     constexpr int64_t READ = 4 << 20;
     for (int round = 0; round < rounds; round++) {
       for (int32_t& page : tables) page = random.below(POOL_PAGES);
       readBest = std::min(readBest, probeRead(team, pool, READ, random.below(180) * READ));
-      fmaBest = std::min(fmaBest, probeFma(team));
+      peak = std::max(peak, probePeak(team));
       best = std::min(best, timeOf([&] {
         attention({out.data(), absorbed.data(), q.data(), {Dtype::bf16, pool}, shape, layout, true}, team);
       }));
@@ -116,10 +106,9 @@ int main(int argc, char** argv) {
     double pairs = 0;
     for (const int position : positions) pairs += position + 1.0;
     const double flops = pairs * s.heads * 2 * (ENTRY + LATENT);
-    const double peak = 2.0 * PROBE_STEPS * CHAINS * WIDTH * threads / fmaBest;
     const double bytes = double(s.context) * s.sequences * ENTRY * 2;
     const double bandwidth = double(READ) * threads / readBest;
-    std::printf("%5d %5d %7d %4d %9.0f %9.1f %6.1f%% %6.2f %7.1f%%\n", s.heads, s.rows, s.context, s.sequences,
+    std::printf("%5d %5d %7d %4d %9.0f %9.1f %7.1f%% %6.2f %7.1f%%\n", s.heads, s.rows, s.context, s.sequences,
                 best * 1e6, flops / best * 1e-9, 100 * flops / best / peak, bytes / best * 1e-9,
                 100 * bytes / best / bandwidth);
   }

@@ -119,14 +119,29 @@ void checkAgainstOracle(AttentionCase& c, const Output& output) {
               c.shape.rope, c.rows, c.rounded ? "BF16:" : "float32:", relative, lseError);
 }
 
-/// The rows of `whole` from `from` on are `part`.
-bool holds(const AttentionCase& c, const Output& whole, int from, const Output& part) {
-  const auto slice = [&](const std::vector<float>& values, size_t width, size_t count) {
-    const auto first = values.begin() + from * width;
-    return std::vector<float>(first, first + count);
+/// Rows [from, to) of a case's output.
+Output rowsOf(const AttentionCase& c, const Output& whole, int from, int to) {
+  const auto slice = [&](const std::vector<float>& values, int width) {
+    return std::vector<float>(values.begin() + int64_t{from} * width, values.begin() + int64_t{to} * width);
   };
-  return Output{slice(whole.sums, c.shape.heads * c.shape.latent, part.sums.size()),
-                slice(whole.lse, c.shape.heads, part.lse.size())} == part;
+  return {slice(whole.sums, c.shape.heads * c.shape.latent), slice(whole.lse, c.shape.heads)};
+}
+
+/// Entries that are not finite reach whoever sees them, and nobody else in their block.
+void checkSpoilt(AttentionCase c, const Output& whole) {
+  for (size_t s = 0; s < c.sequences.size(); s++) {
+    if (c.sequences[s].rows == 0) continue;
+    float* entry = c.entry(s, c.sequences[s].context - 1);
+    for (int i = 0; i < c.width; i++) entry[i] = i % 2 ? INFINITY : NAN;
+  }
+  const Output spoilt = run(c, 1, 0, c.rows);
+  for (size_t s = 0; s < c.sequences.size(); s++) {
+    if (c.sequences[s].rows == 0) continue;
+    const int from = c.rowStarts[s], last = c.rowStarts[s + 1] - 1;
+    expect(rowsOf(c, spoilt, from, last) == rowsOf(c, whole, from, last), "unseen entries", c);
+    const Output seen = rowsOf(c, spoilt, last, last + 1);
+    expect(std::all_of(seen.sums.begin(), seen.sums.end(), [](float x) { return std::isnan(x); }), "seen entries", c);
+  }
 }
 
 /// The same rows with only some of their heads.
@@ -153,11 +168,13 @@ void check(MlaShape shape, bool rounded, const std::vector<Sequence>& sequences,
   for (int threads = 2; threads <= 3; threads++) expect(run(c, threads, 0, c.rows) == whole, "threads", c);
   const int step = std::max(1, c.rows / 12);
   for (int row = 0; row < c.rows; row += step) {
-    expect(holds(c, whole, row, run(c, 1 + row % 3, row, row + 1)), "a row alone", c);
+    expect(run(c, 1 + row % 3, row, row + 1) == rowsOf(c, whole, row, row + 1), "a row alone", c);
   }
   for (int from = 0, chunk = 2; from < c.rows; from += chunk, chunk += 3) {
-    expect(holds(c, whole, from, run(c, 2, from, std::min(from + chunk, c.rows))), "chunks", c);
+    const int to = std::min(from + chunk, c.rows);
+    expect(run(c, 2, from, to) == rowsOf(c, whole, from, to), "chunks", c);
   }
+  checkSpoilt(c, whole);
   AttentionCase moved = c;
   moved.permute(seed + 1);
   expect(run(moved, 2, 0, c.rows) == whole, "pages", c);
