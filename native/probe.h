@@ -33,7 +33,7 @@ struct ProbedMemory {
 
 Probed probeRead(const ProbeOptions& options, const ProbedMemory& memory);
 
-/// FP32 fused multiply-adds between registers.
+/// Products between registers: of BF16 on tiles, FP32 on vectors.
 Probed probeMultiply(const ProbeOptions& options);
 
 }  // namespace daysix

@@ -37,7 +37,7 @@ export interface Machine {
 export interface MachineSpeed {
   readonly threads: number;
   readonly readGBs: number;
-  /** In FP32 fused multiply-adds. */
+  /** Of BF16 on tiles, FP32 on vectors. */
   readonly peakGFlops: number;
 }
 

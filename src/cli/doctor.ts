@@ -33,7 +33,7 @@ function printMachine(machine: Machine, advice: readonly string[]): void {
       readGBs.toFixed(1),
       peakGFlops.toFixed(0),
     ]);
-    console.log(`\n${table([["threads", "read GB/s", "FP32 GFLOP/s"], ...rows])}`);
+    console.log(`\n${table([["threads", "read GB/s", "peak GFLOP/s"], ...rows])}`);
   }
   if (advice.length > 0) console.log(`\n${advice.map((line) => `- ${line}`).join("\n")}`);
 }

@@ -71,7 +71,7 @@ export class Probes {
     return this.#read(milliseconds, true).rate;
   }
 
-  /** GFLOP/s of all threads in FP32 fused multiply-adds. */
+  /** GFLOP/s of all threads: of BF16 on tiles, FP32 on vectors. */
   matrixPeak(milliseconds: number): number {
     return gigas(this.#addon.probeMultiply(this.#options(milliseconds)));
   }
