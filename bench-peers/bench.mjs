@@ -1,5 +1,6 @@
 // DaySix beside node-llama-cpp on models of one shape, in turn: `npm start -- --help`.
 import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { stat } from "node:fs/promises";
 import { createRequire } from "node:module";
@@ -25,8 +26,8 @@ async function linesOf(program, args) {
   });
   let out = "";
   child.stdout.on("data", (data) => (out += data));
-  const status = await new Promise((settle) => child.once("close", settle));
-  if (status !== 0) throw new Error(`${program} ended with ${status}`);
+  const [status, signal] = await once(child, "close");
+  if (status !== 0) throw new Error(`${program} ended with ${signal ?? status}`);
   return out
     .split("\n")
     .filter((line) => line.startsWith("{"))

@@ -66,9 +66,6 @@ for (const batch of batches) {
     tell(`decode ${batch} at ${length}`, (batch * DECODED) / time);
   });
 }
-const { cpuMathCores } = llama;
-console.log(
-  JSON.stringify({ version: await getModuleVersion(), system: llama.systemInfo, cpuMathCores }),
-);
+console.log(JSON.stringify({ version: await getModuleVersion(), system: llama.systemInfo }));
 await llama.dispose();
 process.exit(0);

@@ -1,7 +1,13 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { toBf16, SCALE_BLOCK, type Weight } from "../kernels/index.ts";
-import { bytesOf, modelWeights, readConfig, SafetensorsWriter } from "../model/index.ts";
+import {
+  bytesOf,
+  modelWeights,
+  readConfig,
+  writeSafetensors,
+  type WriteBytes,
+} from "../model/index.ts";
 import { CODE_SPREAD, RandomValues } from "./random-values.ts";
 
 interface Tensor {
@@ -33,10 +39,10 @@ export async function writeRandomCheckpoint(
   );
   const tensors = await tensorsOf(directory);
   await expectRoom(bytesOf(tensors));
-  const file = await SafetensorsWriter.create(join(directory, "model.safetensors"), tensors);
   const values = new RandomValues(seed);
-  for (const tensor of tensors) await writeTensor(file, tensor, values);
-  await file.close();
+  await writeSafetensors(join(directory, "model.safetensors"), tensors, async (write) => {
+    for (const tensor of tensors) await writeTensor(write, tensor, values);
+  });
 }
 
 /** All tensors the graph asks for, with the scales of those in FP8. */
@@ -63,11 +69,7 @@ function dtypeOf(name: string, shape: readonly number[]): Tensor["dtype"] {
   return isPlain ? "BF16" : "F8_E4M3";
 }
 
-async function writeTensor(
-  file: SafetensorsWriter,
-  tensor: Tensor,
-  values: RandomValues,
-): Promise<void> {
+async function writeTensor(write: WriteBytes, tensor: Tensor, values: RandomValues): Promise<void> {
   const columns = tensor.shape[tensor.shape.length - 1];
   for (let at = 0; at < tensor.bytes; at += WRITE_BYTES) {
     const bytes = new Uint8Array(Math.min(WRITE_BYTES, tensor.bytes - at));
@@ -78,6 +80,6 @@ async function writeTensor(
     else if (tensor.dtype === "BF16" && tensor.shape.length === 1) {
       new Uint16Array(bytes.buffer).fill(toBf16(1));
     } else if (tensor.dtype === "BF16") values.write(new Uint16Array(bytes.buffer), values.halves);
-    await file.write(bytes);
+    await write(bytes);
   }
 }

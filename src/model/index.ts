@@ -3,7 +3,7 @@ export type { ModelConfig } from "./config.ts";
 export { readConfig } from "./config.ts";
 export { openCheckpoint } from "./checkpoint.ts";
 export { CheckpointError } from "./safetensors.ts";
-export { bytesOf, expectRoom, SafetensorsWriter } from "./safetensors-writer.ts";
+export { bytesOf, expectRoom, writeSafetensors, type WriteBytes } from "./safetensors-writer.ts";
 export { quantizeCheckpoint, type Quantization } from "./quantize-checkpoint.ts";
 export { numericIdentity, type NumericIdentity } from "./identity.ts";
 export { inspectModel, type Inspection } from "./inspect.ts";

@@ -15,7 +15,7 @@ import { readConfig } from "./config.ts";
 import { fixtureDirectory } from "./fixtures.ts";
 import { loadModel } from "./model.ts";
 import { quantizeCheckpoint } from "./quantize-checkpoint.ts";
-import { SafetensorsWriter } from "./safetensors-writer.ts";
+import { writeSafetensors } from "./safetensors-writer.ts";
 import { SingleSequence } from "./single-sequence.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "daysix-quantize-"));
@@ -105,14 +105,14 @@ async function shardedCopy(
   const weightMap: Record<string, string> = {};
   for (const [i, part] of [tensors.slice(0, 40), tensors.slice(40)].entries()) {
     const shard = `model-0000${i + 1}-of-00002.safetensors`;
-    const writer = await SafetensorsWriter.create(join(directory, shard), part);
-    for (const { name: tensor, offset, bytes } of part) {
-      const values = file.subarray(offset, offset + bytes);
-      change(tensor, values);
-      weightMap[tensor] = shard;
-      await writer.write(values);
-    }
-    await writer.close();
+    await writeSafetensors(join(directory, shard), part, async (write) => {
+      for (const { name: tensor, offset, bytes } of part) {
+        const values = file.subarray(offset, offset + bytes);
+        change(tensor, values);
+        weightMap[tensor] = shard;
+        await write(values);
+      }
+    });
   }
   const index = JSON.stringify({ weight_map: weightMap });
   writeFileSync(join(directory, "model.safetensors.index.json"), index);

@@ -11,7 +11,13 @@ import {
 import { INDEX_FILE, openCheckpoint, SINGLE_FILE } from "./checkpoint.ts";
 import { readConfig } from "./config.ts";
 import { CheckpointError, type TensorEntry } from "./safetensors.ts";
-import { bytesOf, expectRoom, SafetensorsWriter, type TensorLayout } from "./safetensors-writer.ts";
+import {
+  bytesOf,
+  expectRoom,
+  writeSafetensors,
+  type TensorLayout,
+  type WriteBytes,
+} from "./safetensors-writer.ts";
 import { modelWeights } from "./weights.ts";
 
 export interface Quantization {
@@ -51,9 +57,9 @@ export async function quantizeCheckpoint(
     await writeConfig(directory, part, options.scales);
     for (const [name, entries] of files) {
       const layouts = entries.flatMap(layoutsOf);
-      const file = await SafetensorsWriter.create(join(part, name), layouts);
-      for (const entry of entries) await writeTensor(file, entry, stream);
-      await file.close();
+      await writeSafetensors(join(part, name), layouts, async (write) => {
+        for (const entry of entries) await writeTensor(write, entry, stream);
+      });
       options.onFile?.(name, bytesOf(layouts));
     }
     if (!files.has(SINGLE_FILE)) await writeIndex(join(part, INDEX_FILE), files);
@@ -97,9 +103,9 @@ function layoutsOf(entry: TensorEntry): TensorLayout[] {
   ];
 }
 
-async function writeTensor(file: SafetensorsWriter, entry: TensorEntry, stream: Stream) {
+async function writeTensor(write: WriteBytes, entry: TensorEntry, stream: Stream) {
   if (!isLinear(entry)) {
-    for await (const bytes of chunksOf(entry, CHUNK_BYTES)) await file.write(bytes);
+    for await (const bytes of chunksOf(entry, CHUNK_BYTES)) await write(bytes);
     return;
   }
   const [, columns] = entry.shape;
@@ -119,9 +125,9 @@ async function writeTensor(file: SafetensorsWriter, entry: TensorEntry, stream: 
       );
     }
     scales.push(out.scales);
-    await file.write(out.values);
+    await write(out.values);
   }
-  for (const part of scales) await file.write(new Uint8Array(part.buffer));
+  for (const part of scales) await write(new Uint8Array(part.buffer));
 }
 
 function operandOf({ dtype }: TensorEntry, bytes: Uint8Array, columns: number): Operand {

@@ -1,4 +1,4 @@
-import { open, statfs, type FileHandle } from "node:fs/promises";
+import { open, statfs } from "node:fs/promises";
 
 /** A tensor to be written. */
 export interface TensorLayout {
@@ -8,32 +8,31 @@ export interface TensorLayout {
   readonly bytes: number;
 }
 
-/** Writes a safetensors file: the header of all tensors, then their bytes in the same order. */
-export class SafetensorsWriter {
-  readonly #file: FileHandle;
-  #missing: number;
+/** Appends a tensor's next bytes to a file. */
+export type WriteBytes = (bytes: Uint8Array) => Promise<void>;
 
-  private constructor(file: FileHandle, bytes: number) {
-    this.#file = file;
-    this.#missing = bytes;
-  }
-
-  /** Replaces the file where there is one. */
-  static async create(file: string, tensors: readonly TensorLayout[]): Promise<SafetensorsWriter> {
-    const handle = await open(file, "w");
-    await handle.writeFile(headerOf(tensors));
-    return new SafetensorsWriter(handle, bytesOf(tensors));
-  }
-
-  async write(bytes: Uint8Array): Promise<void> {
-    this.#missing -= bytes.length;
-    await this.#file.writeFile(bytes);
-  }
-
-  /** @throws RangeError when the tensors written are not those of the header */
-  async close(): Promise<void> {
-    await this.#file.close();
-    if (this.#missing !== 0) throw new RangeError(`${this.#missing} bytes were not written`);
+/**
+ * Writes a safetensors file, replacing the one that is there: the header of all tensors, then their
+ * bytes, which `fill` writes in the same order.
+ *
+ * @throws RangeError when what was written is not what the header says
+ */
+export async function writeSafetensors(
+  path: string,
+  tensors: readonly TensorLayout[],
+  fill: (write: WriteBytes) => Promise<void>,
+): Promise<void> {
+  const file = await open(path, "w");
+  try {
+    await file.writeFile(headerOf(tensors));
+    let missing = bytesOf(tensors);
+    await fill(async (bytes) => {
+      missing -= bytes.length;
+      await file.writeFile(bytes);
+    });
+    if (missing !== 0) throw new RangeError(`${path}: ${missing} bytes were not written`);
+  } finally {
+    await file.close();
   }
 }
 
