@@ -67,6 +67,11 @@ export class ParallelExperts implements RoutedExperts {
   readonly #placementOf: (layer: number) => LayerPlacement;
   readonly #mlp: GroupedMlp;
   readonly #traffic: Traffic;
+  /** By a layer's experts. A kernel keeps what it makes of a list as long as the list. */
+  readonly #ownWeights = new WeakMap<
+    ExpertWeights,
+    { readonly placement: LayerPlacement; readonly own: ExpertWeights }
+  >();
   #arrived: Operand | undefined;
   #arrivedRows = 0;
   /** Outputs of the own experts by rank, in the order of its pairs. [pairs, hidden] */
@@ -194,14 +199,20 @@ export class ParallelExperts implements RoutedExperts {
     return this.#arrived;
   }
 
-  #ownExperts({ slots, physicalToLogical }: LayerPlacement, weights: ExpertWeights): ExpertWeights {
+  /** The own slots' weights: the same lists until the layer's experts are placed anew. */
+  #ownExperts(placement: LayerPlacement, weights: ExpertWeights): ExpertWeights {
+    const kept = this.#ownWeights.get(weights);
+    if (kept?.placement === placement) return kept.own;
+    const { slots, physicalToLogical } = placement;
     const first = this.#own * slots;
     const logical = [...physicalToLogical.subarray(first, first + slots)];
-    return {
+    const own = {
       gate: logical.map((expert) => weights.gate[expert]),
       up: logical.map((expert) => weights.up[expert]),
       down: logical.map((expert) => weights.down[expert]),
     };
+    this.#ownWeights.set(weights, { placement, own });
+    return own;
   }
 }
 
