@@ -13,6 +13,7 @@
     "avx512_warnings": ["-Wno-uninitialized", "-Wno-maybe-uninitialized"],
   },
   "target_defaults": {
+    "include_dirs": ["native"],
     "cflags": ["-fPIC", "-O3", "-ffp-contract=off", "-Wall", "-Wextra", "-pthread"],
     "cflags_cc": ["-std=c++20", "-fexceptions"],
     "cflags_cc!": ["-fno-exceptions", "-std=gnu++17", "-std=gnu++1y", "-std=gnu++20"],
@@ -35,13 +36,13 @@
     {
       "target_name": "daysix",
       "sources": [
-        "native/addon.cc",
-        "native/decode.cc",
-        "native/isa.cc",
-        "native/probe.cc",
-        "native/stream.cc",
-        "native/team.cc",
-        "native/weight-files.cc",
+        "native/host/addon.cc",
+        "native/host/decode.cc",
+        "native/host/isa.cc",
+        "native/host/probe.cc",
+        "native/host/stream.cc",
+        "native/host/team.cc",
+        "native/host/weight-files.cc",
       ],
       "include_dirs": ["<(node_addon_api)", "<(node_api_headers)"],
       "defines": [

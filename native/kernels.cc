@@ -1,14 +1,14 @@
 // Compiled once for each instruction set, which DAYSIX_ISA names.
-#include "attention.h"
-#include "gemm.h"
-#include "kernel-table.h"
-#include "kv.h"
-#include "mla.h"
-#include "probe-kernels.h"
-#include "quantize.h"
-#include "route.h"
-#include "rows.h"
-#include "sample.h"
+#include "attention/attention.h"
+#include "gemm/gemm.h"
+#include "host/kernel-table.h"
+#include "rows/kv.h"
+#include "gemm/mla.h"
+#include "gemm/probe-kernels.h"
+#include "rows/quantize.h"
+#include "rows/route.h"
+#include "rows/rows.h"
+#include "rows/sample.h"
 
 #define DAYSIX_STRING(text) #text
 #define DAYSIX_NAME(isa) DAYSIX_STRING(isa)

@@ -7,8 +7,8 @@
 #include <chrono>
 #include <cstdio>
 
-#include "../attention.h"
-#include "../probe-kernels.h"
+#include "attention/attention.h"
+#include "gemm/probe-kernels.h"
 #include "attention-case.h"
 #include "test-team.h"
 

@@ -2,7 +2,7 @@
 // bits must not depend on the rows and heads beside it, the threads or the pages. Exits non-zero on a failure.
 #include <cstdio>
 
-#include "../attention.h"
+#include "attention/attention.h"
 #include "attention-case.h"
 #include "test-team.h"
 

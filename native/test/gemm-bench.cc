@@ -7,8 +7,8 @@
 #include <cstdio>
 #include <string>
 
-#include "../mla.h"
-#include "../probe-kernels.h"
+#include "gemm/mla.h"
+#include "gemm/probe-kernels.h"
 #include "operands.h"
 #include "test-team.h"
 

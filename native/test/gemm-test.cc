@@ -2,7 +2,7 @@
 // must not depend on the rows beside it, the threads or the alignment. Exits non-zero on a failure.
 #include <cstdio>
 
-#include "../mla.h"
+#include "gemm/mla.h"
 #include "operands.h"
 #include "test-team.h"
 

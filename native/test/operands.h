@@ -8,7 +8,7 @@
 #include <cstring>
 #include <vector>
 
-#include "../commands.h"
+#include "host/commands.h"
 
 namespace daysix::test {
 

@@ -24,10 +24,20 @@ const x64 = { ...(process.platform === "linux" ? { amx } : {}), avx512, avx2 };
 const instructionSets = { portable: [], ...(process.arch === "x64" ? x64 : {}) };
 
 /** What binding.gyp compiles besides the kernels, less the Node-API face. */
-const sources = ["decode", "isa", "stream", "team", "weight-files"].map((name) => `${name}.cc`);
+const sources = ["decode", "isa", "stream", "team", "weight-files"].map(
+  (name) => `host/${name}.cc`,
+);
 
 const flagsOf = (sanitizer) => [
-  ...["-std=c++20", "-O1", "-g", "-ffp-contract=off", "-fno-omit-frame-pointer", "-pthread"],
+  ...[
+    "-std=c++20",
+    `-I${native}`,
+    "-O1",
+    "-g",
+    "-ffp-contract=off",
+    "-fno-omit-frame-pointer",
+    "-pthread",
+  ],
   ...[`-fsanitize=${sanitizer}`, ...sanitizers[sanitizer]],
 ];
 

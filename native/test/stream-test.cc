@@ -14,9 +14,9 @@
 #include <thread>
 #include <vector>
 
-#include "../decode.h"
-#include "../isa.h"
-#include "../stream.h"
+#include "host/decode.h"
+#include "host/isa.h"
+#include "host/stream.h"
 
 namespace {
 

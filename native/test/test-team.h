@@ -6,8 +6,8 @@
 #include <thread>
 #include <vector>
 
-#include "../team.h"
-#include "../tile-permission.h"
+#include "host/team.h"
+#include "host/tile-permission.h"
 
 namespace daysix {
 

@@ -1,0 +1,224 @@
+// A piece's two products on AMX's tiles, over a BF16 cache, with queries and probabilities rounded to BF16.
+//
+// Scores are the entries where they lie, 16 tokens × 32 values, times pairs of values × 16 lanes. Sums are 16 lanes of
+// 32 tokens' probabilities times pairs of tokens × 16 columns: a strip of the entries is paired in L1, once for all
+// lanes. Tiles sum over the whole width and over all tokens of a piece, in order.
+#pragma once
+#include <type_traits>
+
+#include "attention/attention-piece.h"
+#include "simd/tile.h"
+
+namespace daysix::DAYSIX_ISA {
+
+constexpr int TILE_FLOATS = TILE_BYTES / sizeof(float);
+
+/// Pairs of BF16 values, even and odd ones, which come widened.
+inline Vec pairsOf(Vec even, Vec odd) {
+  const __m512i low = _mm512_srli_epi32(_mm512_castps_si512(even.v), 16);
+  return {_mm512_castsi512_ps(_mm512_mask_mov_epi16(low, 0xaaaaaaaa, _mm512_castps_si512(odd.v)))};
+}
+
+/// A line of an entry's values, or n of them with zeros behind.
+inline __m512i loadLine(const uint8_t* values, int n) {
+  return _mm512_maskz_loadu_epi16(0xffffffff >> (LINE_VALUES - n), values);
+}
+inline __m512i finiteOrZero(__m512i values) {
+  const __m512i exponent = _mm512_set1_epi16(0x7f80);
+  return _mm512_maskz_mov_epi16(_mm512_cmpneq_epi16_mask(_mm512_and_si512(values, exponent), exponent), values);
+}
+
+/// One or two tiles in memory: lines `stride` bytes apart, the second tile `step` bytes behind the first.
+struct TilePair {
+  const void* first;
+  int64_t stride, step;
+  const void* second() const { return static_cast<const char*>(first) + step; }
+};
+
+/// M × N tiles of sums in tiles 0 to 3; a product's factors pass through the others.
+template <int M, int N>
+struct TileSums {
+  static void clear() {
+    tileZero<0>();
+    tileZero<1>();
+    tileZero<2>();
+    tileZero<3>();
+  }
+
+  static void add(const TilePair& left, const TilePair& right) {
+    tileLoad<4>(left.first, left.stride);
+    tileLoad<6>(right.first, right.stride);
+    tileMultiply<0, 4, 6>();
+    if constexpr (N == 2) {
+      tileLoad<7>(right.second(), right.stride);
+      tileMultiply<1, 4, 7>();
+    }
+    if constexpr (M == 2) {
+      tileLoad<5>(left.second(), left.stride);
+      tileMultiply<2, 5, 6>();
+    }
+    if constexpr (M == 2 && N == 2) tileMultiply<3, 5, 7>();
+  }
+
+  /// Lines `stride` floats apart, tiles `down` and `across`.
+  static void store(float* out, int64_t stride, int64_t down, int64_t across) {
+    const int64_t bytes = stride * sizeof(float);
+    tileStore<0>(out, bytes);
+    if constexpr (N == 2) tileStore<1>(out + across, bytes);
+    if constexpr (M == 2) tileStore<2>(out + down, bytes);
+    if constexpr (M == 2 && N == 2) tileStore<3>(out + down + across, bytes);
+  }
+};
+
+/// VectorAttention's constants and operations.
+class TileAttention {
+ public:
+  static constexpr int VALUE_BYTES = sizeof(uint16_t);
+  /// Many, to share the pairing and what is read of the entries.
+  static constexpr int LANES = 128, LEAST_LANES = 64;
+  static constexpr int TOKENS = LINE_VALUES;
+  /// The other half follows while scores are computed; while sums are, the next piece's first half.
+  static constexpr int AHEAD = KV_PIECE_TOKENS / 2;
+  /// A strip of a piece's entries in pairs of tokens: two tiles for each TOKENS.
+  static constexpr int TILES = KV_PIECE_TOKENS / TOKENS * 2 * TILE_FLOATS;
+
+  explicit TileAttention(int width) : whole_(width / LINE_VALUES), depths_((width + LINE_VALUES - 1) / LINE_VALUES) {}
+
+  /// Of pairs: [lane vectors, depths, LINE_VALUES / 2, WIDTH] of all.
+  int queryFloats() const { return depths_ * LINE_VALUES / 2; }
+
+  /// Rounds the lanes' queries into tiles as entries lie in theirs, then turns the tiles.
+  void pack(float* out, int, int vector, const LaneQueries& queries, bool) const {
+    float* tiles = out + int64_t{vector} * depths_ * TILE_FLOATS;
+    std::memset(tiles, 0, int64_t{depths_} * TILE_BYTES);
+    roundPart(tiles, queries.absorbed, 0, queries.lanes);
+    roundPart(tiles, queries.rotated, queries.absorbed.count, queries.lanes);
+    for (int depth = 0; depth < depths_; depth++) turn(tiles + depth * TILE_FLOATS);
+  }
+
+  void score(const BlockMemory& memory, const Piece& piece, const Visible& visible) const {
+    const UseTiles use;
+    const int lanes = wholeVectors(visible.lanes) / WIDTH;
+    const int steps = visible.tokens / TOKENS * ((lanes + 1) / 2) * depths_;
+    Prefetch rest(piece, {AHEAD, KV_PIECE_TOKENS}, steps * 3 / 4);
+    for (int from = 0; from < visible.tokens; from += TOKENS) {
+      if (whole_ < depths_) padLastDepth(memory.tiles, piece, from);
+      forPairs(lanes, [&](int tile, auto count) {
+        using Sums = TileSums<2, count>;
+        const float* queries = memory.queries + int64_t{tile} * depths_ * TILE_FLOATS;
+        Sums::clear();
+        for (int depth = 0; depth < depths_; depth++) {
+          rest.step();
+          const TilePair inPage{piece.at(from) + depth * LINE_BYTES, piece.entryBytes, TILE_LINES * piece.entryBytes};
+          const TilePair padded{memory.tiles, LINE_BYTES, TILE_BYTES};
+          Sums::add(depth < whole_ ? inPage : padded,
+                    {queries + depth * TILE_FLOATS, LINE_BYTES, int64_t{depths_} * TILE_BYTES});
+        }
+        float* scores = memory.scores + (tile * KV_PIECE_TOKENS + from) * WIDTH;
+        Sums::store(scores, WIDTH, TILE_LINES * WIDTH, KV_PIECE_TOKENS * WIDTH);
+      });
+    }
+  }
+
+  void sum(const BlockMemory& memory, const Piece& piece, int latent, const Visible& visible,
+           const PieceResult& out) const {
+    const UseTiles use;
+    const int lanes = wholeVectors(visible.lanes) / WIDTH;
+    const int steps = visible.tokens / TOKENS;
+    for (int tile = 0; tile < lanes; tile++) pairProbabilities(memory.scores + tile * KV_PIECE_TOKENS * WIDTH, steps);
+    Prefetch next(*piece.next, {0, AHEAD}, (latent + STRIP - 1) / STRIP * steps);
+    for (int column = 0; column < latent; column += STRIP) {
+      for (int i = 0; i < steps; i++) {
+        next.step();
+        pairEntries(memory.tiles + i * 2 * TILE_FLOATS, piece, i * TOKENS, column);
+      }
+      forPairs(lanes, [&](int tile, auto count) {
+        using Sums = TileSums<count, 2>;
+        const float* probabilities = memory.scores + tile * KV_PIECE_TOKENS * WIDTH;
+        Sums::clear();
+        for (int i = 0; i < steps; i++) {
+          Sums::add({probabilities + i * TILE_FLOATS, LINE_BYTES, KV_PIECE_TOKENS * WIDTH * sizeof(float)},
+                    {memory.tiles + i * 2 * TILE_FLOATS, LINE_BYTES, TILE_BYTES});
+        }
+        Sums::store(out.sums + int64_t{tile} * WIDTH * out.stride + column, out.stride, WIDTH * out.stride, WIDTH);
+      });
+    }
+  }
+
+  /// Unpacking left each quarter's first columns in one tile, its last ones in the other.
+  static void restore(Vec* strip) {
+    const __m512i first = _mm512_setr_epi32(0, 1, 2, 3, 16, 17, 18, 19, 4, 5, 6, 7, 20, 21, 22, 23);
+    const __m512 low = strip[0].v, high = strip[1].v;
+    strip[0].v = _mm512_permutex2var_ps(low, first, high);
+    strip[1].v = _mm512_permutex2var_ps(low, _mm512_add_epi32(first, _mm512_set1_epi32(8)), high);
+  }
+
+ private:
+  /// Rounds values that are a query's `first` and on.
+  static void roundPart(float* tiles, const LaneQueries::Part& part, int first, int lanes) {
+    for (int from = 0, n; from < part.count; from += n) {
+      const int at = first + from, inLine = at % LINE_VALUES;
+      n = std::min(std::min(WIDTH, part.count - from), LINE_VALUES - inLine);
+      float* tile = tiles + at / LINE_VALUES * TILE_FLOATS;
+      for (int lane = 0; lane < lanes; lane++) {
+        auto* line = reinterpret_cast<uint16_t*>(tile + lane * WIDTH);
+        storeBf16(line + inLine, load(part.values + lane * part.stride + from, n), n);
+      }
+    }
+  }
+
+  /// Lane by lane becomes pair by pair.
+  static void turn(float* tile) {
+    Vec square[WIDTH];
+    for (int i = 0; i < WIDTH; i++) square[i] = load(tile + i * WIDTH);
+    transpose(square);
+    for (int i = 0; i < WIDTH; i++) store(tile + i * WIDTH, square[i]);
+  }
+
+  /// Calls run(tile, count) for two lane tiles at a time, and for one left over.
+  template <typename Run>
+  static void forPairs(int lanes, Run run) {
+    int tile = 0;
+    for (; tile + 2 <= lanes; tile += 2) run(tile, std::integral_constant<int, 2>());
+    if (tile < lanes) run(tile, std::integral_constant<int, 1>());
+  }
+
+  /// Copies what of TOKENS entries fills no line, with zeros behind.
+  void padLastDepth(float* tiles, const Piece& piece, int from) const {
+    for (int t = 0; t < TOKENS; t++) {
+      const uint8_t* values = piece.at(from + t) + whole_ * LINE_BYTES;
+      _mm512_store_si512(tiles + t * WIDTH, loadLine(values, piece.width % LINE_VALUES));
+    }
+  }
+
+  /// A lane vector's probabilities become, where they lie, tiles of 16 lanes × TOKENS tokens.
+  static void pairProbabilities(float* scores, int steps) {
+    for (int i = 0; i < steps; i++) {
+      Vec square[WIDTH];
+      for (int pair = 0; pair < WIDTH; pair++) {
+        const float* even = scores + (i * TOKENS + 2 * pair) * WIDTH;
+        square[pair] = pairsOf(load(even), load(even + WIDTH));
+      }
+      transpose(square);
+      for (int lane = 0; lane < WIDTH; lane++) store(scores + i * TILE_FLOATS + lane * WIDTH, square[lane]);
+    }
+  }
+
+  /// A strip of TOKENS entries as two tiles of pairs of tokens. What is not finite becomes zero, since lanes that may
+  /// not see it multiply it by zero; it has already spoilt the scores of those that see it.
+  static void pairEntries(float* out, const Piece& piece, int from, int column) {
+    const int columns = std::min(STRIP, piece.width - column);
+    const uint8_t* values = piece.at(from) + column * VALUE_BYTES;
+    for (int pair = 0; pair < TOKENS / 2; pair++, out += WIDTH, values += 2 * piece.entryBytes) {
+      const __m512i even = finiteOrZero(loadLine(values, columns));
+      const __m512i odd = finiteOrZero(loadLine(values + piece.entryBytes, columns));
+      _mm512_store_si512(out, _mm512_unpacklo_epi16(even, odd));
+      _mm512_store_si512(out + TILE_FLOATS, _mm512_unpackhi_epi16(even, odd));
+    }
+  }
+
+  /// Lines that an entry fills, and that it takes.
+  int whole_, depths_;
+};
+
+}  // namespace daysix::DAYSIX_ISA

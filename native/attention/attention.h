@@ -1,0 +1,331 @@
+// Absorbed multi-head latent attention over paged KV: FlashMLA's role.
+//
+// The (row, head) pairs of a sequence are cut into blocks of lanes, and a block's context into pieces at fixed absolute
+// positions. A block's first pieces are folded into the output as they are computed; the rest, where a block alone
+// would keep other threads waiting, are computed as tasks of their own and folded afterwards, in the same order.
+#pragma once
+#include "attention/attention-vector.h"
+#include "host/team.h"
+#if defined(DAYSIX_TILES)
+#include "attention/attention-tile.h"
+#endif
+
+namespace daysix::DAYSIX_ISA {
+
+struct QueryBlock {
+  int sequence;
+  /// (row, head) of lane 0, as row · heads + head.
+  int64_t first;
+  int lanes, context, pieces;
+  /// Pieces its first task folds; each further one is a task.
+  int folded;
+  /// Its first unfolded piece's results among all.
+  int64_t partials;
+};
+
+/// One block's fold so far: what merging needs beside the output.
+struct Fold {
+  float maximum[MAX_LANES], total[MAX_LANES];
+};
+
+struct AttentionTask {
+  int block;
+  /// 0: fold the block's first pieces.
+  int piece;
+};
+
+inline int piecesOf(int context) { return (context + KV_PIECE_TOKENS - 1) / KV_PIECE_TOKENS; }
+
+/// Computes one command: holds its sizes and the plan's arrays. The kernel computes a piece's products.
+template <class Kernel>
+class AttentionRun {
+ public:
+  AttentionRun(const Attention& command, Team& team)
+      : command_(command),
+        team_(team),
+        width_(command.shape.latent + command.shape.rope),
+        stride_((command.shape.latent + STRIP - 1) / STRIP * STRIP),
+        lanes_(Kernel::LANES),
+        kernel_(width_) {
+    const int64_t enough = team.threads() == 1 ? 1 : int64_t{2} * team.threads();
+    while (lanes_ > Kernel::LEAST_LANES && countBlocks() < enough) lanes_ /= 2;
+  }
+
+  void run() {
+    plan();
+    team_.fork(tasks_, [this](int64_t index, Scratch& scratch) {
+      const AttentionTask& task = taskList_[index];
+      const QueryBlock& block = blocks_[task.block];
+      if (task.piece == 0) {
+        foldFirst(block, folds_[task.block], scratch);
+      } else {
+        const BlockMemory memory = begin(block, task.piece, scratch);
+        attendPiece(block, task.piece, Piece{}, memory, partial(block, task.piece));
+      }
+    });
+    if (partials_ == 0) return;
+    constexpr int LANES = 4;
+    team_.fork(blockCount_ * (Kernel::LANES / LANES), [this](int64_t task, Scratch&) {
+      const int index = static_cast<int>(task / (Kernel::LANES / LANES));
+      const int from = static_cast<int>(task % (Kernel::LANES / LANES)) * LANES;
+      const QueryBlock& block = blocks_[index];
+      if (block.folded == block.pieces || from >= block.lanes) return;
+      const int to = std::min(from + LANES, block.lanes);
+      for (int piece = block.folded; piece < block.pieces; piece++) {
+        mergePiece(block, piece, partial(block, piece), folds_[index], from, to);
+      }
+      finish(block, folds_[index], from, to);
+    });
+  }
+
+ private:
+  /// Calls visit(sequence, first (row, head), lanes) for each block; the last rows, which see most, come first.
+  template <typename Visit>
+  void forEachBlock(Visit visit) const {
+    const StepLayout& layout = command_.layout;
+    for (int s = 0; s < layout.sequences; s++) {
+      const int64_t from = int64_t{layout.rowStarts[s]} * command_.shape.heads;
+      for (int64_t end = int64_t{layout.rowStarts[s + 1]} * command_.shape.heads; end > from;) {
+        const int lanes = static_cast<int>(end - from < lanes_ ? end - from : lanes_);
+        end -= lanes;
+        visit(s, end, lanes);
+      }
+    }
+  }
+
+  int64_t countBlocks() const {
+    int64_t count = 0;
+    forEachBlock([&](int, int64_t, int) { count++; });
+    return count;
+  }
+
+  int positionOf(int64_t rowHead) const { return command_.layout.positions[rowHead / command_.shape.heads]; }
+
+  int contextOf(int64_t first, int lanes) const {
+    int last = 0;
+    for (int64_t at = first; at < first + lanes; at += command_.shape.heads) {
+      if (positionOf(at) > last) last = positionOf(at);
+    }
+    return (positionOf(first + lanes - 1) > last ? positionOf(first + lanes - 1) : last) + 1;
+  }
+
+  static int64_t costOf(int lanes, int pieces) { return int64_t{wholeVectors(lanes)} * pieces; }
+
+  /// Guided self-scheduling: a block folds itself if that is within one thread's share of the work left; one that is
+  /// larger folds seven eighths of a share and leaves the rest to whoever is free.
+  int foldedPieces(int lanes, int pieces, int64_t costLeft) const {
+    const int64_t share = costLeft / team_.threads();
+    const int64_t cost = costOf(lanes, pieces);
+    if (cost <= share || pieces == 1) return pieces;
+    const int folded = static_cast<int>(pieces * share / cost * 7 / 8);
+    return folded > 1 ? folded : 1;
+  }
+
+  void plan() {
+    int64_t cost = 0;
+    blockCount_ = tasks_ = partials_ = 0;
+    forEachBlock([&](int, int64_t first, int lanes) { cost += costOf(lanes, piecesOf(contextOf(first, lanes))); });
+    const auto visitPlanned = [&](auto visit) {
+      int64_t left = cost;
+      forEachBlock([&](int sequence, int64_t first, int lanes) {
+        const int context = contextOf(first, lanes), pieces = piecesOf(context);
+        visit(QueryBlock{sequence, first, lanes, context, pieces, foldedPieces(lanes, pieces, left), 0});
+        left -= costOf(lanes, pieces);
+      });
+    };
+    visitPlanned([&](const QueryBlock& block) {
+      blockCount_++;
+      tasks_ += 1 + block.pieces - block.folded;
+      partials_ += block.pieces - block.folded;
+    });
+    allocate();
+    int64_t blocks = 0, tasks = 0, partials = 0;
+    visitPlanned([&](QueryBlock block) {
+      block.partials = partials;
+      taskList_[tasks++] = {static_cast<int>(blocks), 0};
+      for (int piece = block.folded; piece < block.pieces; piece++) {
+        taskList_[tasks++] = {static_cast<int>(blocks), piece};
+      }
+      partials += block.pieces - block.folded;
+      blocks_[blocks++] = block;
+    });
+  }
+
+  int64_t partialFloats() const { return int64_t{MAX_LANES} * 2 + int64_t{lanes_} * stride_; }
+
+  void allocate() {
+    const int64_t partialBytes = partials_ * partialFloats() * sizeof(float);
+    const int64_t foldBytes = blockCount_ * sizeof(Fold);
+    const int64_t blockBytes = blockCount_ * sizeof(QueryBlock);
+    auto* memory = static_cast<uint8_t*>(
+        team_.shared(partialBytes + foldBytes + blockBytes + tasks_ * sizeof(AttentionTask)));
+    results_ = reinterpret_cast<float*>(memory);
+    folds_ = reinterpret_cast<Fold*>(memory += partialBytes);
+    blocks_ = reinterpret_cast<QueryBlock*>(memory += foldBytes);
+    taskList_ = reinterpret_cast<AttentionTask*>(memory + blockBytes);
+  }
+
+  PieceResult resultAt(float* memory) const {
+    return {memory, memory + MAX_LANES, memory + 2 * MAX_LANES, stride_};
+  }
+  PieceResult partial(const QueryBlock& block, int piece) const {
+    return resultAt(results_ + (block.partials + piece - block.folded) * partialFloats());
+  }
+
+  /// Asks for a block's piece that is computed next, and gives a thread's memory with the block's queries in it; a
+  /// piece's result may lie behind.
+  BlockMemory begin(const QueryBlock& block, int piece, Scratch& scratch, PieceResult* result = nullptr) const {
+    Prefetch(pieceOf(block, piece), {0, Kernel::AHEAD}, 1).step();
+    const int lanes = wholeVectors(block.lanes);
+    const int64_t queries = int64_t{kernel_.queryFloats()} * lanes;
+    const int64_t scores = int64_t{KV_PIECE_TOKENS} * lanes;
+    const int64_t floats = Kernel::TILES + queries + scores + (result ? partialFloats() : 0);
+    auto* memory = static_cast<float*>(scratch.reserve(floats * sizeof(float)));
+    const BlockMemory out{memory + Kernel::TILES, memory + Kernel::TILES + queries, memory};
+    if (result) *result = resultAt(memory + Kernel::TILES + queries + scores);
+    packQueries(block, out.queries);
+    return out;
+  }
+
+  /// Lays the block's queries out as the kernel reads them, a lane vector at a time.
+  void packQueries(const QueryBlock& block, float* out) const {
+    const MlaShape& shape = command_.shape;
+    const int64_t queryWidth = shape.nope + shape.rope;
+    for (int lane = 0; lane < block.lanes; lane += WIDTH) {
+      const int64_t rowHead = block.first + lane;
+      const LaneQueries queries{
+          {command_.absorbed + rowHead * shape.latent, shape.latent, shape.latent},
+          {command_.q + rowHead * queryWidth + shape.nope, queryWidth, shape.rope},
+          std::min(WIDTH, block.lanes - lane)};
+      kernel_.pack(out, wholeVectors(block.lanes) / WIDTH, lane / WIDTH, queries, command_.roundInputs);
+    }
+  }
+
+  Visible visibleOf(const QueryBlock& block, int index, const Piece& piece) const {
+    Visible visible;
+    visible.lanes = block.lanes;
+    visible.tokens = (piece.tokens + Kernel::TOKENS - 1) / Kernel::TOKENS * Kernel::TOKENS;
+    for (int lane = 0; lane < block.lanes; lane++) {
+      const int seen = positionOf(block.first + lane) + 1 - index * KV_PIECE_TOKENS;
+      visible.of[lane] = std::clamp(seen, 0, KV_PIECE_TOKENS);
+    }
+    return visible;
+  }
+
+  Piece pieceOf(const QueryBlock& block, int index) const {
+    const StepLayout& layout = command_.layout;
+    const int64_t entryBytes = int64_t{width_} * Kernel::VALUE_BYTES;
+    const int tokens = std::clamp(block.context - index * KV_PIECE_TOKENS, 0, KV_PIECE_TOKENS);
+    Piece piece{{}, tokens, width_, entryBytes, nullptr};
+    for (int page = 0; page * PAGE_TOKENS < piece.tokens; page++) {
+      const int64_t slot = int64_t{block.sequence} * layout.tableStride + index * PIECE_PAGES + page;
+      const int64_t entry = int64_t{layout.pageTables[slot]} * PAGE_TOKENS;
+      piece.pages[page] = static_cast<const uint8_t*>(command_.cache.values) + entry * entryBytes;
+    }
+    return piece;
+  }
+
+  /// `next`: what the same thread computes afterwards, if it is known.
+  void attendPiece(const QueryBlock& block, int index, const Piece& next, const BlockMemory& memory,
+                   const PieceResult& out) const {
+    Piece piece = pieceOf(block, index);
+    piece.next = &next;
+    const Visible visible = visibleOf(block, index, piece);
+    kernel_.score(memory, piece, visible);
+    softmaxPiece(memory, visible, command_.shape.scale, command_.roundInputs, out);
+    kernel_.sum(memory, piece, command_.shape.latent, visible, out);
+  }
+
+  void foldFirst(const QueryBlock& block, Fold& fold, Scratch& scratch) const {
+    PieceResult result;
+    const BlockMemory memory = begin(block, 0, scratch, &result);
+    for (int piece = 0; piece < block.folded; piece++) {
+      attendPiece(block, piece, piece + 1 < block.folded ? pieceOf(block, piece + 1) : Piece{}, memory, result);
+      mergePiece(block, piece, result, fold, 0, block.lanes);
+    }
+    if (block.folded == block.pieces) finish(block, fold, 0, block.lanes);
+  }
+
+  /// Folds lanes [from, to) of a piece into the output.
+  void mergePiece(const QueryBlock& block, int piece, const PieceResult& result, Fold& fold, int from, int to) const {
+    const int latent = command_.shape.latent;
+    for (int lane = from; lane < to; lane++) {
+      if (positionOf(block.first + lane) < piece * KV_PIECE_TOKENS) continue;
+      float* out = command_.out + (block.first + lane) * latent;
+      const float* sums = result.sums + int64_t{lane} * result.stride;
+      const float maximum = result.maximum[lane], total = result.total[lane];
+      if (piece == 0) {
+        fold.maximum[lane] = maximum;
+        fold.total[lane] = total;
+        forRestored(sums, latent, [&](int c, Vec sum, int lanes) { store(out + c, sum, lanes); });
+        continue;
+      }
+      float shrink;
+      store(&shrink, exp(splat(-std::fabs(fold.maximum[lane] - maximum))), 1);
+      const bool higher = maximum > fold.maximum[lane];
+      const float earlier = higher ? shrink : 1, own = higher ? 1 : shrink;
+      if (higher) fold.maximum[lane] = maximum;
+      fold.total[lane] = fold.total[lane] * earlier + total * own;
+      forRestored(sums, latent, [&](int c, Vec sum, int lanes) {
+        store(out + c, load(out + c, lanes) * splat(earlier) + sum * splat(own), lanes);
+      });
+    }
+  }
+
+  /// Calls run(column, sums, lanes) for each vector of columns, in their own order.
+  template <typename Run>
+  static void forRestored(const float* sums, int latent, Run run) {
+    for (int c = 0; c < latent; c += STRIP) {
+      Vec v[STRIP / WIDTH];
+      for (int i = 0; i < STRIP / WIDTH; i++) v[i] = load(sums + c + i * WIDTH);
+      Kernel::restore(v);
+      for (int i = 0; i < STRIP / WIDTH; i++) {
+        const int at = c + i * WIDTH;
+        if (at < latent) run(at, v[i], std::min(WIDTH, latent - at));
+      }
+    }
+  }
+
+  /// Divides lanes [from, to) by their softmax's sum.
+  void finish(const QueryBlock& block, const Fold& fold, int from, int to) const {
+    const int latent = command_.shape.latent;
+    for (int lane = from; lane < to; lane++) {
+      float* out = command_.out + (block.first + lane) * latent;
+      const Vec share = splat(1 / fold.total[lane]);
+      int c = 0;
+      for (; c + WIDTH <= latent; c += WIDTH) store(out + c, load(out + c) * share);
+      if (c < latent) store(out + c, load(out + c, latent - c) * share, latent - c);
+      if (command_.lse) {
+        command_.lse[block.first + lane] =
+            static_cast<float>(fold.maximum[lane] + std::log(static_cast<double>(fold.total[lane])));
+      }
+    }
+  }
+
+  const Attention& command_;
+  Team& team_;
+  int width_, stride_, lanes_;
+  Kernel kernel_;
+  int64_t blockCount_, tasks_, partials_;
+  float* results_;
+  Fold* folds_;
+  QueryBlock* blocks_;
+  AttentionTask* taskList_;
+};
+
+inline void attention(const Attention& command, Team& team) {
+  if (command.layout.rows == 0) return;
+#if defined(DAYSIX_TILES)
+  if (command.cache.format == Dtype::bf16 && command.roundInputs) {
+    AttentionRun<TileAttention>(command, team).run();
+    return;
+  }
+#endif
+  if (command.cache.format == Dtype::bf16) {
+    AttentionRun<VectorAttention<WeightFormat<Dtype::bf16>>>(command, team).run();
+  } else {
+    AttentionRun<VectorAttention<WeightFormat<Dtype::f32>>>(command, team).run();
+  }
+}
+
+}  // namespace daysix::DAYSIX_ISA

@@ -1,0 +1,159 @@
+// Matrix products, dense and grouped (DeepGEMM's role).
+#pragma once
+#include "gemm/product-form.h"
+
+namespace daysix::DAYSIX_ISA {
+
+/// Products carried out together: their inputs are packed into memory all threads share, then their outputs are cut
+/// into tasks of about the same cost, however different the products.
+class ProductBatch {
+ public:
+  /// For up to `products` products of `rows` rows in all, which the batch may carry out in several rounds.
+  ProductBatch(Team& team, const Forms& forms, const Weight& weight, int64_t products, int64_t rows)
+      : team_(team), forms_(forms), words_(std::max(forms.one.packedWords(weight), forms.more.packedWords(weight))) {
+    roundRows_ = std::min(rows, std::max(LARGE_PANEL.rows, roundDown(ROUND_BYTES / (words_ * 4), LARGE_PANEL.rows)));
+    const int64_t entries = roundUp(products * sizeof(Entry), 64);
+    auto* memory = static_cast<uint8_t*>(team.shared(entries + roundRows_ * words_ * sizeof(float) + READ_PAST));
+    entries_ = reinterpret_cast<Entry*>(memory);
+    packed_ = reinterpret_cast<float*>(memory + entries);
+  }
+
+  /// Adds a product, whose rows are cut where a round is full.
+  void add(Product product) {
+    const ProductForm& form = product.rows == 1 ? forms_.one : forms_.more;
+    while (product.rows > 0) {
+      const int64_t rows = std::min(product.rows, roundRows_ - rows_);
+      Product part = product;
+      part.rows = rows;
+      part.packed = packed_ + rows_ * words_;
+      entries_[count_++] = {part, &form, 0, 0};
+      rows_ += rows;
+      if (rows_ == roundRows_) run();
+      skipRows(product, rows);
+    }
+  }
+
+  void run() {
+    pack();
+    multiply();
+    count_ = 0;
+    rows_ = 0;
+  }
+
+ private:
+  struct Entry {
+    Product product;
+    const ProductForm* form;
+    int64_t firstTask, taskOutputs;
+  };
+  static constexpr int64_t ROUND_BYTES = 16 << 20;
+  /// Tiles read as many columns as they have.
+  static constexpr int64_t READ_PAST = 64;
+  /// Inputs one thread packs before it pays to ask for help.
+  static constexpr int64_t SMALL_PACK = 32 << 10;
+  static constexpr int64_t TASKS_PER_THREAD = 6;
+  static constexpr int64_t TASK_COST = 20000;
+
+  static int64_t roundDown(int64_t a, int64_t b) { return a / b * b; }
+
+  static void skipRows(Product& product, int64_t rows) {
+    product.rows -= rows;
+    product.x.values += rows * product.x.stride * codeBytes(product.x.format);
+    if (product.x.format == Dtype::fp8) product.x.scales += rows * scaleColumns(*product.weight);
+    product.out.values =
+        static_cast<uint8_t*>(product.out.values) + rows * product.outStride * codeBytes(product.out.format);
+  }
+
+  void pack() {
+    int64_t tiles = 0;
+    for (int64_t i = 0; i < count_; i++) {
+      entries_[i].firstTask = tiles;
+      tiles += entries_[i].form->tilesOf(entries_[i].product.rows);
+    }
+    const int64_t tasks = rows_ * words_ <= SMALL_PACK ? 1 : std::min<int64_t>(tiles, team_.threads() * 4);
+    team_.fork(tasks, [&](int64_t task, Scratch&) {
+      const int64_t first = tiles * task / tasks, last = tiles * (task + 1) / tasks;
+      int64_t entry = entryOf(first);
+      for (int64_t tile = first; tile < last; tile++) {
+        while (entry + 1 < count_ && entries_[entry + 1].firstTask <= tile) entry++;
+        entries_[entry].form->packTile(entries_[entry].product, tile - entries_[entry].firstTask);
+      }
+    });
+  }
+
+  void multiply() {
+    int64_t cost = 0;
+    for (int64_t i = 0; i < count_; i++) cost += outputCost(entries_[i]) * entries_[i].product.outputs;
+    const int64_t target = std::max(TASK_COST * COST_PER_NS, cost / (team_.threads() * TASKS_PER_THREAD));
+    int64_t tasks = 0;
+    for (int64_t i = 0; i < count_; i++) {
+      Entry& entry = entries_[i];
+      const int64_t outputs = ceilDivide(target, outputCost(entry));
+      entry.taskOutputs = std::min(roundUp(outputs, entry.form->taskOutputs), entry.product.outputs);
+      entry.firstTask = tasks;
+      tasks += ceilDivide(entry.product.outputs, entry.taskOutputs);
+    }
+    team_.fork(tasks, [&](int64_t task, Scratch& scratch) {
+      const Entry& entry = entries_[entryOf(task)];
+      const int64_t from = (task - entry.firstTask) * entry.taskOutputs;
+      entry.form->multiply(entry.product, from, std::min(entry.product.outputs, from + entry.taskOutputs), scratch);
+    });
+  }
+
+  static constexpr int64_t COST_PER_NS = 100;
+  static int64_t outputCost(const Entry& entry) { return entry.form->outputCost(entry.product); }
+
+  /// The entry a task belongs to.
+  int64_t entryOf(int64_t task) const {
+    int64_t low = 0, high = count_;
+    while (high - low > 1) {
+      const int64_t middle = (low + high) / 2;
+      (entries_[middle].firstTask <= task ? low : high) = middle;
+    }
+    return low;
+  }
+
+  Team& team_;
+  const Forms forms_;
+  const int64_t words_;
+  int64_t roundRows_, count_ = 0, rows_ = 0;
+  Entry* entries_;
+  float* packed_;
+};
+
+inline InputRows inputRows(const Operand& x, int64_t firstRow = 0) {
+  const int64_t blocks = ceilDivide(x.columns, SCALE_BLOCK);
+  return {x.format, static_cast<const uint8_t*>(x.values) + firstRow * x.columns * codeBytes(x.format), x.columns,
+          x.format == Dtype::fp8 ? x.scales + firstRow * blocks : nullptr, false};
+}
+
+template <bool FastDecode = false>
+inline void gemm(const Gemm& command, Team& team) {
+  const Weight& weight = command.weight;
+  if (command.rows == 0 || weight.rows == 0) return;
+  const InputRows x = inputRows(command.x);
+  ProductBatch batch(team, formsOf<FastDecode>(x, weight), weight, 1, command.rows);
+  const StoredRows out = {Dtype::f32, command.out};
+  batch.add({&weight, 0, weight.rows, x, command.rows, out, weight.rows, nullptr});
+  batch.run();
+}
+
+template <bool FastDecode = false>
+inline void groupedGemm(const GroupedGemm& command, Team& team) {
+  const int32_t* starts = command.starts;
+  const int64_t rows = command.groups ? starts[command.groups] - starts[0] : 0;
+  if (rows == 0 || command.weights[0].rows == 0) return;
+  const Weight& like = command.weights[0];
+  const int64_t outputs = like.rows;
+  const Forms forms = formsOf<FastDecode>(inputRows(command.x), like);
+  ProductBatch batch(team, forms, like, std::min<int64_t>(command.groups, rows), rows);
+  for (int group = 0; group < command.groups; group++) {
+    StoredRows out = command.out;
+    out.values = static_cast<uint8_t*>(out.values) + starts[group] * outputs * codeBytes(out.format);
+    batch.add({&command.weights[group], 0, outputs, inputRows(command.x, starts[group]),
+               starts[group + 1] - starts[group], out, outputs, nullptr});
+  }
+  batch.run();
+}
+
+}  // namespace daysix::DAYSIX_ISA

@@ -1,0 +1,76 @@
+// What a machine can do at most, in the words of one instruction set: reading memory and multiplying.
+#pragma once
+#include <cstring>
+
+#include "gemm/product.h"
+#if defined(DAYSIX_TILES)
+#include "simd/tile.h"
+#endif
+
+namespace daysix::DAYSIX_ISA {
+
+/// Reads `size` bytes in order, asking for them as far ahead as the products of few rows do; a value of all of them.
+inline uint64_t readBytes(const uint8_t* data, int64_t size) {
+  constexpr int LINE = 64, LINES = 4;
+  typedef uint64_t Line __attribute__((vector_size(LINE)));
+  Line sums[LINES] = {};
+  for (int64_t at = 0; at + LINES * LINE <= size; at += LINES * LINE) {
+    for (int i = 0; i < LINES; i++) {
+      __builtin_prefetch(data + at + i * LINE + PREFETCH_BYTES);
+      Line line;
+      std::memcpy(&line, data + at + i * LINE, LINE);
+      sums[i] ^= line;
+    }
+  }
+  const Line all = (sums[0] ^ sums[1]) ^ (sums[2] ^ sums[3]);
+  uint64_t value = 0;
+  for (int i = 0; i < LINE / 8; i++) value ^= all[i];
+  return value;
+}
+
+#if defined(DAYSIX_TILES)
+
+/// `rounds` products of BF16 tiles into four sums by turns; the floating-point operations of all.
+inline int64_t multiplyRegisters(int64_t rounds) {
+  const UseTiles tiles;
+  alignas(LINE_BYTES) uint16_t ones[TILE_BYTES / 2];
+  std::fill(std::begin(ones), std::end(ones), 0x3f80);
+  tileLoad<4>(ones, LINE_BYTES);
+  tileLoad<5>(ones, LINE_BYTES);
+  tileLoad<6>(ones, LINE_BYTES);
+  tileLoad<7>(ones, LINE_BYTES);
+  constexpr int SUMS = 4;
+  for (int64_t round = 0; round < rounds; round += SUMS) {
+    tileMultiply<0, 4, 6>();
+    tileMultiply<1, 4, 7>();
+    tileMultiply<2, 5, 6>();
+    tileMultiply<3, 5, 7>();
+  }
+  return roundUp(rounds, SUMS) * TILE_LINES * TILE_LINES * LINE_VALUES * 2;
+}
+
+#else
+
+/// Sums that do not wait for each other, as many as the registers hold; more than any core's units have in flight.
+constexpr int PROBE_SUMS = WIDTH == 16 ? 24 : 12;
+
+/// `rounds` fused multiply-adds of each of PROBE_SUMS vectors; the floating-point operations of all.
+inline int64_t multiplyRegisters(int64_t rounds) {
+  Vec sums[PROBE_SUMS];
+  for (int i = 0; i < PROBE_SUMS; i++) sums[i] = splat(static_cast<float>(i));
+  const Vec factor = splat(0.5f), summand = splat(1.0f);
+  for (int64_t round = 0; round < rounds; round++) {
+#pragma GCC unroll 24
+    for (int i = 0; i < PROBE_SUMS; i++) sums[i] = fma(sums[i], factor, summand);
+  }
+  Vec total = sums[0];
+  for (int i = 1; i < PROBE_SUMS; i++) total = total + sums[i];
+  // Read through a volatile, or the compiler would leave the products out.
+  const volatile float result = sum(total);
+  static_cast<void>(result);
+  return rounds * PROBE_SUMS * WIDTH * 2;
+}
+
+#endif
+
+}  // namespace daysix::DAYSIX_ISA

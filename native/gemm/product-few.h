@@ -1,0 +1,102 @@
+// Products of a few rows: each weight code is decoded once, next to the multiply, and read once in memory's order.
+#pragma once
+#include "gemm/product.h"
+
+namespace daysix::DAYSIX_ISA {
+
+/// Rows, of one tile, whose products are cheaper next to the decoding than from a decoded copy.
+constexpr int FEW_ROWS = WIDTH == 16 ? 5 : TILE_ROWS;
+static_assert(FEW_ROWS <= TILE_ROWS);
+
+/// Outputs of `Rows` rows. Four runs of neighbouring weight rows are read side by side, each in memory's order: their
+/// decodings share the inputs' loads, and each run is a stream of its own to the prefetchers.
+template <class Format, int Rows>
+class FewRows {
+ public:
+  FewRows(const Product& product, const float* scales)
+      : product_(product), scales_(scales), rowBytes_(product.weight->columns * Format::BYTES) {}
+
+  /// Outputs from up to to, whose weights share their scales.
+  void multiply(int64_t from, int64_t to) {
+    const int64_t run = ceilDivide(to - from, TILE_OUTPUTS);
+    for (int64_t i = 0; i < run; i++) {
+      int64_t outputs[TILE_OUTPUTS];
+      for (int n = 0; n < TILE_OUTPUTS; n++) outputs[n] = std::min(from + n * run + i, to - 1);
+      multiplyFour(outputs);
+    }
+  }
+
+ private:
+  using Sums = Vec[Rows][TILE_OUTPUTS];
+
+  void multiplyFour(const int64_t (&outputs)[TILE_OUTPUTS]) {
+    const uint8_t* codes[TILE_OUTPUTS];
+    for (int n = 0; n < TILE_OUTPUTS; n++) {
+      codes[n] = product_.weight->data + (product_.firstRow + outputs[n]) * rowBytes_;
+    }
+    Sums totals;
+    for (auto& row : totals) {
+      for (Vec& total : row) total = splat(0.0f);
+    }
+    const int64_t columns = product_.weight->columns;
+    int64_t k = 0;
+    for (; k + SCALE_BLOCK <= columns; k += SCALE_BLOCK) addBlock(totals, codes, k, SCALE_BLOCK);
+    if (k < columns) addBlock(totals, codes, k, static_cast<int>(columns - k));
+    for (int row = 0; row < Rows; row++) {
+      float sums[TILE_OUTPUTS];
+      sumFour(sums, totals[row]);
+      for (int n = 0; n < TILE_OUTPUTS; n++) storeOutput(product_, row, outputs[n], sums[n]);
+    }
+  }
+
+  inline __attribute__((always_inline)) void addBlock(Sums& totals, const uint8_t* const (&rows)[TILE_OUTPUTS],
+                                                      int64_t k, int inputs) {
+    Sums sums;
+    for (auto& row : sums) {
+      for (Vec& sum : row) sum = splat(0.0f);
+    }
+    const float* x = product_.packed + k * Rows;
+    for (int step = 0; step < inputs; step += Format::STEP) {
+      for (int n = 0; n < TILE_OUTPUTS; n++) {
+        const uint8_t* codes = rows[n] + (k + step) * Format::BYTES;
+        __builtin_prefetch(codes + PREFETCH_BYTES);
+        Vec weights[Format::VECTORS];
+        if (step + Format::STEP <= inputs) {
+          Format::decode(weights, codes);
+        } else {
+          Format::decode(weights, codes, inputs - step);
+        }
+        for (int i = 0; i < Format::VECTORS; i++) {
+          for (int row = 0; row < Rows; row++) {
+            sums[row][n] = fma(load(x + (i * Rows + row) * WIDTH), weights[i], sums[row][n]);
+          }
+        }
+      }
+      x += Format::STEP * Rows;
+    }
+    const float* scales = scales_ + k / SCALE_BLOCK * Rows;
+    for (int row = 0; row < Rows; row++) {
+      for (int n = 0; n < TILE_OUTPUTS; n++) totals[row][n] = fma(sums[row][n], splat(scales[row]), totals[row][n]);
+    }
+  }
+
+  const Product& product_;
+  const float* scales_;  // [blocks, Rows]
+  const int64_t rowBytes_;
+};
+
+template <class Format, int Rows>
+inline void multiplyFew(const Product& product, int64_t from, int64_t to, Scratch& scratch) {
+  const Weight& weight = *product.weight;
+  auto* scales = static_cast<float*>(scratch.reserve(scaleColumns(weight) * Rows * sizeof(float)));
+  FewRows<Format, Rows> rows(product, scales);
+  for (int64_t output = from; output < to;) {
+    const int64_t weightRow = product.firstRow + output;
+    const int64_t end = std::min(to, endOfScales(weight, weightRow) - product.firstRow);
+    tableScales(scales, product, 0, Rows, weightRow);
+    rows.multiply(output, end);
+    output = end;
+  }
+}
+
+}  // namespace daysix::DAYSIX_ISA

@@ -1,0 +1,154 @@
+// Products of input rows with weight rows: the arithmetic under every kernel that reads a linear weight.
+//
+// One accumulation order serves one row, a few and panels, so that a row's bits do not depend on the rows beside it.
+// This is the vectors'; product-tile.h has the tiles'. Each output has WIDTH lanes over the inputs. The lanes' sums over a
+// block of 128 inputs start afresh in every block and are promoted into the lanes' totals by a fused multiply with the
+// block's scale (DeepGEMM's promotion); the lanes are added at the end, in one fixed tree.
+//
+// Inputs are first packed: as float32, in the weight format's arrangement, padded with zeros to whole steps, in tiles
+// of up to TILE_ROWS rows interleaved by vectors: [tile][vector][row][WIDTH].
+#pragma once
+#include <algorithm>
+
+#include "host/team.h"
+#include "gemm/weight-format.h"
+
+namespace daysix::DAYSIX_ISA {
+
+/// Rows and weight rows whose block sums fit the registers together.
+constexpr int TILE_ROWS = WIDTH == 16 ? 6 : 3;
+constexpr int TILE_OUTPUTS = 4;
+/// How far ahead of the multiply a run of weight rows is asked for.
+constexpr int64_t PREFETCH_BYTES = 1024;
+constexpr int BLOCK_VECTORS = SCALE_BLOCK / WIDTH;
+
+inline int64_t ceilDivide(int64_t a, int64_t b) { return (a + b - 1) / b; }
+inline int64_t roundUp(int64_t a, int64_t b) { return ceilDivide(a, b) * b; }
+
+/// Cuts rows into tiles of nearly equal size.
+struct Tiling {
+  int64_t rows;
+  int64_t count() const { return ceilDivide(rows, TILE_ROWS); }
+  int64_t first(int64_t tile) const { return tile * (rows / count()) + std::min(tile, rows % count()); }
+  int rowsOf(int64_t tile) const { return static_cast<int>(first(tile + 1) - first(tile)); }
+};
+
+template <int N>
+struct Constant {
+  constexpr operator int() const { return N; }
+};
+
+/// Calls run with the number of a tile's rows as a constant.
+template <int Rows = TILE_ROWS, typename Run>
+inline void withRows(int rows, Run&& run) {
+  if (rows == Rows) return run(Constant<Rows>());
+  if constexpr (Rows > 1) withRows<Rows - 1>(rows, run);
+}
+
+/// Input rows where the caller keeps them.
+struct InputRows {
+  Dtype format;  // f32, bf16 or fp8
+  const uint8_t* values;
+  int64_t stride;       // values from one row to the next
+  const float* scales;  // of fp8: [rows, ceil(columns / 128)]
+  bool toBf16;          // rounds float32 values on the way
+};
+
+/// `rows` input rows times `outputs` weight rows from `firstRow` on.
+struct Product {
+  const Weight* weight;
+  int64_t firstRow, outputs;
+  InputRows x;
+  int64_t rows;
+  StoredRows out;
+  int64_t outStride;
+  float* packed;
+};
+
+inline int64_t scaleColumns(const Weight& weight) { return ceilDivide(weight.columns, SCALE_BLOCK); }
+
+inline float weightScale(const Weight& weight, int64_t row, int64_t block) {
+  if (!weight.scales) return 1.0f;
+  const int64_t at = row / SCALE_BLOCK * scaleColumns(weight) + block;
+  float scale;
+  std::memcpy(&scale, weight.scales + at * sizeof scale, sizeof scale);
+  return scale;
+}
+
+/// The first weight row after `row` that has other scales.
+inline int64_t endOfScales(const Weight& weight, int64_t row) {
+  return weight.scales ? (row / SCALE_BLOCK + 1) * SCALE_BLOCK : weight.rows;
+}
+
+template <class Format, Dtype D>
+inline void packTile(const Product& product, int64_t tile) {
+  const Tiling tiling{product.rows};
+  const int64_t columns = product.weight->columns;
+  const int64_t padded = roundUp(columns, Format::STEP);
+  const int rows = tiling.rowsOf(tile);
+  float* packed = product.packed + tiling.first(tile) * padded;
+  for (int row = 0; row < rows; row++) {
+    const uint8_t* x = product.x.values + (tiling.first(tile) + row) * product.x.stride * codeBytes(D);
+    float* out = packed + row * WIDTH;
+    for (int64_t k = 0; k < padded; k += Format::STEP) {
+      Vec v[Format::VECTORS];
+      for (int i = 0; i < Format::VECTORS; i++) {
+        const int64_t from = k + i * WIDTH;
+        const int64_t left = std::clamp<int64_t>(columns - from, 0, WIDTH);
+        v[i] = left == WIDTH ? loadCodes<D>(x + from * codeBytes(D))
+               : left        ? loadCodes<D>(x + from * codeBytes(D), static_cast<int>(left))
+                             : splat(0.0f);
+        if (product.x.toBf16) v[i] = roundToBf16(v[i]);
+      }
+      Format::arrange(v);
+      for (int i = 0; i < Format::VECTORS; i++) store(out + (k + i * WIDTH) * rows, v[i]);
+    }
+  }
+}
+
+/// Packs one tile of a product's input rows.
+inline void packTile(const Product& product, int64_t tile) {
+  withFormat(product.weight->dtype, [&](auto format) {
+    using Format = decltype(format);
+    switch (product.x.format) {
+      case Dtype::f32: return packTile<Format, Dtype::f32>(product, tile);
+      case Dtype::bf16: return packTile<Format, Dtype::bf16>(product, tile);
+      case Dtype::fp8: return packTile<Format, Dtype::fp8>(product, tile);
+      case Dtype::f16: return;
+    }
+  });
+}
+
+/// table[block, i] = scale of row `firstRow + i` times scale of the weight rows that share `weightRow`'s, rounded.
+inline void tableScales(float* table, const Product& product, int64_t firstRow, int rows, int64_t weightRow) {
+  const int64_t blocks = scaleColumns(*product.weight);
+  const float* rowScales = product.x.format == Dtype::fp8 ? product.x.scales + firstRow * blocks : nullptr;
+  for (int64_t block = 0; block < blocks; block++) {
+    const float scale = weightScale(*product.weight, weightRow, block);
+    for (int i = 0; i < rows; i++) {
+      table[block * rows + i] = rowScales ? rowScales[i * blocks + block] * scale : scale;
+    }
+  }
+}
+
+/// Stores an output in the format of `out`.
+inline void storeOutput(const Product& product, int64_t row, int64_t output, float value) {
+  const int64_t at = row * product.outStride + output;
+  if (product.out.format == Dtype::f32) {
+    static_cast<float*>(product.out.values)[at] = value;
+  } else {
+    storeBf16(static_cast<uint16_t*>(product.out.values) + at, splat(value), 1);
+  }
+}
+
+/// Stores a row's outputs from `output` on, up to WIDTH of them.
+inline void storeOutputs(const Product& product, int64_t row, int64_t output, Vec values, int count) {
+  const int64_t at = row * product.outStride + output;
+  if (product.out.format == Dtype::f32) {
+    store(static_cast<float*>(product.out.values) + at, values, count);
+  } else {
+    storeBf16(static_cast<uint16_t*>(product.out.values) + at, values, count);
+  }
+}
+
+}  // namespace daysix::DAYSIX_ISA

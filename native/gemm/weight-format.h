@@ -1,0 +1,64 @@
+// How each dtype's weight codes become vectors. A format decodes STEP consecutive codes of a row at once into VECTORS
+// vectors, in whatever arrangement of lanes is cheapest; `arrange` puts STEP inputs into the same arrangement.
+#pragma once
+#include "host/commands.h"
+#include "simd/vector.h"
+
+namespace daysix::DAYSIX_ISA {
+
+constexpr int codeBytes(Dtype dtype) { return dtype == Dtype::f32 ? 4 : dtype == Dtype::fp8 ? 1 : 2; }
+
+/// WIDTH values in their own order, or n of them with zeros behind. `codes` may have any alignment.
+template <Dtype D>
+inline Vec loadCodes(const void* codes) {
+  if constexpr (D == Dtype::f32) return load(static_cast<const float*>(codes));
+  if constexpr (D == Dtype::bf16) return loadBf16(static_cast<const uint16_t*>(codes));
+  if constexpr (D == Dtype::f16) return loadF16(static_cast<const uint16_t*>(codes));
+  if constexpr (D == Dtype::fp8) return loadFp8(static_cast<const uint8_t*>(codes));
+}
+template <Dtype D>
+inline Vec loadCodes(const void* codes, int n) {
+  if constexpr (D == Dtype::f32) return load(static_cast<const float*>(codes), n);
+  if constexpr (D == Dtype::bf16) return loadBf16(static_cast<const uint16_t*>(codes), n);
+  if constexpr (D == Dtype::f16) return loadF16(static_cast<const uint16_t*>(codes), n);
+  if constexpr (D == Dtype::fp8) return loadFp8(static_cast<const uint8_t*>(codes), n);
+}
+
+/// One vector at a time, lanes in order.
+template <Dtype D>
+struct PlainFormat {
+  static constexpr Dtype DTYPE = D;
+  static constexpr int BYTES = codeBytes(D);
+  static constexpr int VECTORS = 1;
+  static constexpr int STEP = WIDTH;
+
+  static void decode(Vec* out, const uint8_t* codes) { out[0] = loadCodes<D>(codes); }
+  /// n < STEP codes, zeros behind.
+  static void decode(Vec* out, const uint8_t* codes, int n) { out[0] = loadCodes<D>(codes, n); }
+  static void arrange(Vec*) {}
+  static void restore(Vec*) {}
+};
+
+template <Dtype D>
+struct WeightFormat : PlainFormat<D> {};
+
+}  // namespace daysix::DAYSIX_ISA
+
+#if defined(__AVX512F__)
+#include "gemm/weight-format-avx512.h"
+#endif
+
+namespace daysix::DAYSIX_ISA {
+
+/// Calls run with the weight format of a dtype.
+template <typename Run>
+inline void withFormat(Dtype dtype, Run&& run) {
+  switch (dtype) {
+    case Dtype::f32: return run(WeightFormat<Dtype::f32>());
+    case Dtype::bf16: return run(WeightFormat<Dtype::bf16>());
+    case Dtype::f16: return run(WeightFormat<Dtype::f16>());
+    case Dtype::fp8: return run(WeightFormat<Dtype::fp8>());
+  }
+}
+
+}  // namespace daysix::DAYSIX_ISA

@@ -1,0 +1,238 @@
+// The Node-API face of the kernels. One stream is one JavaScript object; commands do not pass through here but through
+// the stream's ring.
+#include <napi.h>
+
+#include <optional>
+
+#include "host/decode.h"
+#include "host/huge-pages.h"
+#include "host/isa.h"
+#include "host/probe.h"
+#include "host/stream.h"
+
+namespace daysix {
+
+namespace {
+
+/// Memory of a typed array, which may be shared; Napi::TypedArray knows unshared ones only.
+void* dataOf(napi_env env, napi_value array, size_t* length = nullptr) {
+  void* data = nullptr;
+  if (napi_get_typedarray_info(env, array, nullptr, length, &data, nullptr, nullptr) != napi_ok)
+    throw Napi::TypeError::New(env, "expected a typed array");
+  return data;
+}
+
+Napi::Value address(const Napi::CallbackInfo& info) {
+  const auto at = reinterpret_cast<uintptr_t>(dataOf(info.Env(), info[0]));
+  return Napi::Number::New(info.Env(), static_cast<double>(at));
+}
+
+/// preferHugePages(bytes)
+void askForHugePages(const Napi::CallbackInfo& info) {
+  size_t size = 0;
+  void* data = dataOf(info.Env(), info[0], &size);
+  preferHugePages(data, size);
+}
+
+Napi::Value threadsFor(const Napi::CallbackInfo& info) {
+  const auto number = [&](int i) { return info[i].As<Napi::Number>().Int32Value(); };
+  return Napi::Number::New(info.Env(), grantedThreads(number(0), number(1), number(2)));
+}
+
+ProbeOptions probeOptions(const Napi::Object& options) {
+  const auto number = [&](const char* name) { return options.Get(name).As<Napi::Number>().DoubleValue(); };
+  return {
+      .kernels = kernelsFor(options.Get("instructionSet").As<Napi::String>()),
+      .threads = static_cast<int>(number("threads")),
+      .time = std::chrono::duration<double>(number("seconds")),
+  };
+}
+
+Napi::Value probedObject(Napi::Env env, const Probed& probed) {
+  Napi::Object result = Napi::Object::New(env);
+  result["seconds"] = Napi::Number::New(env, probed.seconds);
+  result["amount"] = Napi::Number::New(env, probed.amount);
+  return result;
+}
+
+/// probeRead({ instructionSet, threads, seconds }, { address, size, first, together }): { seconds, amount }
+Napi::Value readProbe(const Napi::CallbackInfo& info) {
+  const Napi::Object memory = info[1].As<Napi::Object>();
+  const auto number = [&](const char* name) { return memory.Get(name).As<Napi::Number>().Int64Value(); };
+  const ProbedMemory probed = {
+      .data = reinterpret_cast<const uint8_t*>(number("address")),
+      .size = number("size"),
+      .first = number("first"),
+      .together = memory.Get("together").As<Napi::Boolean>(),
+  };
+  if (probed.size < ProbedMemory::SLICE_BYTES) throw Napi::RangeError::New(info.Env(), "too little memory to probe");
+  return probedObject(info.Env(), probeRead(probeOptions(info[0].As<Napi::Object>()), probed));
+}
+
+/// probeMultiply({ instructionSet, threads, seconds }): { seconds, amount }
+Napi::Value multiplyProbe(const Napi::CallbackInfo& info) {
+  return probedObject(info.Env(), probeMultiply(probeOptions(info[0].As<Napi::Object>())));
+}
+
+Napi::Object memoryObject(Napi::Env env, const WeightFile& file) {
+  Napi::Object result = Napi::Object::New(env);
+  result["address"] = Napi::Number::New(env, static_cast<double>(reinterpret_cast<uintptr_t>(file.data())));
+  result["size"] = Napi::Number::New(env, static_cast<double>(file.size()));
+  return result;
+}
+
+/// residentFiles(): { address, size }[]
+Napi::Value residentMemory(const Napi::CallbackInfo& info) {
+  Napi::Array result = Napi::Array::New(info.Env());
+  for (const auto& file : residentFiles()) result[result.Length()] = memoryObject(info.Env(), *file);
+  return result;
+}
+
+/// new WeightFiles({ resident, threads }): the files of a backend.
+class WeightFilesObject : public Napi::ObjectWrap<WeightFilesObject> {
+ public:
+  static Napi::Function define(Napi::Env env) {
+    return DefineClass(env, "WeightFiles", {InstanceMethod<&WeightFilesObject::open>("open")});
+  }
+
+  explicit WeightFilesObject(const Napi::CallbackInfo& info) : ObjectWrap(info) {
+    const Napi::Object options = info[0].As<Napi::Object>();
+    files_ = std::make_shared<WeightFiles>(WeightOptions{
+        .resident = options.Get("resident").As<Napi::Boolean>(),
+        .threads = options.Get("threads").As<Napi::Number>().Int32Value(),
+    });
+  }
+
+  const std::shared_ptr<WeightFiles>& files() const { return files_; }
+
+ private:
+  /// open(path): { address, size }
+  Napi::Value open(const Napi::CallbackInfo& info) {
+    try {
+      return memoryObject(info.Env(), files_->open(info[0].As<Napi::String>()));
+    } catch (const std::exception& error) {
+      throw Napi::Error::New(info.Env(), error.what());
+    }
+  }
+
+  std::shared_ptr<WeightFiles> files_;
+};
+
+/// new Stream({ header, words, instructionSet, threads, cores, files, onExecuted })
+class StreamObject : public Napi::ObjectWrap<StreamObject> {
+ public:
+  static Napi::Function define(Napi::Env env) {
+    return DefineClass(env, "Stream",
+                       {InstanceAccessor<&StreamObject::threads>("threads"),
+                        InstanceAccessor<&StreamObject::failure>("failure"),
+                        InstanceMethod<&StreamObject::wake>("wake"), InstanceMethod<&StreamObject::announce>("announce"),
+                        InstanceMethod<&StreamObject::waitForRoom>("waitForRoom"),
+                        InstanceMethod<&StreamObject::close>("close")});
+  }
+
+  explicit StreamObject(const Napi::CallbackInfo& info) : ObjectWrap(info), env_(info.Env()) {
+    const Napi::Object options = info[0].As<Napi::Object>();
+    const Napi::Object header = options.Get("header").As<Napi::Object>();
+    const Napi::Object words = options.Get("words").As<Napi::Object>();
+    // Collected together with this object they would be freed before its finalizer has stopped the stream.
+    header_ = Napi::Persistent(header);
+    words_ = Napi::Persistent(words);
+    const auto count = [&](const char* name) { return options.Get(name).As<Napi::Number>().Int32Value(); };
+    const Ring ring = {
+        .header = static_cast<RingHeader*>(dataOf(env_, header)),
+        .words = static_cast<const double*>(dataOf(env_, words)),
+        .capacity = words.Get("length").As<Napi::Number>().Uint32Value() / COMMAND_WORDS,
+    };
+    const std::string instructionSet = options.Get("instructionSet").As<Napi::String>();
+    onExecuted_ =
+        Napi::ThreadSafeFunction::New(env_, options.Get("onExecuted").As<Napi::Function>(), "daysix stream", 0, 1);
+    // Only a stream that is waited for keeps the process alive.
+    onExecuted_.Unref(env_);
+    try {
+      stream_.emplace(StreamOptions{
+          .ring = ring,
+          .kernels = kernelsFor(instructionSet),
+          .threads = count("threads"),
+          .cores = count("cores"),
+          .files = WeightFilesObject::Unwrap(options.Get("files").As<Napi::Object>())->files(),
+          .onExecuted = [this] { tell(); },
+      });
+    } catch (const std::exception& error) {
+      onExecuted_.Release();
+      throw Napi::Error::New(env_, error.what());
+    }
+    napi_add_env_cleanup_hook(env_, stop, this);
+  }
+
+  ~StreamObject() override { end(); }
+
+ private:
+  /// A worker that is terminated stops its streams while the memory they read is still there.
+  static void stop(void* self) { static_cast<StreamObject*>(self)->stream_.reset(); }
+
+  void end() {
+    if (!stream_) return;
+    napi_remove_env_cleanup_hook(env_, stop, this);
+    stream_.reset();
+    onExecuted_.Release();
+  }
+
+  Stream& stream() {
+    if (!stream_) throw Napi::Error::New(env_, "the stream is closed");
+    return *stream_;
+  }
+
+  /// On the stream's thread.
+  void tell() {
+    onExecuted_.NonBlockingCall([told = onExecuted_](Napi::Env env, Napi::Function callback) {
+      told.Unref(env);
+      callback.Call({});
+    });
+  }
+
+  Napi::Value threads(const Napi::CallbackInfo& info) { return Napi::Number::New(info.Env(), stream().threads()); }
+  Napi::Value failure(const Napi::CallbackInfo& info) { return Napi::String::New(info.Env(), stream().failure()); }
+  void wake(const Napi::CallbackInfo&) { stream().wake(); }
+  void waitForRoom(const Napi::CallbackInfo&) { stream().waitForRoom(); }
+  void close(const Napi::CallbackInfo&) { end(); }
+  /// announce(target): true if commands up to it have run; otherwise onExecuted will be called.
+  Napi::Value announce(const Napi::CallbackInfo& info) {
+    const bool executed = stream().announce(info[0].As<Napi::Number>().Uint32Value());
+    if (!executed) onExecuted_.Ref(info.Env());
+    return Napi::Boolean::New(info.Env(), executed);
+  }
+
+  Napi::Env env_;
+  Napi::ObjectReference header_;
+  Napi::ObjectReference words_;
+  Napi::ThreadSafeFunction onExecuted_;
+  std::optional<Stream> stream_;
+};
+
+Napi::Object init(Napi::Env env, Napi::Object exports) {
+  Napi::Array operations = Napi::Array::New(env);
+  for (uint32_t i = 0; OPERATIONS[i]; i++) operations[i] = Napi::String::New(env, OPERATIONS[i]);
+  Napi::Array instructionSets = Napi::Array::New(env), fastDecode = Napi::Array::New(env);
+  for (const KernelTable* table : supportedKernels()) {
+    instructionSets[instructionSets.Length()] = Napi::String::New(env, table->name);
+    if (table->fastDecode) fastDecode[fastDecode.Length()] = Napi::String::New(env, table->name);
+  }
+  exports["operations"] = operations;
+  exports["instructionSets"] = instructionSets;
+  exports["fastDecode"] = fastDecode;
+  exports["address"] = Napi::Function::New<address>(env, "address");
+  exports["preferHugePages"] = Napi::Function::New<askForHugePages>(env, "preferHugePages");
+  exports["grantedThreads"] = Napi::Function::New<threadsFor>(env, "grantedThreads");
+  exports["probeRead"] = Napi::Function::New<readProbe>(env, "probeRead");
+  exports["probeMultiply"] = Napi::Function::New<multiplyProbe>(env, "probeMultiply");
+  exports["residentFiles"] = Napi::Function::New<residentMemory>(env, "residentFiles");
+  exports["WeightFiles"] = WeightFilesObject::define(env);
+  exports["Stream"] = StreamObject::define(env);
+  return exports;
+}
+
+NODE_API_MODULE(daysix, init)
+
+}  // namespace
+
+}  // namespace daysix

@@ -1,0 +1,69 @@
+// A rank's stream of compute: takes commands from its ring, in order, on a thread of its own that leads a team.
+#pragma once
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+
+#include "host/compute-threads.h"
+#include "host/kernel-table.h"
+#include "host/ring.h"
+#include "host/thread-team.h"
+#include "host/wait.h"
+#include "host/weight-files.h"
+
+namespace daysix {
+
+struct StreamOptions {
+  Ring ring;
+  const KernelTable& kernels;
+  int threads;
+  int cores;
+  /// Keeps in memory what commands point to.
+  std::shared_ptr<WeightFiles> files;
+  /// Called on the stream's thread once an announced command has run.
+  std::function<void()> onExecuted;
+};
+
+/// The methods are called by the one thread that writes to the ring.
+class Stream {
+ public:
+  explicit Stream(StreamOptions options);
+  /// Waits for the command that is running and skips the rest.
+  ~Stream();
+
+  int threads() const { return computeThreads_.count(); }
+  /// Wakes the stream's thread, which said that it sleeps.
+  void wake() { work_.wake(); }
+  /// Waits a moment for the commands before number `target`; whether they have run. Otherwise onExecuted will be
+  /// called when they have.
+  bool announce(uint32_t target);
+  /// Blocks until the ring has a free slot.
+  void waitForRoom();
+  /// What the first failed operation said; empty if none failed. Operations after a failed one do not run.
+  std::string failure();
+
+ private:
+  void run();
+  void awaitCommand(uint32_t executed);
+  void execute(uint32_t number);
+  void tell(uint32_t executed);
+
+  StreamOptions options_;
+  ComputeThreads computeThreads_;
+  ThreadTeam team_;
+  WaitPoint work_;
+  WaitPoint room_;
+  std::atomic<bool> stopping_ = false;
+  /// The command whose execution is to be told, or NOTHING.
+  std::atomic<int64_t> announced_;
+  bool failed_ = false;
+  std::mutex failureMutex_;
+  std::string failure_;
+  std::thread leader_;
+};
+
+}  // namespace daysix

@@ -1,0 +1,145 @@
+#include "host/weight-files.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <map>
+#include <mutex>
+#include <system_error>
+#include <thread>
+#include <tuple>
+
+#include "host/huge-pages.h"
+
+namespace daysix {
+
+namespace {
+
+/// What a thread reads at once.
+constexpr size_t PIECE_BYTES = 16 << 20;
+
+/// Device, inode, whether it is a copy.
+using FileId = std::tuple<uint64_t, uint64_t, bool>;
+
+struct Registry {
+  std::mutex mutex;
+  std::map<FileId, std::weak_ptr<WeightFile>> files;
+};
+
+Registry& registry() {
+  static Registry processWide;
+  return processWide;
+}
+
+[[noreturn]] void fail(int error, const std::string& path = "") {
+  throw std::system_error(error, std::generic_category(), path);
+}
+
+/// An open file, closed at the end of its scope; its memory outlives it.
+struct OpenFile {
+  explicit OpenFile(const std::string& path) : descriptor(open(path.c_str(), O_RDONLY | O_CLOEXEC)) {
+    if (descriptor < 0 || fstat(descriptor, &status) != 0) fail(errno, path);
+  }
+  ~OpenFile() {
+    if (descriptor >= 0) close(descriptor);
+  }
+
+  int descriptor;
+  struct stat status = {};
+};
+
+/// Reads all of [from, from + size) of a file; 0, or what went wrong.
+int readBytes(int descriptor, uint8_t* to, size_t size, size_t from) {
+  while (size > 0) {
+    const ssize_t count = pread(descriptor, to, size, static_cast<off_t>(from));
+    if (count < 0 && errno == EINTR) continue;
+    // A file that ends early has been cut since it was opened.
+    if (count <= 0) return count < 0 ? errno : EIO;
+    to += count;
+    from += count;
+    size -= count;
+  }
+  return 0;
+}
+
+}  // namespace
+
+Mapping::~Mapping() {
+  if (data) munmap(data, size);
+}
+
+WeightFile::WeightFile(int descriptor, size_t size, const WeightOptions& options) : size_(size) {
+  if (size == 0) return;
+  if (options.resident) copy(descriptor, options.threads);
+  else map(descriptor);
+}
+
+void WeightFile::map(int descriptor) {
+  void* memory = mmap(nullptr, size_, PROT_READ, MAP_SHARED, descriptor, 0);
+  if (memory == MAP_FAILED) fail(errno);
+  mapping_.data = static_cast<uint8_t*>(memory);
+  mapping_.size = size_;
+}
+
+void WeightFile::copy(int descriptor, int threads) {
+  const size_t whole = (size_ + HUGE_PAGE_BYTES - 1) / HUGE_PAGE_BYTES * HUGE_PAGE_BYTES;
+  // One page more than needed: wherever this begins, so many whole ones lie in it.
+  void* memory = mmap(nullptr, whole + HUGE_PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (memory == MAP_FAILED) fail(errno);
+  auto* first = static_cast<uint8_t*>(memory);
+  const size_t before = -reinterpret_cast<uintptr_t>(memory) % HUGE_PAGE_BYTES;
+  if (before > 0) munmap(first, before);
+  if (before < HUGE_PAGE_BYTES) munmap(first + before + whole, HUGE_PAGE_BYTES - before);
+  mapping_.data = first + before;
+  mapping_.size = whole;
+  preferHugePages(mapping_.data, whole);
+
+  std::atomic<size_t> next = 0;
+  std::atomic<int> error = 0;
+  const auto read = [&] {
+    for (size_t from; error == 0 && (from = next.fetch_add(PIECE_BYTES)) < size_;) {
+      const size_t size = std::min(PIECE_BYTES, size_ - from);
+      if (const int failed = readBytes(descriptor, mapping_.data + from, size, from)) error = failed;
+    }
+  };
+  std::vector<std::thread> helpers;
+  for (int i = 1; i < threads; i++) helpers.emplace_back(read);
+  read();
+  for (std::thread& helper : helpers) helper.join();
+  if (error != 0) fail(error);
+  mprotect(mapping_.data, whole, PROT_READ);
+}
+
+const WeightFile& WeightFiles::open(const std::string& path) {
+  std::shared_ptr<WeightFile>& file = files_[path];
+  if (file) return *file;
+  const OpenFile opened(path);
+  const FileId id(opened.status.st_dev, opened.status.st_ino, options_.resident);
+  std::lock_guard lock(registry().mutex);
+  std::weak_ptr<WeightFile>& known = registry().files[id];
+  file = known.lock();
+  if (file) return *file;
+  try {
+    known = file = std::make_shared<WeightFile>(opened.descriptor, opened.status.st_size, options_);
+  } catch (const std::system_error& error) {
+    fail(error.code().value(), path);
+  }
+  return *file;
+}
+
+std::vector<std::shared_ptr<WeightFile>> residentFiles() {
+  std::vector<std::shared_ptr<WeightFile>> held;
+  std::lock_guard lock(registry().mutex);
+  for (const auto& [id, known] : registry().files) {
+    const auto file = known.lock();
+    if (file && std::get<2>(id)) held.push_back(file);
+  }
+  return held;
+}
+
+}  // namespace daysix

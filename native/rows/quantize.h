@@ -1,0 +1,97 @@
+// Rounding to a matmul's input, and of weights to FP8, as quantize.ts gives them bit for bit.
+#pragma once
+#include "rows/rows.h"
+
+namespace daysix::DAYSIX_ISA {
+
+/// Keep an all-zero block's scale a normal number.
+constexpr float ACTIVATION_FLOOR = 1e-4f;
+constexpr float WEIGHT_FLOOR = 0x1p-100f;
+
+/// The scale under which a block's largest magnitude becomes e4m3's largest; a power of two is rounded up to.
+inline float scaleFor(float largest, bool powerOfTwo) {
+  const float scale = largest / 448.0f;
+  if (!powerOfTwo) return scale;
+  uint32_t bits;
+  std::memcpy(&bits, &scale, sizeof bits);
+  bits = (bits + 0x7fffff) & 0x7f800000;
+  float rounded;
+  std::memcpy(&rounded, &bits, sizeof rounded);
+  return rounded;
+}
+
+/// At most 128 values as codes of one scale.
+inline float quantizeBlock(uint8_t* out, const float* x, int64_t count, bool powerOfTwo) {
+  Vec largest = splat(ACTIVATION_FLOOR);
+  forVectors(count, [&](int64_t i, auto lanes) { largest = max(largest, abs(loadValues<Dtype::f32>(x, i, lanes))); });
+  const float scale = scaleFor(maximum(largest), powerOfTwo);
+  forVectors(count, [&](int64_t i, auto lanes) {
+    storeFp8(out + i, loadValues<Dtype::f32>(x, i, lanes) / splat(scale), lanes);
+  });
+  return scale;
+}
+
+inline void quantizeRow(const Quantize& c, int64_t row) {
+  const int64_t columns = c.out.columns;
+  const float* x = c.x + row * columns;
+  switch (c.out.format) {
+    case Dtype::bf16: {
+      uint16_t* out = static_cast<uint16_t*>(c.out.values) + row * columns;
+      forVectors(columns, [&](int64_t i, auto lanes) {
+        storeBf16(out + i, loadValues<Dtype::f32>(x, i, lanes), lanes);
+      });
+      return;
+    }
+    case Dtype::fp8: {
+      uint8_t* out = static_cast<uint8_t*>(c.out.values) + row * columns;
+      float* scales = c.out.scales + row * scaleBlocks(columns);
+      for (int64_t i = 0; i < columns; i += SCALE_BLOCK) {
+        const int64_t count = std::min<int64_t>(SCALE_BLOCK, columns - i);
+        scales[i / SCALE_BLOCK] = quantizeBlock(out + i, x + i, count, c.powerOfTwoScales);
+      }
+      return;
+    }
+    default:
+      std::memcpy(static_cast<float*>(c.out.values) + row * columns, x, columns * sizeof(float));
+  }
+}
+
+inline void quantize(const Quantize& c, Team& team) {
+  team.forkRanges(c.rows, taskRows(c.out.columns), [&](int64_t from, int64_t to, Scratch&) {
+    for (int64_t row = from; row < to; row++) quantizeRow(c, row);
+  });
+}
+
+/// The block of a weight whose first value is (row, column).
+template <Dtype D>
+inline void quantizeWeightBlock(const QuantizeWeight& c, int64_t row, int64_t column) {
+  const int64_t columns = c.x.columns;
+  const int64_t count = std::min<int64_t>(SCALE_BLOCK, columns - column);
+  const int64_t endRow = std::min<int64_t>(c.rows, row + SCALE_BLOCK);
+  const auto forValues = [&](auto run) {
+    for (int64_t r = row; r < endRow; r++) {
+      const int64_t at = r * columns + column;
+      forVectors(count, [&](int64_t i, auto lanes) { run(at + i, loadValues<D>(c.x.values, at + i, lanes), lanes); });
+    }
+  };
+  Vec largest = splat(WEIGHT_FLOOR), poison = splat(0);
+  forValues([&](int64_t, Vec x, auto) {
+    largest = max(largest, abs(x));
+    poison = poison + (x - x);
+  });
+  const float scale = scaleFor(maximum(largest), c.powerOfTwoScales);
+  c.scales[row / SCALE_BLOCK * scaleBlocks(columns) + column / SCALE_BLOCK] = scale + sum(poison);
+  forValues([&](int64_t at, Vec x, auto lanes) { storeFp8(c.values + at, x / splat(scale), lanes); });
+}
+
+inline void quantizeWeight(const QuantizeWeight& c, Team& team) {
+  withDtype(c.x.format, [&](auto dtype) {
+    team.fork(scaleBlocks(c.rows), [&](int64_t task, Scratch&) {
+      for (int64_t column = 0; column < c.x.columns; column += SCALE_BLOCK) {
+        quantizeWeightBlock<dtype>(c, task * SCALE_BLOCK, column);
+      }
+    });
+  });
+}
+
+}  // namespace daysix::DAYSIX_ISA
