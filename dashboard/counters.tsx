@@ -1,4 +1,4 @@
-import type { StatusSnapshot } from "../src/gateway/status-snapshot.ts";
+import type { StatusSnapshot } from "../src/gateway/status/status-snapshot.ts";
 import { brief, count, dollars, share } from "./format.ts";
 
 /** What has been computed since the server started, and what it would be worth. */

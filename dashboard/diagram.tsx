@@ -1,4 +1,4 @@
-import type { StatusSnapshot, UnitStatus } from "../src/gateway/status-snapshot.ts";
+import type { StatusSnapshot, UnitStatus } from "../src/gateway/status/status-snapshot.ts";
 import { brief, bytes } from "./format.ts";
 import { KvCache } from "./kv-cache.tsx";
 import { RankCell } from "./rank-cell.tsx";

@@ -1,4 +1,8 @@
-import type { ExpertLayer, StatusSnapshot, UnitStatus } from "../src/gateway/status-snapshot.ts";
+import type {
+  ExpertLayer,
+  StatusSnapshot,
+  UnitStatus,
+} from "../src/gateway/status/status-snapshot.ts";
 
 /** A physical expert and its share of what chose its logical one. */
 export interface PlacedExpert {

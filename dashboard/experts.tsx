@@ -1,5 +1,5 @@
 import { useState } from "preact/hooks";
-import type { StatusSnapshot } from "../src/gateway/status-snapshot.ts";
+import type { StatusSnapshot } from "../src/gateway/status/status-snapshot.ts";
 import { expertsByRank, maxOverMean, recentChoices, type PlacedExpert } from "./expert-loads.ts";
 import { brief } from "./format.ts";
 

@@ -1,4 +1,4 @@
-import type { StatusSnapshot } from "../src/gateway/status-snapshot.ts";
+import type { StatusSnapshot } from "../src/gateway/status/status-snapshot.ts";
 import { count, duration } from "./format.ts";
 import type { Connection } from "./use-status.ts";
 

@@ -1,4 +1,4 @@
-import type { StatusSnapshot } from "../src/gateway/status-snapshot.ts";
+import type { StatusSnapshot } from "../src/gateway/status/status-snapshot.ts";
 import { count, share } from "./format.ts";
 
 /** The pages of all ranks together, and what they saved. */

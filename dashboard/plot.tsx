@@ -1,6 +1,6 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import uPlot from "uplot";
-import type { StatusSnapshot } from "../src/gateway/status-snapshot.ts";
+import type { StatusSnapshot } from "../src/gateway/status/status-snapshot.ts";
 import { brief } from "./format.ts";
 
 export interface Line {

@@ -1,4 +1,4 @@
-import type { StatusSnapshot } from "../src/gateway/status-snapshot.ts";
+import type { StatusSnapshot } from "../src/gateway/status/status-snapshot.ts";
 import { Plot, type Line } from "./plot.tsx";
 
 const tokens: readonly Line[] = [

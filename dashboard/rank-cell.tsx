@@ -1,4 +1,4 @@
-import type { RankStatus } from "../src/gateway/status-snapshot.ts";
+import type { RankStatus } from "../src/gateway/status/status-snapshot.ts";
 import { brief, count, share } from "./format.ts";
 
 /** A rank: filled by its running sequences, with its KV pool along the bottom. */

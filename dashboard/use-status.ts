@@ -1,5 +1,5 @@
 import { useEffect, useState } from "preact/hooks";
-import type { StatusSnapshot } from "../src/gateway/status-snapshot.ts";
+import type { StatusSnapshot } from "../src/gateway/status/status-snapshot.ts";
 import { ask, events, ServerError } from "./server.ts";
 
 /** `locked`: the server wants a key, or another one. */

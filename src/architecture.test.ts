@@ -41,12 +41,13 @@ const isForTests = (file: string) => /(\.test|\bfixtures)\.ts$/.test(file);
 
 const layerOf = (file: string) => file.split("/")[0];
 
-test("every folder of src is a layer, and layers have no folders of their own", () => {
+const isFace = (file: string) => file.endsWith("/index.ts");
+
+test("every folder of src is a layer, and a layer has one level of folders at most", () => {
   for (const file of files) {
-    const parts = file.split("/");
-    if (parts.length === 1) continue;
-    assert.equal(parts.length, 2, `${file} lies below a layer`);
-    assert.ok(layers.includes(parts[0]), `${parts[0]} is not a layer`);
+    const { length } = file.split("/");
+    if (length > 1) assert.ok(layers.includes(layerOf(file)), `${layerOf(file)} is not a layer`);
+    assert.ok(length <= 3, `${file} lies two folders below its layer`);
   }
 });
 
@@ -58,9 +59,33 @@ test("imports point to an earlier layer, and only to its public face", () => {
       if (from === to) continue;
       assert.ok(to < from, `${file} imports ${target}: ${layerOf(file)} lies below`);
       if (isForTests(file)) continue;
-      assert.ok(target.endsWith("/index.ts"), `${file} imports ${target}, not its index`);
+      const face = `${layerOf(target)}/index.ts`;
+      assert.equal(target, face, `${file} imports ${target}, not its layer's index`);
     }
   }
+});
+
+test("a layer's folders know each other by their public faces", () => {
+  for (const file of files.filter((name) => !isForTests(name))) {
+    for (const target of importsOf(file)) {
+      const isRoot = dirname(target) === layerOf(target);
+      if (layerOf(file) !== layerOf(target) || dirname(file) === dirname(target) || isRoot)
+        continue;
+      assert.ok(isFace(target), `${file} imports ${target}, not its folder's index`);
+    }
+  }
+});
+
+test("no import runs in a circle", () => {
+  const finished = new Set<string>();
+  const visit = (file: string, path: readonly string[]) => {
+    assert.ok(!path.includes(file), `a circle: ${[...path, file].join(" → ")}`);
+    if (finished.has(file)) return;
+    for (const target of importsOf(file))
+      if (files.includes(target)) visit(target, [...path, file]);
+    finished.add(file);
+  };
+  for (const file of files) visit(file, []);
 });
 
 test(`no source file is longer than ${lineLimit} lines`, () => {

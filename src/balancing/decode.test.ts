@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { assignDecode, chooseDecodeRank, type DecodeRank } from "./decode.ts";
-import { figures, replayDecode, simplePolicies, type Turn } from "./replay.ts";
-import { mooncakeTrace, serveGenTrace, type TraceRequest } from "./traces.ts";
+import { figures, replayDecode, simplePolicies, type Turn } from "./testing/replay.ts";
+import { mooncakeTrace, serveGenTrace, type TraceRequest } from "./testing/traces.ts";
 
 const roomy = { kvCapacity: Infinity, requestCapacity: Infinity };
 const rank = (kvTokens: number, requests: number, room: Partial<DecodeRank> = {}) => ({

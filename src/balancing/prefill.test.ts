@@ -8,8 +8,8 @@ import {
   prefillLoad,
   type PrefillLoad,
 } from "./prefill.ts";
-import { figures, replayPrefill, simplePolicies, type Turn } from "./replay.ts";
-import { mooncakeTrace, serveGenTrace, type TraceRequest } from "./traces.ts";
+import { figures, replayPrefill, simplePolicies, type Turn } from "./testing/replay.ts";
+import { mooncakeTrace, serveGenTrace, type TraceRequest } from "./testing/traces.ts";
 
 /** Floating-point operations of DeepSeek-V3, all layers: facts of the simulator. */
 const costs: PrefillCosts = { perToken: 71.4e9, perAttentionPair: 61 * 81_920 };

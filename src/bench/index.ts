@@ -1,10 +1,10 @@
-export { cachedCheckpoint, checkpointCache } from "./cached-checkpoint.ts";
-export { benchKernels, type KernelMeasured } from "./kernel-bench.ts";
-export { runLoad, type LoadReport } from "./load.ts";
-export { traceLoad, uniformLoad, type LoadRequest } from "./load-requests.ts";
+export { cachedCheckpoint, checkpointCache } from "./model/index.ts";
+export { benchKernels, type KernelMeasured } from "./kernel/index.ts";
+export { runLoad, type LoadReport } from "./serving/index.ts";
+export { traceLoad, uniformLoad, type LoadRequest } from "./serving/index.ts";
 export { adviceFor, inspectMachine, type Machine } from "./machine.ts";
 export { readMooncakeTrace } from "./mooncake.ts";
-export { ModelBench, type ModelBenchOptions } from "./model-bench.ts";
-export type { Measured } from "./model-figures.ts";
-export { shapes, type ShapeName } from "./shapes.ts";
-export type { Workload } from "./workload.ts";
+export { ModelBench, type ModelBenchOptions } from "./model/index.ts";
+export type { Measured } from "./model/index.ts";
+export { shapes, type ShapeName } from "./model/index.ts";
+export type { Workload } from "./model/index.ts";

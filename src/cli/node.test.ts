@@ -9,7 +9,7 @@ import { after, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { clusterSecret, parseTopology } from "../cluster/index.ts";
 import { Engine, type EngineOptions, type GenerationEvent } from "../engine/index.ts";
-import { emptied, request } from "../engine/fixtures.ts";
+import { emptied, request } from "../engine/api/fixtures.ts";
 import { tinyFixtures } from "../model/fixtures.ts";
 
 const [fixture] = tinyFixtures().filter(({ name }) => name === "fp8");

@@ -6,7 +6,7 @@ import { fileURLToPath } from "node:url";
 import { fixtureDirectory } from "../model/fixtures.ts";
 import { profilerTrace, temporaryFile } from "../trace/fixtures.ts";
 
-const program = fileURLToPath(new URL("main.js", import.meta.url));
+const program = fileURLToPath(new URL("./main.js", import.meta.url));
 const model = fixtureDirectory("tiny/v3") ?? "";
 
 /** Runs `daysix`. */

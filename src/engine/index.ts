@@ -1,10 +1,10 @@
 export { greedySampling, type SamplingParameters, type TokenLogprob } from "../kernels/index.ts";
-export { Engine, type EngineOptions, type Rebalanced } from "./client.ts";
-export type { ExpertOptions } from "./expert-balance.ts";
-export { version } from "./cluster-identity.ts";
-export type { NodeOptions } from "./cluster.ts";
-export { serveNode } from "./joined-node.ts";
-export { EngineError } from "./rank-worker.ts";
-export { EngineCore, type CoreOptions } from "./core.ts";
-export type { Placement } from "./rank.ts";
+export { Engine, type EngineOptions, type Rebalanced } from "./api/index.ts";
+export type { ExpertOptions } from "./routing/index.ts";
+export { version } from "./fleet/index.ts";
+export type { NodeOptions } from "./fleet/index.ts";
+export { serveNode } from "./fleet/index.ts";
+export { EngineError } from "./fleet/index.ts";
+export { EngineCore, type CoreOptions } from "./rank/index.ts";
+export type { Placement } from "./rank/index.ts";
 export type { EngineStats, FinishReason, GenerationEvent, GenerationRequest } from "./messages.ts";

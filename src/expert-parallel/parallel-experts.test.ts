@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import fc from "fast-check";
 import { createSharedSegments, SharedMemoryTransport } from "../cluster/index.ts";
-import { gaussian, randomSource, WeightFolder } from "../kernels/generators.ts";
+import { gaussian, randomSource, WeightFolder } from "../kernels/testing/generators.ts";
 import {
   createOperand,
   createReferenceKernels,

@@ -1,13 +1,13 @@
-export { askServer, firstModel, serverEvents, type Server } from "./api-client.ts";
-export { Accounts } from "./accounts.ts";
-export { viewCluster } from "./cluster-view.ts";
-export { DashboardFiles } from "./dashboard-files.ts";
-export { defaultPrices } from "./deepseek-prices.ts";
+export { askServer, firstModel, serverEvents, type Server } from "./http/index.ts";
+export { Accounts } from "./billing/index.ts";
+export { viewCluster } from "./status/index.ts";
+export { DashboardFiles } from "./http/index.ts";
+export { defaultPrices } from "./billing/index.ts";
 export type { EngineDriver } from "./engine-driver.ts";
-export { Gateway, type GatewayOptions } from "./gateway.ts";
-export { instant } from "./instant.ts";
-export type { LedgerRecord } from "./ledger-record.ts";
-export { Ledger } from "./ledger.ts";
+export { Gateway, type GatewayOptions } from "./http/index.ts";
+export { instant } from "./billing/index.ts";
+export type { LedgerRecord } from "./billing/index.ts";
+export { Ledger } from "./billing/index.ts";
 export {
   charge,
   exactDollars,
@@ -15,15 +15,15 @@ export {
   roundedDollars,
   totalOf,
   type Picodollars,
-} from "./money.ts";
-export { PriceBook } from "./price-book.ts";
+} from "./billing/index.ts";
+export { PriceBook } from "./billing/index.ts";
 export {
   publishedAcceleratorHour,
   publishedDay,
   publishedFigures,
   publishedPriceModel,
-} from "./published-day.ts";
-export { readLedger } from "./read-ledger.ts";
-export { reportOn, type Report, type ReportOptions } from "./report.ts";
-export type { SamplingDefaults } from "./sampling.ts";
-export { serveGateway, type RunningServer } from "./serve.ts";
+} from "./billing/index.ts";
+export { readLedger } from "./billing/index.ts";
+export { reportOn, type Report, type ReportOptions } from "./billing/index.ts";
+export type { SamplingDefaults } from "./answer/index.ts";
+export { serveGateway, type RunningServer } from "./http/index.ts";

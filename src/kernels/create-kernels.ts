@@ -1,5 +1,5 @@
-import { createNativeKernels, nativeProblem, type NativeOptions } from "./native.ts";
-import { createReferenceKernels } from "./reference.ts";
+import { createNativeKernels, nativeProblem, type NativeOptions } from "./native/index.ts";
+import { createReferenceKernels } from "./reference/index.ts";
 import type { Kernels } from "./stream.ts";
 
 /**

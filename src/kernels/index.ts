@@ -25,25 +25,25 @@ export {
 } from "./quantize.ts";
 export { e4m3Values, fromBf16, fromF16, toBf16, toE4m3 } from "./float-formats.ts";
 export { WeightError } from "./weight-reader.ts";
-export { createReferenceKernels } from "./reference.ts";
+export { createReferenceKernels } from "./reference/index.ts";
 export {
   createNativeKernels,
   instructionSets,
   nativeProblem,
   type NativeOptions,
-} from "./native.ts";
+} from "./native/index.ts";
 export {
   residentWeights,
   weightMemories,
   type ResidentWeights,
   type WeightMemory,
-} from "./resident-weights.ts";
-export { Probes, type ProbesOptions } from "./probes.ts";
+} from "./native/index.ts";
+export { Probes, type ProbesOptions } from "./native/index.ts";
 export { usableCores } from "./cores.ts";
 export { availableMemory, usableMemory } from "./memory.ts";
-export { mlaInputs, type MlaSizes } from "./generated-attention.ts";
-export { gemmInputs, groupedGemmInputs, type MatmulSizes } from "./generated-operations.ts";
-export type { WeightMaker } from "./generators.ts";
+export { mlaInputs, type MlaSizes } from "./testing/index.ts";
+export { gemmInputs, groupedGemmInputs, type MatmulSizes } from "./testing/index.ts";
+export type { WeightMaker } from "./testing/index.ts";
 export { createKernels } from "./create-kernels.ts";
 export {
   greedySampling,
@@ -52,4 +52,4 @@ export {
   type SamplingParameters,
   type TokenChoice,
   type TokenLogprob,
-} from "./sample.ts";
+} from "./sampling/index.ts";

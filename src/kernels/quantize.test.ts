@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { backends } from "./fixtures.ts";
+import { backends } from "./testing/fixtures.ts";
 import { e4m3Values, toBf16 } from "./float-formats.ts";
-import { gaussian, randomSource } from "./generators.ts";
+import { gaussian, randomSource } from "./testing/generators.ts";
 import { scaleFormats, type ScaleFormat } from "./policy.ts";
 import { createOperand, createQuantizedWeight } from "./quantize.ts";
-import { createReferenceKernels } from "./reference.ts";
+import { createReferenceKernels } from "./reference/reference.ts";
 import type { Kernels, Operand } from "./stream.ts";
 import { SCALE_BLOCK } from "./weight.ts";
 

@@ -85,7 +85,7 @@ test("clocks of two threads agree", async () => {
       const { clockSince } = await import(workerData.module);
       parentPort.postMessage(clockSince(workerData.epochMs)());
     });`,
-    { eval: true, workerData: { epochMs, module: new URL("tracer.js", import.meta.url).href } },
+    { eval: true, workerData: { epochMs, module: new URL("./tracer.js", import.meta.url).href } },
   );
   const before = clock();
   const there = await new Promise<number>((resolve) => worker.once("message", resolve));

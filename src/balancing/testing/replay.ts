@@ -2,8 +2,8 @@
  * Replays of a trace for the tests: a unit kept busy with as many requests as it started with, each
  * replaced when it ends, and how evenly a policy spreads them.
  */
-import type { DecodeRank } from "./decode.ts";
-import { type PrefillCosts, prefillLoad, type PrefillLoad } from "./prefill.ts";
+import type { DecodeRank } from "../decode.ts";
+import { type PrefillCosts, prefillLoad, type PrefillLoad } from "../prefill.ts";
 import { BLOCK_TOKENS, type TraceRequest } from "./traces.ts";
 
 export interface Unit {

@@ -13,7 +13,7 @@ export interface TraceRequest {
 /** Mooncake's. */
 export const BLOCK_TOKENS = 512;
 
-const data = fileURLToPath(new URL("../../../shared/data", import.meta.url));
+const data = fileURLToPath(new URL("../../../../shared/data", import.meta.url));
 const mooncakeFile = `${data}/mooncake/conversation_trace_0-29min.jsonl`;
 const serveGenFolder = `${data}/servegen/data/reason/deepseek-r1`;
 

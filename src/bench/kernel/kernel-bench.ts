@@ -9,8 +9,8 @@ import {
   type MlaShape,
   type Policy,
   type Stream,
-} from "../kernels/index.ts";
-import { median, percentile } from "./percentiles.ts";
+} from "../../kernels/index.ts";
+import { median, percentile } from "../percentiles.ts";
 import { WeightPool } from "./weight-pool.ts";
 
 export interface KernelCase {

@@ -7,8 +7,8 @@ import {
   type Weight,
   type WeightDtype,
   type WeightMaker,
-} from "../kernels/index.ts";
-import { RandomValues } from "./random-values.ts";
+} from "../../kernels/index.ts";
+import { RandomValues } from "../model/index.ts";
 
 /** More than caches hold for long. */
 const POOL_BYTES = 2 ** 30;

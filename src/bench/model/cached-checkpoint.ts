@@ -1,7 +1,7 @@
 import { mkdir, readdir, rename, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { expectRoom } from "../model/index.ts";
+import { expectRoom } from "../../model/index.ts";
 import { writeRandomCheckpoint } from "./random-checkpoint.ts";
 import { shapes, type ShapeName } from "./shapes.ts";
 

@@ -5,14 +5,14 @@
  * five.
  */
 import { fileURLToPath } from "node:url";
-import { Engine, greedySampling } from "../engine/index.ts";
+import { Engine, greedySampling } from "../../engine/index.ts";
 
 const PROMPT_TOKENS = 512;
 const GENERATED_TOKENS = 100;
 const RUNS = 5;
 
 const engine = await Engine.start({
-  modelDirectory: fileURLToPath(new URL("../../models/calf", import.meta.url)),
+  modelDirectory: fileURLToPath(new URL("../../../models/calf", import.meta.url)),
   policy: "w8a16",
   kvMemoryBytes: 2 ** 28,
 });

@@ -1,5 +1,5 @@
-import type { Stream } from "../kernels/index.ts";
-import type { ExpertCall, ExpertOutput, ExpertWeights, RoutedExperts } from "../model/index.ts";
+import type { Stream } from "../../kernels/index.ts";
+import type { ExpertCall, ExpertOutput, ExpertWeights, RoutedExperts } from "../../model/index.ts";
 
 /** Routed experts that tell, when asked, how many rows have chosen each. */
 export class CountedExperts implements RoutedExperts {

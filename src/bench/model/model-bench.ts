@@ -2,19 +2,19 @@ import { once } from "node:events";
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { Worker } from "node:worker_threads";
-import { createSharedSegments } from "../cluster/index.ts";
+import { createSharedSegments } from "../../cluster/index.ts";
 import {
   PAGE_TOKENS,
   Probes,
   usableMemory,
   type Policy,
   type WeightMemory,
-} from "../kernels/index.ts";
-import { modelWeights, openCheckpoint, readConfig, type ModelConfig } from "../model/index.ts";
+} from "../../kernels/index.ts";
+import { modelWeights, openCheckpoint, readConfig, type ModelConfig } from "../../model/index.ts";
 import { figures, type Measured, type Round } from "./model-figures.ts";
 import type { Depth, ModelRankOptions } from "./model-rank.ts";
 import type { RankAnswer, RankCommand } from "./model-worker.ts";
-import { median } from "./percentiles.ts";
+import { median } from "../percentiles.ts";
 import { contextBytes, stepBytes, type StepBytes } from "./step-bytes.ts";
 import { pagesOf, rowsOf, type Workload } from "./workload.ts";
 

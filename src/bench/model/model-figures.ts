@@ -1,6 +1,6 @@
-import { forwardCosts, type ModelConfig } from "../model/index.ts";
+import { forwardCosts, type ModelConfig } from "../../model/index.ts";
 import type { Reading } from "./model-rank.ts";
-import { median, percentile } from "./percentiles.ts";
+import { median, percentile } from "../percentiles.ts";
 import { contextBytes, type StepBytes } from "./step-bytes.ts";
 import { tokensOf, type Workload } from "./workload.ts";
 

@@ -1,12 +1,12 @@
-import { SharedMemoryTransport, type SharedSegments } from "../cluster/index.ts";
-import { orderedPlacement, ParallelExperts } from "../expert-parallel/index.ts";
+import { SharedMemoryTransport, type SharedSegments } from "../../cluster/index.ts";
+import { orderedPlacement, ParallelExperts } from "../../expert-parallel/index.ts";
 import {
   createKernels,
   type Policy,
   type Stream,
   type WeightMemory,
   toBf16,
-} from "../kernels/index.ts";
+} from "../../kernels/index.ts";
 import {
   LocalExperts,
   Model,
@@ -16,10 +16,10 @@ import {
   type KvPool,
   type ModelConfig,
   type StepBatch,
-} from "../model/index.ts";
-import { nullTracer } from "../trace/index.ts";
+} from "../../model/index.ts";
+import { nullTracer } from "../../trace/index.ts";
 import { CountedExperts } from "./counted-experts.ts";
-import { randomNumbers } from "./random-numbers.ts";
+import { randomNumbers } from "../random-numbers.ts";
 import { contextRead, drawingsOf, stepsOf, type Workload } from "./workload.ts";
 
 export interface ModelRankOptions {

@@ -4,14 +4,14 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:f
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
-import { createKernels } from "../kernels/index.ts";
+import { createKernels } from "../../kernels/index.ts";
 import {
   loadModel,
   modelWeights,
   openCheckpoint,
   readConfig,
   SingleSequence,
-} from "../model/index.ts";
+} from "../../model/index.ts";
 import { cachedCheckpoint } from "./cached-checkpoint.ts";
 import { writeRandomCheckpoint } from "./random-checkpoint.ts";
 import { shapes } from "./shapes.ts";

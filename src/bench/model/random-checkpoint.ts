@@ -1,13 +1,13 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { toBf16, SCALE_BLOCK, type Weight } from "../kernels/index.ts";
+import { toBf16, SCALE_BLOCK, type Weight } from "../../kernels/index.ts";
 import {
   bytesOf,
   modelWeights,
   readConfig,
   writeSafetensors,
   type WriteBytes,
-} from "../model/index.ts";
+} from "../../model/index.ts";
 import { CODE_SPREAD, RandomValues } from "./random-values.ts";
 
 interface Tensor {

@@ -1,5 +1,5 @@
-import { toBf16, toE4m3 } from "../kernels/index.ts";
-import { randomNumbers } from "./random-numbers.ts";
+import { toBf16, toE4m3 } from "../../kernels/index.ts";
+import { randomNumbers } from "../random-numbers.ts";
 
 /** Random values that all tensors are cut from. */
 const TABLE_VALUES = 2 ** 20;

@@ -1,5 +1,5 @@
-import { bytesPerElement, type Weight } from "../kernels/index.ts";
-import type { LayerWeights, ModelConfig, ModelWeights } from "../model/index.ts";
+import { bytesPerElement, type Weight } from "../../kernels/index.ts";
+import type { LayerWeights, ModelConfig, ModelWeights } from "../../model/index.ts";
 
 /** Bytes of a weight in its file, with the scales of an FP8 one. */
 export function weightBytes({ dtype, shape, scale }: Weight): number {

@@ -1,5 +1,5 @@
-import { PAGE_TOKENS } from "../kernels/index.ts";
-import type { StepBatch } from "../model/index.ts";
+import { PAGE_TOKENS } from "../../kernels/index.ts";
+import type { StepBatch } from "../../model/index.ts";
 
 /** What is measured on every rank: a prompt's computation, or the next token of some requests. */
 export type Workload =

@@ -3,10 +3,10 @@ import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
-import { DirectoryBlobStore, MemoryBlobStore } from "../kv-cache/index.ts";
-import { repositoryRoot } from "../model/fixtures.ts";
+import { DirectoryBlobStore, MemoryBlobStore } from "../../kv-cache/index.ts";
+import { repositoryRoot } from "../../model/fixtures.ts";
 import { REPLAY_BLOCK_BYTES, replayTrace } from "./context-cache-replay.ts";
-import { readMooncakeTrace } from "./mooncake.ts";
+import { readMooncakeTrace } from "../mooncake.ts";
 import { infiniteCacheHits, lruCacheHits, type PrefixHits } from "./prefix-hits.ts";
 
 const scratch = mkdtempSync(join(tmpdir(), "daysix-replay-"));

@@ -1,13 +1,13 @@
-import { createStoredRows, PAGE_TOKENS } from "../kernels/index.ts";
+import { createStoredRows, PAGE_TOKENS } from "../../kernels/index.ts";
 import {
   BlockKeys,
   ContextCache,
   PagePool,
   type BlobStore,
   type ContextCacheStats,
-} from "../kv-cache/index.ts";
-import type { NumericIdentity } from "../model/index.ts";
-import type { TraceRequest } from "./mooncake.ts";
+} from "../../kv-cache/index.ts";
+import type { NumericIdentity } from "../../model/index.ts";
+import type { TraceRequest } from "../mooncake.ts";
 import type { PrefixHits } from "./prefix-hits.ts";
 
 /** Values of KV that stand for one token: what a block holds matters here, not how much. */

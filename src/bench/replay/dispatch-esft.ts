@@ -6,8 +6,8 @@
  */
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { assignRanks, parseTopology } from "../cluster/index.ts";
-import { orderedPlacement } from "../expert-parallel/index.ts";
+import { assignRanks, parseTopology } from "../../cluster/index.ts";
+import { orderedPlacement } from "../../expert-parallel/index.ts";
 import { dispatchTraffic, type Routing } from "./dispatch-traffic.ts";
 
 const LAYERS = 26;

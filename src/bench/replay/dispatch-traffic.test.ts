@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { orderedPlacement } from "../expert-parallel/index.ts";
+import { orderedPlacement } from "../../expert-parallel/index.ts";
 import { dispatchTraffic } from "./dispatch-traffic.ts";
 
 const EXPERTS = 12;

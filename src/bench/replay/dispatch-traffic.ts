@@ -1,4 +1,4 @@
-import { dispatchLayout, type LayerPlacement } from "../expert-parallel/index.ts";
+import { dispatchLayout, type LayerPlacement } from "../../expert-parallel/index.ts";
 
 /** Which experts each row chose, one layer after another. [layers][rows × topK], ascending in a row */
 export type Routing = readonly Int32Array[];

@@ -9,9 +9,9 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { parseTopology } from "../cluster/index.ts";
-import { Engine, greedySampling } from "../engine/index.ts";
-import { readMooncakeTrace, type TraceRequest } from "./mooncake.ts";
+import { parseTopology } from "../../cluster/index.ts";
+import { Engine, greedySampling } from "../../engine/index.ts";
+import { readMooncakeTrace, type TraceRequest } from "../mooncake.ts";
 import { infiniteCacheHits } from "./prefix-hits.ts";
 
 const REQUESTS = 50;
@@ -49,7 +49,7 @@ const directory = await mkdtemp(join(tmpdir(), "daysix-mooncake-"));
 /** All requests through a new engine: shares of the prompt tokens that were hits. */
 async function replay() {
   const engine = await Engine.start({
-    modelDirectory: fileURLToPath(new URL("../../models/calf", import.meta.url)),
+    modelDirectory: fileURLToPath(new URL("../../../models/calf", import.meta.url)),
     policy: "w8a16",
     // Room for two prompts beside what is kept for reuse.
     kvMemoryBytes: 8 * 2 ** 20,

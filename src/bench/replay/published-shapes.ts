@@ -8,16 +8,16 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { parseTopology } from "../cluster/index.ts";
+import { parseTopology } from "../../cluster/index.ts";
 import {
   Engine,
   greedySampling,
   type EngineOptions,
   type GenerationRequest,
-} from "../engine/index.ts";
-import { dispatchedRows } from "../expert-parallel/index.ts";
-import { writeRandomCheckpoint } from "./random-checkpoint.ts";
-import { shapes } from "./shapes.ts";
+} from "../../engine/index.ts";
+import { dispatchedRows } from "../../expert-parallel/index.ts";
+import { writeRandomCheckpoint } from "../model/index.ts";
+import { shapes } from "../model/index.ts";
 
 const SEED = 6;
 const directory = await mkdtemp(join(tmpdir(), "daysix-published-"));

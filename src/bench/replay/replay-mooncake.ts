@@ -7,9 +7,9 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { DirectoryBlobStore } from "../kv-cache/index.ts";
+import { DirectoryBlobStore } from "../../kv-cache/index.ts";
 import { REPLAY_BLOCK_BYTES, replayTrace } from "./context-cache-replay.ts";
-import { readMooncakeTrace, type TraceRequest } from "./mooncake.ts";
+import { readMooncakeTrace, type TraceRequest } from "../mooncake.ts";
 import { infiniteCacheHits, lruCacheHits, type PrefixHits } from "./prefix-hits.ts";
 
 const traces = ["conversation_trace_0-29min.jsonl", "synthetic_trace.jsonl"];

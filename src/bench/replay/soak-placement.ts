@@ -7,15 +7,15 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { parseTopology } from "../cluster/index.ts";
-import { dispatchedRows } from "../expert-parallel/index.ts";
-import { Engine, greedySampling, type EngineOptions } from "../engine/index.ts";
-import type { GenerationRequest } from "../engine/index.ts";
-import { readConfig } from "../model/index.ts";
+import { parseTopology } from "../../cluster/index.ts";
+import { dispatchedRows } from "../../expert-parallel/index.ts";
+import { Engine, greedySampling, type EngineOptions } from "../../engine/index.ts";
+import type { GenerationRequest } from "../../engine/index.ts";
+import { readConfig } from "../../model/index.ts";
 
 const PROMPTS = 50;
 const MAX_TOKENS = 40;
-const modelDirectory = fileURLToPath(new URL("../../models/calf", import.meta.url));
+const modelDirectory = fileURLToPath(new URL("../../../models/calf", import.meta.url));
 
 /** A linear congruential generator: any fixed numbers do. */
 function* numbers(seed: number): Generator<number, never> {

@@ -1,5 +1,5 @@
-import { randomNumbers } from "./random-numbers.ts";
-import type { TraceRequest } from "./mooncake.ts";
+import { randomNumbers } from "../random-numbers.ts";
+import type { TraceRequest } from "../mooncake.ts";
 
 /** A request of a load: what it says and when it is sent. */
 export interface LoadRequest {

@@ -2,10 +2,10 @@ import assert from "node:assert/strict";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { after, before, suite, test } from "node:test";
-import { startTinyServer, type TinyServer } from "../gateway/fixtures.ts";
+import { startTinyServer, type TinyServer } from "../../gateway/http/fixtures.ts";
 import { reportOf, runLoad } from "./load.ts";
 import { traceLoad, uniformLoad } from "./load-requests.ts";
-import { firstModel } from "../gateway/api-client.ts";
+import { firstModel } from "../../gateway/http/api-client.ts";
 
 suite("a tiny server under load", () => {
   let server: TinyServer;

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { LoadRequest } from "./load-requests.ts";
-import { percentile } from "./percentiles.ts";
-import type { Server } from "../gateway/index.ts";
+import { percentile } from "../percentiles.ts";
+import type { Server } from "../../gateway/index.ts";
 import { streamedAnswer, type Answer } from "./streamed-answer.ts";
 
 export interface LoadOptions extends Server {

@@ -1,4 +1,4 @@
-import { askServer, serverEvents, type Server } from "../gateway/index.ts";
+import { askServer, serverEvents, type Server } from "../../gateway/index.ts";
 
 export interface Answer {
   readonly promptTokens: number;

@@ -4,7 +4,7 @@ import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
-import { systemClock } from "./clock.ts";
+import { systemClock } from "../clock.ts";
 import { nodeFrame } from "./frame.ts";
 import {
   identity,
@@ -13,7 +13,7 @@ import {
   secret,
   testFailureTimeoutMs,
   within,
-} from "./fixtures.ts";
+} from "../fixtures.ts";
 import { hearHello, introduce, jsonFrame } from "./handshake.ts";
 import {
   clusterSecret,
@@ -22,7 +22,7 @@ import {
   openCluster,
   type OpenOptions,
   readSecret,
-} from "./index.ts";
+} from "../index.ts";
 import { dial, listen } from "./tls-socket.ts";
 
 const patience = { milliseconds: testFailureTimeoutMs, clock: systemClock };

@@ -1,5 +1,5 @@
-import type { Clock } from "./clock.ts";
-import type { Traffic } from "./counters.ts";
+import type { Clock } from "../clock.ts";
+import type { Traffic } from "../counters.ts";
 import { MessageAssembler, Outbox, type RankMessage } from "./fragmentation.ts";
 import { type Frame, FrameError, type FrameType, nodeFrame } from "./frame.ts";
 import type { FrameSocket } from "./frame-socket.ts";

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { ManualClock } from "./fixtures.ts";
+import { ManualClock } from "../fixtures.ts";
 import { SilenceWatch } from "./silence-watch.ts";
 
 function watch(limit: number) {

@@ -1,4 +1,4 @@
-import type { Clock } from "./clock.ts";
+import type { Clock } from "../clock.ts";
 
 /**
  * Reports a peer that has said nothing for too long, once. Heartbeats of a quarter of the limit

@@ -1,6 +1,6 @@
 import { once } from "node:events";
 import { connect, createServer, type Server, type TLSSocket } from "node:tls";
-import type { Clock } from "./clock.ts";
+import type { Clock } from "../clock.ts";
 import { FrameSocket } from "./frame-socket.ts";
 import { HandshakeError } from "./handshake.ts";
 import { type ClusterSecret, clientTls, serverTls } from "./secret.ts";

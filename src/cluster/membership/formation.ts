@@ -1,5 +1,5 @@
-import { type Clock, systemClock } from "./clock.ts";
-import type { FrameSocket } from "./frame-socket.ts";
+import { type Clock, systemClock } from "../clock.ts";
+import type { FrameSocket } from "../links/index.ts";
 import {
   type ClusterIdentity,
   hearHello,
@@ -8,10 +8,10 @@ import {
   refuse,
   type Welcome,
   welcome,
-} from "./handshake.ts";
+} from "../links/index.ts";
 import type { MembershipMessage } from "./membership-messages.ts";
 import { type ClusterHandlers, NodeMesh } from "./node-mesh.ts";
-import type { ClusterSecret } from "./secret.ts";
+import type { ClusterSecret } from "../links/index.ts";
 import {
   type Address,
   dial,
@@ -20,7 +20,7 @@ import {
   listen,
   type Patience,
   withDeadline,
-} from "./tls-socket.ts";
+} from "../links/index.ts";
 
 /** What a node brings with it, whether it opens a cluster or joins one. */
 export interface NodeOptions {

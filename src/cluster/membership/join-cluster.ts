@@ -1,9 +1,9 @@
 import { Formation, type NodeOptions } from "./formation.ts";
-import type { FrameSocket } from "./frame-socket.ts";
-import { type Hello, refuse, type Welcome } from "./handshake.ts";
+import type { FrameSocket } from "../links/index.ts";
+import { type Hello, refuse, type Welcome } from "../links/index.ts";
 import type { MembershipMessage } from "./membership-messages.ts";
 import type { NodeMesh } from "./node-mesh.ts";
-import type { Address, ListenAddress } from "./tls-socket.ts";
+import type { Address, ListenAddress } from "../links/index.ts";
 
 export interface JoinOptions extends NodeOptions {
   readonly coordinator: Address;

@@ -1,6 +1,6 @@
 import { z } from "zod";
-import type { Frame } from "./frame.ts";
-import { parseFrame } from "./handshake.ts";
+import type { Frame } from "../links/index.ts";
+import { parseFrame } from "../links/index.ts";
 
 const membershipSchema = z.discriminatedUnion("kind", [
   /** From the coordinator, once all nodes have joined: where they listen, from node 1 on. */

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { formCluster, routeRanks, within } from "./fixtures.ts";
-import { ControlError, type NodeMesh, PeerLostError, RankRouter, RankTransport } from "./index.ts";
+import { formCluster, routeRanks, within } from "../fixtures.ts";
+import { ControlError, type NodeMesh, PeerLostError, RankRouter, RankTransport } from "../index.ts";
 
 const close = (...closing: readonly { close(): void }[]) => {
   for (const one of closing) one.close();

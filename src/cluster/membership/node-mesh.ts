@@ -1,9 +1,9 @@
-import { ControlChannel, ControlError, type Json } from "./control.ts";
-import type { RankMessage } from "./fragmentation.ts";
-import { type Frame, FrameError } from "./frame.ts";
-import type { FrameSocket } from "./frame-socket.ts";
+import { ControlChannel, ControlError, type Json } from "../links/index.ts";
+import type { RankMessage } from "../links/index.ts";
+import { type Frame, FrameError } from "../links/index.ts";
+import type { FrameSocket } from "../links/index.ts";
 import { type MembershipMessage, parseMembership } from "./membership-messages.ts";
-import { type LinkTiming, type LinkTraffic, NodeLink } from "./node-link.ts";
+import { type LinkTiming, type LinkTraffic, NodeLink } from "../links/index.ts";
 
 /** What a node hears from the others. `from` and `node` are node numbers. */
 export interface ClusterHandlers {

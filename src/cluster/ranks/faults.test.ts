@@ -6,8 +6,8 @@ import { test, type TestContext } from "node:test";
 import { connect as connectTls } from "node:tls";
 import { fileURLToPath } from "node:url";
 import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
-import { encodeHeader, nodeFrame } from "./frame.ts";
-import { FrameSocket } from "./frame-socket.ts";
+import { encodeHeader, nodeFrame } from "../links/frame.ts";
+import { FrameSocket } from "../links/frame-socket.ts";
 import {
   identity,
   joinOptions,
@@ -15,8 +15,8 @@ import {
   secret,
   testFailureTimeoutMs,
   within,
-} from "./fixtures.ts";
-import { introduce, jsonFrame } from "./handshake.ts";
+} from "../fixtures.ts";
+import { introduce, jsonFrame } from "../links/handshake.ts";
 import {
   joinCluster,
   type NodeMesh,
@@ -25,8 +25,8 @@ import {
   type RankEndpoint,
   RankRouter,
   RankTransport,
-} from "./index.ts";
-import { clientTls } from "./secret.ts";
+} from "../index.ts";
+import { clientTls } from "../links/secret.ts";
 
 const nodeOfRank = [0, 1];
 /** The limit, and what a busy machine of two cores may add to it. */

@@ -1,7 +1,7 @@
 import { MessageChannel, type MessagePort } from "node:worker_threads";
-import type { RankMessage } from "./fragmentation.ts";
-import { FrameError } from "./frame.ts";
-import type { NodeMesh } from "./node-mesh.ts";
+import type { RankMessage } from "../links/index.ts";
+import { FrameError } from "../links/index.ts";
+import type { NodeMesh } from "../membership/index.ts";
 import type { RankCommand, RankEndpoint, RankReport } from "./rank-messages.ts";
 import { createSharedSegments, type SegmentOptions, type SharedSegments } from "./shared-memory.ts";
 

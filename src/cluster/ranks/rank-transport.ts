@@ -1,5 +1,5 @@
-import { type Traffic, TrafficCounter } from "./counters.ts";
-import { MAXIMUM_MESSAGE_BYTES } from "./frame.ts";
+import { type Traffic, TrafficCounter } from "../counters.ts";
+import { MAXIMUM_MESSAGE_BYTES } from "../links/index.ts";
 import { Mailbox } from "./mailbox.ts";
 import type { RankCommand, RankEndpoint, RankReport } from "./rank-messages.ts";
 import { SharedMemoryTransport } from "./shared-memory.ts";

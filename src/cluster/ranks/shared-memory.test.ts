@@ -10,7 +10,7 @@ import {
   SharedMemoryTransport,
   type SharedSegments,
   TransportClosedError,
-} from "./index.ts";
+} from "../index.ts";
 
 interface PlannedMessage {
   readonly from: number;

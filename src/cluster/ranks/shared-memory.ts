@@ -1,4 +1,4 @@
-import { type Traffic, TrafficCounter } from "./counters.ts";
+import { type Traffic, TrafficCounter } from "../counters.ts";
 import { Mailbox } from "./mailbox.ts";
 import { ringBytes, RingReader, RingWriter } from "./ring.ts";
 import {

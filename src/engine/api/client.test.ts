@@ -2,13 +2,13 @@ import assert from "node:assert/strict";
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
-import { parseTopology } from "../cluster/index.ts";
-import { greedySampling, nativeProblem, residentWeights } from "../kernels/index.ts";
-import { tinyFixtures } from "../model/fixtures.ts";
+import { parseTopology } from "../../cluster/index.ts";
+import { greedySampling, nativeProblem, residentWeights } from "../../kernels/index.ts";
+import { tinyFixtures } from "../../model/fixtures.ts";
 import { Engine, type EngineOptions } from "./client.ts";
 import { emptied } from "./fixtures.ts";
-import { EngineError } from "./rank-worker.ts";
-import type { GenerationEvent, GenerationRequest } from "./messages.ts";
+import { EngineError } from "../fleet/rank-worker.ts";
+import type { GenerationEvent, GenerationRequest } from "../messages.ts";
 
 const [fixture] = tinyFixtures().filter(({ name }) => name === "v3");
 

@@ -1,11 +1,11 @@
 import { setMaxListeners } from "node:events";
 import { setTimeout } from "node:timers/promises";
-import { parseTopology, type Topology } from "../cluster/index.ts";
-import type { WeightMemory } from "../kernels/index.ts";
-import { forwardCosts, readConfig } from "../model/index.ts";
-import type { TraceWriter } from "../trace/index.ts";
-import { Cluster, type NodeOptions } from "./cluster.ts";
-import { planCluster, shapeOf, type ClusterPlan } from "./cluster-plan.ts";
+import { parseTopology, type Topology } from "../../cluster/index.ts";
+import type { WeightMemory } from "../../kernels/index.ts";
+import { forwardCosts, readConfig } from "../../model/index.ts";
+import type { TraceWriter } from "../../trace/index.ts";
+import { Fleet, type NodeOptions } from "../fleet/index.ts";
+import { planFleet, shapeOf, type FleetPlan } from "../fleet/index.ts";
 import { EventQueue } from "./event-queue.ts";
 import {
   balanced,
@@ -13,11 +13,11 @@ import {
   loadsOf,
   type ExpertLoads,
   type ExpertOptions,
-} from "./expert-balance.ts";
-import type { EngineStats, GenerationEvent, GenerationRequest, RankNews } from "./messages.ts";
-import type { Placement, RankOptions } from "./rank.ts";
-import { EngineError } from "./rank-worker.ts";
-import { Router } from "./router.ts";
+} from "../routing/index.ts";
+import type { EngineStats, GenerationEvent, GenerationRequest, RankNews } from "../messages.ts";
+import type { Placement, RankOptions } from "../rank/index.ts";
+import { EngineError } from "../fleet/index.ts";
+import { Router } from "../routing/index.ts";
 
 export interface EngineOptions extends Omit<RankOptions, "weights" | "place" | "chunkRows"> {
   /** On this node and those it starts; by default mapped. */
@@ -80,7 +80,7 @@ export class Engine {
   readonly #fatal: Promise<EngineError>;
   #tellFatal!: (error: EngineError) => void;
   readonly #keepsBlocks: boolean;
-  #cluster!: Cluster;
+  #fleet!: Fleet;
   #router: Router | undefined;
   #nextHandle = 0;
   #ended: string | undefined;
@@ -92,7 +92,7 @@ export class Engine {
     const { topology = parseTopology("combined=1x1") } = options;
     const stepRows = options.chunkRows ?? DEFAULT_CHUNK_ROWS;
     const config = await readConfig(modelDirectory);
-    const plan = planCluster(
+    const plan = planFleet(
       {
         ...{ ...rest, topology, nodes: nodes?.count ?? 1, chunkRows: stepRows },
         ...(observer.trace && { traceEpochMs: observer.trace.epochMs }),
@@ -100,7 +100,7 @@ export class Engine {
       config,
     );
     const engine = new Engine(topology, plan, config.gate.groups, observer);
-    engine.#cluster = await Cluster.start({
+    engine.#fleet = await Fleet.start({
       ...{ plan, modelDirectory, weights, nodes: nodes ?? { count: 1 } },
       listener: {
         onNews: (rank, news) => engine.#hear(rank, news),
@@ -109,14 +109,14 @@ export class Engine {
     });
     engine.#router = new Router({
       ...{ topology, stepRows, costs: forwardCosts(config) },
-      pages: Math.min(...engine.#cluster.ranks.map(({ limits }) => limits.pages)),
+      pages: Math.min(...engine.#fleet.ranks.map(({ limits }) => limits.pages)),
     });
     return engine;
   }
 
   private constructor(
     topology: Topology,
-    plan: ClusterPlan,
+    plan: FleetPlan,
     groups: number,
     observer: EngineObserver,
   ) {
@@ -131,15 +131,15 @@ export class Engine {
 
   /** Prompt and answer together, in tokens. */
   get maxModelLen(): number {
-    return this.#cluster.ranks[0].limits.maxModelLen;
+    return this.#fleet.ranks[0].limits.maxModelLen;
   }
 
   get vocabSize(): number {
-    return this.#cluster.ranks[0].limits.vocabSize;
+    return this.#fleet.ranks[0].limits.vocabSize;
   }
 
   get eosTokens(): readonly number[] {
-    return this.#cluster.ranks[0].limits.eosTokens;
+    return this.#fleet.ranks[0].limits.eosTokens;
   }
 
   /** By unit: where its experts lie; null where each rank has all of them. */
@@ -217,7 +217,7 @@ export class Engine {
 
   /** Of each rank, by its number. */
   async rankStats(): Promise<EngineStats[]> {
-    return Promise.all(this.#cluster.ranks.map((_, rank) => this.#statsOf(rank)));
+    return Promise.all(this.#fleet.ranks.map((_, rank) => this.#statsOf(rank)));
   }
 
   /**
@@ -243,7 +243,7 @@ export class Engine {
       this.#placements[unit] = placement;
       const version = ++this.#version;
       for (const rank of ranks) {
-        this.#cluster.ranks[rank].tell({ kind: "place", version, placement });
+        this.#fleet.ranks[rank].tell({ kind: "place", version, placement });
       }
       rebalanced.push({ unit, before, after });
     }
@@ -254,10 +254,10 @@ export class Engine {
   async close(): Promise<void> {
     this.#closing = true;
     if (this.#keepsBlocks && this.#ended === undefined) {
-      const flushed = Promise.allSettled(this.#cluster.ranks.map((rank) => rank.flush()));
+      const flushed = Promise.allSettled(this.#fleet.ranks.map((rank) => rank.flush()));
       await Promise.race([flushed, setTimeout(FLUSH_MS, undefined, { ref: false })]);
     }
-    await this.#cluster.close();
+    await this.#fleet.close();
   }
 
   /** A unit's expert loads since this was last asked. */
@@ -272,7 +272,7 @@ export class Engine {
   }
 
   #submit(handle: number, request: GenerationRequest, { rank, decodeRank }: LiveRequest): void {
-    const { ranks } = this.#cluster;
+    const { ranks } = this.#fleet;
     if (decodeRank === undefined) {
       ranks[rank].tell({ kind: "generate", handle, request });
       return;
@@ -282,8 +282,8 @@ export class Engine {
   }
 
   #cancel(handle: number, { rank, decodeRank }: LiveRequest): void {
-    this.#cluster.ranks[rank].tell({ kind: "cancel", handle });
-    if (decodeRank !== undefined) this.#cluster.ranks[decodeRank].tell({ kind: "cancel", handle });
+    this.#fleet.ranks[rank].tell({ kind: "cancel", handle });
+    if (decodeRank !== undefined) this.#fleet.ranks[decodeRank].tell({ kind: "cancel", handle });
   }
 
   #hear(rank: number, news: RankNews): void {
@@ -292,7 +292,7 @@ export class Engine {
       return;
     }
     // Once those who wait for these events have had their turn.
-    setImmediate(() => this.#cluster.ranks[rank].tell({ kind: "heard" }));
+    setImmediate(() => this.#fleet.ranks[rank].tell({ kind: "heard" }));
     for (const { handle, event } of news.events) {
       const live = this.#requests.get(handle);
       if (!live) continue;
@@ -304,7 +304,7 @@ export class Engine {
   async #statsOf(rank: number): Promise<EngineStats> {
     if (!this.#lost.has(rank)) {
       try {
-        const stats = await this.#cluster.ranks[rank].stats();
+        const stats = await this.#fleet.ranks[rank].stats();
         this.#lastStats.set(rank, stats);
         return stats;
       } catch (error) {

@@ -1,4 +1,4 @@
-import type { GenerationEvent } from "./messages.ts";
+import type { GenerationEvent } from "../messages.ts";
 
 /**
  * A request's events in order, for one reader. The ranks that compute it speak on ways of their own,

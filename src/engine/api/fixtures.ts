@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
-import { greedySampling } from "../kernels/index.ts";
+import { greedySampling } from "../../kernels/index.ts";
 import type { Engine } from "./client.ts";
-import type { GenerationEvent, GenerationRequest } from "./messages.ts";
+import type { GenerationEvent, GenerationRequest } from "../messages.ts";
 
 /** A greedy request of twelve tokens with logprobs. */
 export function request(

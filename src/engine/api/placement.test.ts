@@ -1,13 +1,13 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { parseTopology } from "../cluster/index.ts";
-import { dispatchedRows } from "../expert-parallel/index.ts";
-import { randomSource } from "../kernels/generators.ts";
-import { greedySampling, policies, type Policy } from "../kernels/index.ts";
-import { tinyFixtures } from "../model/fixtures.ts";
+import { parseTopology } from "../../cluster/index.ts";
+import { dispatchedRows } from "../../expert-parallel/index.ts";
+import { randomSource } from "../../kernels/testing/generators.ts";
+import { greedySampling, policies, type Policy } from "../../kernels/index.ts";
+import { tinyFixtures } from "../../model/fixtures.ts";
 import { Engine, type EngineOptions } from "./client.ts";
 import { emptied } from "./fixtures.ts";
-import type { GenerationEvent, GenerationRequest } from "./messages.ts";
+import type { GenerationEvent, GenerationRequest } from "../messages.ts";
 
 const [fixture] = tinyFixtures().filter(({ name }) => name === "fp8");
 const EXPERTS = 6;

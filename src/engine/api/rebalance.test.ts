@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { parseTopology } from "../cluster/index.ts";
-import { tinyFixtures } from "../model/fixtures.ts";
+import { parseTopology } from "../../cluster/index.ts";
+import { tinyFixtures } from "../../model/fixtures.ts";
 import { Engine, type EngineOptions } from "./client.ts";
-import { balanced, imbalance, initialPlacement, loadsOf } from "./expert-balance.ts";
+import { balanced, imbalance, initialPlacement, loadsOf } from "../routing/expert-balance.ts";
 import { answer, request } from "./fixtures.ts";
-import type { GenerationEvent } from "./messages.ts";
+import type { GenerationEvent } from "../messages.ts";
 
 const [fixture] = tinyFixtures().filter(({ name }) => name === "fp8");
 

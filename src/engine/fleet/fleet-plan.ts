@@ -3,14 +3,32 @@ import {
   assignRanks,
   formatTopology,
   parseTopology,
+  type ClusterSecret,
+  type ListenAddress,
   type Topology,
   type Unit,
-} from "../cluster/index.ts";
-import { policies } from "../kernels/index.ts";
-import type { ModelConfig } from "../model/index.ts";
-import type { NodeOptions } from "./cluster.ts";
-import { initialPlacement, type ExpertOptions, type UnitShape } from "./expert-balance.ts";
-import type { RankOptions, RankPlace } from "./rank.ts";
+} from "../../cluster/index.ts";
+import { policies } from "../../kernels/index.ts";
+import type { ModelConfig } from "../../model/index.ts";
+import { initialPlacement, type ExpertOptions, type UnitShape } from "../routing/index.ts";
+import type { RankOptions, RankPlace } from "../rank/index.ts";
+
+/** Where the other nodes of a cluster come from. */
+export interface NodeOptions {
+  /** All nodes, this process included; or, by unit, the nodes that each has to itself. */
+  readonly count: number | readonly number[];
+  /** Waits for nodes that join here, instead of starting them on this machine. */
+  readonly await?: {
+    readonly listen: ListenAddress;
+    readonly secret: ClusterSecret;
+    /** Told where the nodes can join. */
+    readonly listening?: (port: number) => void;
+    /** Told whom the cluster refused, and why. */
+    readonly refused?: (reason: string) => void;
+  };
+  /** Milliseconds of silence after which a node is given up. */
+  readonly failureTimeoutMs?: number;
+}
 
 const whole = z.int().min(0);
 
@@ -22,7 +40,7 @@ const bound = z
   .transform((value) => value ?? Infinity);
 
 /** What every node of a cluster has to know to start its ranks; the coordinator tells the others. */
-export const clusterPlanSchema = z.object({
+export const fleetPlanSchema = z.object({
   /** As `--topology` spells it. */
   topology: z.string().max(256),
   /** The node of each rank. */
@@ -46,7 +64,7 @@ export const clusterPlanSchema = z.object({
   traceEpochMs: z.number().optional(),
 });
 
-export type ClusterPlan = z.infer<typeof clusterPlanSchema>;
+export type FleetPlan = z.infer<typeof fleetPlanSchema>;
 
 export interface PlanOptions extends Omit<RankOptions, "modelDirectory" | "weights" | "place"> {
   readonly topology: Topology;
@@ -59,7 +77,7 @@ export interface PlanOptions extends Omit<RankOptions, "modelDirectory" | "weigh
  * @throws RangeError if there are more nodes than ranks, experts cannot be placed as asked, or ranks
  *   that share work would decode with bits of their own
  */
-export function planCluster(options: PlanOptions, config: ModelConfig): ClusterPlan {
+export function planFleet(options: PlanOptions, config: ModelConfig): FleetPlan {
   const { topology, nodes, experts = {}, contextCache, ...own } = options;
   const nodeOfRank = assignRanks(topology, nodes);
   if (own.fastDecode && nodeOfRank.length > 1) {
@@ -86,7 +104,7 @@ export const shapeOf = ({ role, ranks }: Unit, nodeOfRank: readonly number[]): U
 });
 
 /** Where a rank stands, but for what only its own process can give it. */
-export function placeOf(plan: ClusterPlan, rank: number): Omit<RankPlace, "endpoint"> {
+export function placeOf(plan: FleetPlan, rank: number): Omit<RankPlace, "endpoint"> {
   const { units } = parseTopology(plan.topology);
   const index = units.findIndex(({ ranks }) => ranks.includes(rank));
   const { role, ranks: unit } = units[index];

@@ -5,36 +5,17 @@ import {
   defaultFailureTimeoutMs,
   generateSecret,
   openCluster,
-  type ClusterSecret,
   type Json,
-  type ListenAddress,
   type NodeMesh,
-} from "../cluster/index.ts";
-import type { WeightMemory } from "../kernels/index.ts";
-import { clusterIdentity } from "./cluster-identity.ts";
-import type { ClusterPlan } from "./cluster-plan.ts";
-import type { EngineCommand, EngineLimits, EngineStats, RankNews } from "./messages.ts";
+} from "../../cluster/index.ts";
+import type { WeightMemory } from "../../kernels/index.ts";
+import { fleetIdentity } from "./fleet-identity.ts";
+import type { FleetPlan, NodeOptions } from "./fleet-plan.ts";
+import type { EngineCommand, EngineLimits, EngineStats, RankNews } from "../messages.ts";
 import { newsSchema, orderOf, parseBody, startedSchema, statsSchema } from "./node-messages.ts";
 import type { NodeProcessOptions } from "./node-process.ts";
 import { NodeRanks } from "./node-ranks.ts";
 import { EngineError } from "./rank-worker.ts";
-
-/** Where the other nodes of a cluster come from. */
-export interface NodeOptions {
-  /** All nodes, this process included; or, by unit, the nodes that each has to itself. */
-  readonly count: number | readonly number[];
-  /** Waits for nodes that join here, instead of starting them on this machine. */
-  readonly await?: {
-    readonly listen: ListenAddress;
-    readonly secret: ClusterSecret;
-    /** Told where the nodes can join. */
-    readonly listening?: (port: number) => void;
-    /** Told whom the cluster refused, and why. */
-    readonly refused?: (reason: string) => void;
-  };
-  /** Milliseconds of silence after which a node is given up. */
-  readonly failureTimeoutMs?: number;
-}
 
 /** A rank as the engine sees it, wherever it is. */
 export interface RankHandle {
@@ -46,26 +27,26 @@ export interface RankHandle {
   flush(): Promise<void>;
 }
 
-export interface ClusterListener {
+export interface FleetListener {
   readonly onNews: (rank: number, news: RankNews) => void;
   /** A rank's thread or node is gone; told once for each rank. */
   readonly onLost: (rank: number, reason: string) => void;
 }
 
-export interface ClusterOptions {
-  readonly plan: ClusterPlan;
+export interface FleetOptions {
+  readonly plan: FleetPlan;
   readonly modelDirectory: string;
   readonly weights: WeightMemory;
   readonly nodes: NodeOptions;
-  readonly listener: ClusterListener;
+  readonly listener: FleetListener;
 }
 
 /** All ranks of the cluster, of this process and of others. This node is its coordinator. */
-export class Cluster {
-  readonly #plan: ClusterPlan;
+export class Fleet {
+  readonly #plan: FleetPlan;
   readonly #modelDirectory: string;
   readonly #weights: WeightMemory;
-  readonly #listener: ClusterListener;
+  readonly #listener: FleetListener;
   readonly #lost = new Set<number>();
   readonly #processes: ChildProcess[] = [];
   readonly #handles: RankHandle[] = [];
@@ -73,20 +54,19 @@ export class Cluster {
   #own: NodeRanks | undefined;
 
   /** Resolves when every rank has opened the model; rejects with what is wrong. */
-  static async start(options: ClusterOptions): Promise<Cluster> {
-    const cluster = new Cluster(options);
+  static async start(options: FleetOptions): Promise<Fleet> {
+    const fleet = new Fleet(options);
     try {
-      if (Math.max(...options.plan.nodeOfRank) > 0)
-        cluster.#mesh = await cluster.#form(options.nodes);
-      await cluster.#startRanks();
-      return cluster;
+      if (Math.max(...options.plan.nodeOfRank) > 0) fleet.#mesh = await fleet.#form(options.nodes);
+      await fleet.#startRanks();
+      return fleet;
     } catch (error) {
-      await cluster.close();
+      await fleet.close();
       throw error;
     }
   }
 
-  private constructor({ plan, modelDirectory, weights, listener }: ClusterOptions) {
+  private constructor({ plan, modelDirectory, weights, listener }: FleetOptions) {
     this.#plan = plan;
     this.#modelDirectory = modelDirectory;
     this.#weights = weights;
@@ -114,7 +94,7 @@ export class Cluster {
       nodes: count,
       secret: awaited?.secret ?? clusterSecret(secret),
       listen: awaited?.listen ?? { host: "127.0.0.1", port: 0 },
-      identity: await clusterIdentity(this.#modelDirectory, this.#plan.policy),
+      identity: await fleetIdentity(this.#modelDirectory, this.#plan.policy),
       failureTimeoutMs,
       signal: gaveUp.signal,
       ...(awaited?.refused && { refused: awaited.refused }),

@@ -5,10 +5,10 @@ import {
   type Json,
   type ListenAddress,
   type NodeMesh,
-} from "../cluster/index.ts";
-import type { Policy, WeightMemory } from "../kernels/index.ts";
-import { clusterIdentity } from "./cluster-identity.ts";
-import type { EngineCommand } from "./messages.ts";
+} from "../../cluster/index.ts";
+import type { Policy, WeightMemory } from "../../kernels/index.ts";
+import { fleetIdentity } from "./fleet-identity.ts";
+import type { EngineCommand } from "../messages.ts";
 import { NodeRanks } from "./node-ranks.ts";
 import { newsOf, orderSchema, parseBody, questionSchema } from "./node-messages.ts";
 import { EngineError } from "./rank-worker.ts";
@@ -37,7 +37,7 @@ export async function serveNode(options: JoinedNodeOptions): Promise<void> {
   const node = new JoinedNode({ modelDirectory, weights });
   const mesh = await joinCluster({
     ...join,
-    identity: await clusterIdentity(modelDirectory, policy),
+    identity: await fleetIdentity(modelDirectory, policy),
     handlers: {
       asked: (body, _from, asker) => node.answer(body, asker),
       told: (body, from) => node.obey(body, from),

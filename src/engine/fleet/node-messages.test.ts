@@ -1,13 +1,13 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { Json } from "../cluster/index.ts";
-import { greedySampling } from "../kernels/index.ts";
-import { clusterPlanSchema, planCluster, placeOf } from "./cluster-plan.ts";
-import { parseTopology } from "../cluster/index.ts";
-import { request } from "./fixtures.ts";
-import type { EngineCommand, RankNews } from "./messages.ts";
+import type { Json } from "../../cluster/index.ts";
+import { greedySampling } from "../../kernels/index.ts";
+import { fleetPlanSchema, planFleet, placeOf } from "./fleet-plan.ts";
+import { parseTopology } from "../../cluster/index.ts";
+import { request } from "../api/fixtures.ts";
+import type { EngineCommand, RankNews } from "../messages.ts";
 import { newsOf, newsSchema, orderOf, orderSchema, parseBody } from "./node-messages.ts";
-import type { ModelConfig } from "../model/index.ts";
+import type { ModelConfig } from "../../model/index.ts";
 
 /** What arrives of a body. */
 const wire = (body: unknown) => JSON.parse(JSON.stringify(body)) as Json;
@@ -86,7 +86,7 @@ test("what is no message is named by the field that is wrong", () => {
 
 test("a plan arrives whole, endless limits included, and says where each rank stands", () => {
   const config = { gate: { experts: 4, groups: 1 }, layers: 2, firstDense: 1 } as ModelConfig;
-  const plan = planCluster(
+  const plan = planFleet(
     {
       topology: parseTopology("prefill=1x2,decode=1x3"),
       nodes: 2,
@@ -97,7 +97,7 @@ test("a plan arrives whole, endless limits included, and says where each rank st
     },
     config,
   );
-  assert.deepEqual(parseBody(wire(plan), clusterPlanSchema), plan);
+  assert.deepEqual(parseBody(wire(plan), fleetPlanSchema), plan);
   const { node, unit, prefillRanks, placement } = placeOf(plan, 4);
   assert.deepEqual(
     [unit, prefillRanks],

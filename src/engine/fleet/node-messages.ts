@@ -1,7 +1,7 @@
 import { z } from "zod";
-import type { Json } from "../cluster/index.ts";
-import { clusterPlanSchema } from "./cluster-plan.ts";
-import type { EngineCommand, RankNews } from "./messages.ts";
+import type { Json } from "../../cluster/index.ts";
+import { fleetPlanSchema } from "./fleet-plan.ts";
+import type { EngineCommand, RankNews } from "../messages.ts";
 
 const whole = z.int().min(0);
 const token = z.int();
@@ -110,7 +110,7 @@ export const orderSchema = z.discriminatedUnion("kind", [
 
 /** What the coordinator asks another node. */
 export const questionSchema = z.discriminatedUnion("kind", [
-  z.object({ kind: z.literal("start"), plan: clusterPlanSchema }),
+  z.object({ kind: z.literal("start"), plan: fleetPlanSchema }),
   z.object({ kind: z.literal("stats"), rank: whole }),
   z.object({ kind: z.literal("flush"), rank: whole }),
 ]);

@@ -2,8 +2,8 @@
  * Another node of the cluster on this machine: a process that joins as `daysix node` does, told how
  * by its parent, and ends with it.
  */
-import { clusterSecret, type Address } from "../cluster/index.ts";
-import type { Policy, WeightMemory } from "../kernels/index.ts";
+import { clusterSecret, type Address } from "../../cluster/index.ts";
+import type { Policy, WeightMemory } from "../../kernels/index.ts";
 import { serveNode } from "./joined-node.ts";
 
 export interface NodeProcessOptions {

@@ -1,13 +1,13 @@
 import { stat } from "node:fs/promises";
-import { RankRouter, type NodeMesh } from "../cluster/index.ts";
-import { availableMemory, type WeightMemory } from "../kernels/index.ts";
-import { openCheckpoint } from "../model/index.ts";
-import { placeOf, type ClusterPlan } from "./cluster-plan.ts";
+import { RankRouter, type NodeMesh } from "../../cluster/index.ts";
+import { availableMemory, type WeightMemory } from "../../kernels/index.ts";
+import { openCheckpoint } from "../../model/index.ts";
+import { placeOf, type FleetPlan } from "./fleet-plan.ts";
 import { EngineError, RankWorker, type RankListener } from "./rank-worker.ts";
 import type { WorkerOptions } from "./worker.ts";
 
 export interface NodeRanksOptions {
-  readonly plan: ClusterPlan;
+  readonly plan: FleetPlan;
   /** This node's own copy of the model. */
   readonly modelDirectory: string;
   readonly weights: WeightMemory;
@@ -101,7 +101,7 @@ function ownOptions({
   usableTokens,
   contextCache,
   traceEpochMs,
-}: ClusterPlan): Omit<WorkerOptions, "modelDirectory" | "weights" | "place"> {
+}: FleetPlan): Omit<WorkerOptions, "modelDirectory" | "weights" | "place"> {
   return {
     ...{ policy, kvMemoryBytes, chunkRows },
     ...(threads !== undefined && { threads }),

@@ -7,7 +7,7 @@ import type {
   EngineReport,
   EngineStats,
   RankNews,
-} from "./messages.ts";
+} from "../messages.ts";
 import type { WorkerOptions } from "./worker.ts";
 
 /** A rank's worker thread could not start, or has ended. */

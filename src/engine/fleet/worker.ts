@@ -1,8 +1,8 @@
 import { parentPort, workerData } from "node:worker_threads";
-import { clockSince, SpanRecorder } from "../trace/index.ts";
-import type { EngineCommand, EngineQuestion, EngineReport } from "./messages.ts";
-import { Rank, type RankOptions } from "./rank.ts";
-import { UnheardReports } from "./unheard-reports.ts";
+import { clockSince, SpanRecorder } from "../../trace/index.ts";
+import type { EngineCommand, EngineQuestion, EngineReport } from "../messages.ts";
+import { Rank, type RankOptions } from "../rank/index.ts";
+import { UnheardReports } from "../rank/index.ts";
 
 /** A rank's thread: commands in, one report per step out. */
 const port = parentPort;

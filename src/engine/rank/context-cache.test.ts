@@ -4,21 +4,21 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import fc from "fast-check";
-import { parseTopology } from "../cluster/index.ts";
+import { parseTopology } from "../../cluster/index.ts";
 import {
   createReferenceKernels,
   greedySampling,
   policies,
   type Kernels,
   type Policy,
-} from "../kernels/index.ts";
-import { DirectoryBlobStore, MemoryBlobStore, type BlobStore } from "../kv-cache/index.ts";
-import { changedKernels, tinyFixtures, type Fixture } from "../model/fixtures.ts";
-import { loadModel, numericIdentity } from "../model/index.ts";
-import { Engine } from "./client.ts";
+} from "../../kernels/index.ts";
+import { DirectoryBlobStore, MemoryBlobStore, type BlobStore } from "../../kv-cache/index.ts";
+import { changedKernels, tinyFixtures, type Fixture } from "../../model/fixtures.ts";
+import { loadModel, numericIdentity } from "../../model/index.ts";
+import { Engine } from "../api/client.ts";
 import { EngineCore } from "./core.ts";
-import { answer, hits, request } from "./fixtures.ts";
-import type { GenerationEvent, GenerationRequest } from "./messages.ts";
+import { answer, hits, request } from "../api/fixtures.ts";
+import type { GenerationEvent, GenerationRequest } from "../messages.ts";
 
 const scratch = mkdtempSync(join(tmpdir(), "daysix-engine-cache-"));
 after(() => rmSync(scratch, { recursive: true, force: true }));

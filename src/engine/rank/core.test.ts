@@ -3,11 +3,11 @@ import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:f
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
-import { createReferenceKernels, greedySampling, type Stream } from "../kernels/index.ts";
-import { changedKernels, tinyFixtures } from "../model/fixtures.ts";
-import { loadModel } from "../model/index.ts";
+import { createReferenceKernels, greedySampling, type Stream } from "../../kernels/index.ts";
+import { changedKernels, tinyFixtures } from "../../model/fixtures.ts";
+import { loadModel } from "../../model/index.ts";
 import { EngineCore, type CoreOptions } from "./core.ts";
-import type { GenerationEvent, GenerationRequest } from "./messages.ts";
+import type { GenerationEvent, GenerationRequest } from "../messages.ts";
 
 const [fixture] = tinyFixtures().filter(({ name }) => name === "v3");
 const prompt = Array.from({ length: 100 }, (_, i) => fixture.tokens[i % fixture.tokens.length]);

@@ -1,7 +1,7 @@
-import type { Transport } from "../cluster/index.ts";
-import { PAGE_TOKENS, type ChosenToken, type TokenChoice } from "../kernels/index.ts";
-import { ContextCache, PagePool, type ContextCacheOptions } from "../kv-cache/index.ts";
-import type { ChosenTokens, KvPool, Model, StepBatch } from "../model/index.ts";
+import type { Transport } from "../../cluster/index.ts";
+import { PAGE_TOKENS, type ChosenToken, type TokenChoice } from "../../kernels/index.ts";
+import { ContextCache, PagePool, type ContextCacheOptions } from "../../kv-cache/index.ts";
+import type { ChosenTokens, KvPool, Model, StepBatch } from "../../model/index.ts";
 import { PrefillReceiver, PrefillSender, type HandedOver } from "./handover.ts";
 import type {
   EngineLimits,
@@ -10,7 +10,7 @@ import type {
   GenerationEvent,
   GenerationRequest,
   HandledEvent,
-} from "./messages.ts";
+} from "../messages.ts";
 import type { UnitClock } from "./unit.ts";
 import { Scheduler, type StepPart } from "./scheduler.ts";
 import { Sequence } from "./sequence.ts";

@@ -1,4 +1,4 @@
-import type { Transport } from "../cluster/index.ts";
+import type { Transport } from "../../cluster/index.ts";
 import {
   ArrivingKv,
   decodeTransfer,
@@ -6,8 +6,8 @@ import {
   readEntries,
   type PagedKv,
   type TransferMessage,
-} from "../kv-cache/index.ts";
-import type { GenerationRequest } from "./messages.ts";
+} from "../../kv-cache/index.ts";
+import type { GenerationRequest } from "../messages.ts";
 import type { StepPart } from "./scheduler.ts";
 import type { Sequence } from "./sequence.ts";
 

@@ -1,12 +1,12 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { backends, type Backend } from "../kernels/fixtures.ts";
-import { greedySampling, policies, type Policy } from "../kernels/index.ts";
-import { loadModel } from "../model/index.ts";
-import { tinyFixtures, type Fixture } from "../model/fixtures.ts";
+import { backends, type Backend } from "../../kernels/testing/fixtures.ts";
+import { greedySampling, policies, type Policy } from "../../kernels/index.ts";
+import { loadModel } from "../../model/index.ts";
+import { tinyFixtures, type Fixture } from "../../model/fixtures.ts";
 import { EngineCore } from "./core.ts";
-import { answer, hits, request } from "./fixtures.ts";
-import type { GenerationEvent, GenerationRequest } from "./messages.ts";
+import { answer, hits, request } from "../api/fixtures.ts";
+import type { GenerationEvent, GenerationRequest } from "../messages.ts";
 
 interface Setting {
   readonly policy: Policy;

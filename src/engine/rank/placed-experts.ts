@@ -1,14 +1,14 @@
-import type { Transport } from "../cluster/index.ts";
+import type { Transport } from "../../cluster/index.ts";
 import {
   layerPlacement,
   ParallelExperts,
   type LayerPlacement,
   type TrafficCounts,
-} from "../expert-parallel/index.ts";
-import type { Stream } from "../kernels/index.ts";
-import type { ModelConfig } from "../model/index.ts";
-import type { Tracer } from "../trace/index.ts";
-import type { Placement, RankPlace } from "./rank.ts";
+} from "../../expert-parallel/index.ts";
+import type { Stream } from "../../kernels/index.ts";
+import type { ModelConfig } from "../../model/index.ts";
+import type { Tracer } from "../../trace/index.ts";
+import type { Placement, RankPlace } from "./rank-options.ts";
 import type { UnitClock } from "./unit.ts";
 
 /**

@@ -1,56 +1,14 @@
-import {
-  PeerLostError,
-  RankTransport,
-  type RankEndpoint,
-  type Transport,
-} from "../cluster/index.ts";
-import { type TrafficCounts } from "../expert-parallel/index.ts";
-import { createKernels, PAGE_TOKENS, type Policy, type WeightMemory } from "../kernels/index.ts";
-import { DirectoryBlobStore, type StoreLimits } from "../kv-cache/index.ts";
-import { loadModel, numericIdentity } from "../model/index.ts";
-import { nullTracer, type Tracer } from "../trace/index.ts";
+import { PeerLostError, RankTransport, type Transport } from "../../cluster/index.ts";
+import { type TrafficCounts } from "../../expert-parallel/index.ts";
+import { createKernels, PAGE_TOKENS } from "../../kernels/index.ts";
+import { DirectoryBlobStore } from "../../kv-cache/index.ts";
+import { loadModel, numericIdentity } from "../../model/index.ts";
+import { nullTracer, type Tracer } from "../../trace/index.ts";
 import { EngineCore } from "./core.ts";
 import { TRANSFER_CHANNEL } from "./handover.ts";
 import { PlacedExperts } from "./placed-experts.ts";
+import type { Placement, RankOptions, RankPlace } from "./rank-options.ts";
 import { UnitClock } from "./unit.ts";
-
-/** Logical expert of each physical one of a unit, by layer of routed experts. */
-export type Placement = readonly (readonly number[])[];
-
-/** A rank's place among the ranks of the cluster. */
-export interface RankPlace {
-  /** Connects the rank to all others. */
-  readonly endpoint: RankEndpoint;
-  /** Number of its process in the cluster. */
-  readonly node: number;
-  /** The ranks of its unit in order; they step together where they share experts. */
-  readonly unit: readonly number[];
-  /** Ranks that hand sequences over to this one. */
-  readonly prefillRanks: readonly number[];
-  /** Logical expert of each physical one, by layer of routed experts; undefined: all on each rank. */
-  readonly placement?: Placement;
-}
-
-export interface RankOptions {
-  readonly modelDirectory: string;
-  readonly weights: WeightMemory;
-  readonly policy: Policy;
-  /** Memory for the rank's KV pool; the model's context ends where the pool does. */
-  readonly kvMemoryBytes: number;
-  /** Compute threads, as far as the machine's cores go; by default 1. */
-  readonly threads?: number;
-  /** Faster kernels for single rows, where there are any; not for several ranks. */
-  readonly fastDecode?: boolean;
-  /** At most what the model and the pool allow. */
-  readonly maxModelLen?: number;
-  /** Rows of a step: what decode leaves of it goes to prompt chunks. */
-  readonly chunkRows: number;
-  /** Tokens from here on are never generated: rows of the vocabulary that no token uses. */
-  readonly usableTokens?: number;
-  /** A directory, which others may share, for the blocks that outlive the pool. */
-  readonly contextCache?: { readonly directory: string; readonly limits: StoreLimits };
-  readonly place: RankPlace;
-}
 
 /** One rank: its engine, and what connects it to the others. */
 export class Rank {

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { greedySampling, PAGE_TOKENS } from "../kernels/index.ts";
-import { PagePool } from "../kv-cache/index.ts";
+import { greedySampling, PAGE_TOKENS } from "../../kernels/index.ts";
+import { PagePool } from "../../kv-cache/index.ts";
 import { Scheduler, type BlockSource, type StepPart } from "./scheduler.ts";
 import { Sequence } from "./sequence.ts";
 

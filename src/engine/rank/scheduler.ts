@@ -1,5 +1,5 @@
-import { PAGE_TOKENS } from "../kernels/index.ts";
-import type { ArrivingKv, BlockKey, ContextCache, PagePool } from "../kv-cache/index.ts";
+import { PAGE_TOKENS } from "../../kernels/index.ts";
+import type { ArrivingKv, BlockKey, ContextCache, PagePool } from "../../kv-cache/index.ts";
 import type { Sequence } from "./sequence.ts";
 
 /** A sequence's rows in a step: its next `rows` uncomputed tokens. */

@@ -1,5 +1,5 @@
-import { BlockKeys, type ArrivingKv, type BlockKey } from "../kv-cache/index.ts";
-import type { GenerationRequest } from "./messages.ts";
+import { BlockKeys, type ArrivingKv, type BlockKey } from "../../kv-cache/index.ts";
+import type { GenerationRequest } from "../messages.ts";
 
 /** One request on its way: its tokens so far and the pages that hold their KV. */
 export class Sequence {

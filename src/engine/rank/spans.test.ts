@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { createReferenceKernels, greedySampling, type Kernels } from "../kernels/index.ts";
-import { changedKernels, tinyFixtures } from "../model/fixtures.ts";
-import { loadModel } from "../model/index.ts";
-import { tickingClock } from "../trace/fixtures.ts";
-import { NO_LAYER, spanNames, SpanRecorder, type SpanName } from "../trace/index.ts";
+import { createReferenceKernels, greedySampling, type Kernels } from "../../kernels/index.ts";
+import { changedKernels, tinyFixtures } from "../../model/fixtures.ts";
+import { loadModel } from "../../model/index.ts";
+import { tickingClock } from "../../trace/fixtures.ts";
+import { NO_LAYER, spanNames, SpanRecorder, type SpanName } from "../../trace/index.ts";
 import { EngineCore } from "./core.ts";
 
 const [fixture] = tinyFixtures().filter(({ name }) => name === "v3");

@@ -1,4 +1,4 @@
-import type { Transport } from "../cluster/index.ts";
+import type { Transport } from "../../cluster/index.ts";
 
 export const STEP_CHANNEL = 0;
 

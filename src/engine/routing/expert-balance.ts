@@ -1,9 +1,9 @@
-import { maxOverMean, rebalanceExperts } from "../balancing/index.ts";
-import type { UnitRole } from "../cluster/index.ts";
-import { orderedPlacement } from "../expert-parallel/index.ts";
-import type { ModelConfig } from "../model/index.ts";
-import type { EngineStats } from "./messages.ts";
-import type { Placement } from "./rank.ts";
+import { maxOverMean, rebalanceExperts } from "../../balancing/index.ts";
+import type { UnitRole } from "../../cluster/index.ts";
+import { orderedPlacement } from "../../expert-parallel/index.ts";
+import type { ModelConfig } from "../../model/index.ts";
+import type { EngineStats } from "../messages.ts";
+import type { Placement } from "../rank/index.ts";
 
 /** How often each logical expert is chosen, by layer of routed experts. */
 export type ExpertLoads = readonly (readonly number[])[];

@@ -1,6 +1,6 @@
-import { PAGE_TOKENS } from "../kernels/index.ts";
-import { BlockKeys, type BlockKey } from "../kv-cache/index.ts";
-import type { GenerationRequest } from "./messages.ts";
+import { PAGE_TOKENS } from "../../kernels/index.ts";
+import { BlockKeys, type BlockKey } from "../../kv-cache/index.ts";
+import type { GenerationRequest } from "../messages.ts";
 
 /**
  * What a rank's pool probably holds: the blocks of the prompts it was last given, as many as it has

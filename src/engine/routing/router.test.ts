@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { parseTopology } from "../cluster/index.ts";
-import { greedySampling } from "../kernels/index.ts";
-import type { GenerationRequest } from "./messages.ts";
+import { parseTopology } from "../../cluster/index.ts";
+import { greedySampling } from "../../kernels/index.ts";
+import type { GenerationRequest } from "../messages.ts";
 import { Router } from "./router.ts";
 
 const costs = { perToken: 100, perAttentionPair: 1 };

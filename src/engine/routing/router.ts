@@ -5,10 +5,10 @@ import {
   type DecodeRank,
   type PrefillCosts,
   type PrefillLoad,
-} from "../balancing/index.ts";
-import type { Topology } from "../cluster/index.ts";
-import { PAGE_TOKENS } from "../kernels/index.ts";
-import type { GenerationRequest } from "./messages.ts";
+} from "../../balancing/index.ts";
+import type { Topology } from "../../cluster/index.ts";
+import { PAGE_TOKENS } from "../../kernels/index.ts";
+import type { GenerationRequest } from "../messages.ts";
 import { PrefixGuess, reusableBlocks } from "./prefix-guess.ts";
 
 /** The ranks that compute a request. */

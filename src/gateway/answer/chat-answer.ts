@@ -1,5 +1,6 @@
 import type { ChoiceDelta } from "./choice-output.ts";
-import type { ChoiceFinish, Generation } from "./generation.ts";
+import type { ChoiceFinish } from "../billing/index.ts";
+import type { Generation } from "./generation.ts";
 import { chatLogprob } from "./logprobs.ts";
 import type {
   ChatAnswer,
@@ -7,7 +8,7 @@ import type {
   ChatCompletionChunk,
   ChatDelta,
   ChatLogprobs,
-} from "./wire.ts";
+} from "../wire.ts";
 
 export interface AnswerHead {
   readonly id: string;

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import * as fc from "fast-check";
-import type { OutputDelta } from "../model/index.ts";
+import type { OutputDelta } from "../../model/index.ts";
 import { ChoiceOutput, type ChoiceDelta, type TokenReader } from "./choice-output.ts";
 
 /** Reads token i as the i-th script entry; an empty one stands for half a character. */

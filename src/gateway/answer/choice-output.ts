@@ -1,5 +1,5 @@
-import type { GenerationEvent } from "../engine/index.ts";
-import type { OutputDelta } from "../model/index.ts";
+import type { GenerationEvent } from "../../engine/index.ts";
+import type { OutputDelta } from "../../model/index.ts";
 import { StopStrings } from "./stop-strings.ts";
 
 export type TokenEvent = Extract<GenerationEvent, { kind: "token" }>;

@@ -2,7 +2,7 @@ import type { AnswerHead } from "./chat-answer.ts";
 import type { PlacedToken } from "./choice-output.ts";
 import type { ChoiceEvent, Generation } from "./generation.ts";
 import { completionLogprobs } from "./logprobs.ts";
-import type { Completion } from "./wire.ts";
+import type { Completion } from "../wire.ts";
 
 export interface CompletionAnswerOptions {
   readonly head: AnswerHead;

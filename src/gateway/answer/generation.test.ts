@@ -1,10 +1,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { GenerationEvent } from "../engine/index.ts";
-import { Admission } from "./admission.ts";
-import type { EngineDriver } from "./engine-driver.ts";
-import { Generation, type GenerationEnd } from "./generation.ts";
-import { Metrics } from "./metrics.ts";
+import type { GenerationEvent } from "../../engine/index.ts";
+import { Admission } from "../admission.ts";
+import type { EngineDriver } from "../engine-driver.ts";
+import type { GenerationEnd } from "../billing/index.ts";
+import { Generation } from "./generation.ts";
+import { Metrics } from "../status/metrics.ts";
 
 const token: GenerationEvent = { kind: "token", token: 7, top: [] };
 const beginning: GenerationEvent[] = [{ kind: "started", hitTokens: 0 }, token, token];

@@ -1,14 +1,12 @@
-import type { GenerationEvent, GenerationRequest, SamplingParameters } from "../engine/index.ts";
-import type { Ticket } from "./admission.ts";
+import type { GenerationEvent, GenerationRequest, SamplingParameters } from "../../engine/index.ts";
+import type { Ticket } from "../admission.ts";
 import { ChoiceOutput, type ChoiceDelta, type TokenReader } from "./choice-output.ts";
-import type { EngineDriver } from "./engine-driver.ts";
-import { ApiError, ClientGone, engineFailure } from "./errors.ts";
+import type { EngineDriver } from "../engine-driver.ts";
+import { ApiError, ClientGone, engineFailure } from "../errors.ts";
 import { merge } from "./merge.ts";
-import { Meter, type MeterReading } from "./meter.ts";
-import type { Metrics } from "./metrics.ts";
-import type { Usage } from "./wire.ts";
-
-export type ChoiceFinish = "stop" | "length" | "tool_calls";
+import { Meter, type ChoiceFinish, type GenerationEnd } from "../billing/index.ts";
+import type { Metrics } from "../status/index.ts";
+import type { Usage } from "../wire.ts";
 
 /** `choice` numbers the answer's choices: those of the first prompt, then of the second, … */
 export type ChoiceEvent =
@@ -34,16 +32,6 @@ export interface GenerationOptions {
   readonly createReader: () => TokenReader;
   /** Told once, when the last sequence has ended; the answer's last word waits for it. */
   readonly onEnd: (end: GenerationEnd) => Promise<void>;
-}
-
-/** How a request has ended, and what was computed for it. */
-export interface GenerationEnd {
-  /** `left`: the client has gone; `failed`: it is told an error. */
-  readonly outcome: "complete" | "left" | "failed";
-  /** By choice; null for one that was cut. */
-  readonly finishReasons: readonly (ChoiceFinish | null)[];
-  readonly usage: Usage;
-  readonly reading: MeterReading;
 }
 
 /** One admitted request: its sequences in the engine, their choices as text, and its bill. */

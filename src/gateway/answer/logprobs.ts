@@ -1,5 +1,5 @@
 import type { PlacedToken } from "./choice-output.ts";
-import type { ChatLogprob, CompletionLogprobs } from "./wire.ts";
+import type { ChatLogprob, CompletionLogprobs } from "../wire.ts";
 
 /** OpenAI's stand-in for what has no finite logarithm. */
 const LEAST_LOGPROB = -9999;

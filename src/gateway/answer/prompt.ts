@@ -1,7 +1,7 @@
-import { ChatTemplateError, type ChatTemplate, type Tokenizer } from "../model/index.ts";
-import type { EngineDriver } from "./engine-driver.ts";
-import { ApiError, invalidValue } from "./errors.ts";
-import type { ChatRequest, CompletionRequest } from "./wire.ts";
+import { ChatTemplateError, type ChatTemplate, type Tokenizer } from "../../model/index.ts";
+import type { EngineDriver } from "../engine-driver.ts";
+import { ApiError, invalidValue } from "../errors.ts";
+import type { ChatRequest, CompletionRequest } from "../wire.ts";
 
 /** The functions the model may call. */
 export function offeredTools({

@@ -1,6 +1,6 @@
-import type { SamplingParameters } from "../engine/index.ts";
-import { invalidValue } from "./errors.ts";
-import type { SharedRequest } from "./wire.ts";
+import type { SamplingParameters } from "../../engine/index.ts";
+import { invalidValue } from "../errors.ts";
+import type { SharedRequest } from "../wire.ts";
 
 /** What a checkpoint's generation_config.json recommends, used where a request is silent. */
 export interface SamplingDefaults {

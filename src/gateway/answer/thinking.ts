@@ -1,4 +1,4 @@
-import type { ChatRequest } from "./wire.ts";
+import type { ChatRequest } from "../wire.ts";
 
 /**
  * Whether the answer should think first: DeepSeek's `thinking`, then the template's own switches,

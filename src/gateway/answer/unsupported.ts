@@ -1,5 +1,5 @@
-import { unsupported, type ApiError } from "./errors.ts";
-import type { ChatRequest, CompletionRequest } from "./wire.ts";
+import { unsupported, type ApiError } from "../errors.ts";
+import type { ChatRequest, CompletionRequest } from "../wire.ts";
 
 /**
  * What this server understands and does not do yet, refused by its field's name: an answer that

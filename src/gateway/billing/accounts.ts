@@ -1,6 +1,6 @@
 import { pino, type Logger } from "pino";
-import { ApiError } from "./errors.ts";
-import type { GenerationEnd } from "./generation.ts";
+import { ApiError } from "../errors.ts";
+import type { GenerationEnd } from "./generation-end.ts";
 import type { Billing, RequestRecord, Topology, TopologyRecord } from "./ledger-record.ts";
 import type { Ledger } from "./ledger.ts";
 import { charge } from "./money.ts";

@@ -1,5 +1,5 @@
 import type { BilledTokens } from "./money.ts";
-import type { Usage } from "./wire.ts";
+import type { Usage } from "../wire.ts";
 
 /** Something that can say what it would be billed for now. */
 interface Billed {

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { readJson } from "./body.ts";
-import { ApiError } from "./errors.ts";
-import { chatRequest, completionRequest } from "./wire.ts";
+import { ApiError } from "../errors.ts";
+import { chatRequest, completionRequest } from "../wire.ts";
 
 const LIMIT = 4096;
 

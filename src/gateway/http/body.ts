@@ -1,5 +1,5 @@
 import type { z } from "@hono/zod-openapi";
-import { ApiError, ClientGone } from "./errors.ts";
+import { ApiError, ClientGone } from "../errors.ts";
 
 type Issue = z.core.$ZodIssue;
 

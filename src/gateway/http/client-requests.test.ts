@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { existsSync, readFileSync } from "node:fs";
 import { after, before, test } from "node:test";
 import { startTinyServer, type TinyServer } from "./fixtures.ts";
-import * as wire from "./wire.ts";
+import * as wire from "../wire.ts";
 
 /** What npm clients (openai, ai, @ai-sdk/deepseek, LangChain) were seen to send. */
 interface CapturedRequest {
@@ -17,7 +17,7 @@ interface CapturedRequest {
   } | null;
 }
 
-const file = new URL("../../../shared/data/client-requests/requests.json", import.meta.url);
+const file = new URL("../../../../shared/data/client-requests/requests.json", import.meta.url);
 const skip = existsSync(file) ? false : `${file.pathname} is not here`;
 const requests: CapturedRequest[] = skip ? [] : JSON.parse(readFileSync(file, "utf8"));
 

@@ -53,7 +53,9 @@ test("the page and its assets are served without a key, and nothing beside them"
 });
 
 test("the built page names only files that are there", async () => {
-  const built = await DashboardFiles.load(fileURLToPath(new URL("../dashboard", import.meta.url)));
+  const built = await DashboardFiles.load(
+    fileURLToPath(new URL("../../dashboard", import.meta.url)),
+  );
   const page = await built.respond("/").text();
   const named = [...page.matchAll(/(?:src|href)="([^"]+)"/g)].map(([, path]) => path);
   assert.ok(named.length >= 3);

@@ -1,10 +1,10 @@
 import { copyFile, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { Engine } from "../engine/index.ts";
-import { fixtureDirectory } from "../model/fixtures.ts";
-import { loadChatTemplate, Tokenizer } from "../model/index.ts";
-import { writeTinyTokenizer } from "../model/tiny-tokenizer.ts";
+import { Engine } from "../../engine/index.ts";
+import { fixtureDirectory } from "../../model/fixtures.ts";
+import { loadChatTemplate, Tokenizer } from "../../model/index.ts";
+import { writeTinyTokenizer } from "../../model/text/tiny-tokenizer.ts";
 import { Gateway, type GatewayOptions } from "./gateway.ts";
 import { serveGateway, type RunningServer } from "./serve.ts";
 

@@ -1,6 +1,6 @@
 import { createRoute, OpenAPIHono, type z } from "@hono/zod-openapi";
-import { rebalancing, statusSnapshot } from "./status-snapshot.ts";
-import * as wire from "./wire.ts";
+import { rebalancing, statusSnapshot } from "../status/index.ts";
+import * as wire from "../wire.ts";
 
 interface Operation {
   readonly method: "get" | "post";

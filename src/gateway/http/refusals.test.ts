@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { request as httpRequest } from "node:http";
 import { after, before, test } from "node:test";
 import { startTinyServer, type TinyServer } from "./fixtures.ts";
-import { errorEnvelope } from "./wire.ts";
+import { errorEnvelope } from "../wire.ts";
 
 let server: TinyServer;
 before(async () => (server = await startTinyServer()));

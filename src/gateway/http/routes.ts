@@ -2,8 +2,8 @@ import { createHash, timingSafeEqual } from "node:crypto";
 import { Hono, type Context, type MiddlewareHandler } from "hono";
 import type { Logger } from "pino";
 import type { DashboardFiles } from "./dashboard-files.ts";
-import { ApiError, ClientGone } from "./errors.ts";
-import type { Metrics } from "./metrics.ts";
+import { ApiError, ClientGone } from "../errors.ts";
+import type { Metrics } from "../status/index.ts";
 import { openApiDocument } from "./openapi.ts";
 
 export interface Env {

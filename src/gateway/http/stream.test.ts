@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { setTimeout as sleep } from "node:timers/promises";
 import { test } from "node:test";
-import { ApiError } from "./errors.ts";
+import { ApiError } from "../errors.ts";
 import { eventStream } from "./stream.ts";
 
 const options = {

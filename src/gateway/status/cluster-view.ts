@@ -1,7 +1,7 @@
-import { parseTopology, type Topology } from "../cluster/index.ts";
-import type { Engine, EngineStats, Rebalanced } from "../engine/index.ts";
-import { readConfig } from "../model/index.ts";
-import type { EngineDriver } from "./engine-driver.ts";
+import { parseTopology, type Topology } from "../../cluster/index.ts";
+import type { Engine, EngineStats, Rebalanced } from "../../engine/index.ts";
+import { readConfig } from "../../model/index.ts";
+import type { EngineDriver } from "../engine-driver.ts";
 
 /** A unit's physical experts in one layer. */
 export interface PlacedLayer {

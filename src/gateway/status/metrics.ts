@@ -1,6 +1,6 @@
-import type { EngineStats } from "../engine/index.ts";
-import type { Admission } from "./admission.ts";
-import type { Usage } from "./wire.ts";
+import type { EngineStats } from "../../engine/index.ts";
+import type { Admission } from "../admission.ts";
+import type { Usage } from "../wire.ts";
 
 const latencyBuckets = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120];
 

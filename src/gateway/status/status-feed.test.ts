@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { startTinyServer } from "./fixtures.ts";
+import { startTinyServer } from "../http/fixtures.ts";
 import { StatusFeed } from "./status-feed.ts";
 import { statusSnapshot } from "./status-snapshot.ts";
 

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { parseTopology } from "../cluster/index.ts";
-import type { EngineStats } from "../engine/index.ts";
+import { parseTopology } from "../../cluster/index.ts";
+import type { EngineStats } from "../../engine/index.ts";
 import { statusSnapshot } from "./status-snapshot.ts";
 import { Status } from "./status.ts";
 

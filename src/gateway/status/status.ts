@@ -1,9 +1,16 @@
-import type { EngineStats } from "../engine/index.ts";
-import type { Admission } from "./admission.ts";
+import type { EngineStats } from "../../engine/index.ts";
+import type { Admission } from "../admission.ts";
 import type { ClusterView } from "./cluster-view.ts";
-import { defaultPrices } from "./deepseek-prices.ts";
-import { charge, exactDollars, parseDollars, rate, totalOf, type BilledTokens } from "./money.ts";
-import { publishedAcceleratorHour, publishedPriceModel } from "./published-day.ts";
+import { defaultPrices } from "../billing/index.ts";
+import {
+  charge,
+  exactDollars,
+  parseDollars,
+  rate,
+  totalOf,
+  type BilledTokens,
+} from "../billing/index.ts";
+import { publishedAcceleratorHour, publishedPriceModel } from "../billing/index.ts";
 import type { ExpertLayer, RankStatus, StatusSnapshot, UnitStatus } from "./status-snapshot.ts";
 
 export interface StatusOptions {

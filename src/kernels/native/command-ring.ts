@@ -1,5 +1,5 @@
-import { allocate } from "./buffers.ts";
-import { operations, type AddonStream, type NativeAddon, type Operation } from "./native-addon.ts";
+import { allocate } from "../buffers.ts";
+import { operations, type AddonStream, type NativeAddon, type Operation } from "../native-addon.ts";
 
 /** Layout of native/ring.h. */
 const COMMAND_WORDS = 32;

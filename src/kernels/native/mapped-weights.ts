@@ -1,6 +1,6 @@
-import type { AddonWeightFiles, AddonWeightOptions, NativeAddon } from "./native-addon.ts";
-import { bytesPerElement, SCALE_BLOCK, type Weight, type WeightDtype } from "./weight.ts";
-import { refuseShort, WeightReader } from "./weight-reader.ts";
+import type { AddonWeightFiles, AddonWeightOptions, NativeAddon } from "../native-addon.ts";
+import { bytesPerElement, SCALE_BLOCK, type Weight, type WeightDtype } from "../weight.ts";
+import { refuseShort, WeightReader } from "../weight-reader.ts";
 
 /** Numbers of native/commands.h. */
 export const dtypeNumbers: Readonly<Record<WeightDtype, number>> = {

@@ -7,13 +7,13 @@ import { promisify } from "node:util";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
-import { gaussian, randomSource, WeightFolder } from "./generators.ts";
-import { loadNative } from "./native-addon.ts";
+import { gaussian, randomSource, WeightFolder } from "../testing/generators.ts";
+import { loadNative } from "../native-addon.ts";
 import { createNativeKernels } from "./native.ts";
-import { createOperand } from "./quantize.ts";
-import { createReferenceKernels } from "./reference.ts";
-import type { Stream } from "./stream.ts";
-import type { Weight } from "./weight.ts";
+import { createOperand } from "../quantize.ts";
+import { createReferenceKernels } from "../reference/reference.ts";
+import type { Stream } from "../stream.ts";
+import type { Weight } from "../weight.ts";
 
 const { addon, problem } = loadNative();
 const skip = problem ?? false;
@@ -235,7 +235,7 @@ function defineTests(): void {
   });
 
   const run = async (code: string, env: Record<string, string> = {}) => {
-    const native = JSON.stringify(new URL("native.js", import.meta.url));
+    const native = JSON.stringify(new URL("./native.js", import.meta.url));
     const script = `import { createNativeKernels } from ${native}; ${code}`;
     const directory = fileURLToPath(new URL(".", import.meta.url));
     return promisify(execFile)(process.execPath, ["--input-type=module", "-e", script], {

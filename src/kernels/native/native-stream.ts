@@ -1,8 +1,8 @@
 import { CommandRing } from "./command-ring.ts";
 import { dtypeNumbers, type MappedWeights } from "./mapped-weights.ts";
-import type { AddonStream, NativeAddon, Operation } from "./native-addon.ts";
-import type { Policy, ScaleFormat } from "./policy.ts";
-import { operandFormat } from "./quantize.ts";
+import type { AddonStream, NativeAddon, Operation } from "../native-addon.ts";
+import type { Policy, ScaleFormat } from "../policy.ts";
+import { operandFormat } from "../quantize.ts";
 import {
   ADJUSTMENT_WIDTH,
   RULE_WIDTH,
@@ -18,8 +18,8 @@ import {
   type StepLayout,
   type StoredRows,
   type Stream,
-} from "./stream.ts";
-import { SCALE_BLOCK, type Weight } from "./weight.ts";
+} from "../stream.ts";
+import { SCALE_BLOCK, type Weight } from "../weight.ts";
 
 const formatNumbers = { f32: dtypeNumbers.F32, bf16: dtypeNumbers.BF16, fp8: dtypeNumbers.F8_E4M3 };
 const scoringNumbers = { sigmoid: 0, softmax: 1 };

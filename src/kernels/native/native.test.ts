@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
-import { generateMla, type MlaSizes } from "./generated-attention.ts";
-import { marginsHold, type GeneratedOperation } from "./generated-memory.ts";
+import { generateMla, type MlaSizes } from "../testing/generated-attention.ts";
+import { marginsHold, type GeneratedOperation } from "../testing/generated-memory.ts";
 import {
   generateAdd,
   generateCombine,
@@ -14,14 +14,14 @@ import {
   generateRmsNorm,
   generateRoute,
   generateSiluMultiply,
-} from "./generated-operations.ts";
-import { generateSample } from "./generated-sampling.ts";
-import { WeightFolder } from "./generators.ts";
-import { loadNative } from "./native-addon.ts";
+} from "../testing/generated-operations.ts";
+import { generateSample } from "../testing/generated-sampling.ts";
+import { WeightFolder } from "../testing/generators.ts";
+import { loadNative } from "../native-addon.ts";
 import { createNativeKernels } from "./native.ts";
-import { policies, type Policy } from "./policy.ts";
-import { createReferenceKernels } from "./reference.ts";
-import type { GateRule, Stream } from "./stream.ts";
+import { policies, type Policy } from "../policy.ts";
+import { createReferenceKernels } from "../reference/reference.ts";
+import type { GateRule, Stream } from "../stream.ts";
 
 const { addon, problem } = loadNative();
 const folder = new WeightFolder();

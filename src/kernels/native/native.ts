@@ -1,10 +1,10 @@
-import { usableCores } from "./cores.ts";
+import { usableCores } from "../cores.ts";
 import { MappedWeights } from "./mapped-weights.ts";
-import { loadNative } from "./native-addon.ts";
+import { loadNative } from "../native-addon.ts";
 import { NativeStream } from "./native-stream.ts";
-import type { Policy, ScaleFormat } from "./policy.ts";
+import type { Policy, ScaleFormat } from "../policy.ts";
 import type { WeightMemory } from "./resident-weights.ts";
-import type { Kernels } from "./stream.ts";
+import type { Kernels } from "../stream.ts";
 
 export interface NativeOptions {
   /** Compute threads of each stream, as long as all streams together keep to the cores; by default 1. */

@@ -3,7 +3,7 @@ import { closeSync, ftruncateSync, mkdtempSync, openSync, rmSync } from "node:fs
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
-import { loadNative } from "./native-addon.ts";
+import { loadNative } from "../native-addon.ts";
 import { Probes } from "./probes.ts";
 
 const { addon, problem } = loadNative();

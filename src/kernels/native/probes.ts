@@ -3,7 +3,7 @@ import {
   type AddonWeightOptions,
   type NativeAddon,
   type Probed,
-} from "./native-addon.ts";
+} from "../native-addon.ts";
 import { chooseInstructionSet } from "./native.ts";
 import type { WeightMemory } from "./resident-weights.ts";
 

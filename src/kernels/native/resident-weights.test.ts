@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
-import { gaussian, randomSource, WeightFolder } from "./generators.ts";
+import { gaussian, randomSource, WeightFolder } from "../testing/generators.ts";
 import { createNativeKernels, nativeProblem } from "./native.ts";
 import { hugePageBytes, residentWeights } from "./resident-weights.ts";
-import { createKernels } from "./create-kernels.ts";
-import type { Kernels } from "./stream.ts";
-import type { Weight } from "./weight.ts";
+import { createKernels } from "../create-kernels.ts";
+import type { Kernels } from "../stream.ts";
+import type { Weight } from "../weight.ts";
 
 const skip = nativeProblem() ?? false;
 const folder = new WeightFolder();

@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs";
-import { loadNative } from "./native-addon.ts";
+import { loadNative } from "../native-addon.ts";
 
 /** Where streams find weights: in their mapped files, or in the process's one copy of them. */
 export type WeightMemory = (typeof weightMemories)[number];

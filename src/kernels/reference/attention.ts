@@ -1,5 +1,5 @@
 import { rmsNormRow } from "./norm.ts";
-import { loadRows, storeRows } from "./quantize.ts";
+import { loadRows, storeRows } from "../quantize.ts";
 import { rotate } from "./rope.ts";
 import {
   KV_PIECE_TOKENS,
@@ -8,9 +8,9 @@ import {
   type MlaShape,
   type Rope,
   type StepLayout,
-} from "./stream.ts";
-import { SCALE_BLOCK } from "./weight.ts";
-import type { LoadedWeight } from "./weight-reader.ts";
+} from "../stream.ts";
+import { SCALE_BLOCK } from "../weight.ts";
+import type { LoadedWeight } from "../weight-reader.ts";
 
 /** How a policy rounds a matmul's input value. */
 export type Round = (x: number) => number;

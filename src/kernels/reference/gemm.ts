@@ -1,7 +1,7 @@
-import { storeRows } from "./quantize.ts";
-import type { StoredRows } from "./stream.ts";
-import { SCALE_BLOCK } from "./weight.ts";
-import type { LoadedWeight, WeightPiece } from "./weight-reader.ts";
+import { storeRows } from "../quantize.ts";
+import type { StoredRows } from "../stream.ts";
+import { SCALE_BLOCK } from "../weight.ts";
+import type { LoadedWeight, WeightPiece } from "../weight-reader.ts";
 
 /** Matmul rows decoded to float64, in which a product of two BF16 or FP8 values is exact. */
 export interface DecodedRows {

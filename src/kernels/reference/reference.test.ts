@@ -2,10 +2,10 @@ import assert from "node:assert/strict";
 import { readFileSync, writeFileSync } from "node:fs";
 import { after, test } from "node:test";
 import fc from "fast-check";
-import { e4m3Values, fromBf16, roundBf16 } from "./float-formats.ts";
-import { gaussian, randomSource, WeightFolder } from "./generators.ts";
-import { policies } from "./policy.ts";
-import { createOperand, createStoredRows } from "./quantize.ts";
+import { e4m3Values, fromBf16, roundBf16 } from "../float-formats.ts";
+import { gaussian, randomSource, WeightFolder } from "../testing/generators.ts";
+import { policies } from "../policy.ts";
+import { createOperand, createStoredRows } from "../quantize.ts";
 import { createReferenceKernels } from "./reference.ts";
 import {
   KV_PIECE_TOKENS,
@@ -15,7 +15,7 @@ import {
   type Operand,
   type StepLayout,
   type StoredRows,
-} from "./stream.ts";
+} from "../stream.ts";
 
 const folder = new WeightFolder();
 after(() => folder.remove());

@@ -1,10 +1,10 @@
 import { absorbQuery, attention, writeKv, type Round } from "./attention.ts";
-import { sampleRows } from "./choose.ts";
-import { roundBf16 } from "./float-formats.ts";
+import { sampleRows } from "../sampling/index.ts";
+import { roundBf16 } from "../float-formats.ts";
 import { multiply, multiplyGroups, type DecodedRows } from "./gemm.ts";
 import { rmsNormRow, siluMultiply } from "./norm.ts";
-import type { Policy, ScaleFormat } from "./policy.ts";
-import { decodeOperand, loadRows, operandFormat, quantize, quantizeWeight } from "./quantize.ts";
+import type { Policy, ScaleFormat } from "../policy.ts";
+import { decodeOperand, loadRows, operandFormat, quantize, quantizeWeight } from "../quantize.ts";
 import { rotate } from "./rope.ts";
 import { groupRows, route } from "./route.ts";
 import type {
@@ -21,9 +21,9 @@ import type {
   StepLayout,
   StoredRows,
   Stream,
-} from "./stream.ts";
-import { SCALE_BLOCK, type Weight } from "./weight.ts";
-import { WeightReader } from "./weight-reader.ts";
+} from "../stream.ts";
+import { SCALE_BLOCK, type Weight } from "../weight.ts";
+import { WeightReader } from "../weight-reader.ts";
 
 /** The backend that defines the numbers: plain TypeScript, computed when enqueued. */
 export function createReferenceKernels(): Kernels {

@@ -1,4 +1,4 @@
-import type { Rope } from "./stream.ts";
+import type { Rope } from "../stream.ts";
 
 /**
  * Rotates `2 × frequencies` values of x in place by the angles of an absolute position. DeepSeek's

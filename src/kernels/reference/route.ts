@@ -1,4 +1,4 @@
-import type { GateRule, RowGroups } from "./stream.ts";
+import type { GateRule, RowGroups } from "../stream.ts";
 
 /**
  * Chooses each row's experts from its router logits. Equal scores go to the lower expert; ids come

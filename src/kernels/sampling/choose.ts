@@ -1,5 +1,5 @@
 import { exponential } from "./exponential.ts";
-import { ADJUSTMENT_WIDTH, RULE_WIDTH, type SampledRows, type SamplingRows } from "./stream.ts";
+import { ADJUSTMENT_WIDTH, RULE_WIDTH, type SampledRows, type SamplingRows } from "../stream.ts";
 
 /** Values are summed in blocks of this many, the blocks in order. */
 const SUM_BLOCK = 1024;

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { gaussian, randomSource } from "./generators.ts";
+import { gaussian, randomSource } from "../testing/generators.ts";
 import { philox, uniform } from "./random.ts";
-import { createReferenceKernels } from "./reference.ts";
+import { createReferenceKernels } from "../reference/reference.ts";
 import {
   greedySampling,
   logprobs,

@@ -1,6 +1,6 @@
 import { adjustedLogits, expSum, likeliest, sampleRows } from "./choose.ts";
 import { uniform } from "./random.ts";
-import type { SampledRows, SamplingRows, Stream } from "./stream.ts";
+import type { SampledRows, SamplingRows, Stream } from "../stream.ts";
 
 /** How the next token is chosen; a pure function of this, the logits and the tokens so far. */
 export interface SamplingParameters {

@@ -1,7 +1,7 @@
-import { createNativeKernels } from "./native.ts";
-import { loadNative } from "./native-addon.ts";
-import { createReferenceKernels } from "./reference.ts";
-import type { Kernels } from "./stream.ts";
+import { createNativeKernels } from "../native/native.ts";
+import { loadNative } from "../native-addon.ts";
+import { createReferenceKernels } from "../reference/reference.ts";
+import type { Kernels } from "../stream.ts";
 
 export interface Backend {
   readonly name: string;

@@ -8,16 +8,16 @@ import {
   type GeneratorSetting,
 } from "./generated-memory.ts";
 import { gaussian, randomSource } from "./generators.ts";
-import type { Policy } from "./policy.ts";
-import { createOperand, createStoredRows } from "./quantize.ts";
+import type { Policy } from "../policy.ts";
+import { createOperand, createStoredRows } from "../quantize.ts";
 import {
   PAGE_TOKENS,
   type MlaShape,
   type Rope,
   type StepLayout,
   type StoredRows,
-} from "./stream.ts";
-import type { WeightDtype } from "./weight.ts";
+} from "../stream.ts";
+import type { WeightDtype } from "../weight.ts";
 
 export interface MlaSizes {
   readonly shape: MlaShape;

@@ -1,8 +1,8 @@
 import { gaussian, type WeightMaker } from "./generators.ts";
-import type { Policy } from "./policy.ts";
-import { createReferenceKernels } from "./reference.ts";
-import type { Operand, StoredRows, Stream } from "./stream.ts";
-import { SCALE_BLOCK } from "./weight.ts";
+import type { Policy } from "../policy.ts";
+import { createReferenceKernels } from "../reference/index.ts";
+import type { Operand, StoredRows, Stream } from "../stream.ts";
+import { SCALE_BLOCK } from "../weight.ts";
 
 export type Values = Float64Array | Float32Array | Uint16Array | Uint8Array | Int32Array;
 

@@ -12,8 +12,8 @@ import {
   type GeneratorSetting,
 } from "./generated-memory.ts";
 import { gaussian, randomSource } from "./generators.ts";
-import type { GateRule, Operand, StoredRows } from "./stream.ts";
-import { SCALE_BLOCK, type Weight, type WeightDtype } from "./weight.ts";
+import type { GateRule, Operand, StoredRows } from "../stream.ts";
+import { SCALE_BLOCK, type Weight, type WeightDtype } from "../weight.ts";
 
 /** Rows that go through FP8's rarer cases: zeros of both signs, tiny blocks, denormal codes. */
 function rareRows(random: () => number, count: number): Float32Array {

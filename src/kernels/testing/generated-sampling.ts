@@ -7,7 +7,7 @@ import {
   type GeneratorSetting,
 } from "./generated-memory.ts";
 import { gaussian, randomSource } from "./generators.ts";
-import { RULE_WIDTH } from "./stream.ts";
+import { RULE_WIDTH } from "../stream.ts";
 
 export interface SamplingSizes {
   readonly rows: number;

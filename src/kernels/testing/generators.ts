@@ -1,8 +1,8 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { e4m3Values, fromBf16, toBf16, toE4m3 } from "./float-formats.ts";
-import { bytesPerElement, SCALE_BLOCK, type Weight, type WeightDtype } from "./weight.ts";
+import { e4m3Values, fromBf16, toBf16, toE4m3 } from "../float-formats.ts";
+import { bytesPerElement, SCALE_BLOCK, type Weight, type WeightDtype } from "../weight.ts";
 
 /** A deterministic source of numbers in [0, 1): mulberry32. */
 export function randomSource(seed: number): () => number {

@@ -14,7 +14,7 @@ import { join } from "node:path";
 import { after, test } from "node:test";
 import fc from "fast-check";
 import { openCheckpoint } from "./checkpoint.ts";
-import { fixtureDirectory, repositoryRoot } from "./fixtures.ts";
+import { fixtureDirectory, repositoryRoot } from "../fixtures.ts";
 import { inspectModel } from "./inspect.ts";
 import { CheckpointError, readSafetensors } from "./safetensors.ts";
 

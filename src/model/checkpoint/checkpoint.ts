@@ -1,7 +1,7 @@
 import { access, readdir, readFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { z } from "zod";
-import { SCALE_BLOCK, type Weight } from "../kernels/index.ts";
+import { SCALE_BLOCK, type Weight } from "../../kernels/index.ts";
 import {
   CheckpointError,
   isWeightDtype,

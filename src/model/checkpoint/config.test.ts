@@ -3,7 +3,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { parseConfig, readConfig } from "./config.ts";
-import { repositoryRoot, tinyFixtures } from "./fixtures.ts";
+import { repositoryRoot, tinyFixtures } from "../fixtures.ts";
 
 const published = join(repositoryRoot, "../shared/data/model-configs");
 const skip = existsSync(published) ? false : "../shared/data/model-configs is not here";

@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
-import type { GateRule, ScaleFormat } from "../kernels/index.ts";
+import type { GateRule, ScaleFormat } from "../../kernels/index.ts";
 
 /** A config field that is missing, mistyped or asks for something not implemented. */
 export class ConfigError extends Error {

@@ -1,4 +1,4 @@
-import type { Kernels, Policy } from "../kernels/index.ts";
+import type { Kernels, Policy } from "../../kernels/index.ts";
 import { modelHash } from "./model-hash.ts";
 
 /**

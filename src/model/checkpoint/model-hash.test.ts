@@ -11,7 +11,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
-import { tinyFixtures } from "./fixtures.ts";
+import { tinyFixtures } from "../fixtures.ts";
 import { modelHash } from "./model-hash.ts";
 
 const scratch = mkdtempSync(join(tmpdir(), "daysix-model-hash-"));

@@ -9,14 +9,14 @@ import {
   fromBf16,
   SCALE_BLOCK,
   scaleFormats,
-} from "../kernels/index.ts";
+} from "../../kernels/index.ts";
 import { openCheckpoint, type Checkpoint } from "./checkpoint.ts";
 import { readConfig } from "./config.ts";
-import { fixtureDirectory } from "./fixtures.ts";
-import { loadModel } from "./model.ts";
+import { fixtureDirectory } from "../fixtures.ts";
+import { loadModel } from "../graph/model.ts";
 import { quantizeCheckpoint } from "./quantize-checkpoint.ts";
 import { writeSafetensors } from "./safetensors-writer.ts";
-import { SingleSequence } from "./single-sequence.ts";
+import { SingleSequence } from "../graph/single-sequence.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "daysix-quantize-"));
 after(() => rmSync(folder, { recursive: true }));

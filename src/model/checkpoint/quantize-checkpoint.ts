@@ -7,7 +7,7 @@ import {
   type Operand,
   type ScaleFormat,
   type Stream,
-} from "../kernels/index.ts";
+} from "../../kernels/index.ts";
 import { INDEX_FILE, openCheckpoint, SINGLE_FILE } from "./checkpoint.ts";
 import { readConfig } from "./config.ts";
 import { CheckpointError, type TensorEntry } from "./safetensors.ts";

@@ -1,5 +1,5 @@
 import { open, type FileHandle } from "node:fs/promises";
-import { bytesPerElement, type WeightDtype } from "../kernels/index.ts";
+import { bytesPerElement, type WeightDtype } from "../../kernels/index.ts";
 
 /** A checkpoint file that is broken, truncated or not what it should be. */
 export class CheckpointError extends Error {

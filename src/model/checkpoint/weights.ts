@@ -1,4 +1,4 @@
-import type { Weight } from "../kernels/index.ts";
+import type { Weight } from "../../kernels/index.ts";
 import type { ModelConfig } from "./config.ts";
 
 /** Where a graph's weights come from, by name and shape. */

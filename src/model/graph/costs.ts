@@ -1,4 +1,4 @@
-import type { ModelConfig } from "./config.ts";
+import type { ModelConfig } from "../checkpoint/index.ts";
 
 /** Multiply-adds of a forward pass with absorbed attention. */
 export interface ForwardCosts {

@@ -1,7 +1,7 @@
-import type { GateRule, Stream } from "../kernels/index.ts";
-import type { Tracer } from "../trace/index.ts";
+import type { GateRule, Stream } from "../../kernels/index.ts";
+import type { Tracer } from "../../trace/index.ts";
 import type { RoutedExperts } from "./routed-experts.ts";
-import type { MlpWeights, MoeWeights } from "./weights.ts";
+import type { MlpWeights, MoeWeights } from "../checkpoint/index.ts";
 import type { Workspace } from "./workspace.ts";
 
 export interface MoeContext {

@@ -1,7 +1,7 @@
-import type { KvLayer, MlaShape, Rope, StepLayout, Stream } from "../kernels/index.ts";
-import type { ModelConfig } from "./config.ts";
+import type { KvLayer, MlaShape, Rope, StepLayout, Stream } from "../../kernels/index.ts";
+import type { ModelConfig } from "../checkpoint/index.ts";
 import { ropeOf, softmaxScale } from "./rope.ts";
-import type { AttentionWeights } from "./weights.ts";
+import type { AttentionWeights } from "../checkpoint/index.ts";
 import type { Workspace } from "./workspace.ts";
 
 /**

@@ -7,15 +7,15 @@ import {
   type Policy,
   type Stream,
   type TokenChoice,
-} from "../kernels/index.ts";
-import { NO_LAYER, nullTracer, type Tracer } from "../trace/index.ts";
-import { openCheckpoint } from "./checkpoint.ts";
-import { readConfig, type ModelConfig } from "./config.ts";
+} from "../../kernels/index.ts";
+import { NO_LAYER, nullTracer, type Tracer } from "../../trace/index.ts";
+import { openCheckpoint } from "../checkpoint/index.ts";
+import { readConfig, type ModelConfig } from "../checkpoint/index.ts";
 import { forwardMlp, forwardMoe } from "./feed-forward.ts";
 import { LatentAttention } from "./mla.ts";
 import { LocalExperts, type RoutedExperts } from "./routed-experts.ts";
 import type { KvPool, StepBatch } from "./step.ts";
-import { modelWeights, type LayerWeights, type ModelWeights } from "./weights.ts";
+import { modelWeights, type LayerWeights, type ModelWeights } from "../checkpoint/index.ts";
 import { Workspace } from "./workspace.ts";
 
 export interface ModelOptions {

@@ -1,12 +1,12 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { GateRule, MlaShape, Rope, Stream, Weight } from "../kernels/index.ts";
-import { openCheckpoint } from "./checkpoint.ts";
-import { readConfig, type ModelConfig } from "./config.ts";
-import { changedKernels, largestDifference, tinyFixtures } from "./fixtures.ts";
+import type { GateRule, MlaShape, Rope, Stream, Weight } from "../../kernels/index.ts";
+import { openCheckpoint } from "../checkpoint/checkpoint.ts";
+import { readConfig, type ModelConfig } from "../checkpoint/config.ts";
+import { changedKernels, largestDifference, tinyFixtures } from "../fixtures.ts";
 import { Model } from "./model.ts";
 import { SingleSequence } from "./single-sequence.ts";
-import { modelWeights, type ModelWeights } from "./weights.ts";
+import { modelWeights, type ModelWeights } from "../checkpoint/weights.ts";
 
 /**
  * A test of the parity tests: each silent bug seen in other implementations, injected here, must

@@ -2,15 +2,15 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
-import { backends } from "../kernels/fixtures.ts";
-import { policies, type Kernels, type Operand } from "../kernels/index.ts";
+import { backends } from "../../kernels/testing/fixtures.ts";
+import { policies, type Kernels, type Operand } from "../../kernels/index.ts";
 import {
   changedKernels,
   fixtureDirectory,
   largestDifference,
   tinyFixtures,
   type Fixture,
-} from "./fixtures.ts";
+} from "../fixtures.ts";
 import { loadModel, type Model } from "./model.ts";
 import { argmax, SingleSequence } from "./single-sequence.ts";
 

@@ -1,5 +1,5 @@
-import type { Rope } from "../kernels/index.ts";
-import type { ModelConfig } from "./config.ts";
+import type { Rope } from "../../kernels/index.ts";
+import type { ModelConfig } from "../checkpoint/index.ts";
 
 type Yarn = NonNullable<ModelConfig["rope"]["scaling"]>;
 

@@ -7,9 +7,9 @@ import {
   type RowGroups,
   type StoredRows,
   type Stream,
-} from "../kernels/index.ts";
-import type { Tracer } from "../trace/index.ts";
-import type { ExpertWeights } from "./weights.ts";
+} from "../../kernels/index.ts";
+import type { Tracer } from "../../trace/index.ts";
+import type { ExpertWeights } from "../checkpoint/index.ts";
 
 /** One layer's rows and the experts they chose. */
 export interface ExpertCall {

@@ -1,4 +1,4 @@
-import { PAGE_TOKENS } from "../kernels/index.ts";
+import { PAGE_TOKENS } from "../../kernels/index.ts";
 import type { Model } from "./model.ts";
 import type { KvPool } from "./step.ts";
 

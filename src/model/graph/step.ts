@@ -1,4 +1,4 @@
-import type { KvLayer, StepLayout } from "../kernels/index.ts";
+import type { KvLayer, StepLayout } from "../../kernels/index.ts";
 
 /** What one step computes: rows of one or more sequences, prompt chunks and single tokens alike. */
 export interface StepBatch extends StepLayout {

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { loadNative } from "../kernels/native-addon.ts";
-import { createNativeKernels, policies, type Kernels, type Stream } from "../kernels/index.ts";
-import { changedKernels, tinyFixtures } from "./fixtures.ts";
+import { loadNative } from "../../kernels/native-addon.ts";
+import { createNativeKernels, policies, type Kernels, type Stream } from "../../kernels/index.ts";
+import { changedKernels, tinyFixtures } from "../fixtures.ts";
 import { loadModel } from "./model.ts";
 import type { StepBatch } from "./step.ts";
 

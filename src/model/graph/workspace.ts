@@ -5,8 +5,8 @@ import {
   type Operand,
   type Stream,
   type Weight,
-} from "../kernels/index.ts";
-import type { ModelConfig } from "./config.ts";
+} from "../../kernels/index.ts";
+import type { ModelConfig } from "../checkpoint/index.ts";
 
 /** A matmul that reads some rows: out = x · weightᵀ. */
 export interface Projection {

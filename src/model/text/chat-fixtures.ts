@@ -3,7 +3,7 @@ import { mkdtemp, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { loadChatTemplate, type ChatTemplate } from "./chat-template.ts";
-import { repositoryRoot } from "./fixtures.ts";
+import { repositoryRoot } from "../fixtures.ts";
 import { writeTinyTokenizer } from "./tiny-tokenizer.ts";
 import { Tokenizer } from "./tokenizer.ts";
 

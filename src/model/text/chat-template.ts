@@ -5,7 +5,8 @@ import { z } from "zod";
 import { composeDeepseek, type DeepseekFamily } from "./chat-families.ts";
 import { JinjaTemplate } from "./chat-jinja.ts";
 import { type ChatMessage, ChatTemplateError, type ChatTool } from "./chat-message.ts";
-import { OutputParser, startsInReasoning, type ToolCallFormat } from "./output-parser.ts";
+import { OutputParser, startsInReasoning } from "./output-parser.ts";
+import type { ToolCallFormat } from "./tool-call-reader.ts";
 import type { Segment, Tokenizer } from "./tokenizer.ts";
 
 export interface RenderOptions {

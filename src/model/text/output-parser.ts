@@ -4,23 +4,9 @@
  * is cut off or malformed does. A tokenizer without the markers' tokens gives answers only.
  */
 import { Detokenizer } from "./detokenizer.ts";
+import type { OutputDelta } from "./output-delta.ts";
 import { ToolCallReader, type ToolCallFormat } from "./tool-call-reader.ts";
 import type { Tokenizer } from "./tokenizer.ts";
-
-export type { ToolCallFormat } from "./tool-call-reader.ts";
-
-/** Texts are never empty; joined per kind (and index) they are the whole. */
-export type OutputDelta =
-  | { readonly kind: "reasoning"; readonly text: string }
-  | { readonly kind: "content"; readonly text: string }
-  /** A call begins. `id`: the model's own name for it, where its format has one (Kimi-K2). */
-  | {
-      readonly kind: "tool-call";
-      readonly index: number;
-      readonly name: string;
-      readonly id?: string;
-    }
-  | { readonly kind: "tool-arguments"; readonly index: number; readonly text: string };
 
 export interface OutputOptions {
   /** The prompt ended inside `<think>`. */

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { after, test } from "node:test";
 import { Tokenizer as HuggingFaceTokenizer } from "@huggingface/tokenizers";
 import fc from "fast-check";
-import { repositoryRoot } from "./fixtures.ts";
+import { repositoryRoot } from "../fixtures.ts";
 import { writeTinyTokenizer } from "./tiny-tokenizer.ts";
 import { hasTokenizer, TokenizerError } from "./tokenizer-file.ts";
 import { Tokenizer } from "./tokenizer.ts";

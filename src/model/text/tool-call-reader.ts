@@ -1,5 +1,5 @@
 /** Tool calls as the models write them, from markers and the text between them. */
-import type { OutputDelta } from "./output-parser.ts";
+import type { OutputDelta } from "./output-delta.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 
 /** V3, R1 and R1-0528 write the first, V3.1 the second. */

@@ -1,0 +1,1 @@
+export { benchKernels, type KernelMeasured } from "./kernel-bench.ts";

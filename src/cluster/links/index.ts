@@ -1,0 +1,26 @@
+export { ControlChannel, ControlError, type Json } from "./control.ts";
+export type { RankMessage } from "./fragmentation.ts";
+export { FrameSocket } from "./frame-socket.ts";
+export { type Frame, FrameError, MAXIMUM_MESSAGE_BYTES } from "./frame.ts";
+export {
+  type ClusterIdentity,
+  HandshakeError,
+  hearHello,
+  type Hello,
+  introduce,
+  parseFrame,
+  refuse,
+  type Welcome,
+  welcome,
+} from "./handshake.ts";
+export { type LinkTiming, type LinkTraffic, NodeLink } from "./node-link.ts";
+export { type ClusterSecret, clusterSecret, generateSecret, readSecret } from "./secret.ts";
+export {
+  type Address,
+  dial,
+  listen,
+  type ListenAddress,
+  type Listener,
+  type Patience,
+  withDeadline,
+} from "./tls-socket.ts";

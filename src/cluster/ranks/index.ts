@@ -1,0 +1,10 @@
+export type { RankEndpoint } from "./rank-messages.ts";
+export { RankRouter, type RouterOptions } from "./rank-router.ts";
+export { RankTransport } from "./rank-transport.ts";
+export {
+  createSharedSegments,
+  type SegmentOptions,
+  SharedMemoryTransport,
+  type SharedSegments,
+} from "./shared-memory.ts";
+export { PeerLostError, type Transport, TransportClosedError } from "./transport.ts";

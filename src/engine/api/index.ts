@@ -1,0 +1,1 @@
+export { Engine, type EngineOptions, type Rebalanced } from "./client.ts";

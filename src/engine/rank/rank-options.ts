@@ -1,0 +1,41 @@
+import type { RankEndpoint } from "../../cluster/index.ts";
+import type { Policy, WeightMemory } from "../../kernels/index.ts";
+import type { StoreLimits } from "../../kv-cache/index.ts";
+
+/** Logical expert of each physical one of a unit, by layer of routed experts. */
+export type Placement = readonly (readonly number[])[];
+
+/** A rank's place among the ranks of the cluster. */
+export interface RankPlace {
+  /** Connects the rank to all others. */
+  readonly endpoint: RankEndpoint;
+  /** Number of its process in the cluster. */
+  readonly node: number;
+  /** The ranks of its unit in order; they step together where they share experts. */
+  readonly unit: readonly number[];
+  /** Ranks that hand sequences over to this one. */
+  readonly prefillRanks: readonly number[];
+  /** Logical expert of each physical one, by layer of routed experts; undefined: all on each rank. */
+  readonly placement?: Placement;
+}
+
+export interface RankOptions {
+  readonly modelDirectory: string;
+  readonly weights: WeightMemory;
+  readonly policy: Policy;
+  /** Memory for the rank's KV pool; the model's context ends where the pool does. */
+  readonly kvMemoryBytes: number;
+  /** Compute threads, as far as the machine's cores go; by default 1. */
+  readonly threads?: number;
+  /** Faster kernels for single rows, where there are any; not for several ranks. */
+  readonly fastDecode?: boolean;
+  /** At most what the model and the pool allow. */
+  readonly maxModelLen?: number;
+  /** Rows of a step: what decode leaves of it goes to prompt chunks. */
+  readonly chunkRows: number;
+  /** Tokens from here on are never generated: rows of the vocabulary that no token uses. */
+  readonly usableTokens?: number;
+  /** A directory, which others may share, for the blocks that outlive the pool. */
+  readonly contextCache?: { readonly directory: string; readonly limits: StoreLimits };
+  readonly place: RankPlace;
+}

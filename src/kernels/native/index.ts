@@ -1,0 +1,13 @@
+export {
+  createNativeKernels,
+  instructionSets,
+  type NativeOptions,
+  nativeProblem,
+} from "./native.ts";
+export { Probes, type ProbesOptions } from "./probes.ts";
+export {
+  residentWeights,
+  type ResidentWeights,
+  weightMemories,
+  type WeightMemory,
+} from "./resident-weights.ts";

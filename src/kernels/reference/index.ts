@@ -1,0 +1,1 @@
+export { createReferenceKernels } from "./reference.ts";

@@ -1,0 +1,18 @@
+export { openCheckpoint } from "./checkpoint.ts";
+export { type ModelConfig, readConfig } from "./config.ts";
+export { numericIdentity, type NumericIdentity } from "./identity.ts";
+export { type Inspection, inspectModel } from "./inspect.ts";
+export { modelHash } from "./model-hash.ts";
+export { type Quantization, quantizeCheckpoint } from "./quantize-checkpoint.ts";
+export { bytesOf, expectRoom, type WriteBytes, writeSafetensors } from "./safetensors-writer.ts";
+export { CheckpointError } from "./safetensors.ts";
+export {
+  type AttentionWeights,
+  type ExpertWeights,
+  type LayerWeights,
+  type MlpWeights,
+  type ModelWeights,
+  modelWeights,
+  type MoeWeights,
+  type WeightSource,
+} from "./weights.ts";

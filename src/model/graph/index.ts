@@ -1,0 +1,11 @@
+export { forwardCosts, type ForwardCosts } from "./costs.ts";
+export { type ChosenTokens, loadModel, Model, type ModelOptions } from "./model.ts";
+export {
+  type ExpertCall,
+  type ExpertOutput,
+  GroupedMlp,
+  LocalExperts,
+  type RoutedExperts,
+} from "./routed-experts.ts";
+export { argmax, SingleSequence } from "./single-sequence.ts";
+export type { KvPool, StepBatch } from "./step.ts";

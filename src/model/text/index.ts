@@ -1,0 +1,13 @@
+export {
+  type ChatMessage,
+  ChatTemplateError,
+  type ChatTool,
+  type ContentPart,
+  type ToolCall,
+} from "./chat-message.ts";
+export { ChatTemplate, loadChatTemplate, type RenderOptions } from "./chat-template.ts";
+export { Detokenizer } from "./detokenizer.ts";
+export type { OutputDelta } from "./output-delta.ts";
+export { OutputParser } from "./output-parser.ts";
+export { hasTokenizer, TokenizerError } from "./tokenizer-file.ts";
+export { Tokenizer } from "./tokenizer.ts";
