@@ -4,7 +4,7 @@ export { defaultPrices } from "./deepseek-prices.ts";
 export { instant } from "./instant.ts";
 export type { LedgerRecord } from "./ledger-record.ts";
 export { Ledger } from "./ledger.ts";
-export { Meter, type MeterReading } from "./meter.ts";
+export { Meter } from "./meter.ts";
 export {
   type BilledTokens,
   charge,
