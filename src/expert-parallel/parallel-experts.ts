@@ -98,7 +98,7 @@ export class ParallelExperts implements RoutedExperts {
   }
 
   async compute(call: ExpertCall, weights: ExpertWeights): Promise<ExpertOutput> {
-    await this.#stream.done();
+    await this.#stream.fence();
     const { topK } = this.#rule;
     const { layer, ids, rows } = call;
     const placement = this.#placementOf(layer);
@@ -144,7 +144,7 @@ export class ParallelExperts implements RoutedExperts {
       const ordered = storedOperand(this.#ordered, this.#hidden);
       this.#stream.gather(ordered, sorted, groups.places, pairs);
     }
-    await this.#stream.done();
+    await this.#stream.fence();
     let at = 0;
     return received.map(({ pairRows }) =>
       storedBytes(this.#ordered, at, (at += pairRows.length * this.#hidden)),

@@ -30,7 +30,7 @@ async function quantizeWeight(kernels: Kernels, scales: ScaleFormat, x: Operand,
   const out = createQuantizedWeight(rows, x.columns);
   const stream = kernels.createStream("w8a8", scales);
   stream.quantizeWeight(out, x, rows);
-  await stream.done();
+  await stream.fence();
   stream.close();
   return out;
 }
@@ -51,7 +51,7 @@ for (const { name, create } of backends) {
           const out = createOperand("fp8", rows, columns);
           const stream = kernels.createStream("w8a8", scales);
           stream.quantize(out, values, rows);
-          await stream.done();
+          await stream.fence();
           stream.close();
           return out;
         };

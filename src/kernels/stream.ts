@@ -139,7 +139,7 @@ export interface SampledRows {
 
 /**
  * The arithmetic of a layer as a stream of operations: each call enqueues, writes only to its
- * out-parameters, and its results may be read after `await done()`. Activations are float32 and
+ * out-parameters, and its results may be read after `await fence()`. Activations are float32 and
  * row-major; each operation rounds its inputs where the stream's policy says. A row's bits depend
  * only on that row, its context and the policy.
  */
@@ -232,8 +232,8 @@ export interface Stream {
     rows: number,
   ): void;
   /** Resolves when everything enqueued has been computed; rejects if an operation failed. */
-  done(): Promise<void>;
-  /** Ends the stream and its threads: what has not run never will, and `done` rejects. */
+  fence(): Promise<void>;
+  /** Ends the stream and its threads: what has not run never will, and `fence` rejects. */
   close(): void;
 }
 

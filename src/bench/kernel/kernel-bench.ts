@@ -175,7 +175,7 @@ async function measure(each: KernelCase, stream: Stream, probes: Probes): Promis
   const timed = async (count: number) => {
     const began = performance.now();
     for (let i = 0; i < count; i++) calls[next++ % calls.length](stream);
-    await stream.done();
+    await stream.fence();
     return (performance.now() - began) / count;
   };
   const first = await timed(calls.length);

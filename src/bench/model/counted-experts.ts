@@ -18,7 +18,7 @@ export class CountedExperts implements RoutedExperts {
   async compute(call: ExpertCall, weights: ExpertWeights): Promise<ExpertOutput> {
     if (this.#chosen) {
       // Ids lie in the stream's buffers until the next layer: a step that is counted is not timed.
-      await this.#stream.done();
+      await this.#stream.fence();
       const experts = weights.gate.length;
       const pairs = call.rows * this.#topK;
       for (let i = 0; i < pairs; i++) this.#chosen[call.layer * experts + call.ids[i]]++;

@@ -206,7 +206,7 @@ test("however slowly a store answers, whoever leaves and whatever runs out, answ
   }
   // Fetches end, and clients leave, in the middle of steps too.
   const kernels = changedKernels(() => ({
-    done: () => new Promise((resolve) => setImmediate(resolve)),
+    fence: () => new Promise((resolve) => setImmediate(resolve)),
   }));
   const warm = new MemoryBlobStore(limits);
   await run(await createCore({ store: warm, kernels }), kinds.slice(0, 2));

@@ -54,7 +54,7 @@ async function alone(one: GenerationRequest) {
 
 /** Kernels that compute while the thread hears other things, as native ones do. */
 const lateKernels = () =>
-  changedKernels(() => ({ done: () => new Promise((resolve) => setImmediate(resolve)) }));
+  changedKernels(() => ({ fence: () => new Promise((resolve) => setImmediate(resolve)) }));
 
 test("a request cancelled while its step computes is told no more and spoils nothing", async () => {
   const core = await createCore(lateKernels());

@@ -31,7 +31,7 @@ async function multiplyWithoutEnd(weight: Weight): Promise<void> {
       stream.gemm(new Float32Array(64 * outputs), x, weight, 64);
     }
     parentPort?.postMessage("multiplying");
-    await stream.done();
+    await stream.fence();
   }
 }
 
@@ -80,10 +80,10 @@ function defineTests(): void {
     stream.add(x, x, 8);
     stream.embed(new Float32Array(8), weight, Int32Array.of(4), 1);
     stream.add(x, x, 8);
-    await assert.rejects(stream.done(), /embed: a token is not in the table/);
+    await assert.rejects(stream.fence(), /embed: a token is not in the table/);
     assert.deepEqual(x, new Float32Array(8).fill(2));
     stream.add(x, x, 8);
-    await assert.rejects(stream.done(), /embed/);
+    await assert.rejects(stream.fence(), /embed/);
   });
 
   test("closing rejects those who wait, and whatever comes after", { skip }, async () => {
@@ -91,11 +91,11 @@ function defineTests(): void {
     const { weight } = folder.create(randomSource(3), "BF16", [2000, 2000]);
     const x = createOperand("bf16", 32, 2000);
     for (let i = 0; i < 20; i++) stream.gemm(new Float32Array(64000), x, weight, 32);
-    const waiting = assert.rejects(stream.done(), /closed/);
+    const waiting = assert.rejects(stream.fence(), /closed/);
     stream.close();
     stream.close();
     await waiting;
-    await assert.rejects(stream.done(), /closed/);
+    await assert.rejects(stream.fence(), /closed/);
     assert.throws(() => stream.add(new Float32Array(1), new Float32Array(1), 1), /closed/);
   });
 
@@ -104,7 +104,7 @@ function defineTests(): void {
     const x = new Float32Array(3);
     const one = new Float32Array(3).fill(1);
     for (let i = 0; i < 30000; i++) stream.add(x, one, 3);
-    await stream.done();
+    await stream.fence();
     assert.deepEqual(x, new Float32Array(3).fill(30000));
   });
 
@@ -115,7 +115,7 @@ function defineTests(): void {
     const seen: number[] = [];
     const waits = Array.from({ length: 10 }, (_, i) => {
       for (let j = 0; j < 20; j++) stream.add(x, one, x.length);
-      return stream.done().then(() => {
+      return stream.fence().then(() => {
         assert.ok(x[0] >= 20 * (i + 1));
         seen.push(i);
       });
@@ -137,7 +137,7 @@ function defineTests(): void {
       if (i % 20 === 0) collect();
     }
     collect();
-    await stream.done();
+    await stream.fence();
     assert.ok(x.every((value) => value === 200));
   });
 
@@ -153,7 +153,7 @@ function defineTests(): void {
       const waiting = (() => {
         const stream = createNativeKernels().createStream("f32");
         for (let i = 0; i < 50; i++) stream.add(x, x, x.length);
-        return stream.done();
+        return stream.fence();
       })();
       collect();
       await waiting;
@@ -175,7 +175,7 @@ function defineTests(): void {
     const stream = open(t);
     const shared = new Float32Array(new SharedArrayBuffer(64)).subarray(3, 7);
     stream.add(shared, Float32Array.of(1, 2, 3, 4), 4);
-    await stream.done();
+    await stream.fence();
     assert.deepEqual([...shared], [1, 2, 3, 4]);
   });
 
@@ -188,7 +188,7 @@ function defineTests(): void {
     });
     structuredClone(x, { transfer: [x.buffer] });
     assert.throws(() => stream.add(x, new Float32Array(8), 8), /x holds 0 values/);
-    await stream.done();
+    await stream.fence();
   });
 
   test("a weight that ends early is refused by tensor and file", { skip }, (t) => {
@@ -213,7 +213,7 @@ function defineTests(): void {
     const [actual, expected] = [new Float32Array(130), new Float32Array(130)];
     const stream = open(t);
     stream.gemm(actual, x, rescaled, 1);
-    await stream.done();
+    await stream.fence();
     createReferenceKernels().createStream("f32").gemm(expected, x, rescaled, 1);
     actual.forEach((value, i) => assert.ok(Math.abs(value - expected[i]) < 1e-4));
   });
@@ -266,7 +266,7 @@ function defineTests(): void {
       const stream = createNativeKernels().createStream("f32");
       const x = new Float32Array(4e6).fill(1);
       for (let i = 0; i < 20; i++) stream.add(x, x, x.length);
-      stream.done().then(() => console.log(x[0]));`);
+      stream.fence().then(() => console.log(x[0]));`);
       assert.equal(stdout, `${2 ** 20}\n`);
     },
   );

@@ -36,7 +36,7 @@ export interface NativeStreamOptions {
   readonly cores: number;
 }
 
-/** A caller of `done` and the commands it waits for. */
+/** A caller of `fence` and the commands it waits for. */
 interface Waiter {
   readonly target: number;
   readonly settle: () => void;
@@ -312,7 +312,7 @@ export class NativeStream implements Stream {
     this.#end(out.most, vocabSize, usable, rows);
   }
 
-  async done(): Promise<void> {
+  async fence(): Promise<void> {
     const target = this.#ring.published;
     if (!this.#closed && !this.#ring.reached(target)) await this.#executed(target);
     if (this.#closed) throw new Error("the stream is closed");

@@ -160,7 +160,7 @@ function valuesOf(values: ArrayLike<number>): ArrayLike<number> {
 
 async function results(stream: Stream, operation: GeneratedOperation, from?: number, to?: number) {
   const outputs = operation.enqueue(stream, from, to);
-  await stream.done();
+  await stream.fence();
   for (const output of outputs) assert.ok(marginsHold(output), `${operation.name}: margins`);
   return outputs;
 }

@@ -22,7 +22,7 @@ async function rowsOf(kernels: Kernels, table: Weight): Promise<Float32Array> {
     Int32Array.from({ length: rows }, (_, row) => row),
     rows,
   );
-  await stream.done();
+  await stream.fence();
   stream.close();
   return out;
 }
@@ -48,7 +48,7 @@ test("mapped weights are no copies, and multiply to the same bits", { skip }, as
     const out = new Float32Array(4 * 300);
     const stream = kernels.createStream("f32");
     stream.gemm(out, { format: "f32", columns: 520, values }, weight, 4);
-    await stream.done();
+    await stream.fence();
     stream.close();
     return out;
   };

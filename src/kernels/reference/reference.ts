@@ -215,7 +215,7 @@ class ReferenceStream implements Stream {
     sampleRows(out, logits, vocabSize, sampling, rows);
   }
 
-  async done(): Promise<void> {}
+  async fence(): Promise<void> {}
 
   close(): void {}
 }

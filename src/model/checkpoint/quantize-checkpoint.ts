@@ -116,7 +116,7 @@ async function writeTensor(write: WriteBytes, entry: TensorEntry, stream: Stream
     const rows = bytes.length / rowBytes;
     const out = createQuantizedWeight(rows, columns);
     stream.quantizeWeight(out, operandOf(entry, bytes, columns), rows);
-    await stream.done();
+    await stream.fence();
     if (out.scales.some(Number.isNaN)) {
       throw new CheckpointError(
         entry.file,

@@ -103,7 +103,7 @@ export class Model {
    */
   async forward(batch: StepBatch, pool: KvPool): Promise<Float32Array> {
     const logits = await this.#enqueue(batch, pool);
-    await this.#stream.done();
+    await this.#stream.fence();
     return logits;
   }
 
@@ -118,7 +118,7 @@ export class Model {
     const span = this.tracer.begin("SAMPLE", NO_LAYER, choices.length);
     sampling.enqueue(this.#stream, logits, this.config.vocabSize);
     this.tracer.end(span);
-    await this.#stream.done();
+    await this.#stream.fence();
     return (row) => sampling.chosen(row);
   }
 
@@ -138,7 +138,7 @@ export class Model {
     for (const [index, layer] of this.#weights.layers.entries()) {
       await this.#block(layer, index, batch, pool);
       if (onLayer) {
-        await this.#stream.done();
+        await this.#stream.fence();
         onLayer(index);
       }
     }
