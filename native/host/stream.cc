@@ -49,7 +49,7 @@ void Stream::run() {
   for (uint32_t executed = header.executed.load();;) {
     awaitCommand(executed);
     if (stopping_) return;
-    if (!failed_) execute(executed);
+    if (!isSkipped(executed)) execute(executed);
     header.executed = ++executed;
     room_.notify();
     tell(executed);
@@ -65,12 +65,28 @@ void Stream::awaitCommand(uint32_t executed) {
   header.asleep = 0;
 }
 
+void Stream::reset() {
+  std::lock_guard lock(failureMutex_);
+  failure_.clear();
+  resumeAt_ = options_.ring.header->published.load();
+  skips_ = true;
+}
+
+bool Stream::isSkipped(uint32_t number) {
+  if (!skips_) return false;
+  std::lock_guard lock(failureMutex_);
+  if (failure_.empty() && reached(number, resumeAt_)) skips_ = false;
+  return skips_;
+}
+
 void Stream::execute(uint32_t number) {
   try {
     daysix::execute(options_.ring.command(number), options_.kernels, team_);
   } catch (const std::exception& error) {
-    failed_ = true;
     std::lock_guard lock(failureMutex_);
+    // A reset has given the command up while it ran.
+    if (skips_) return;
+    skips_ = true;
     failure_ = std::string(OPERATIONS[static_cast<int>(*options_.ring.command(number))]) + ": " + error.what();
   }
 }

@@ -45,10 +45,13 @@ class Stream {
   void waitForRoom();
   /// What the first failed operation said; empty if none failed. Operations after a failed one do not run.
   std::string failure();
+  /// Skips what is in the ring and forgets a failure; later commands run.
+  void reset();
 
  private:
   void run();
   void awaitCommand(uint32_t executed);
+  bool isSkipped(uint32_t number);
   void execute(uint32_t number);
   void tell(uint32_t executed);
 
@@ -60,9 +63,11 @@ class Stream {
   std::atomic<bool> stopping_ = false;
   /// The command whose execution is to be told, or NOTHING.
   std::atomic<int64_t> announced_;
-  bool failed_ = false;
+  /// Whether there may be commands to skip: after a failure all of them, after a reset those before `resumeAt_`.
+  std::atomic<bool> skips_ = false;
   std::mutex failureMutex_;
   std::string failure_;
+  uint32_t resumeAt_ = 0;
   std::thread leader_;
 };
 

@@ -65,6 +65,7 @@ class Producer {
     return stream_->failure();
   }
 
+  void reset() { stream_->reset(); }
   void close() { stream_.reset(); }
 
  private:
@@ -203,14 +204,20 @@ void testEnds(const KernelTable& kernels) {
   expect(x[0] == x[299'999], "a command runs whole or not at all");
 }
 
+/// After a failure nothing runs, and after a reset what is enqueued later.
 void testFailure(const KernelTable& kernels) {
   Producer producer(kernels, 2);
   std::vector<float> x(8), ones(8, 1.0f);
   const int32_t token = 3;
   const void* none = nullptr;
-  producer.enqueue("embed", x.data(), F32, 3, 8, ones.data(), none, &token, 1);
-  producer.enqueue("add", x.data(), ones.data(), 8);
-  expect(producer.done().find("embed") == 0 && x[0] == 0, "nothing runs after a failure");
+  for (int round = 0; round < 40; round++) {
+    producer.enqueue("embed", x.data(), F32, 3, 8, ones.data(), none, &token, 1);
+    producer.enqueue("add", x.data(), ones.data(), 8);
+    if (round % 2) expect(producer.done().find("embed") == 0 && x[0] == round, "nothing runs after a failure");
+    producer.reset();
+    producer.enqueue("add", x.data(), ones.data(), 8);
+    expect(producer.done().empty() && x[0] == round + 1, "a stream that was reset runs again");
+  }
 }
 
 /// Streams of several threads share their count of the cores.

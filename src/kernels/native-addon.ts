@@ -104,6 +104,8 @@ export interface AddonStream {
   readonly threads: number;
   /** What the first failed operation said, or "". */
   readonly failure: string;
+  /** Skips what is in the ring and forgets a failure. */
+  reset(): void;
   wake(): void;
   /** Waits a moment; whether the commands before number `target` have run. */
   announce(target: number): boolean;

@@ -231,8 +231,17 @@ export interface Stream {
     sampling: SamplingRows,
     rows: number,
   ): void;
-  /** Resolves when everything enqueued has been computed; rejects if an operation failed. */
+  /**
+   * Resolves when everything enqueued has been computed; rejects if an operation failed. After a
+   * failure no operation runs, and every fence rejects, until the stream is reset.
+   */
   fence(): Promise<void>;
+  /**
+   * Gives up what has been enqueued and forgets a failure; operations enqueued later run. Fences
+   * that wait meanwhile reject. For whoever owns the stream, once nothing that was part of the
+   * failed work enqueues any more.
+   */
+  reset(): void;
   /** Ends the stream and its threads: what has not run never will, and `fence` rejects. */
   close(): void;
 }

@@ -3,7 +3,13 @@ import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:f
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
-import { createReferenceKernels, greedySampling, type Stream } from "../../kernels/index.ts";
+import {
+  createNativeKernels,
+  createReferenceKernels,
+  greedySampling,
+  nativeProblem,
+  type Stream,
+} from "../../kernels/index.ts";
 import { changedKernels, tinyFixtures } from "../../model/fixtures.ts";
 import { loadModel } from "../../model/index.ts";
 import { EngineCore, type CoreOptions } from "./core.ts";
@@ -103,6 +109,37 @@ test("a step that cannot be computed fails its requests and nobody else's", asyn
   assert.deepEqual((await finish(core)).get(2), await alone(healthy));
   assert.equal(core.stats.running + core.stats.waiting, 0);
 });
+
+test(
+  "a step that fails on a native stream fails its requests and nobody else's",
+  { skip: nativeProblem() ?? false },
+  async () => {
+    let isDamaged = false;
+    const kernels = changedKernels(
+      (stream) => ({
+        embed(...[out, table, tokens, rows]: Parameters<Stream["embed"]>) {
+          const wrong = tokens.map((token) => (isDamaged ? table.shape[0] : token));
+          stream.embed(out, table, wrong, rows);
+          isDamaged = false;
+        },
+      }),
+      createNativeKernels(),
+    );
+    const core = await createCore(kernels);
+    const answer = async () => {
+      core.submit(0, request(prompt));
+      return (await finish(core)).get(0);
+    };
+    const healthy = await answer();
+    for (let round = 0; round < 3; round++) {
+      isDamaged = true;
+      const last = (await answer())?.at(-1);
+      assert.ok(last?.kind === "failed" && last.code === "step_failed");
+      assert.match(last.message, /^embed: /);
+      assert.deepEqual((await answer())?.slice(1), healthy?.slice(1));
+    }
+  },
+);
 
 test("a damaged tensor is named to the requests that needed it", async () => {
   const directory = mkdtempSync(join(tmpdir(), "daysix-engine-"));

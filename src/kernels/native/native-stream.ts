@@ -60,6 +60,7 @@ export class NativeStream implements Stream {
   readonly #native: AddonStream;
   readonly #waiters: Waiter[] = [];
   #closed = false;
+  #resets = 0;
 
   constructor(options: NativeStreamOptions) {
     const { addon, weights, policy, kernels, threads, cores } = options;
@@ -314,6 +315,7 @@ export class NativeStream implements Stream {
 
   async fence(): Promise<void> {
     const target = this.#ring.published;
+    const resets = this.#resets;
     if (!this.#closed && !this.#ring.reached(target)) await this.#executed(target);
     if (this.#closed) throw new Error("the stream is closed");
     if (this.#ring.reached(this.#ring.published)) {
@@ -322,6 +324,13 @@ export class NativeStream implements Stream {
     }
     const { failure } = this.#native;
     if (failure) throw new Error(failure);
+    if (this.#resets !== resets) throw new Error("the stream was reset before all had run");
+  }
+
+  reset(): void {
+    if (this.#closed) return;
+    this.#resets++;
+    this.#native.reset();
   }
 
   close(): void {

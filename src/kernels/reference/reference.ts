@@ -217,6 +217,9 @@ class ReferenceStream implements Stream {
 
   async fence(): Promise<void> {}
 
+  /** An operation that fails throws where it is enqueued, and leaves nothing behind. */
+  reset(): void {}
+
   close(): void {}
 }
 

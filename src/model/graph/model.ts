@@ -102,9 +102,11 @@ export class Model {
    * until the next step.
    */
   async forward(batch: StepBatch, pool: KvPool): Promise<Float32Array> {
-    const logits = await this.#enqueue(batch, pool);
-    await this.#stream.fence();
-    return logits;
+    return this.#step(async () => {
+      const logits = await this.#enqueue(batch, pool);
+      await this.#stream.fence();
+      return logits;
+    });
   }
 
   /** Computes a step and chooses the next token of each of its logit rows. */
@@ -114,12 +116,24 @@ export class Model {
     { choices, usableTokens, onLayer }: ChoiceOptions,
   ): Promise<ChosenTokens> {
     const sampling = new StepSampling(choices, usableTokens);
-    const logits = await this.#enqueue(batch, pool, onLayer);
-    const span = this.tracer.begin("SAMPLE", NO_LAYER, choices.length);
-    sampling.enqueue(this.#stream, logits, this.config.vocabSize);
-    this.tracer.end(span);
-    await this.#stream.fence();
-    return (row) => sampling.chosen(row);
+    return this.#step(async () => {
+      const logits = await this.#enqueue(batch, pool, onLayer);
+      const span = this.tracer.begin("SAMPLE", NO_LAYER, choices.length);
+      sampling.enqueue(this.#stream, logits, this.config.vocabSize);
+      this.tracer.end(span);
+      await this.#stream.fence();
+      return (row) => sampling.chosen(row);
+    });
+  }
+
+  /** A step that fails leaves nothing on the stream, so that the next one can be computed. */
+  async #step<Result>(compute: () => Promise<Result>): Promise<Result> {
+    try {
+      return await compute();
+    } catch (error) {
+      this.#stream.reset();
+      throw error;
+    }
   }
 
   /** Logits that can be read once the stream is done. */
