@@ -1,3 +1,4 @@
+export { channels, MICRO_BATCHES } from "./channels.ts";
 export { type Clock, systemClock } from "./clock.ts";
 export { ControlError, type Json } from "./links/index.ts";
 export type { Traffic } from "./counters.ts";

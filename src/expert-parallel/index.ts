@@ -6,9 +6,5 @@ export {
   PlacementError,
   type LayerPlacement,
 } from "./placement.ts";
-export {
-  ParallelExperts,
-  type ParallelExpertsOptions,
-  type UnitMember,
-} from "./parallel-experts.ts";
+export { ParallelExperts } from "./parallel-experts.ts";
 export type { TrafficCounts } from "./traffic.ts";

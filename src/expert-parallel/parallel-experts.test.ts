@@ -10,7 +10,12 @@ import {
   type GateRule,
   type Policy,
 } from "../kernels/index.ts";
-import { LocalExperts, type ExpertWeights } from "../model/index.ts";
+import {
+  LocalExperts,
+  type ExpertBatch,
+  type ExpertWeights,
+  type RoutedExperts,
+} from "../model/index.ts";
 import { nullTracer } from "../trace/index.ts";
 import { ParallelExperts } from "./parallel-experts.ts";
 import { layerPlacement, orderedPlacement, type LayerPlacement } from "./placement.ts";
@@ -74,11 +79,17 @@ function outputsOf({ expertRows, places }: { expertRows: ArrayBufferView; places
   return Buffer.concat([...places].map((at) => bytes.subarray(at * width, (at + 1) * width)));
 }
 
+async function threeActs(experts: RoutedExperts, batch: ExpertBatch) {
+  const flight = await experts.dispatch(batch);
+  await flight.compute(weights);
+  return flight.combine();
+}
+
 /** What one process with all experts computes. */
 async function oracle(policy: Policy, share: RankRows): Promise<Outputs> {
   const { stream, input } = inputOf(policy, share);
   const local = new LocalExperts(stream, rule, share.rows, nullTracer);
-  const output = await local.compute({ layer: 0, input, ...share }, weights);
+  const output = await threeActs(local, { microBatch: 0, layer: 0, input, ...share });
   return outputsOf({ ...output, places: output.places.subarray(0, share.rows * TOP_K) });
 }
 
@@ -102,7 +113,7 @@ async function parallel(policy: Policy, shares: RankRows[], placement: LayerPlac
   for (let layer = 0; layer < 2; layer++) {
     await Promise.all(
       members.map(async ({ rank, input, experts }) => {
-        const output = await experts.compute({ layer, input, ...shares[rank] }, weights);
+        const output = await threeActs(experts, { microBatch: 0, layer, input, ...shares[rank] });
         outputs[rank] = outputsOf(output);
       }),
     );

@@ -14,7 +14,8 @@ export { argmax, SingleSequence } from "./graph/index.ts";
 export {
   GroupedMlp,
   LocalExperts,
-  type ExpertCall,
+  type ExpertBatch,
+  type ExpertFlight,
   type ExpertOutput,
   type RoutedExperts,
 } from "./graph/index.ts";

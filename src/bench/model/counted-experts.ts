@@ -1,29 +1,29 @@
-import type { Stream } from "../../kernels/index.ts";
-import type { ExpertCall, ExpertOutput, ExpertWeights, RoutedExperts } from "../../model/index.ts";
+import type { GateRule, Stream } from "../../kernels/index.ts";
+import type { ExpertBatch, ExpertFlight, RoutedExperts } from "../../model/index.ts";
 
 /** Routed experts that tell, when asked, how many rows have chosen each. */
 export class CountedExperts implements RoutedExperts {
   readonly #stream: Stream;
   readonly #experts: RoutedExperts;
-  readonly #topK: number;
+  readonly #rule: GateRule;
   /** Rows by (layer of the model, expert); undefined while nobody counts. */
   #chosen: Uint32Array | undefined;
 
-  constructor(stream: Stream, experts: RoutedExperts, topK: number) {
+  constructor(stream: Stream, experts: RoutedExperts, rule: GateRule) {
     this.#stream = stream;
     this.#experts = experts;
-    this.#topK = topK;
+    this.#rule = rule;
   }
 
-  async compute(call: ExpertCall, weights: ExpertWeights): Promise<ExpertOutput> {
+  async dispatch(batch: ExpertBatch): Promise<ExpertFlight> {
     if (this.#chosen) {
       // Ids lie in the stream's buffers until the next layer: a step that is counted is not timed.
       await this.#stream.fence();
-      const experts = weights.gate.length;
-      const pairs = call.rows * this.#topK;
-      for (let i = 0; i < pairs; i++) this.#chosen[call.layer * experts + call.ids[i]]++;
+      const pairs = batch.rows * this.#rule.topK;
+      for (let i = 0; i < pairs; i++)
+        this.#chosen[batch.layer * this.#rule.experts + batch.ids[i]]++;
     }
-    return this.#experts.compute(call, weights);
+    return this.#experts.dispatch(batch);
   }
 
   /** The rows that choose each while `run` runs. [layers, experts] */

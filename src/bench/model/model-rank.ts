@@ -64,11 +64,7 @@ export class ModelRank {
     const { policy, weights, fastDecode, maxRows, threads } = options;
     const kernels = createKernels({ threads, weights, fastDecode });
     const stream = kernels.createStream(policy);
-    const experts = new CountedExperts(
-      stream,
-      createExperts(stream, config, options),
-      config.gate.topK,
-    );
+    const experts = new CountedExperts(stream, createExperts(stream, config, options), config.gate);
     // Both models compute on one stream: a second one would get no threads.
     const common = { kernels: { ...kernels, createStream: () => stream }, policy, maxRows };
     const whole = new Model(config, modelWeights(checkpoint, config), {

@@ -1,4 +1,4 @@
-import type { Transport } from "../../cluster/index.ts";
+import { channels, type Transport } from "../../cluster/index.ts";
 import {
   ArrivingKv,
   decodeTransfer,
@@ -10,8 +10,6 @@ import {
 import type { GenerationRequest } from "../messages.ts";
 import type { StepPart } from "./scheduler.ts";
 import type { Sequence } from "./sequence.ts";
-
-export const TRANSFER_CHANNEL = 3;
 
 /** The prefill side: sends a prompt's KV to its decode rank, layer by layer while it is computed. */
 export class PrefillSender {
@@ -61,7 +59,7 @@ export class PrefillSender {
     if (decodeRank === undefined) return;
     // A lost peer's requests are ended by whoever watches over the ranks.
     this.#transport
-      .send(decodeRank, TRANSFER_CHANNEL, encodeTransfer(message))
+      .send(decodeRank, channels.transfer, encodeTransfer(message))
       .catch(() => undefined);
   }
 }

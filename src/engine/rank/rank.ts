@@ -1,11 +1,10 @@
-import { PeerLostError, RankTransport, type Transport } from "../../cluster/index.ts";
+import { channels, PeerLostError, RankTransport, type Transport } from "../../cluster/index.ts";
 import { type TrafficCounts } from "../../expert-parallel/index.ts";
 import { createKernels, PAGE_TOKENS } from "../../kernels/index.ts";
 import { DirectoryBlobStore } from "../../kv-cache/index.ts";
 import { loadModel, numericIdentity } from "../../model/index.ts";
 import { nullTracer, type Tracer } from "../../trace/index.ts";
 import { EngineCore } from "./core.ts";
-import { TRANSFER_CHANNEL } from "./handover.ts";
 import { PlacedExperts } from "./placed-experts.ts";
 import type { Placement, RankOptions, RankPlace } from "./rank-options.ts";
 import { UnitClock } from "./unit.ts";
@@ -104,7 +103,7 @@ export class Rank {
     for (;;) {
       let transfer: Uint8Array;
       try {
-        transfer = await this.#transport.receive(rank, TRANSFER_CHANNEL);
+        transfer = await this.#transport.receive(rank, channels.transfer);
       } catch (error) {
         if (!(error instanceof PeerLostError)) throw error;
         this.core.losePrefill(rank, error.message);

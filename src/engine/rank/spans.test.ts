@@ -44,7 +44,7 @@ test("every step has each layer's stages in their order", async () => {
   const stages: [SpanName, number][] = [["EMBED", NO_LAYER]];
   for (let layer = 0; layer < config.layers; layer++) {
     const dense = layer < config.firstDense;
-    const names: SpanName[] = dense ? ["ATTN", "MLP"] : ["ATTN", "GATE", "MLP", "REDUCE", "SHARED"];
+    const names: SpanName[] = dense ? ["ATTN", "MLP"] : ["ATTN", "GATE", "SHARED", "MLP", "REDUCE"];
     stages.push(...names.map((name): [SpanName, number] => [name, layer]));
   }
   stages.push(["HEAD", NO_LAYER], ["SAMPLE", NO_LAYER]);

@@ -1,6 +1,4 @@
-import type { Transport } from "../../cluster/index.ts";
-
-export const STEP_CHANNEL = 0;
+import { channels, type Transport } from "../../cluster/index.ts";
 
 /**
  * Keeps the ranks of a unit in step, as expert parallelism needs: whoever has rows calls a step by
@@ -30,7 +28,7 @@ export class UnitClock {
 
   /** Resolves when another rank has called a step that this one has not joined, or on abort. */
   called(signal: AbortSignal): Promise<void> {
-    return this.#transport.arrival(STEP_CHANNEL, signal);
+    return this.#transport.arrival(channels.step, signal);
   }
 
   /** Joins a step; the rows of all ranks together, which is the same number on each of them. */
@@ -40,8 +38,8 @@ export class UnitClock {
     const others = await Promise.all(
       this.#others.map(async (rank) => {
         const [message] = await Promise.all([
-          this.#transport.receive(rank, STEP_CHANNEL),
-          this.#transport.send(rank, STEP_CHANNEL, told),
+          this.#transport.receive(rank, channels.step),
+          this.#transport.send(rank, channels.step, told),
         ]);
         return new Int32Array(message.slice().buffer);
       }),

@@ -5,6 +5,7 @@ import type { MlpWeights, MoeWeights } from "../checkpoint/index.ts";
 import type { Workspace } from "./workspace.ts";
 
 export interface MoeContext {
+  readonly microBatch: number;
   readonly layer: number;
   readonly rows: number;
   readonly rule: GateRule;
@@ -32,27 +33,28 @@ export async function forwardMoe(
   stream: Stream,
   w: Workspace,
   weights: MoeWeights,
-  { layer, rows, rule, experts, tracer }: MoeContext,
+  { microBatch, layer, rows, rule, experts, tracer }: MoeContext,
 ): Promise<void> {
   const [, hidden] = weights.router.shape;
-  const gate = tracer.begin("GATE", layer, rows);
+  const gate = tracer.begin("GATE", layer, rows, microBatch);
   w.project(stream, w.normed, rows, { out: w.routerLogits, weight: weights.router });
   stream.route(w.expertIds, w.expertWeights, w.routerLogits, weights.bias, rule, rows);
-
-  const input = w.operand(stream.operandFormat(weights.experts.gate[0]), hidden);
+  const input = w.expertInput(stream.operandFormat(weights.experts.gate[0]));
   stream.quantize(input, w.normed, rows);
   tracer.end(gate);
 
-  const call = { layer, rows, input, ids: w.expertIds };
-  const { expertRows, places } = await experts.compute(call, weights.experts);
-  const reduce = tracer.begin("REDUCE", layer, rows);
-  stream.combine(w.update, expertRows, w.expertWeights, places, rule.topK, hidden, rows);
-  tracer.end(reduce);
-
+  const batch = { microBatch, layer, rows, input, ids: w.expertIds };
+  const flight = await experts.dispatch(batch);
   if (weights.shared) {
-    const shared = tracer.begin("SHARED", layer, rows);
+    const shared = tracer.begin("SHARED", layer, rows, microBatch);
     forwardMlp(stream, w, weights.shared, w.sharedRows, rows);
-    stream.add(w.update, w.sharedRows, rows * hidden);
     tracer.end(shared);
   }
+  await flight.compute(weights.experts);
+  const { expertRows, places } = await flight.combine();
+
+  const reduce = tracer.begin("REDUCE", layer, rows, microBatch);
+  stream.combine(w.update, expertRows, w.expertWeights, places, rule.topK, hidden, rows);
+  if (weights.shared) stream.add(w.update, w.sharedRows, rows * hidden);
+  tracer.end(reduce);
 }

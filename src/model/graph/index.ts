@@ -1,7 +1,8 @@
 export { forwardCosts, type ForwardCosts } from "./costs.ts";
 export { type ChosenTokens, loadModel, Model, type ModelOptions } from "./model.ts";
 export {
-  type ExpertCall,
+  type ExpertBatch,
+  type ExpertFlight,
   type ExpertOutput,
   GroupedMlp,
   LocalExperts,

@@ -183,6 +183,7 @@ export class Model {
       this.tracer.end(mlp);
     } else {
       await forwardMoe(stream, w, ffn, {
+        microBatch: 0,
         layer: index,
         rows,
         rule: gate,

@@ -11,8 +11,10 @@ import {
 import type { Tracer } from "../../trace/index.ts";
 import type { ExpertWeights } from "../checkpoint/index.ts";
 
-/** One layer's rows and the experts they chose. */
-export interface ExpertCall {
+/** A micro-batch's rows in one layer, and the experts they chose. */
+export interface ExpertBatch {
+  /** From 0; micro-batches of a step have buffers of their own. */
+  readonly microBatch: number;
   readonly layer: number;
   readonly rows: number;
   /** [rows, hidden], rounded as the policy says: exactly what travels when a row leaves its rank */
@@ -29,13 +31,18 @@ export interface ExpertOutput {
   readonly places: Int32Array;
 }
 
-/**
- * Where a step's routed experts are computed: on this rank, or spread over a unit's ranks. Records
- * the spans from the gate's end to the output: MLP, with others between DISPATCH and COMBINE.
- */
+/** A dispatched micro-batch. Records the spans MLP and, between ranks, DISPATCH and COMBINE. */
+export interface ExpertFlight {
+  /** The second act: the experts of this rank, for the rows that were dispatched to it. */
+  compute(weights: ExpertWeights): Promise<void>;
+  /** The third: the outputs come home. They are valid until the micro-batch's next dispatch. */
+  combine(): Promise<ExpertOutput>;
+}
+
+/** Where a step's routed experts are computed: on this rank, or spread over a unit's ranks. */
 export interface RoutedExperts {
-  /** The output is valid until the next call. */
-  compute(call: ExpertCall, weights: ExpertWeights): Promise<ExpertOutput>;
+  /** The first act: rows set out for their experts. What is enqueued meanwhile hides the way. */
+  dispatch(batch: ExpertBatch): Promise<ExpertFlight>;
 }
 
 /** SwiGLU of row groups, each with its own expert: W_down(silu(W_gate x) ⊙ W_up x). */
@@ -87,9 +94,38 @@ export class GroupedMlp {
 export class LocalExperts implements RoutedExperts {
   readonly #stream: Stream;
   readonly #rule: GateRule;
+  readonly #maxRows: number;
+  readonly #tracer: Tracer;
+  /** By micro-batch. */
+  readonly #flights: LocalFlight[] = [];
+
+  constructor(stream: Stream, rule: GateRule, maxRows: number, tracer: Tracer) {
+    this.#stream = stream;
+    this.#rule = rule;
+    this.#maxRows = maxRows;
+    this.#tracer = tracer;
+  }
+
+  async dispatch(batch: ExpertBatch): Promise<ExpertFlight> {
+    const flight = (this.#flights[batch.microBatch] ??= new LocalFlight(
+      this.#stream,
+      this.#rule,
+      this.#maxRows,
+      this.#tracer,
+    ));
+    flight.batch = batch;
+    return flight;
+  }
+}
+
+class LocalFlight implements ExpertFlight {
+  batch: ExpertBatch | undefined;
+  readonly #stream: Stream;
+  readonly #rule: GateRule;
   readonly #mlp: GroupedMlp;
   readonly #groups: RowGroups;
   readonly #tracer: Tracer;
+  #expertRows: StoredRows = new Float32Array(0);
 
   constructor(stream: Stream, rule: GateRule, maxRows: number, tracer: Tracer) {
     this.#stream = stream;
@@ -103,12 +139,16 @@ export class LocalExperts implements RoutedExperts {
     };
   }
 
-  async compute(call: ExpertCall, weights: ExpertWeights): Promise<ExpertOutput> {
-    const { layer, input, ids, rows } = call;
-    const mlp = this.#tracer.begin("MLP", layer, rows);
+  async compute(weights: ExpertWeights): Promise<void> {
+    const { layer, input, ids, rows, microBatch } = this.batch as ExpertBatch;
+    const mlp = this.#tracer.begin("MLP", layer, rows, microBatch);
     this.#stream.groupRows(this.#groups, ids, this.#rule, rows);
-    const expertRows = this.#mlp.compute(input, this.#groups, weights, rows * this.#rule.topK);
+    const pairs = rows * this.#rule.topK;
+    this.#expertRows = this.#mlp.compute(input, this.#groups, weights, pairs);
     this.#tracer.end(mlp);
-    return { expertRows, places: this.#groups.places };
+  }
+
+  async combine(): Promise<ExpertOutput> {
+    return { expertRows: this.#expertRows, places: this.#groups.places };
   }
 }

@@ -2,9 +2,12 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { loadNative } from "../../kernels/native-addon.ts";
 import { createNativeKernels, policies, type Kernels, type Stream } from "../../kernels/index.ts";
+import { readConfig } from "../checkpoint/index.ts";
 import { changedKernels, tinyFixtures } from "../fixtures.ts";
+import { LatentAttention } from "./mla.ts";
 import { loadModel } from "./model.ts";
 import type { StepBatch } from "./step.ts";
+import { Workspace } from "./workspace.ts";
 
 const { addon, problem } = loadNative();
 
@@ -71,3 +74,12 @@ test(
     }
   },
 );
+
+test("the routed experts' input is no buffer that a projection writes", async () => {
+  const config = await readConfig(tinyFixtures()[0].directory);
+  const { shape } = new LatentAttention(config);
+  const workspace = new Workspace(config, shape, 2);
+  const input = workspace.expertInput("bf16");
+  assert.equal(workspace.expertInput("bf16"), input);
+  assert.notEqual(workspace.operand("bf16", config.hiddenSize), input);
+});

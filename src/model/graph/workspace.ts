@@ -20,6 +20,7 @@ export interface Projection {
  */
 export class Workspace {
   readonly #maxRows: number;
+  readonly #hiddenSize: number;
   readonly #operands = new Map<string, Operand>();
   #logits = new Float32Array(0);
   readonly #vocabSize: number;
@@ -61,6 +62,7 @@ export class Workspace {
     const wide = Math.max(config.denseWidth, config.sharedExperts * config.expertWidth);
     this.#maxRows = maxRows;
     this.#vocabSize = config.vocabSize;
+    this.#hiddenSize = hiddenSize;
     this.hidden = rows(hiddenSize);
     this.normed = rows(hiddenSize);
     this.update = rows(hiddenSize);
@@ -89,13 +91,12 @@ export class Workspace {
 
   /** The matmul input of a format and width. */
   operand(format: Operand["format"], columns: number): Operand {
-    const key = `${format} ${columns}`;
-    let operand = this.#operands.get(key);
-    if (!operand) {
-      operand = createOperand(format, this.#maxRows, columns);
-      this.#operands.set(key, operand);
-    }
-    return operand;
+    return this.#operand(`${format} ${columns}`, format, columns);
+  }
+
+  /** The routed experts' input: the shared expert must not write over it. [rows, hidden] */
+  expertInput(format: Operand["format"]): Operand {
+    return this.#operand(`experts ${format}`, format, this.#hiddenSize);
   }
 
   /** Matmuls of the same rows: x is rounded once for each operand format its weights take. */
@@ -111,5 +112,14 @@ export class Workspace {
       }
       stream.gemm(out, input, weight, rows);
     }
+  }
+
+  #operand(key: string, format: Operand["format"], columns: number): Operand {
+    let operand = this.#operands.get(key);
+    if (!operand) {
+      operand = createOperand(format, this.#maxRows, columns);
+      this.#operands.set(key, operand);
+    }
+    return operand;
   }
 }

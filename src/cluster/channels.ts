@@ -1,0 +1,14 @@
+/** Micro-batches of a step that may be between their ranks at the same time. */
+export const MICRO_BATCHES = 2;
+
+/** What the ranks of a cluster say to each other, by channel; each keeps its own order. */
+export const channels = {
+  /** Ranks of a unit agree on their next step. */
+  step: 0,
+  /** KV on its way from a prefill rank to a decode rank. */
+  transfer: 1,
+  /** Rows of a micro-batch to the ranks that hold their experts. */
+  dispatch: (microBatch: number): number => 2 + microBatch,
+  /** Expert rows of a micro-batch, back to their home rank. */
+  combine: (microBatch: number): number => 2 + MICRO_BATCHES + microBatch,
+} as const;

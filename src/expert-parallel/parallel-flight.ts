@@ -1,0 +1,192 @@
+import { channels, type Transport } from "../cluster/index.ts";
+import {
+  createOperand,
+  createStoredRows,
+  storedOperand,
+  type GateRule,
+  type Operand,
+  type StoredRows,
+  type Stream,
+} from "../kernels/index.ts";
+import {
+  GroupedMlp,
+  type ExpertBatch,
+  type ExpertFlight,
+  type ExpertOutput,
+  type ExpertWeights,
+} from "../model/index.ts";
+import type { Span, Tracer } from "../trace/index.ts";
+import { dispatchLayout, exclusiveSums, type DispatchLayout } from "./layout.ts";
+import { groupPairs } from "./pairs.ts";
+import type { LayerPlacement } from "./placement.ts";
+import type { Traffic } from "./traffic.ts";
+import {
+  decodeDispatch,
+  DispatchError,
+  encodeDispatch,
+  placeRows,
+  storedBytes,
+  type ReceivedRows,
+} from "./wire.ts";
+
+/** A rank's place in its unit. */
+export interface UnitMember {
+  readonly transport: Transport;
+  /** The unit's ranks by their numbers in the cluster, in the placement's order. */
+  readonly ranks: readonly number[];
+}
+
+/** What the flights of all micro-batches share. */
+export interface UnitExperts {
+  readonly stream: Stream;
+  readonly rule: GateRule;
+  readonly hidden: number;
+  readonly unit: UnitMember;
+  /** Own index in the unit. */
+  readonly own: number;
+  readonly tracer: Tracer;
+  readonly traffic: Traffic;
+  /** The own slots' weights. */
+  readonly ownWeights: (placement: LayerPlacement, weights: ExpertWeights) => ExpertWeights;
+}
+
+/** What a dispatch leaves for the acts that follow. */
+interface Dispatched {
+  readonly batch: ExpertBatch;
+  readonly placement: LayerPlacement;
+  readonly layout: DispatchLayout;
+  /** Rows of every rank of the unit that chose experts of this one. */
+  readonly received: Promise<ReceivedRows[]>;
+  /** Span of the dispatch, open until the rows have arrived. */
+  readonly span: Span;
+}
+
+/** One micro-batch between the ranks of its unit, with buffers of its own that grow as needed. */
+export class ParallelFlight implements ExpertFlight {
+  readonly #unit: UnitExperts;
+  readonly #mlp: GroupedMlp;
+  #dispatched: Dispatched | undefined;
+  #arrived: Operand | undefined;
+  #arrivedRows = 0;
+  /** Outputs of the own experts by rank, in the order of its pairs. [pairs, hidden] */
+  #ordered: StoredRows;
+  /** [rows × topK, hidden], by rank and then as dispatched */
+  #returned: StoredRows;
+  /** Pairs that each rank has sent here, once its rows have arrived. */
+  #pairsOf: readonly number[] = [];
+
+  constructor(unit: UnitExperts) {
+    this.#unit = unit;
+    this.#mlp = new GroupedMlp(unit.stream);
+    this.#ordered = createStoredRows(unit.stream.policy, 0);
+    this.#returned = createStoredRows(unit.stream.policy, 0);
+  }
+
+  /** Sends the rows, and resolves before those of the other ranks have arrived. */
+  async dispatch(batch: ExpertBatch, placement: LayerPlacement): Promise<void> {
+    const { stream, rule, own, traffic, tracer } = this.#unit;
+    await stream.fence();
+    const { layer, ids, rows, input, microBatch } = batch;
+    const layout = dispatchLayout(ids, rows, rule.topK, placement, own);
+    traffic.countChoices(layer, ids.subarray(0, rows * rule.topK));
+    layout.parts.forEach((part, rank) => traffic.countRows(rank, part.rows.length));
+    const span = tracer.begin("DISPATCH", layer, rows, microBatch);
+    const messages = layout.parts.map((part) => encodeDispatch(part, input));
+    const received = this.#exchange(channels.dispatch(microBatch), messages).then((arrived) =>
+      arrived.map((message) => decodeDispatch(message, input, placement.slots)),
+    );
+    // Whoever computes hears of a failure.
+    received.catch(() => undefined);
+    this.#dispatched = { batch, placement, layout, received, span };
+  }
+
+  async compute(weights: ExpertWeights): Promise<void> {
+    const { stream, tracer, hidden, ownWeights } = this.#unit;
+    const { batch, placement, received: arriving, span } = this.#inFlight;
+    const received = await arriving;
+    tracer.end(span);
+    const mlp = tracer.begin("MLP", batch.layer, batch.rows, batch.microBatch);
+    const firstRows = exclusiveSums(received.map(({ rows }) => rows));
+    const operand = this.#operandFor(received, batch.input);
+    received.forEach((rows, rank) => placeRows(operand, firstRows[rank], rows));
+    const groups = groupPairs(received, firstRows, placement.slots);
+    const pairs = groups.sources.length;
+    this.#pairsOf = received.map(({ pairRows }) => pairRows.length);
+    this.#ordered = this.#storedRows(this.#ordered, pairs);
+    if (pairs > 0) {
+      const own = ownWeights(placement, weights);
+      const sorted = storedOperand(this.#mlp.compute(operand, groups, own, pairs), hidden);
+      stream.gather(storedOperand(this.#ordered, hidden), sorted, groups.places, pairs);
+    }
+    await stream.fence();
+    tracer.end(mlp);
+  }
+
+  /** Sends the experts' outputs home, in the order of each rank's pairs, and takes in the own rows'. */
+  async combine(): Promise<ExpertOutput> {
+    const { hidden, tracer } = this.#unit;
+    const { batch, layout } = this.#inFlight;
+    const span = tracer.begin("COMBINE", batch.layer, batch.rows, batch.microBatch);
+    let at = 0;
+    const outputs = this.#pairsOf.map((pairs) =>
+      storedBytes(this.#ordered, at, (at += pairs * hidden)),
+    );
+    this.#returned = this.#storedRows(this.#returned, layout.places.length);
+    const arrived = await this.#exchange(channels.combine(batch.microBatch), outputs);
+    this.#takeHome(arrived, layout);
+    tracer.end(span);
+    return { expertRows: this.#returned, places: layout.places };
+  }
+
+  get #inFlight(): Dispatched {
+    if (!this.#dispatched) throw new Error("nothing was dispatched");
+    return this.#dispatched;
+  }
+
+  #takeHome(arrived: readonly Uint8Array[], { parts }: DispatchLayout): void {
+    let at = 0;
+    for (const [rank, message] of arrived.entries()) {
+      const to = at + parts[rank].pairRows.length * this.#unit.hidden;
+      const target = storedBytes(this.#returned, at, to);
+      if (message.byteLength !== target.byteLength) {
+        const problem = `expected ${target.byteLength} bytes of expert rows`;
+        throw new DispatchError(`${problem}, got ${message.byteLength}`);
+      }
+      target.set(message);
+      at = to;
+    }
+  }
+
+  /** Sends one message to each rank, then takes one of each; the own one stays here. */
+  async #exchange(channel: number, messages: readonly Uint8Array[]): Promise<Uint8Array[]> {
+    const { unit, own, traffic } = this.#unit;
+    const others = unit.ranks.map((_, index) => index).filter((index) => index !== own);
+    const sent = others.map((index) => {
+      traffic.countBytes(index, messages[index].byteLength);
+      return unit.transport.send(unit.ranks[index], channel, messages[index]);
+    });
+    const arrived = [...messages];
+    const taken = others.map(async (index) => {
+      arrived[index] = await unit.transport.receive(unit.ranks[index], channel);
+    });
+    await Promise.all([...sent, ...taken]);
+    return arrived;
+  }
+
+  /** The rows given where they are enough, else twice as many as those or as many as needed. */
+  #storedRows(rows: StoredRows, count: number): StoredRows {
+    const { stream, hidden } = this.#unit;
+    const values = count * hidden;
+    if (rows.length >= values) return rows;
+    return createStoredRows(stream.policy, Math.max(values, 2 * rows.length));
+  }
+
+  #operandFor(received: readonly ReceivedRows[], like: Operand): Operand {
+    const rows = received.reduce((sum, each) => sum + each.rows, 0);
+    if (!this.#arrived || rows > this.#arrivedRows) {
+      this.#arrivedRows = Math.max(rows, 2 * this.#arrivedRows);
+      this.#arrived = createOperand(like.format, this.#arrivedRows, like.columns);
+    }
+    return this.#arrived;
+  }
+}
