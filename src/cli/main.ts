@@ -26,6 +26,7 @@ import { quantize } from "./quantize.ts";
 import { expertPolicyOf, rebalance, rebalanceServer } from "./rebalance.ts";
 import { report, reportDefaults, reportPublishedDay } from "./report.ts";
 import { serve } from "./serve.ts";
+import { printProblem } from "./shutdown.ts";
 import { printTrace } from "./trace.ts";
 
 const largestPort = 65535;
@@ -238,7 +239,6 @@ function unknown(name: string): string {
   return `unknown command ${name}${longer.length > 0 ? `; expected ${longer.join(", ")}` : ""}`;
 }
 
-/** Runs the command; what a user can mend is said in one line, without a stack. */
 async function main(): Promise<void> {
   try {
     program.parse(joinedName(process.argv), { run: false });
@@ -248,10 +248,7 @@ async function main(): Promise<void> {
     }
     await program.runMatchedCommand();
   } catch (error) {
-    const { name, message } = error as Error;
-    console.error(`daysix: ${message}`);
-    if (process.env["DEBUG"]) console.error(error);
-    process.exitCode = name === "UsageError" || name === "CACError" ? 2 : 1;
+    process.exitCode = printProblem(error);
   }
 }
 

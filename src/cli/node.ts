@@ -3,6 +3,8 @@ import { serveNode } from "../engine/index.ts";
 import { policyOf, textOf, UsageError } from "./arguments.ts";
 import { bundledModel } from "./bundled-model.ts";
 import { addressOf, failureTimeoutOf, secretOf, withFailureTimeout } from "./node-options.ts";
+import { DRAIN_MS } from "./serve.ts";
+import { runUntilStopped, type Shutdown } from "./shutdown.ts";
 import { weightsOf, withWeights } from "./weights.ts";
 
 export function withNode(command: Command): Command {
@@ -15,12 +17,27 @@ export function withNode(command: Command): Command {
     .option("--advertise <host>", "Host that other nodes dial, where it is not the one seen");
 }
 
-/** `daysix node`: computes for another node's engine until that closes, or SIGINT or SIGTERM. */
-export async function runNode(flags: Readonly<Record<string, unknown>>): Promise<void> {
+/**
+ * A signal may have been sent to all nodes at once, or to their common process group: so long the
+ * coordinator has to finish live answers, store their blocks and close the cluster.
+ */
+const LEAVE_MS = DRAIN_MS + 15_000;
+
+/** `daysix node`: computes for another node's engine until that closes, or a while after a signal. */
+export function runNode(flags: Readonly<Record<string, unknown>>): Promise<never> {
+  return runUntilStopped(async (shutdown) => {
+    await compute(flags, shutdown);
+    console.log("the cluster has closed");
+  });
+}
+
+async function compute(
+  flags: Readonly<Record<string, unknown>>,
+  shutdown: Shutdown,
+): Promise<void> {
   const { join, listen, advertise } = flags;
   if (join === undefined) throw new UsageError("--join: expected the serving node's HOST:PORT");
-  for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => process.exit(0));
-  await serveNode({
+  const closed = serveNode({
     coordinator: addressOf("join", join),
     secret: secretOf(flags),
     modelDirectory: textOf("model", flags["model"]),
@@ -29,9 +46,12 @@ export async function runNode(flags: Readonly<Record<string, unknown>>): Promise
     failureTimeoutMs: failureTimeoutOf(flags),
     ...(listen === undefined ? {} : { listen: addressOf("listen", listen) }),
     ...(advertise === undefined ? {} : { advertisedHost: textOf("advertise", advertise) }),
-    joined: (node, nodes) => console.log(`node ${node} of ${nodes}: joined`),
+    joined: (node, nodes) => {
+      console.log(`node ${node} of ${nodes}: joined`);
+      // Whoever awaits this function is told of a failure.
+      const over = () => closed.catch(() => undefined);
+      shutdown.opened({ name: "the cluster", withinMs: LEAVE_MS, close: over });
+    },
   });
-  console.log("the cluster has closed");
-  // Ranks' threads have ended; whatever else is open is not worth waiting for.
-  process.exit(0);
+  await closed;
 }

@@ -9,6 +9,7 @@ import { rebalanceExperts } from "../balancing/index.ts";
 import { parseTopology } from "../cluster/index.ts";
 import { bundledModel } from "./bundled-model.ts";
 import { startServing } from "./serve.ts";
+import { Shutdown } from "./shutdown.ts";
 
 const main = fileURLToPath(new URL("./main.js", import.meta.url));
 const directory = await mkdtemp(join(tmpdir(), "daysix-rebalance-"));
@@ -73,19 +74,23 @@ test("what is wrong is said in one line that names the option, with exit status 
 });
 
 test("a running server places its experts for what it has served", async () => {
-  const serving = await startServing({
-    engine: {
-      modelDirectory: bundledModel,
-      policy: "w8a16",
-      kvMemoryBytes: 2 ** 25,
-      topology: parseTopology("combined=1x2"),
-      experts: { redundantExperts: 4 },
+  const shutdown = new Shutdown(assert.ifError);
+  const serving = await startServing(
+    {
+      engine: {
+        modelDirectory: bundledModel,
+        policy: "w8a16",
+        kvMemoryBytes: 2 ** 25,
+        topology: parseTopology("combined=1x2"),
+        experts: { redundantExperts: 4 },
+      },
+      host: "127.0.0.1",
+      port: 0,
+      apiKey: "key",
+      logLevel: "silent",
     },
-    host: "127.0.0.1",
-    port: 0,
-    apiKey: "key",
-    logLevel: "silent",
-  });
+    shutdown,
+  );
   const { url } = serving;
   const nothing = await rebalance("--url", url, "--api-key", "key");
   assert.equal(nothing.out, "no unit would be better off\n");
@@ -101,6 +106,5 @@ test("a running server places its experts for what it has served", async () => {
   const { status: refused, err } = await rebalance("--url", url, "--api-key", "wrong");
   const reason = "invalid API key; expected authorization: Bearer KEY";
   assert.deepEqual([refused, err], [2, `daysix: --url: ${url} answers 401: ${reason}\n`]);
-  await serving.server.drain(0);
-  await serving.engine.close();
+  await shutdown.close();
 });

@@ -13,14 +13,13 @@ import {
   Ledger,
   PriceBook,
   serveGateway,
-  type RunningServer,
   type SamplingDefaults,
   viewCluster,
 } from "../gateway/index.ts";
 import { createKernels, nativeProblem } from "../kernels/index.ts";
 import { loadChatTemplate, Tokenizer } from "../model/index.ts";
-import type { TraceWriter } from "../trace/index.ts";
 import { UsageError } from "./arguments.ts";
+import { runUntilStopped, type Shutdown } from "./shutdown.ts";
 import { createTrace } from "./trace.ts";
 import { describeResident } from "./weights.ts";
 
@@ -42,31 +41,39 @@ export interface ServeOptions {
   readonly trace?: string;
 }
 
-export interface Serving {
-  readonly server: RunningServer;
+interface Serving {
   readonly engine: Engine;
-  readonly trace: TraceWriter | undefined;
-  /** Undefined: nothing is billed. */
-  readonly accounts: Accounts | undefined;
   readonly url: string;
   readonly names: readonly string[];
 }
 
 const dashboardDirectory = fileURLToPath(new URL("../dashboard", import.meta.url));
 
-/** Time that live answers have after SIGTERM. */
-const DRAIN_MS = 30_000;
+/** Time that live answers have after a signal. */
+export const DRAIN_MS = 30_000;
+/** Time that each part has to close: the engine's blocks may still have to reach a slow disk. */
+const CLOSE_MS = { server: DRAIN_MS + 5000, engine: 15_000, trace: 5000, ledger: 5000 } as const;
 
-/** Loads a model and listens. */
-export async function startServing(options: ServeOptions): Promise<Serving> {
+/** Loads a model and listens, until `shutdown` closes what was opened. */
+export async function startServing(options: ServeOptions, shutdown: Shutdown): Promise<Serving> {
   const { maxModelLen, apiKey, host, port } = options;
   const directory = options.engine.modelDirectory;
   const names = options.servedNames ?? [basename(resolve(directory))];
   const log = pino({ level: options.logLevel }, pino.destination(2));
   const accounts = await openAccounts(options, names, log);
+  shutdown.opened({
+    name: "the ledger",
+    withinMs: CLOSE_MS.ledger,
+    close: async () => accounts?.close(),
+  });
   const tokenizer = await Tokenizer.load(directory);
   const chatTemplate = await loadChatTemplate(directory, tokenizer);
   const trace = await createTrace(options.trace);
+  shutdown.opened({
+    name: "the trace",
+    withinMs: CLOSE_MS.trace,
+    close: async () => trace?.close(),
+  });
   const engine = await Engine.start(
     {
       ...options.engine,
@@ -81,6 +88,11 @@ export async function startServing(options: ServeOptions): Promise<Serving> {
       },
     },
   );
+  shutdown.opened({
+    name: "the engine",
+    withinMs: CLOSE_MS.engine,
+    close: () => engine.close(),
+  });
   const gateway = new Gateway({
     engine,
     tokenizer,
@@ -93,14 +105,14 @@ export async function startServing(options: ServeOptions): Promise<Serving> {
     ...(accounts ? { accounts } : {}),
     ...(apiKey === undefined ? {} : { apiKey }),
   });
-  try {
-    await accounts?.setTopology(fleetOf(engine));
-    const server = await serveGateway(gateway, { host, port });
-    return { server, engine, accounts, trace, names, url: urlOf(host, server.address.port) };
-  } catch (error) {
-    await Promise.allSettled([engine.close(), accounts?.close()]);
-    throw error;
-  }
+  await accounts?.setTopology(fleetOf(engine));
+  const server = await serveGateway(gateway, { host, port });
+  shutdown.opened({
+    name: "the server",
+    withinMs: CLOSE_MS.server,
+    close: () => server.drain(DRAIN_MS),
+  });
+  return { engine, names, url: urlOf(host, server.address.port) };
 }
 
 /** Nodes by what their live ranks compute; every rank counts as an accelerator. */
@@ -137,38 +149,29 @@ async function openAccounts(
   return new Accounts({ ledger: await Ledger.open(ledger), prices, log });
 }
 
-/** `daysix serve`: until SIGINT or SIGTERM, then live answers finish; or until the engine ends. */
-export async function serve(options: ServeOptions): Promise<void> {
-  const started = performance.now();
-  const { server, engine, accounts, trace, url, names } = await startServing(options);
-  const seconds = ((performance.now() - started) / 1000).toFixed(1);
-  console.log(
-    `DaySix serves ${names.join(", ")} at ${url}/v1  (ready in ${seconds} s)\n` +
-      `  ${formatTopology(engine.topology)}${onNodes(engine)}, policy ${options.engine.policy}, ` +
-      `${describeKernels(options.engine.threads)}, ` +
-      `context ${engine.maxModelLen} tokens\n` +
-      (options.engine.weights === "resident" ? `  ${describeResident()}\n` : "") +
-      `  ${options.ledger === undefined ? "nothing is billed: no --ledger" : `bills in ${options.ledger}`}\n` +
-      `  watch it at ${url}/\n` +
-      `  try:  npx daysix chat    or    curl ${url}/v1/models`,
+/** `daysix serve`: until a signal, then live answers finish; or until the engine ends. */
+export function serve(options: ServeOptions): Promise<never> {
+  return runUntilStopped(async (shutdown) => {
+    const started = performance.now();
+    const serving = await startServing(options, shutdown);
+    console.log(greeting(options, serving, performance.now() - started));
+    const { message } = await serving.engine.fatal;
+    throw new Error(`the engine has ended: ${message}`);
+  });
+}
+
+function greeting(options: ServeOptions, { engine, url, names }: Serving, startMs: number): string {
+  const { weights, policy, threads } = options.engine;
+  return (
+    `DaySix serves ${names.join(", ")} at ${url}/v1  (ready in ${(startMs / 1000).toFixed(1)} s)\n` +
+    `  ${formatTopology(engine.topology)}${onNodes(engine)}, policy ${policy}, ` +
+    `${describeKernels(threads)}, ` +
+    `context ${engine.maxModelLen} tokens\n` +
+    (weights === "resident" ? `  ${describeResident()}\n` : "") +
+    `  ${options.ledger === undefined ? "nothing is billed: no --ledger" : `bills in ${options.ledger}`}\n` +
+    `  watch it at ${url}/\n` +
+    `  try:  npx daysix chat    or    curl ${url}/v1/models`
   );
-  const fatal = await Promise.race([
-    engine.fatal,
-    new Promise<undefined>((done) => {
-      process.once("SIGINT", () => done(undefined));
-      process.once("SIGTERM", () => done(undefined));
-    }),
-  ]);
-  if (fatal) {
-    console.error(`daysix: the engine has ended: ${fatal.message}`);
-    process.exitCode = 1;
-  } else console.log("finishing live answers; a second signal ends at once");
-  process.once("SIGINT", () => process.exit(130));
-  process.once("SIGTERM", () => process.exit(143));
-  await server.drain(DRAIN_MS);
-  await accounts?.close();
-  await engine.close();
-  await trace?.close();
 }
 
 function describeKernels(threads = 1): string {

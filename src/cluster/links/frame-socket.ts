@@ -29,7 +29,8 @@ export class FrameSocket {
     socket.setNoDelay(true);
     socket.on("data", (chunk: Buffer) => this.#receive(chunk));
     socket.on("drain", () => this.#handlers?.drained());
-    socket.on("error", (error) => this.#end(error));
+    // Node leaves a socket open after a broken TLS record.
+    socket.on("error", (error) => this.destroy(error));
     socket.on("close", () => this.#end(new Error("the connection was closed")));
     socket.pause();
   }
@@ -66,11 +67,14 @@ export class FrameSocket {
     return ready;
   }
 
-  /** Closes after what was written is sent, at the latest after some milliseconds. */
-  finish(milliseconds: number): void {
+  /** Resolves when closed: after what was written is sent, at the latest after some milliseconds. */
+  async finish(milliseconds: number): Promise<void> {
+    if (this.#socket.closed) return;
     const timer = setTimeout(() => this.#socket.destroy(), milliseconds);
-    this.#socket.once("close", () => clearTimeout(timer));
+    const closed = new Promise<void>((resolve) => this.#socket.once("close", () => resolve()));
     this.#socket.destroySoon();
+    await closed;
+    clearTimeout(timer);
   }
 
   /** Closes at once; `error` is what `closed` reports. */

@@ -134,7 +134,7 @@ test("a node too many is refused, and a node that leaves early makes room", asyn
   assert.deepEqual(new Set(meshes.map(({ node }) => node)), new Set([0, 1, 2]));
   const failures = outcomes.filter(({ status }) => status === "rejected");
   assert.equal(failures.length, 1);
-  for (const mesh of meshes) mesh.close();
+  for (const mesh of meshes) await mesh.close();
 });
 
 test("a node takes only the peers its coordinator has numbered", async (context) => {

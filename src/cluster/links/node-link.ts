@@ -88,11 +88,11 @@ export class NodeLink {
     this.#socket.destroy(new FrameError(reason));
   }
 
-  /** Closes once what was sent so far has gone out. */
-  close(): void {
+  /** Resolves when closed, which is once what was told so far has gone out. */
+  async close(): Promise<void> {
     if (this.#ended) return;
     this.#stop();
-    this.#socket.finish(this.#timing.failureTimeoutMs);
+    await this.#socket.finish(this.#timing.failureTimeoutMs);
   }
 
   #pump(): void {

@@ -79,7 +79,7 @@ export abstract class Formation {
   fail(error: Error): void {
     if (this.#over) return;
     this.#end();
-    this.mesh?.close();
+    void this.mesh?.close();
     this.#reject(error);
   }
 
@@ -143,7 +143,7 @@ export abstract class Formation {
       welcome(socket, answer);
       this.#link(this.mesh, answer.node, socket);
     } catch (error) {
-      socket.finish(this.patience.milliseconds);
+      void socket.finish(this.patience.milliseconds);
       refused(`${socket.peer}: ${(error as Error).message}`);
     }
   }

@@ -125,12 +125,12 @@ export class NodeMesh {
   }
 
   /** Leaves the cluster; the other nodes see their links to this one closed. */
-  close(): void {
-    for (const [node, { link, control }] of this.#peers) {
-      link.close();
-      control.end(`the link to node ${node} is closed`);
-    }
+  async close(): Promise<void> {
+    const peers = [...this.#peers];
     this.#peers.clear();
+    const closed = peers.map(([, { link }]) => link.close());
+    for (const [node, { control }] of peers) control.end(`the link to node ${node} is closed`);
+    await Promise.all(closed);
   }
 
   #peer(node: number): Peer {

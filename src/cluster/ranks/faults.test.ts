@@ -46,7 +46,7 @@ async function runNode(port: number): Promise<void> {
   worker.on("error", () => undefined);
   const stop = () => {
     router.close();
-    mesh.close();
+    void mesh.close();
   };
 }
 
@@ -89,7 +89,7 @@ async function setScene(context: TestContext): Promise<Scene> {
   const router = new RankRouter({ mesh, nodeOfRank });
   const transport = new RankTransport(router.endpoint(0));
   context.after(async () => {
-    for (const one of [transport, router, mesh, { close }]) one.close();
+    for (const one of [transport, router, mesh, { close }]) await one.close();
     child.kill("SIGKILL");
     await exit;
   });
@@ -165,6 +165,27 @@ function defineTests(): void {
     const [, toHere] = scene.wire;
     await assertLost(scene, () => toHere.write("garbage of some length"), /SSL|closed/);
   });
+
+  for (const side of [0, 1]) {
+    test(`a flipped bit on the way to node ${side} closes the sockets of both`, async (context) => {
+      const scene = await setScene(context);
+      const { transport, exit } = scene;
+      const closed = scene.wire.map((socket) => once(socket, "close"));
+      const [from, to] = side === 0 ? scene.wire : [...scene.wire].reverse();
+      from.unpipe();
+      from.on("data", (data: Buffer) => {
+        data[data.length - 1] ^= 1;
+        to.write(data);
+      });
+      from.resume();
+      const echoed = assert.rejects(transport.receive(1, 0), PeerLostError);
+      await transport.send(1, 0, Uint8Array.of(42));
+      await within(reportedWithin, echoed);
+      await within(reportedWithin, Promise.all(closed));
+      await within(reportedWithin, exit);
+      assert.equal(scene.child.exitCode, 0);
+    });
+  }
 
   test("a rank that computes for longer than the limit is not given up", async (context) => {
     const { transport, mesh } = await setScene(context);

@@ -81,7 +81,7 @@ export class Fleet {
   async close(): Promise<void> {
     for (const node of this.#mesh?.connected ?? []) this.#mesh?.tell(node, { kind: "close" });
     await this.#own?.close();
-    this.#mesh?.close();
+    await this.#mesh?.close();
     await Promise.all(this.#processes.map(endProcess));
   }
 
@@ -117,7 +117,7 @@ export class Fleet {
     };
     for (let node = 1; node < count; node++) {
       const child = startProcess(options);
-      child.once("exit", () => gaveUp.abort());
+      for (const end of ["exit", "error"]) child.once(end, () => gaveUp.abort());
       this.#processes.push(child);
     }
     return opened.formed;
@@ -233,7 +233,7 @@ function startProcess(options: NodeProcessOptions): ChildProcess {
 
 /** It ends by itself once told; killed if it does not within a second. */
 async function endProcess(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return;
+  if (!child.pid || child.exitCode !== null || child.signalCode !== null) return;
   const ended = once(child, "exit");
   const late = setTimeout(() => child.kill("SIGKILL"), 1000);
   await ended;

@@ -49,7 +49,7 @@ export async function serveNode(options: JoinedNodeOptions): Promise<void> {
     await node.ended;
   } finally {
     await node.close();
-    mesh.close();
+    await mesh.close();
   }
 }
 

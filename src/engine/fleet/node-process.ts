@@ -15,8 +15,9 @@ export interface NodeProcessOptions {
   readonly failureTimeoutMs: number;
 }
 
-// A terminal's Ctrl-C reaches the parent too, which first finishes what is live.
-process.on("SIGINT", () => undefined);
+// A signal to the process group reaches the parent too, which first finishes what is live. It then
+// tells this node to close; if it is gone, the channel to it is.
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => undefined);
 process.on("disconnect", () => process.exit(0));
 process.once("message", ({ secret, ...options }: NodeProcessOptions) => {
   serveNode({

@@ -78,7 +78,7 @@ export async function startTinyServer(options: Partial<GatewayOptions> = {}): Pr
 }
 
 /** The checkpoint whose weights have a vocabulary that the tiny tokenizer fits. */
-async function tinyCheckpoint(): Promise<string> {
+export async function tinyCheckpoint(): Promise<string> {
   const weights = fixtureDirectory("tiny/v3");
   if (!weights) throw new Error("fixtures/tiny/v3 is not here");
   const directory = await mkdtemp(join(tmpdir(), "daysix-server-"));

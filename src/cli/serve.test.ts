@@ -1,0 +1,86 @@
+import assert from "node:assert/strict";
+import { spawn, type ChildProcess } from "node:child_process";
+import { once } from "node:events";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { readLedger } from "../gateway/index.ts";
+import { tinyCheckpoint } from "../gateway/http/fixtures.ts";
+
+const main = fileURLToPath(new URL("./main.js", import.meta.url));
+const folder = await mkdtemp(join(tmpdir(), "daysix-serve-test-"));
+const model = await tinyCheckpoint();
+after(() => Promise.all([folder, model].map((each) => rm(each, { recursive: true }))));
+
+interface Running {
+  readonly process: ChildProcess;
+  readonly url: string;
+  readonly ended: Promise<{ readonly status: number | null; readonly said: string }>;
+}
+
+/** `daysix serve` as a user starts it, in a process group of its own. */
+async function startServer(flags: Readonly<Record<string, string>>): Promise<Running> {
+  const all = { model, port: "0", policy: "f32", "served-model-name": "calf", ...flags };
+  const options = Object.entries(all).flatMap(([name, value]) => [`--${name}`, value]);
+  const child = spawn(process.execPath, [main, "serve", ...options], { detached: true });
+  let said = "";
+  let listening: (url: string) => void;
+  const url = new Promise<string>((resolve) => (listening = resolve));
+  for (const output of [child.stdout, child.stderr]) {
+    output.on("data", (data) => {
+      said += data;
+      const [, at] = /watch it at (\S+)\//.exec(said) ?? [];
+      if (at) listening(at);
+    });
+  }
+  const ended = once(child, "close").then(([status]) => ({ status, said }));
+  const early = ended.then(() => Promise.reject(new Error(`the server has ended: ${said}`)));
+  return { process: child, url: await Promise.race([url, early]), ended };
+}
+
+/** An answer that has begun and goes on for a while. */
+async function startAnswer(url: string): Promise<{ readonly text: Promise<string> }> {
+  const response = await fetch(`${url}/v1/completions`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({ model: "calf", prompt: "a", max_tokens: 300, seed: 1, stream: true }),
+  });
+  assert.equal(response.status, 200);
+  return { text: response.text() };
+}
+
+async function recordsOf(ledger: string): Promise<string[]> {
+  const records: string[] = [];
+  for await (const line of readLedger(ledger)) {
+    assert.ok(line.kind === "record");
+    const { record } = line;
+    records.push(record.kind === "request" ? record.outcome : record.event);
+  }
+  return records;
+}
+
+const STREAMS = 4;
+
+for (const [name, flags, group] of [
+  ["SIGTERM", {}, false],
+  ["SIGHUP", {}, false],
+  ["SIGTERM", { nodes: "2", topology: "combined=1x2" }, true],
+] as const) {
+  const to = group ? "a server's process group" : "a server";
+  test(`${name} to ${to} lets live answers finish and bills them`, async () => {
+    const ledger = join(folder, `${name}-${group}.jsonl`);
+    const server = await startServer({ ...flags, ledger });
+    const answers = await Promise.all(
+      Array.from({ length: STREAMS }, () => startAnswer(server.url)),
+    );
+    const { pid = 0 } = server.process;
+    process.kill(group ? -pid : pid, name);
+    for (const { text } of answers) assert.match(await text, /data: \[DONE\]\n\n$/);
+    const { status, said } = await server.ended;
+    assert.equal(status, 0, said);
+    const complete = Array<string>(STREAMS).fill("complete");
+    assert.deepEqual(await recordsOf(ledger), ["start", ...complete, "stop"]);
+  });
+}

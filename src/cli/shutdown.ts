@@ -1,0 +1,101 @@
+import { constants } from "node:os";
+import { systemClock, type Clock } from "../cluster/index.ts";
+
+/** Something that is open until the process ends. */
+interface Resource {
+  readonly name: string;
+  /** Milliseconds that closing it may take. */
+  readonly withinMs: number;
+  readonly close: () => Promise<unknown>;
+}
+
+/** What a process has opened. All of it is closed, last opened first, whatever fails. */
+export class Shutdown {
+  readonly #opened: Resource[] = [];
+  readonly #tell: (problem: unknown) => void;
+  readonly #clock: Clock;
+
+  /** `tell` hears why something could not be closed. */
+  constructor(tell: (problem: unknown) => void, clock = systemClock) {
+    this.#tell = tell;
+    this.#clock = clock;
+  }
+
+  opened(resource: Resource): void {
+    this.#opened.push(resource);
+  }
+
+  /** Resolves when every resource is closed, has failed to close, or was late. */
+  async close(): Promise<void> {
+    for (let resource = this.#opened.pop(); resource; resource = this.#opened.pop()) {
+      const { name } = resource;
+      await this.#close(resource).catch((error: unknown) => {
+        const { message } = error as Error;
+        this.#tell(new Error(`${name} did not close: ${message}`, { cause: error }));
+      });
+    }
+  }
+
+  #close({ close, withinMs }: Resource): Promise<unknown> {
+    return new Promise((resolve, reject) => {
+      const cancel = this.#clock.after(withinMs, () =>
+        reject(new Error(`not within ${withinMs / 1000} s`)),
+      );
+      const closed = async () => close();
+      void closed().then(resolve, reject).finally(cancel);
+    });
+  }
+}
+
+/** A signal may come twice at once, as to a process group and again from npm: that is one signal. */
+const ONE_SIGNAL_MS = 500;
+
+/**
+ * Runs what lasts until SIGINT, SIGTERM or SIGHUP, or until `work` is done or fails, or an error was
+ * caught nowhere. Then closes what `work` has opened and ends the process, whatever else is open.
+ * The exit status is not 0 if anything has failed. A second SIGINT or SIGTERM ends at once; a
+ * terminal that closes may send any number of SIGHUPs.
+ */
+export async function runUntilStopped(work: (shutdown: Shutdown) => Promise<void>): Promise<never> {
+  let status = 0;
+  const fail = (problem: unknown) => {
+    status = Math.max(status, printProblem(problem));
+  };
+  // A terminal or a reader that has gone is no reason to leave without closing.
+  for (const output of [process.stdout, process.stderr]) output.on("error", () => undefined);
+  const stopped = new Promise<void>((stop) => {
+    process.on("uncaughtException", (error) => {
+      console.error(error);
+      status ||= 1;
+      stop();
+    });
+    onSignals(stop);
+  });
+  const shutdown = new Shutdown(fail);
+  await Promise.race([work(shutdown).catch(fail), stopped]);
+  await shutdown.close();
+  process.exit(status);
+}
+
+function onSignals(stop: () => void): void {
+  let signalledAt: number | undefined;
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+    process.on(signal, () => {
+      if (signalledAt === undefined) {
+        signalledAt = performance.now();
+        console.log(`${signal}: finishing what is live; a second signal ends at once`);
+        stop();
+      } else if (signal !== "SIGHUP" && performance.now() - signalledAt > ONE_SIGNAL_MS) {
+        process.exit(128 + constants.signals[signal]);
+      }
+    });
+  }
+}
+
+/** Says in one line, without a stack, what a user can mend; returns the exit status for it. */
+export function printProblem(problem: unknown): number {
+  const { name, message } = problem instanceof Error ? problem : new Error(String(problem));
+  console.error(`daysix: ${message}`);
+  if (process.env["DEBUG"]) console.error(problem);
+  return name === "UsageError" || name === "CACError" ? 2 : 1;
+}
