@@ -8,11 +8,20 @@ import { z } from "@hono/zod-openapi";
 
 const MAX_CHOICES = 16;
 
+/** A list that is measured before its elements are looked at. */
+const list = <Element extends z.ZodType>(element: Element, max: number, what: string) =>
+  z.array(element).max(max, tooMany(max, what));
+
+const tooMany = (max: number, what: string) => ({
+  error: ({ input }: { readonly input?: unknown }) =>
+    `expected at most ${max} ${what}, got ${(input as { readonly length: number }).length}`,
+});
+
 const textPart = z.object({
   type: z.literal("text", { error: "expected text: this model reads nothing else" }),
   text: z.string(),
 });
-const content = z.union([z.string(), z.array(textPart)]);
+const content = z.union([z.string(), list(textPart, 1024, "parts")]);
 
 const toolCall = z.object({
   id: z.string().nullish(),
@@ -27,7 +36,7 @@ const message = z.discriminatedUnion("role", [
     content: content.nullish(),
     reasoning_content: z.string().nullish(),
     reasoning: z.string().nullish(),
-    tool_calls: z.array(toolCall).nullish(),
+    tool_calls: list(toolCall, 128, "calls").nullish(),
   }),
   z.object({ role: z.literal("tool"), content, tool_call_id: z.string().nullish() }),
 ]);
@@ -42,6 +51,8 @@ const tool = z.object({
   }),
 });
 
+const stopString = z.string().min(1).max(1024, tooMany(1024, "characters"));
+
 /** What both ways of asking share. */
 const generationFields = {
   model: z.string().openapi({ description: "A name from /v1/models." }),
@@ -55,13 +66,13 @@ const generationFields = {
   min_p: z.number().min(0).max(1).nullish(),
   presence_penalty: z.number().min(-2).max(2).nullish(),
   frequency_penalty: z.number().min(-2).max(2).nullish(),
-  repetition_penalty: z.number().gt(0).max(2).nullish(),
+  repetition_penalty: z.number().min(0.01).max(2).nullish(),
   logit_bias: z
     .record(z.string().regex(/^\d{1,9}$/, "expected token ids"), z.number().min(-100).max(100))
     .nullish(),
   seed: z.number().refine(Number.isInteger, "expected a whole number").nullish(),
   stop: z
-    .union([z.string().min(1), z.array(z.string().min(1)).max(4)])
+    .union([stopString, list(stopString, 4, "strings")])
     .nullish()
     .openapi({ description: "Searched in the answer; neither reasoning nor tool calls." }),
   stream: z.boolean().nullish(),
@@ -71,11 +82,11 @@ const generationFields = {
 export const chatRequest = z
   .object({
     ...generationFields,
-    messages: z.array(message).min(1),
+    messages: list(message, 4096, "messages").min(1),
     max_completion_tokens: z.int().min(1).nullish(),
     logprobs: z.boolean().nullish(),
     top_logprobs: z.int().min(0).max(20).nullish(),
-    tools: z.array(tool).nullish(),
+    tools: list(tool, 512, "tools").nullish(),
     tool_choice: z
       .union([z.enum(["none", "auto", "required"]), z.looseObject({ type: z.string() })])
       .nullish()
@@ -92,17 +103,32 @@ export const chatRequest = z
     chat_template_kwargs: z
       .looseObject({ thinking: z.boolean().nullish(), enable_thinking: z.boolean().nullish() })
       .nullish(),
-    modalities: z.array(z.string()).nullish(),
-    functions: z.array(z.unknown()).nullish(),
+    modalities: list(z.string(), 16, "modalities").nullish(),
+    functions: list(z.unknown(), 512, "functions").nullish(),
   })
   .openapi("ChatCompletionRequest");
 
-const tokenIds = z.array(z.int().min(0));
+/** Read in one plain loop: a prompt of token ids may have hundreds of thousands. */
+const tokenIds = z
+  .custom<number[]>()
+  .check(({ value, issues }) => {
+    if (!Array.isArray(value) || (value.length > 0 && typeof value[0] !== "number")) {
+      issues.push({ code: "invalid_type", expected: "array", input: value });
+      return;
+    }
+    const at = value.findIndex((token) => !Number.isSafeInteger(token) || token < 0);
+    if (at >= 0) {
+      issues.push({ code: "custom", path: [at], message: "expected a token id", input: value });
+    }
+  })
+  .openapi({ type: "array", items: { type: "integer", minimum: 0 } });
+
+const prompts = <One extends z.ZodType>(one: One) => list(one, 1024, "prompts").min(1);
 
 export const completionRequest = z
   .object({
     ...generationFields,
-    prompt: z.union([z.string(), tokenIds, z.array(z.string()).min(1), z.array(tokenIds).min(1)], {
+    prompt: z.union([z.string(), tokenIds, prompts(z.string()), prompts(tokenIds)], {
       error: "expected a string, an array of strings, token ids or an array of token-id arrays",
     }),
     logprobs: z.int().min(0).max(20).nullish(),

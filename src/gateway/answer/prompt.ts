@@ -11,6 +11,11 @@ export function offeredTools({
   return tool_choice === "none" ? [] : (tools ?? []);
 }
 
+/** How many prompts a raw request asks to be continued. */
+export function countPrompts({ prompt }: CompletionRequest): number {
+  return typeof prompt === "string" || isTokens(prompt) ? 1 : prompt.length;
+}
+
 /** Requests' words as tokens, refused where they cannot fit the context. */
 export class PromptWriter {
   readonly #tokenizer: Tokenizer;

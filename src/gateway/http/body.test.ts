@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { readJson } from "./body.ts";
+import { readJson, untilFirstFault } from "./body.ts";
 import { ApiError } from "../errors.ts";
 import { chatRequest, completionRequest } from "../wire.ts";
 
-const LIMIT = 4096;
+const LIMIT = 2 ** 20;
 
 function post(
   body: string | Uint8Array | ReadableStream | null,
@@ -48,12 +48,12 @@ test("a body without a length is read no further than the limit", async () => {
   let pulled = 0;
   const endless = new ReadableStream<Uint8Array>({
     pull(controller) {
-      pulled += 1024;
-      controller.enqueue(new Uint8Array(1024));
+      pulled += LIMIT / 4;
+      controller.enqueue(new Uint8Array(LIMIT / 4));
     },
   });
   assert.equal((await refusal(post(endless), chatRequest)).status, 413);
-  assert.ok(pulled <= LIMIT + 4 * 1024, `${pulled} bytes were read`);
+  assert.ok(pulled <= 2 * LIMIT, `${pulled} bytes were read`);
 });
 
 test("a wrong field is named by its path", async () => {
@@ -155,4 +155,64 @@ test("null means absent and unknown fields are ignored", async () => {
   );
   assert.equal(request.temperature ?? "absent", "absent");
   assert.ok(!("metadata" in request));
+});
+
+test("lengths are bounded, and told with the field's name and both numbers", async () => {
+  const chat = { model: "calf", messages: [{ role: "user", content: "hi" }] };
+  const many = <Value>(count: number, value: Value) => Array<Value>(count).fill(value);
+  const tool = { type: "function", function: { name: "f" } };
+  const call = { function: { name: "f", arguments: "" } };
+  const keys = (count: number) => Object.fromEntries(many(count, 0).map((_, key) => [key, 0]));
+  const cases: [body: object, message: string][] = [
+    [{ ...chat, messages: many(4100, chat.messages[0]) }, "messages: expected at most 4096"],
+    [
+      { ...chat, messages: [{ role: "user", content: many(1025, {}) }] },
+      "messages[0].content: expected at most 1024 parts, got 1025",
+    ],
+    [
+      { ...chat, messages: [{ role: "assistant", tool_calls: many(129, call) }] },
+      "messages[0].tool_calls: expected at most 128 calls, got 129",
+    ],
+    [{ ...chat, tools: many(513, tool) }, "tools: expected at most 512 tools, got 513"],
+    [{ ...chat, stop: many(5, "a") }, "stop: expected at most 4 strings, got 5"],
+    [{ ...chat, stop: "a".repeat(1025) }, "stop: expected at most 1024 characters, got 1025"],
+    [
+      { ...chat, modalities: many(17, "text") },
+      "modalities: expected at most 16 modalities, got 17",
+    ],
+    [{ ...chat, logit_bias: keys(4097) }, "logit_bias: expected at most 4096 keys"],
+    [{ ...chat, chat_template_kwargs: keys(4097) }, "chat_template_kwargs: expected at most 4096"],
+    [{ ...chat, other: { deep: many(4097, "") } }, "other.deep: expected at most 4096 elements"],
+  ];
+  for (const [body, message] of cases) {
+    const error = await refusal(post(JSON.stringify(body)), chatRequest);
+    assert.equal(error.status, 400);
+    assert.ok(error.message.startsWith(message), error.message);
+    assert.equal(error.param, message.split(":")[0]);
+  }
+  const prompts: [prompt: unknown[], message: string][] = [
+    [many(1025, "a"), "prompt: expected at most 1024 prompts, got 1025"],
+    [many(1025, [1]), "prompt: expected at most 1024 prompts, got 1025"],
+    [many(4097, "a"), "prompt: expected at most 4096 elements, got more"],
+  ];
+  for (const [prompt, message] of prompts) {
+    const body = JSON.stringify({ model: "calf", prompt });
+    assert.equal((await refusal(post(body), completionRequest)).message, message);
+  }
+  const tokens = JSON.stringify({ model: "calf", prompt: many(200_000, 7) });
+  await readJson<unknown>(post(tokens), completionRequest, LIMIT);
+});
+
+test("of a list of wrong elements the first is told and no other looked at", () => {
+  const wrong = Array.from({ length: 1000 }, () => ({}));
+  const bodies = [
+    chatRequest.safeParse({ model: "calf", messages: wrong }, untilFirstFault),
+    completionRequest.safeParse({ model: "calf", prompt: wrong }, untilFirstFault),
+    completionRequest.safeParse({ model: "calf", prompt: [[-1, -1], [-1]] }, untilFirstFault),
+    chatRequest.safeParse(
+      { model: "calf", messages: [{ role: "user", content: wrong }] },
+      untilFirstFault,
+    ),
+  ];
+  for (const { error } of bodies) assert.ok(JSON.stringify(error?.issues).length < 2000);
 });

@@ -1,7 +1,11 @@
 import type { z } from "@hono/zod-openapi";
-import { ApiError, ClientGone } from "../errors.ts";
+import { ApiError, ClientGone, invalidValue } from "../errors.ts";
+import { findExcess, requestBounds } from "./json-bounds.ts";
 
 type Issue = z.core.$ZodIssue;
+
+/** A million wrong elements are one fault, not a million descriptions of faults. */
+export const untilFirstFault: z.core.ParseContextInternal<Issue> = { abortEarly: true };
 
 /**
  * A request's JSON body, read no further than `limit` bytes and checked against its schema.
@@ -21,11 +25,17 @@ export async function readJson<T>(
     throw mediaType(`content-encoding: expected none, got ${encoding.slice(0, 100)}`);
   }
   const text = decodeUtf8(await readBytes(request, limit));
-  const result = schema.safeParse(parseJson(text));
+  const excess = findExcess(text, requestBounds);
+  if (excess) throw wrongField(excess.path, excess.message);
+  const result = schema.safeParse(parseJson(text), untilFirstFault);
   if (result.success) return result.data;
   const { path, message } = deepest(result.error.issues[0]);
+  throw wrongField(path, message);
+}
+
+function wrongField(path: readonly PropertyKey[], message: string): ApiError {
   const param = fieldName(path);
-  throw new ApiError(400, "invalid_value", param ? `${param}: ${message}` : message, { param });
+  return invalidValue(param, param ? `${param}: ${message}` : message);
 }
 
 const mediaType = (message: string) => new ApiError(415, "unsupported_media_type", message);
@@ -67,13 +77,6 @@ function decodeUtf8(bytes: Uint8Array): string {
 }
 
 function parseJson(text: string): unknown {
-  if (isDeeperThan(text, NESTING_LIMIT)) {
-    throw new ApiError(
-      400,
-      "invalid_json",
-      `the body is nested deeper than ${NESTING_LIMIT} levels`,
-    );
-  }
   try {
     return JSON.parse(text);
   } catch (error) {
@@ -82,36 +85,34 @@ function parseJson(text: string): unknown {
   }
 }
 
-/** Deeper than any tool's schema; shallow enough for whoever walks the value by recursion. */
-const NESTING_LIMIT = 128;
-
-function isDeeperThan(json: string, levels: number): boolean {
-  let depth = 0;
-  for (const [part] of json.matchAll(/"[^"\\]*(?:\\.[^"\\]*)*"|[[\]{}]/gs)) {
-    if (part === "[" || part === "{") depth++;
-    else if (part === "]" || part === "}") depth--;
-    if (depth > levels) return true;
-  }
-  return false;
+interface Fault {
+  readonly path: PropertyKey[];
+  readonly message: string;
+  /** Whether the value is not even of the kind expected. */
+  readonly wrongType: boolean;
 }
 
 /** The issue to report: inside a union, that of the alternative which came furthest. */
-function deepest(issue: Issue): { path: PropertyKey[]; message: string } {
-  const found = { path: issue.path, message: issue.message.replace(/^Invalid input: /, "") };
+function deepest(issue: Issue): Fault {
+  const message = issue.message.replace(/^Invalid input: /, "");
+  const found = { path: issue.path, message, wrongType: issue.code === "invalid_type" };
   if (issue.code !== "invalid_union") return found;
   const inner = issue.errors.filter((issues) => issues.length > 0).map(([first]) => deepest(first));
-  const furthest = inner.sort((a, b) => progress(b.path) - progress(a.path)).at(0);
+  const furthest = inner.sort((a, b) => progress(b) - progress(a)).at(0);
   if (!furthest) return found;
-  if (furthest.path.length > 0) {
-    return { path: [...issue.path, ...furthest.path], message: furthest.message };
+  if (furthest.path.length > 0 || !furthest.wrongType) {
+    return { ...furthest, path: [...issue.path, ...furthest.path] };
   }
   if (issue.message !== "Invalid input") return found;
-  return { path: issue.path, message: inner.map(({ message }) => message).join(", or ") };
+  return { ...found, message: inner.map((each) => each.message).join(", or ") };
 }
 
-/** Deeper first, then later in a list. */
-const progress = (path: readonly PropertyKey[]) =>
-  path.length + (typeof path.at(-1) === "number" ? 1 - 1 / (Number(path.at(-1)) + 1) : 0);
+/** Deeper first, then later in a list, then what is at least of the right kind. */
+const progress = ({ path, wrongType }: Fault) => {
+  const last = path.at(-1);
+  const inList = typeof last === "number" ? 1 - 1 / (last + 1) : 0;
+  return path.length + inList - (wrongType ? 1e-9 : 0);
+};
 
 /** As OpenAI writes it: `messages[0].content`. */
 const fieldName = (path: readonly PropertyKey[]) =>

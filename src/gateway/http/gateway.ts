@@ -14,7 +14,7 @@ import type { EngineDriver } from "../engine-driver.ts";
 import { ApiError, ClientGone } from "../errors.ts";
 import { Generation, type GenerationOptions } from "../answer/index.ts";
 import { Metrics } from "../status/index.ts";
-import { offeredTools, PromptWriter } from "../answer/index.ts";
+import { countPrompts, offeredTools, PromptWriter } from "../answer/index.ts";
 import { createApp, knownError, type Endpoints, type Env } from "./routes.ts";
 import { samplingOf, type SamplingDefaults } from "../answer/index.ts";
 import { StatusFeed } from "../status/index.ts";
@@ -156,9 +156,9 @@ export class Gateway implements Endpoints {
     );
     this.#assertServed(request.model);
     refuseUnsupportedCompletion(request);
-    const prompts = this.#prompts.completions(request.prompt);
-    const choices = prompts.length * (request.n ?? 1);
+    const choices = countPrompts(request) * (request.n ?? 1);
     this.#assertRoom(choices);
+    const prompts = this.#prompts.completions(request.prompt);
 
     const head = this.#head("cmpl-", request.model);
     const generation = this.#generate(context, request, {

@@ -73,7 +73,7 @@ test("bodies that are not the JSON expected are refused", async () => {
   await assertRefused(asText, 415, "unsupported_media_type");
   const deep = `${"[".repeat(200_000)}${"]".repeat(200_000)}`;
   const nested = `{"model":"calf","messages":[{"role":"user","content":"a"}],"tools":[{"type":"function","function":{"name":"f","parameters":{"a":${deep}}}}]}`;
-  const error = await assertRefused(await post(CHAT, nested), 400, "invalid_json");
+  const error = await assertRefused(await post(CHAT, nested), 400, "invalid_value");
   assert.match(error.message, /nested deeper than/);
 });
 
