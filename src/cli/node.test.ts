@@ -9,7 +9,7 @@ import { after, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { clusterSecret, parseTopology } from "../cluster/index.ts";
 import { Engine, type EngineOptions, type GenerationEvent } from "../engine/index.ts";
-import { emptied, request } from "../engine/api/fixtures.ts";
+import { emptied, read, request } from "../engine/api/fixtures.ts";
 import { tinyFixtures } from "../model/fixtures.ts";
 
 const [fixture] = tinyFixtures().filter(({ name }) => name === "fp8");
@@ -77,12 +77,6 @@ function startEngine(topology: string, options: Partial<EngineOptions> = {}): Wa
   });
   engine.catch(() => undefined);
   return { port, engine, refusals };
-}
-
-async function read(events: AsyncIterable<GenerationEvent>): Promise<GenerationEvent[]> {
-  const all: GenerationEvent[] = [];
-  for await (const event of events) all.push(event);
-  return all;
 }
 
 const short = request(fixture.tokens, { maxTokens: 6 });

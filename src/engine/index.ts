@@ -7,4 +7,11 @@ export { serveNode } from "./fleet/index.ts";
 export { EngineError } from "./fleet/index.ts";
 export { EngineCore, type CoreOptions } from "./rank/index.ts";
 export type { Placement } from "./rank/index.ts";
-export type { EngineStats, FinishReason, GenerationEvent, GenerationRequest } from "./messages.ts";
+export type {
+  AskedRequest,
+  EngineStats,
+  FinishReason,
+  GenerationEvent,
+  GenerationRequest,
+  TimedEvent,
+} from "./messages.ts";

@@ -8,7 +8,9 @@ export interface GenerationRequest {
   readonly id: string;
   /** Prefix reuse never crosses tenants. */
   readonly tenant: string;
-  readonly prompt: readonly number[];
+  readonly prompt: Uint32Array;
+  /** Keys of the prompt's full pages (`bytesOfKeys`), where they are known already. */
+  readonly blockKeys?: Uint8Array;
   /** Index of the choice among n: part of the random number's counter. */
   readonly choice: number;
   readonly maxTokens: number;
@@ -17,6 +19,11 @@ export interface GenerationRequest {
   /** Alternatives reported with each token; undefined reports no logprobs. */
   readonly topLogprobs?: number;
 }
+
+/** A request as a program may make it: a plain list of token ids will do. */
+export type AskedRequest = Omit<GenerationRequest, "prompt"> & {
+  readonly prompt: Uint32Array | readonly number[];
+};
 
 /** `stop`: a stop token was generated (it is the last token event); `length`: maxTokens or context. */
 export type FinishReason = "stop" | "length";
@@ -33,6 +40,9 @@ export type GenerationEvent =
     }
   | { readonly kind: "finished"; readonly reason: FinishReason }
   | { readonly kind: "failed"; readonly code: string; readonly message: string };
+
+/** `time`: when the engine's client heard of it, in milliseconds by the client's clock. */
+export type TimedEvent = GenerationEvent & { readonly time: number };
 
 /** A moment of the engine, for health, metrics and tests. */
 export interface EngineStats {
@@ -92,7 +102,12 @@ export interface EngineQuestion {
 
 /** What a rank says unasked; all events of a step travel together. */
 export type RankNews =
-  | { readonly kind: "events"; readonly events: readonly HandledEvent[] }
+  | {
+      readonly kind: "events";
+      readonly events: readonly HandledEvent[];
+      /** Of the rank's pool, after the step. */
+      readonly pagesInUse?: number;
+    }
   | { readonly kind: "spans"; readonly spans: SpanBatch };
 
 /** What the worker says. */

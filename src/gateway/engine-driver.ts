@@ -1,4 +1,4 @@
-import type { EngineStats, GenerationEvent, GenerationRequest } from "../engine/index.ts";
+import type { EngineStats, GenerationRequest, TimedEvent } from "../engine/index.ts";
 
 /** What the gateway needs of an engine; the embedded `Engine` is one. */
 export interface EngineDriver {
@@ -8,6 +8,6 @@ export interface EngineDriver {
   /** Tokens that end an answer. */
   readonly eosTokens: readonly number[];
   /** Ends in `finished` or `failed`; aborting frees what the sequence holds. */
-  generate(request: GenerationRequest, signal?: AbortSignal): AsyncIterable<GenerationEvent>;
+  generate(request: GenerationRequest, signal?: AbortSignal): AsyncIterable<TimedEvent>;
   stats(): Promise<EngineStats>;
 }

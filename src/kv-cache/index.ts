@@ -13,4 +13,4 @@ export { DirectoryBlobStore } from "./directory-blob-store.ts";
 export type { StoreLimits } from "./eviction.ts";
 export { MemoryBlobStore } from "./memory-blob-store.ts";
 export { PagePool } from "./page-pool.ts";
-export { BlockKeys, type BlockKey } from "./prefix.ts";
+export { BlockKeys, bytesOfKeys, coversPages, type BlockKey } from "./prefix.ts";

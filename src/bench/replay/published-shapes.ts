@@ -13,7 +13,7 @@ import {
   Engine,
   greedySampling,
   type EngineOptions,
-  type GenerationRequest,
+  type AskedRequest,
 } from "../../engine/index.ts";
 import { dispatchedRows } from "../../expert-parallel/index.ts";
 import { writeRandomCheckpoint } from "../model/index.ts";
@@ -22,7 +22,7 @@ import { shapes } from "../model/index.ts";
 const SEED = 6;
 const directory = await mkdtemp(join(tmpdir(), "daysix-published-"));
 
-const requests = [3, 70, 150].map((length, index): GenerationRequest => ({
+const requests = [3, 70, 150].map((length, index): AskedRequest => ({
   id: `${index}`,
   tenant: "",
   prompt: Array.from({ length }, (_, i) => 2 + ((i * 37 + index * 101) % 500)),

@@ -10,7 +10,7 @@ import { fileURLToPath } from "node:url";
 import { parseTopology } from "../../cluster/index.ts";
 import { dispatchedRows } from "../../expert-parallel/index.ts";
 import { Engine, greedySampling, type EngineOptions } from "../../engine/index.ts";
-import type { GenerationRequest } from "../../engine/index.ts";
+import type { AskedRequest } from "../../engine/index.ts";
 import { readConfig } from "../../model/index.ts";
 
 const PROMPTS = 50;
@@ -23,9 +23,9 @@ function* numbers(seed: number): Generator<number, never> {
 }
 
 /** Prompts of 10 to 200 tokens, every fifth with the beginning of an earlier one. */
-function prompts(vocabSize: number): GenerationRequest[] {
+function prompts(vocabSize: number): AskedRequest[] {
   const random = numbers(7);
-  const requests: GenerationRequest[] = [];
+  const requests: AskedRequest[] = [];
   for (let i = 0; i < PROMPTS; i++) {
     const length = 10 + (random.next().value % 190);
     const fresh = Array.from({ length }, () => 16 + (random.next().value % (vocabSize - 16)));
@@ -67,7 +67,7 @@ async function run(options: Partial<EngineOptions>) {
     kvMemoryBytes: 64 * 2 ** 20,
     ...options,
   });
-  const answer = async (request: GenerationRequest) => {
+  const answer = async (request: AskedRequest) => {
     const said: string[] = [];
     for await (const event of engine.generate(request)) {
       if (event.kind === "failed") throw new Error(event.message);

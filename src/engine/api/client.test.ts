@@ -6,9 +6,9 @@ import { parseTopology } from "../../cluster/index.ts";
 import { greedySampling, nativeProblem, residentWeights } from "../../kernels/index.ts";
 import { tinyFixtures } from "../../model/fixtures.ts";
 import { Engine, type EngineOptions } from "./client.ts";
-import { emptied } from "./fixtures.ts";
+import { emptied, read } from "./fixtures.ts";
 import { EngineError } from "../fleet/rank-worker.ts";
-import type { GenerationEvent, GenerationRequest } from "../messages.ts";
+import type { GenerationEvent, AskedRequest } from "../messages.ts";
 
 const [fixture] = tinyFixtures().filter(({ name }) => name === "v3");
 
@@ -20,7 +20,7 @@ const start = (change: Partial<EngineOptions> = {}) =>
     ...change,
   });
 
-function request(change: Partial<GenerationRequest> = {}): GenerationRequest {
+function request(change: Partial<AskedRequest> = {}): AskedRequest {
   return {
     id: "r",
     tenant: "",
@@ -31,12 +31,6 @@ function request(change: Partial<GenerationRequest> = {}): GenerationRequest {
     sampling: greedySampling,
     ...change,
   };
-}
-
-async function read(events: AsyncIterable<GenerationEvent>): Promise<GenerationEvent[]> {
-  const all: GenerationEvent[] = [];
-  for await (const event of events) all.push(event);
-  return all;
 }
 
 const long = request({ maxTokens: 100_000 });
@@ -125,11 +119,24 @@ test("what is refused is refused as an event, and the engine lives on", async ()
   await engine.close();
 });
 
+test("events are timed when the engine's client hears of them, however late they are read", async () => {
+  let clock = 1000;
+  const engine = await start({ now: () => clock });
+  const events = engine.generate(request({ maxTokens: 2 }));
+  const first = await events.next();
+  await emptied(engine);
+  clock = 9000;
+  const times = [first.value?.time];
+  for await (const { time } of events) times.push(time);
+  assert.deepEqual(times, [1000, 1000, 1000, 1000]);
+  await engine.close();
+});
+
 test("when the thread dies every live request fails, and later ones at once", async () => {
   const engine = await start();
   const live = read(engine.generate(long));
   // Breaks the contract, which nothing behind the message port survives.
-  const breaking = { ...request(), sampling: undefined } as unknown as GenerationRequest;
+  const breaking = { ...request(), sampling: undefined } as unknown as AskedRequest;
   const last = (await read(engine.generate(breaking))).at(-1);
   assert.ok(last?.kind === "failed");
   assert.equal(last.code, "engine_ended");
@@ -144,7 +151,7 @@ test("when the thread dies every live request fails, and later ones at once", as
 test("when one unit's thread dies its requests fail and the other unit goes on", async () => {
   const engine = await start({ topology: parseTopology("combined=2x1") });
   const live = [read(engine.generate(long)), read(engine.generate({ ...long, maxTokens: 60 }))];
-  const breaking = { ...request(), sampling: undefined } as unknown as GenerationRequest;
+  const breaking = { ...request(), sampling: undefined } as unknown as AskedRequest;
   const last = (await read(engine.generate(breaking))).at(-1);
   assert.ok(last?.kind === "failed" && last.code === "rank_lost");
   const ends = (await Promise.all(live)).map((events) => events.at(-1)?.kind);

@@ -14,7 +14,16 @@ import {
   type ExpertLoads,
   type ExpertOptions,
 } from "../routing/index.ts";
-import type { EngineStats, GenerationEvent, GenerationRequest, RankNews } from "../messages.ts";
+import type {
+  AskedRequest,
+  EngineStats,
+  GenerationEvent,
+  GenerationRequest,
+  RankNews,
+  TimedEvent,
+} from "../messages.ts";
+import { admitted, promptProblem } from "../requests.ts";
+import { HashedPrompts } from "./hashed-prompts.ts";
 import type { Placement, RankOptions } from "../rank/index.ts";
 import { EngineError } from "../fleet/index.ts";
 import { Router } from "../routing/index.ts";
@@ -29,6 +38,8 @@ export interface EngineOptions extends Omit<RankOptions, "weights" | "place" | "
   readonly nodes?: NodeOptions;
   /** How experts lie over the ranks of a unit, by default in order; or all on each rank. */
   readonly experts?: ExpertOptions | "replicated";
+  /** Times the events: milliseconds, by default of Unix time. */
+  readonly now?: () => number;
 }
 
 /** Who hears what befalls the cluster. */
@@ -72,6 +83,8 @@ export class Engine {
   /** By unit, when its experts were last placed anew. */
   readonly #countedLoads = new Map<number, ExpertLoads>();
   #version = 0;
+  readonly #now: () => number;
+  readonly #hashed = new HashedPrompts();
   readonly #requests = new Map<number, LiveRequest>();
   /** Why ranks are lost, with the last that was heard of their counts. */
   readonly #lost = new Map<number, string>();
@@ -88,7 +101,7 @@ export class Engine {
 
   /** Opens the model on every rank; rejects with what is wrong with it. */
   static async start(options: EngineOptions, observer: EngineObserver = {}): Promise<Engine> {
-    const { modelDirectory, weights = "mapped", nodes, ...rest } = options;
+    const { modelDirectory, weights = "mapped", nodes, now = Date.now, ...rest } = options;
     const { topology = parseTopology("combined=1x1") } = options;
     const stepRows = options.chunkRows ?? DEFAULT_CHUNK_ROWS;
     const config = await readConfig(modelDirectory);
@@ -99,7 +112,7 @@ export class Engine {
       },
       config,
     );
-    const engine = new Engine(topology, plan, config.gate.groups, observer);
+    const engine = new Engine(topology, plan, config.gate.groups, now, observer);
     engine.#fleet = await Fleet.start({
       ...{ plan, modelDirectory, weights, nodes: nodes ?? { count: 1 } },
       listener: {
@@ -118,10 +131,12 @@ export class Engine {
     topology: Topology,
     plan: FleetPlan,
     groups: number,
+    now: () => number,
     observer: EngineObserver,
   ) {
     this.topology = topology;
     this.#groups = groups;
+    this.#now = now;
     this.nodeOfRank = plan.nodeOfRank;
     this.#placements = plan.placements;
     this.#keepsBlocks = plan.contextCache !== undefined;
@@ -167,14 +182,20 @@ export class Engine {
    * signal cancels the request; an aborted one ends without a last event.
    */
   async *generate(
-    request: GenerationRequest,
+    asked: AskedRequest,
     signal?: AbortSignal,
-  ): AsyncGenerator<GenerationEvent, void, undefined> {
+  ): AsyncGenerator<TimedEvent, void, undefined> {
     if (signal?.aborted) return;
     if (this.#ended !== undefined) {
-      yield { kind: "failed", code: "engine_ended", message: this.#ended };
+      yield this.#timed({ kind: "failed", code: "engine_ended", message: this.#ended });
       return;
     }
+    const problem = promptProblem(asked, this.#fleet.ranks[0].limits);
+    if (problem !== undefined) {
+      yield this.#timed({ kind: "failed", code: "invalid_request", message: problem });
+      return;
+    }
+    const request = this.#hashed.withKeys(admitted(asked));
     const handle = this.#nextHandle++;
     const router = this.#router as Router;
     const { rank, decodeRank, prefilled, release } = router.route(request);
@@ -293,11 +314,12 @@ export class Engine {
     }
     // Once those who wait for these events have had their turn.
     setImmediate(() => this.#fleet.ranks[rank].tell({ kind: "heard" }));
+    const time = this.#now();
     for (const { handle, event } of news.events) {
       const live = this.#requests.get(handle);
       if (!live) continue;
       live.isPrefilled ||= event.kind === "token";
-      live.queue.push(event, rank);
+      live.queue.push({ ...event, time }, rank);
     }
   }
 
@@ -345,7 +367,11 @@ export class Engine {
   }
 
   #fail({ queue }: LiveRequest, code: string, message: string): void {
-    queue.push({ kind: "failed", code, message });
+    queue.push(this.#timed({ kind: "failed", code, message }));
+  }
+
+  #timed(event: GenerationEvent): TimedEvent {
+    return { ...event, time: this.#now() };
   }
 }
 

@@ -1,13 +1,13 @@
-import type { GenerationEvent } from "../messages.ts";
+import type { TimedEvent } from "../messages.ts";
 
 /**
  * A request's events in order, for one reader. The ranks that compute it speak on ways of their own,
  * so what the decode rank says waits for the first token, which the prefill rank says last.
  */
 export class EventQueue {
-  readonly #events: GenerationEvent[] = [];
+  readonly #events: TimedEvent[] = [];
   /** The decode rank's, while the first token is still to come. */
-  #early: GenerationEvent[] | undefined;
+  #early: TimedEvent[] | undefined;
   readonly #decodeRank: number | undefined;
   #closed = false;
   #wake: (() => void) | undefined;
@@ -18,7 +18,7 @@ export class EventQueue {
   }
 
   /** An event of a rank, or of none: the end of all. */
-  push(event: GenerationEvent, rank?: number): void {
+  push(event: TimedEvent, rank?: number): void {
     if (this.#early && rank !== undefined && rank === this.#decodeRank) {
       this.#early.push(event);
       return;
@@ -37,7 +37,7 @@ export class EventQueue {
   }
 
   /** The next event, or undefined once closed. */
-  async next(): Promise<GenerationEvent | undefined> {
+  async next(): Promise<TimedEvent | undefined> {
     while (!this.#closed) {
       const event = this.#events.shift();
       if (event) return event;

@@ -1,13 +1,13 @@
 import assert from "node:assert/strict";
 import { greedySampling } from "../../kernels/index.ts";
 import type { Engine } from "./client.ts";
-import type { GenerationEvent, GenerationRequest } from "../messages.ts";
+import type { AskedRequest, GenerationEvent, TimedEvent } from "../messages.ts";
 
 /** A greedy request of twelve tokens with logprobs. */
 export function request(
   prompt: readonly number[],
-  change: Partial<GenerationRequest> = {},
-): GenerationRequest {
+  change: Partial<AskedRequest> = {},
+): AskedRequest {
   return {
     id: "r",
     tenant: "",
@@ -19,6 +19,13 @@ export function request(
     sampling: greedySampling,
     ...change,
   };
+}
+
+/** All that a client is told, but for when. */
+export async function read(events: AsyncIterable<TimedEvent>): Promise<GenerationEvent[]> {
+  const all: GenerationEvent[] = [];
+  for await (const { time: _, ...event } of events) all.push(event);
+  return all;
 }
 
 /** Tokens and logprobs, which nothing about a run may change. */

@@ -6,8 +6,8 @@ import { randomSource } from "../../kernels/testing/generators.ts";
 import { greedySampling, policies, type Policy } from "../../kernels/index.ts";
 import { tinyFixtures } from "../../model/fixtures.ts";
 import { Engine, type EngineOptions } from "./client.ts";
-import { emptied } from "./fixtures.ts";
-import type { GenerationEvent, GenerationRequest } from "../messages.ts";
+import { emptied, read } from "./fixtures.ts";
+import type { GenerationEvent, AskedRequest } from "../messages.ts";
 
 const [fixture] = tinyFixtures().filter(({ name }) => name === "fp8");
 const EXPERTS = 6;
@@ -24,7 +24,7 @@ const start = (policy: Policy, options: Partial<EngineOptions> = {}) =>
   });
 
 /** Short and long prompts that share prefixes, greedy and sampled. */
-const requests = Array.from({ length: 8 }, (_, i): GenerationRequest => {
+const requests = Array.from({ length: 8 }, (_, i): AskedRequest => {
   const length = [5, 70, 130, 64][i % 4] + i;
   return {
     id: `${i}`,
@@ -39,12 +39,9 @@ const requests = Array.from({ length: 8 }, (_, i): GenerationRequest => {
 });
 
 /** What a client is told that may not depend on where the work lands. */
-async function answer(engine: Engine, request: GenerationRequest): Promise<GenerationEvent[]> {
-  const events: GenerationEvent[] = [];
-  for await (const event of engine.generate(request)) {
-    if (event.kind !== "started") events.push(event);
-  }
-  return events;
+async function answer(engine: Engine, request: AskedRequest): Promise<GenerationEvent[]> {
+  const events = await read(engine.generate(request));
+  return events.filter(({ kind }) => kind !== "started");
 }
 
 async function answers(policy: Policy, options?: Partial<EngineOptions>) {

@@ -4,8 +4,7 @@ import { parseTopology } from "../../cluster/index.ts";
 import { tinyFixtures } from "../../model/fixtures.ts";
 import { Engine, type EngineOptions } from "./client.ts";
 import { balanced, imbalance, initialPlacement, loadsOf } from "../routing/expert-balance.ts";
-import { answer, request } from "./fixtures.ts";
-import type { GenerationEvent } from "../messages.ts";
+import { answer, read, request } from "./fixtures.ts";
 
 const [fixture] = tinyFixtures().filter(({ name }) => name === "fp8");
 
@@ -17,12 +16,6 @@ const start = (options: Partial<EngineOptions>) =>
     ...options,
   });
 
-async function read(events: AsyncIterable<GenerationEvent>): Promise<GenerationEvent[]> {
-  const all: GenerationEvent[] = [];
-  for await (const event of events) all.push(event);
-  return answer(all);
-}
-
 const requests = [0, 1, 2, 3].map((i) =>
   request([...fixture.tokens, i], {
     maxTokens: 80,
@@ -32,7 +25,8 @@ const requests = [0, 1, 2, 3].map((i) =>
 
 test("experts that move while answers run leave no trace, on one node or two", async () => {
   const alone = await start({});
-  const ask = (engine: Engine) => Promise.all(requests.map((each) => read(engine.generate(each))));
+  const ask = (engine: Engine) =>
+    Promise.all(requests.map((each) => read(engine.generate(each)).then(answer)));
   const expected = await ask(alone);
   await alone.close();
   for (const [topology, nodes] of [

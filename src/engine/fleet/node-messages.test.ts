@@ -5,6 +5,7 @@ import { greedySampling } from "../../kernels/index.ts";
 import { fleetPlanSchema, planFleet, placeOf } from "./fleet-plan.ts";
 import { parseTopology } from "../../cluster/index.ts";
 import { request } from "../api/fixtures.ts";
+import { admitted } from "../requests.ts";
 import type { EngineCommand, RankNews } from "../messages.ts";
 import { newsOf, newsSchema, orderOf, orderSchema, parseBody } from "./node-messages.ts";
 import type { ModelConfig } from "../../model/index.ts";
@@ -12,7 +13,9 @@ import type { ModelConfig } from "../../model/index.ts";
 /** What arrives of a body. */
 const wire = (body: unknown) => JSON.parse(JSON.stringify(body)) as Json;
 
-const asked = request([1, 2, 3], {
+const asked = admitted({
+  ...request([1, 2, 3]),
+  blockKeys: Uint8Array.of(0, 255),
   topLogprobs: 0,
   sampling: { ...greedySampling, temperature: 0.1 + 0.2, logitBias: { 7: -1.5 }, seed: 2 ** 40 },
 });

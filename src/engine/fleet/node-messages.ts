@@ -9,7 +9,11 @@ const token = z.int();
 const request = z.object({
   id: z.string().max(256),
   tenant: z.string().max(4096),
-  prompt: z.array(token),
+  prompt: z.array(z.uint32()).transform((tokens) => Uint32Array.from(tokens)),
+  blockKeys: z
+    .base64()
+    .transform((text) => Uint8Array.from(Buffer.from(text, "base64")))
+    .optional(),
   choice: whole,
   maxTokens: z.number(),
   stopTokens: z.array(token),
@@ -126,6 +130,7 @@ export const newsSchema = z.discriminatedUnion("kind", [
     kind: z.literal("events"),
     rank: whole,
     events: z.array(z.object({ handle: whole, event })),
+    pagesInUse: whole.optional(),
   }),
   z.object({ kind: z.literal("spans"), rank: whole, spans }),
   /** A rank's thread has ended, however that came. */
@@ -145,8 +150,15 @@ export function parseBody<T>(body: Json, schema: z.ZodType<T>): T {
 /** Absent fields stay behind when a body becomes JSON, which is all that `Json` would refuse. */
 const bodyOf = (value: object) => value as unknown as Json;
 
-export const orderOf = (rank: number, given: EngineCommand): Json =>
-  bodyOf({ kind: "command", rank, command: given });
+export function orderOf(rank: number, given: EngineCommand): Json {
+  if (!("request" in given)) return bodyOf({ kind: "command", rank, command: given });
+  const { prompt, blockKeys, ...rest } = given.request;
+  const written = {
+    ...{ ...rest, prompt: [...prompt] },
+    ...(blockKeys && { blockKeys: Buffer.from(blockKeys).toString("base64") }),
+  };
+  return bodyOf({ kind: "command", rank, command: { ...given, request: written } });
+}
 
 /** What a rank reports, as its node passes it on. */
 export function newsOf(rank: number, report: RankNews): Json {

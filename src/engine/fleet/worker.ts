@@ -43,7 +43,7 @@ function serve(rank: Rank, recorder?: SpanRecorder): void {
       // Before the events: after a request's last one nobody may be listening.
       if (recorder) report({ kind: "spans", spans: recorder.take() });
       if (events.length > 0) {
-        report({ kind: "events", events });
+        report({ kind: "events", events, pagesInUse: core.stats.pagesInUse });
         unheard.sent();
       }
       await unheard.room();

@@ -17,8 +17,8 @@ import { changedKernels, tinyFixtures, type Fixture } from "../../model/fixtures
 import { loadModel, numericIdentity } from "../../model/index.ts";
 import { Engine } from "../api/client.ts";
 import { EngineCore } from "./core.ts";
-import { answer, hits, request } from "../api/fixtures.ts";
-import type { GenerationEvent, GenerationRequest } from "../messages.ts";
+import { answer, hits, read, request } from "../api/fixtures.ts";
+import type { GenerationEvent, AskedRequest } from "../messages.ts";
 
 const scratch = mkdtempSync(join(tmpdir(), "daysix-engine-cache-"));
 after(() => rmSync(scratch, { recursive: true, force: true }));
@@ -46,7 +46,7 @@ async function createCore(setting: Setting = {}) {
 }
 
 /** Runs requests together to their ends and waits for their blocks; what each was told. */
-async function run(core: EngineCore, requests: readonly GenerationRequest[]) {
+async function run(core: EngineCore, requests: readonly AskedRequest[]) {
   const told = requests.map((): GenerationEvent[] => []);
   requests.forEach((one, handle) => core.submit(handle, one));
   while (!core.idle) {
@@ -123,7 +123,7 @@ test("hits leave a token to compute, and never cross tenants, policies or models
   const store = new MemoryBlobStore(limits);
   const whole = request(prompt.slice(0, 128));
   await run(await createCore({ store, policy: "w8a16" }), [whole]);
-  const hitsOf = async (one: GenerationRequest, setting: Setting = {}) => {
+  const hitsOf = async (one: AskedRequest, setting: Setting = {}) => {
     const [events] = await run(await createCore({ store, policy: "w8a16", ...setting }), [one]);
     return hits(events);
   };
@@ -279,8 +279,7 @@ test("an engine that is closed leaves its blocks to the next one", async () => {
   const told: GenerationEvent[][] = [];
   for (let life = 0; life < 2; life++) {
     const engine = await start();
-    told.push([]);
-    for await (const event of engine.generate(one)) told[life].push(event);
+    told.push(await read(engine.generate(one)));
     await engine.close();
   }
   assert.deepEqual(told.map(hits), [0, 128]);
@@ -294,7 +293,7 @@ test("ranks of prefill and decode units share one directory, whoever wrote it", 
   const contextCache = { directory: directory("shared"), limits };
   const prompts = [0, 40].map((from) => promptOf(fixture, 150, from));
   const first = prompts.map((tokens) => request(tokens, { maxTokens: 60 }));
-  const runOn = async (topology: string, requests: readonly GenerationRequest[], cached = true) => {
+  const runOn = async (topology: string, requests: readonly AskedRequest[], cached = true) => {
     const engine = await Engine.start({
       modelDirectory: fixture.directory,
       policy: "w8a16",
@@ -302,13 +301,7 @@ test("ranks of prefill and decode units share one directory, whoever wrote it", 
       topology: parseTopology(topology),
       ...(cached ? { contextCache } : {}),
     });
-    const told = await Promise.all(
-      requests.map(async (one) => {
-        const events: GenerationEvent[] = [];
-        for await (const event of engine.generate(one)) events.push(event);
-        return events;
-      }),
-    );
+    const told = await Promise.all(requests.map((one) => read(engine.generate(one))));
     await engine.close();
     return told;
   };

@@ -13,12 +13,12 @@ import {
 import { changedKernels, tinyFixtures } from "../../model/fixtures.ts";
 import { loadModel } from "../../model/index.ts";
 import { EngineCore, type CoreOptions } from "./core.ts";
-import type { GenerationEvent, GenerationRequest } from "../messages.ts";
+import type { GenerationEvent, AskedRequest } from "../messages.ts";
 
 const [fixture] = tinyFixtures().filter(({ name }) => name === "v3");
 const prompt = Array.from({ length: 100 }, (_, i) => fixture.tokens[i % fixture.tokens.length]);
 
-function request(tokens: readonly number[], change: Partial<GenerationRequest> = {}) {
+function request(tokens: readonly number[], change: Partial<AskedRequest> = {}) {
   return {
     id: "r",
     tenant: "",
@@ -28,7 +28,7 @@ function request(tokens: readonly number[], change: Partial<GenerationRequest> =
     stopTokens: [],
     sampling: greedySampling,
     ...change,
-  } satisfies GenerationRequest;
+  } satisfies AskedRequest;
 }
 
 async function createCore(
@@ -52,7 +52,7 @@ async function finish(core: EngineCore, told = new Map<number, GenerationEvent[]
 }
 
 /** A request's answer when it has an engine to itself. */
-async function alone(one: GenerationRequest) {
+async function alone(one: AskedRequest) {
   const core = await createCore();
   core.submit(0, one);
   return (await finish(core)).get(0);

@@ -4,6 +4,7 @@ import { ContextCache, PagePool, type ContextCacheOptions } from "../../kv-cache
 import type { ChosenTokens, KvPool, Model, StepBatch } from "../../model/index.ts";
 import { PrefillReceiver, PrefillSender, type HandedOver } from "./handover.ts";
 import type {
+  AskedRequest,
   EngineLimits,
   EngineStats,
   FinishReason,
@@ -11,6 +12,7 @@ import type {
   GenerationRequest,
   HandledEvent,
 } from "../messages.ts";
+import { admitted, problemWith } from "../requests.ts";
 import type { UnitClock } from "./unit.ts";
 import { Scheduler, type StepPart } from "./scheduler.ts";
 import { Sequence } from "./sequence.ts";
@@ -100,15 +102,15 @@ export class EngineCore {
    * Takes a request, or answers it with a `failed` event that names the field. With a decode rank
    * this one computes the prompt and the first token, and hands over.
    */
-  submit(handle: number, request: GenerationRequest, decodeRank?: number): void {
-    const problem = this.#problemWith(request);
+  submit(handle: number, asked: AskedRequest, decodeRank?: number): void {
+    const problem = problemWith(asked, this.limits);
     if (problem) {
       this.#publish(handle, { kind: "failed", code: "invalid_request", message: problem });
       this.#sender?.abandon(handle, decodeRank);
       this.#wake();
       return;
     }
-    this.#add(new Sequence(handle, request, decodeRank));
+    this.#add(new Sequence(handle, admitted(asked), decodeRank));
   }
 
   /** Expects a sequence that a prefill rank computes and hands over. */
@@ -193,32 +195,8 @@ export class EngineCore {
     const sequence = new Sequence(whole.handle, whole.request);
     sequence.started = true;
     sequence.arrived = whole.kv;
-    sequence.tokens.push(whole.token);
+    sequence.append(whole.token);
     this.#add(sequence);
-  }
-
-  #problemWith({ prompt, maxTokens, sampling }: GenerationRequest): string | undefined {
-    const { maxModelLen, vocabSize } = this.limits;
-    const outside = (token: number) => !Number.isInteger(token) || token < 0 || token >= vocabSize;
-    if (prompt.length === 0) return "prompt: expected at least one token";
-    if (prompt.length >= maxModelLen) {
-      return (
-        `prompt: ${prompt.length} tokens leave no room in a context of ${maxModelLen} ` +
-        `(the KV pool has ${this.#pool.pages} pages of ${PAGE_TOKENS} tokens)`
-      );
-    }
-    const wrong = prompt.find(outside);
-    if (wrong !== undefined) {
-      return `prompt: expected tokens below ${vocabSize}, got ${wrong}`;
-    }
-    if (!Number.isInteger(maxTokens) || maxTokens < 1) {
-      return `maxTokens: expected a positive whole number, got ${maxTokens}`;
-    }
-    const biased = Object.keys(sampling.logitBias).map(Number).find(outside);
-    if (biased !== undefined) {
-      return `logitBias: expected tokens below ${vocabSize}, got ${biased}`;
-    }
-    return undefined;
   }
 
   /** Tells a request that computation began, and how much of its prompt the cache answered. */
@@ -269,8 +247,7 @@ export class EngineCore {
   }
 
   #appendToken(sequence: Sequence, { token, top, logprob }: ChosenToken): void {
-    const { tokens } = sequence;
-    tokens.push(token);
+    sequence.append(token);
     this.#generatedTokens++;
     const reported = logprob === undefined ? {} : { logprob };
     this.#publish(sequence.handle, { kind: "token", token, top, ...reported });

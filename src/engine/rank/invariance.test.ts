@@ -6,7 +6,7 @@ import { loadModel } from "../../model/index.ts";
 import { tinyFixtures, type Fixture } from "../../model/fixtures.ts";
 import { EngineCore } from "./core.ts";
 import { answer, hits, request } from "../api/fixtures.ts";
-import type { GenerationEvent, GenerationRequest } from "../messages.ts";
+import type { GenerationEvent, AskedRequest } from "../messages.ts";
 
 interface Setting {
   readonly policy: Policy;
@@ -27,7 +27,7 @@ async function createCore(
 /** Runs requests together to their ends, except those that leave; what each was told. */
 async function run(
   core: EngineCore,
-  requests: readonly GenerationRequest[],
+  requests: readonly AskedRequest[],
   /** Steps after which a request is cancelled. */
   leaving: Readonly<Record<number, number>> = {},
 ) {
@@ -155,7 +155,7 @@ test("a stop token ends the answer and is its last token; the context's end is a
 
 test("requests that cannot run are refused by field", async () => {
   const core = await createCore(fixture, { policy: "f32", chunkRows: 64, pages: 2 });
-  const bad: [Partial<GenerationRequest>, RegExp][] = [
+  const bad: [Partial<AskedRequest>, RegExp][] = [
     [{ prompt: [] }, /^prompt: expected at least one token/],
     [{ prompt: Array.from({ length: 128 }, () => 1) }, /^prompt: 128 tokens leave no room/],
     [{ prompt: [1, 320] }, /^prompt: expected tokens below 320, got 320/],

@@ -10,7 +10,7 @@ function sequence(handle: number, prompt: readonly number[], maxTokens = 8, tena
   return new Sequence(handle, {
     id: `${handle}`,
     tenant,
-    prompt,
+    prompt: Uint32Array.from(prompt),
     choice: 0,
     maxTokens,
     stopTokens: [],
@@ -83,7 +83,7 @@ test("whatever arrives, leaves and runs out, each context is whole and everyone 
             scheduler.complete(part);
             assert.equal(part.last, one.remaining === 0);
             if (!part.last) continue;
-            one.tokens.push(1000 + one.tokens.length);
+            one.append(1000 + one.tokens.length);
             if (one.generated === one.request.maxTokens) end(one);
           }
         }
@@ -101,7 +101,7 @@ test("next tokens come before prompt chunks, and prompts are served first come f
   const rows = () =>
     scheduler.plan().map((part) => {
       scheduler.complete(part);
-      if (part.last) part.sequence.tokens.push(7);
+      if (part.last) part.sequence.append(7);
       return [part.sequence.handle, part.rows];
     });
   assert.deepEqual(rows(), [
@@ -140,7 +140,7 @@ test("the newest sequence is preempted, keeps its tokens and is first in line ag
   );
   for (const part of first) {
     scheduler.complete(part);
-    part.sequence.tokens.push(9);
+    part.sequence.append(9);
   }
   scheduler.add(latecomer);
   const [only, ...others] = scheduler.plan();
@@ -235,7 +235,7 @@ test("a sequence whose blocks are being read gives way to one that computes", as
     assert.equal(part.sequence, older);
     assert.deepEqual(others, []);
     scheduler.complete(part);
-    older.tokens.push(7);
+    older.append(7);
   }
   assert.deepEqual([older.pages.length, newer.pages, scheduler.waiting], [3, [], 1]);
   scheduler.remove(older);

@@ -93,7 +93,7 @@ export class Scheduler {
   /** Takes note that a part's rows are computed: full pages may now be reused by others. */
   complete({ sequence, rows }: StepPart): void {
     for (const block of this.#publish(sequence, rows)) {
-      this.#cache?.save(sequence.blockKey(block), sequence.pages[block], block);
+      this.#cache?.save(sequence.blockKeys[block], sequence.pages[block], block);
     }
   }
 
@@ -104,7 +104,7 @@ export class Scheduler {
     sequence.computed += rows;
     const blocks = [];
     for (let block = first; block < Math.floor(sequence.computed / PAGE_TOKENS); block++) {
-      pages[block] = this.#pool.publish(pages[block], sequence.blockKey(block));
+      pages[block] = this.#pool.publish(pages[block], sequence.blockKeys[block]);
       blocks.push(block);
     }
     return blocks;
@@ -114,7 +114,7 @@ export class Scheduler {
   #admit(sequence: Sequence): boolean {
     // At least one token is left to compute: its logits are needed.
     const reusable = Math.floor((sequence.tokens.length - 1) / PAGE_TOKENS);
-    const keys = Array.from({ length: reusable }, (_, block) => sequence.blockKey(block));
+    const keys = sequence.blockKeys.slice(0, reusable);
     const hits = this.#pool.countMatching(keys);
     const needed = Math.ceil(sequence.tokens.length / PAGE_TOKENS) - hits;
     sequence.pages = keys.slice(0, hits).map((key) => this.#pool.reuse(key));

@@ -1,3 +1,4 @@
+import { PAGE_TOKENS } from "../../kernels/index.ts";
 import { BlockKeys, type ArrivingKv, type BlockKey } from "../../kv-cache/index.ts";
 import type { GenerationRequest } from "../messages.ts";
 
@@ -5,8 +6,6 @@ import type { GenerationRequest } from "../messages.ts";
 export class Sequence {
   readonly handle: number;
   readonly request: GenerationRequest;
-  /** Prompt, then generated tokens. */
-  readonly tokens: number[];
   /** Page of each 64 tokens, in order. */
   pages: number[] = [];
   /** Tokens whose KV is in `pages`. */
@@ -21,14 +20,23 @@ export class Sequence {
   fetching: AbortController | undefined;
   /** Whether the client has been told that computation began. */
   started = false;
+  #tokens: Uint32Array;
+  /** What `#tokens` is the beginning of; at first the prompt, which is the caller's. */
+  #room: Uint32Array;
   readonly #keys: BlockKeys;
 
   constructor(handle: number, request: GenerationRequest, decodeRank?: number) {
     this.handle = handle;
     this.request = request;
     this.decodeRank = decodeRank;
-    this.tokens = [...request.prompt];
-    this.#keys = new BlockKeys(request.tenant);
+    this.#tokens = request.prompt;
+    this.#room = request.prompt;
+    this.#keys = new BlockKeys(request.tenant, request.blockKeys);
+  }
+
+  /** Prompt, then generated tokens; a view that the next token does not change. */
+  get tokens(): Uint32Array {
+    return this.#tokens;
   }
 
   get promptLength(): number {
@@ -44,8 +52,18 @@ export class Sequence {
     return this.tokens.length - this.computed;
   }
 
-  /** Key of a full block of tokens. */
-  blockKey(block: number): BlockKey {
-    return this.#keys.upTo(this.tokens)[block];
+  /** Keys of all full blocks of tokens. */
+  get blockKeys(): readonly BlockKey[] {
+    return this.#keys.upTo(this.#tokens);
+  }
+
+  append(token: number): void {
+    const { length } = this.#tokens;
+    if (length === this.#room.length) {
+      this.#room = new Uint32Array(2 * length + PAGE_TOKENS);
+      this.#room.set(this.#tokens);
+    }
+    this.#room[length] = token;
+    this.#tokens = this.#room.subarray(0, length + 1);
   }
 }

@@ -1,6 +1,6 @@
 import { PAGE_TOKENS } from "../../kernels/index.ts";
 import { BlockKeys, type BlockKey } from "../../kv-cache/index.ts";
-import type { GenerationRequest } from "../messages.ts";
+import type { AskedRequest } from "../messages.ts";
 
 /**
  * What a rank's pool probably holds: the blocks of the prompts it was last given, as many as it has
@@ -34,6 +34,7 @@ export class PrefixGuess {
 }
 
 /** Keys of the blocks of a prompt that may be reused; its last token is always computed. */
-export function reusableBlocks({ tenant, prompt }: GenerationRequest): readonly BlockKey[] {
-  return new BlockKeys(tenant).upTo(prompt.slice(0, -1));
+export function reusableBlocks({ tenant, prompt, blockKeys }: AskedRequest): readonly BlockKey[] {
+  const keys = new BlockKeys(tenant, blockKeys).upTo(prompt);
+  return keys.slice(0, Math.floor((prompt.length - 1) / PAGE_TOKENS));
 }

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { parseTopology } from "../../cluster/index.ts";
 import { greedySampling } from "../../kernels/index.ts";
-import type { GenerationRequest } from "../messages.ts";
+import type { AskedRequest } from "../messages.ts";
 import { Router } from "./router.ts";
 
 const costs = { perToken: 100, perAttentionPair: 1 };
@@ -10,7 +10,7 @@ const createRouter = (topology: string, pages = 100) =>
   new Router({ topology: parseTopology(topology), costs, pages, stepRows: 4 });
 
 /** A prompt of its own: `kind` is its first token. */
-function request(kind: number, tokens: number, maxTokens = 16, tenant = ""): GenerationRequest {
+function request(kind: number, tokens: number, maxTokens = 16, tenant = ""): AskedRequest {
   const prompt = Array.from({ length: tokens }, (_, i) => (i === 0 ? kind : i));
   return { id: "", tenant, prompt, choice: 0, maxTokens, stopTokens: [], sampling: greedySampling };
 }

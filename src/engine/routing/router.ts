@@ -8,7 +8,7 @@ import {
 } from "../../balancing/index.ts";
 import type { Topology } from "../../cluster/index.ts";
 import { PAGE_TOKENS } from "../../kernels/index.ts";
-import type { GenerationRequest } from "../messages.ts";
+import type { AskedRequest } from "../messages.ts";
 import { PrefixGuess, reusableBlocks } from "./prefix-guess.ts";
 
 /** The ranks that compute a request. */
@@ -77,7 +77,7 @@ export class Router {
   }
 
   /** Only while it `serves`. */
-  route(request: GenerationRequest): Route {
+  route(request: AskedRequest): Route {
     const { rank, release: prefilled } = this.#takePrefill(request);
     if (!this.#decodes) return { rank, prefilled, release: prefilled };
     const decode = this.#takeDecode(request.prompt.length + request.maxTokens);
@@ -92,7 +92,7 @@ export class Router {
     };
   }
 
-  #takePrefill(request: GenerationRequest) {
+  #takePrefill(request: AskedRequest) {
     // An empty prompt is for the rank to refuse.
     const promptTokens = Math.max(1, request.prompt.length);
     const keys = reusableBlocks(request);

@@ -19,7 +19,7 @@ function generationOf(events: readonly GenerationEvent[], onEnd = async () => {}
     vocabSize: 10,
     eosTokens: [],
     async *generate() {
-      yield* events;
+      for (const event of events) yield { ...event, time: 0 };
     },
     stats: () => Promise.reject(new Error("no statistics")),
   };
@@ -28,7 +28,7 @@ function generationOf(events: readonly GenerationEvent[], onEnd = async () => {}
     ticket: new Admission(10).admit(1, client.signal),
     metrics: new Metrics(),
     now: () => 0,
-    ...{ id: "one", tenant: "default", prompts: [[1, 2, 3]], choicesPerPrompt: 1 },
+    ...{ id: "one", tenant: "default", prompts: [Uint32Array.of(1, 2, 3)], choicesPerPrompt: 1 },
     ...{ maxTokens: undefined, stopTokens: [], stopStrings: [], topLogprobs: undefined },
     sampling: {
       ...{ temperature: 0, topP: 1, topK: 0, minP: 0, seed: 1, logitBias: {} },

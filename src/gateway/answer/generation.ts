@@ -21,7 +21,7 @@ export interface GenerationOptions {
   readonly now: () => number;
   readonly id: string;
   readonly tenant: string;
-  readonly prompts: readonly (readonly number[])[];
+  readonly prompts: readonly Uint32Array[];
   readonly choicesPerPrompt: number;
   /** Undefined: up to the context's end. */
   readonly maxTokens: number | undefined;

@@ -31,7 +31,7 @@ export class PromptWriter {
   }
 
   /** @throws ApiError when the messages do not fit, or the template cannot say them. */
-  chat(request: ChatRequest, thinking: boolean | undefined): number[] {
+  chat(request: ChatRequest, thinking: boolean | undefined): Uint32Array {
     const tools = offeredTools(request);
     const { messages } = request;
     this.#assertMayFit(JSON.stringify([messages, tools]), "messages");
@@ -45,7 +45,7 @@ export class PromptWriter {
   }
 
   /** @throws ApiError when a prompt does not fit or holds unknown tokens. */
-  completions(prompt: CompletionRequest["prompt"]): number[][] {
+  completions(prompt: CompletionRequest["prompt"]): Uint32Array[] {
     if (typeof prompt === "string") return [this.text(prompt)];
     return isTokens(prompt)
       ? [this.#assertTokens(prompt)]
@@ -55,7 +55,7 @@ export class PromptWriter {
   }
 
   /** A raw prompt may name special tokens; it begins with exactly one begin-of-sentence token. */
-  text(text: string, begins = true): number[] {
+  text(text: string, begins = true): Uint32Array {
     this.#assertMayFit(text, "prompt");
     const tokens = this.#tokenizer.encode(text, { specials: true });
     const { bos } = this.#tokenizer;
@@ -69,12 +69,12 @@ export class PromptWriter {
     if (least >= this.#maxModelLen) throw this.#tooLong(`at least ${least}`, param);
   }
 
-  #assertFits(tokens: number[], param: string): number[] {
+  #assertFits(tokens: number[], param: string): Uint32Array {
     if (tokens.length >= this.#maxModelLen) throw this.#tooLong(`${tokens.length}`, param);
-    return tokens;
+    return Uint32Array.from(tokens);
   }
 
-  #assertTokens(tokens: number[]): number[] {
+  #assertTokens(tokens: number[]): Uint32Array {
     if (tokens.length === 0) throw invalidValue("prompt", "prompt: expected tokens, got none");
     const foreign = tokens.find((token) => token >= this.#vocabSize);
     if (foreign !== undefined) {

@@ -185,7 +185,7 @@ export class Gateway implements Endpoints {
     await this.#turnstile.pass();
     const request = await readJson(context.req.raw, wire.tokenizeRequest, this.#options.bodyLimit);
     if (request.model) this.#assertServed(request.model);
-    const tokens = this.#prompts.text(request.prompt, request.add_special_tokens ?? true);
+    const tokens = [...this.#prompts.text(request.prompt, request.add_special_tokens ?? true)];
     const { maxModelLen } = this.#options.engine;
     const body: wire.Tokenized = { count: tokens.length, max_model_len: maxModelLen, tokens };
     return context.json(body);

@@ -39,7 +39,7 @@ export interface TokenLogprob {
 /** What a token's choice depends on besides parameters and logits. */
 export interface SampleContext {
   /** Prompt and generated tokens. */
-  readonly tokens: readonly number[];
+  readonly tokens: ArrayLike<number> & Iterable<number>;
   readonly promptLength: number;
   /** Index of the choice among n. */
   readonly choice: number;

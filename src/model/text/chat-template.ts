@@ -57,7 +57,7 @@ export class ChatTemplate {
   }
 
   /** Reads what the model says after this prompt. `toolCalls`: whether it was offered tools. */
-  createParser(prompt: readonly number[], toolCalls: boolean): OutputParser {
+  createParser(prompt: Uint32Array, toolCalls: boolean): OutputParser {
     return new OutputParser(this.#tokenizer, {
       startsInReasoning: startsInReasoning(this.#tokenizer, prompt),
       toolCalls: toolCalls ? this.toolCallFormat : undefined,

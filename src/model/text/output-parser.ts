@@ -16,7 +16,7 @@ export interface OutputOptions {
 }
 
 /** Whether the prompt's last marker is `<think>`, so that the model goes on with thoughts. */
-export function startsInReasoning(tokenizer: Tokenizer, prompt: readonly number[]): boolean {
+export function startsInReasoning(tokenizer: Tokenizer, prompt: Uint32Array): boolean {
   const last = prompt.findLast((token) => tokenizer.isSpecial(token));
   return last !== undefined && last === tokenizer.specialId("<think>");
 }
