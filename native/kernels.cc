@@ -19,28 +19,13 @@ namespace daysix {
 
 namespace DAYSIX_ISA {
 
-template <bool FastDecode>
 constexpr KernelTable table(const char* name, const KernelTable* fastDecode) {
   return {
       .name = name,
-      .embed = embed,
-      .rmsNorm = rmsNorm,
-      .add = add,
-      .quantize = quantize,
-      .quantizeWeight = quantizeWeight,
-      .gemm = gemm<FastDecode>,
-      .groupedGemm = groupedGemm<FastDecode>,
-      .siluMultiply = siluMultiply,
-      .ropeQuery = ropeQuery,
-      .writeKv = writeKv,
-      .absorbQuery = absorbQuery<FastDecode>,
-      .attention = attention,
-      .projectValue = projectValue<FastDecode>,
-      .route = route,
-      .groupRows = groupRows,
-      .gather = gather,
-      .combine = combine,
-      .sample = sample,
+#define FIELD(type, name)
+#define STRUCT(Name, ...)
+#define OPERATION(name, Name, ...) .name = DAYSIX_ISA::name,
+#include "host/operations.h"
       .readBytes = readBytes,
       .multiplyRegisters = multiplyRegisters,
       .fastDecode = fastDecode,
@@ -48,7 +33,15 @@ constexpr KernelTable table(const char* name, const KernelTable* fastDecode) {
 }
 
 #if defined(DAYSIX_TILES)
-constexpr KernelTable FAST_DECODE = table<true>(DAYSIX_NAME(DAYSIX_ISA) "-fast-decode", nullptr);
+constexpr KernelTable fastDecodeTable() {
+  KernelTable kernels = table(DAYSIX_NAME(DAYSIX_ISA) "-fast-decode", nullptr);
+  kernels.gemm = gemm<true>;
+  kernels.groupedGemm = groupedGemm<true>;
+  kernels.absorbQuery = absorbQuery<true>;
+  kernels.projectValue = projectValue<true>;
+  return kernels;
+}
+constexpr KernelTable FAST_DECODE = fastDecodeTable();
 constexpr const KernelTable* fastDecode = &FAST_DECODE;
 #else
 constexpr const KernelTable* fastDecode = nullptr;
@@ -58,6 +51,6 @@ constexpr const KernelTable* fastDecode = nullptr;
 
 extern const KernelTable DAYSIX_TABLE(DAYSIX_ISA);
 constexpr KernelTable DAYSIX_TABLE(DAYSIX_ISA) =
-    DAYSIX_ISA::table<false>(DAYSIX_NAME(DAYSIX_ISA), DAYSIX_ISA::fastDecode);
+    DAYSIX_ISA::table(DAYSIX_NAME(DAYSIX_ISA), DAYSIX_ISA::fastDecode);
 
 }  // namespace daysix

@@ -1,6 +1,7 @@
 // What a machine can do at most, in the words of one instruction set: reading memory and multiplying.
 #pragma once
 #include <cstring>
+#include <iterator>
 
 #include "gemm/product.h"
 #if defined(DAYSIX_TILES)

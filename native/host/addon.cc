@@ -27,6 +27,20 @@ Napi::Value address(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), static_cast<double>(at));
 }
 
+/// operations: { name, words }[]
+Napi::Array operationList(Napi::Env env) {
+  Napi::Array list = Napi::Array::New(env);
+  for (const auto& operation : operations()) {
+    Napi::Array words = Napi::Array::New(env);
+    for (const std::string& word : operation.words) words[words.Length()] = Napi::String::New(env, word);
+    Napi::Object entry = Napi::Object::New(env);
+    entry["name"] = Napi::String::New(env, operation.name);
+    entry["words"] = words;
+    list[list.Length()] = entry;
+  }
+  return list;
+}
+
 /// preferHugePages(bytes)
 void askForHugePages(const Napi::CallbackInfo& info) {
   size_t size = 0;
@@ -212,14 +226,12 @@ class StreamObject : public Napi::ObjectWrap<StreamObject> {
 };
 
 Napi::Object init(Napi::Env env, Napi::Object exports) {
-  Napi::Array operations = Napi::Array::New(env);
-  for (uint32_t i = 0; OPERATIONS[i]; i++) operations[i] = Napi::String::New(env, OPERATIONS[i]);
   Napi::Array instructionSets = Napi::Array::New(env), fastDecode = Napi::Array::New(env);
   for (const KernelTable* table : supportedKernels()) {
     instructionSets[instructionSets.Length()] = Napi::String::New(env, table->name);
     if (table->fastDecode) fastDecode[fastDecode.Length()] = Napi::String::New(env, table->name);
   }
-  exports["operations"] = operations;
+  exports["operations"] = operationList(env);
   exports["instructionSets"] = instructionSets;
   exports["fastDecode"] = fastDecode;
   exports["address"] = Napi::Function::New<address>(env, "address");

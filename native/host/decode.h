@@ -1,13 +1,22 @@
 // Commands as words, back to the structs of commands.h.
 #pragma once
+#include <string>
+#include <vector>
+
 #include "host/kernel-table.h"
 
 namespace daysix {
 
-/// Names of the operations in the order of their numbers, null at the end.
-extern const char* const OPERATIONS[];
+struct OperationDescription {
+  const char* name;
+  /// What each word after the operation's number holds: an argument, or a field of one as "argument.field".
+  std::vector<std::string> words;
+};
 
-/// Runs the command that `words` hold. Throws what the kernel throws.
+/// The operations in the order of their numbers.
+const std::vector<OperationDescription>& operations();
+
+/// Runs the command that `words` hold. Throws what the kernel throws, std::out_of_range for an index it may not follow.
 void execute(const double* words, const KernelTable& kernels, Team& team);
 
 }  // namespace daysix

@@ -87,7 +87,7 @@ void Stream::execute(uint32_t number) {
     // A reset has given the command up while it ran.
     if (skips_) return;
     skips_ = true;
-    failure_ = std::string(OPERATIONS[static_cast<int>(*options_.ring.command(number))]) + ": " + error.what();
+    failure_ = operations()[static_cast<int>(*options_.ring.command(number))].name + std::string(": ") + error.what();
   }
 }
 

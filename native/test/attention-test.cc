@@ -59,7 +59,7 @@ Output run(const AttentionCase& c, int threads, int from, int to) {
   const StoredRows cache = c.rounded ? StoredRows{Dtype::bf16, codes.data()}
                                      : StoredRows{Dtype::f32, own.entries.data()};
   TestTeam team(threads);
-  attention({out.sums.data(), absorbed.data(), q.data(), cache, c.shape, layout, c.rounded, out.lse.data()}, team);
+  attention({out.sums.data(), absorbed.data(), q.data(), cache, c.shape, layout, c.rounded, 0, out.lse.data()}, team);
   return out;
 }
 

@@ -74,7 +74,7 @@ class Producer {
   static double word(const void* address) { return static_cast<double>(reinterpret_cast<uintptr_t>(address)); }
   static double numberOf(const std::string& operation) {
     int number = 0;
-    while (OPERATIONS[number] != operation) number++;
+    while (operations()[number].name != operation) number++;
     return number;
   }
 
@@ -149,14 +149,14 @@ std::vector<float> runRows(Producer& producer, int rows, int columns) {
   producer.enqueue("quantize", BF16, columns, halves.data(), none, product.data(), rows);
   producer.enqueue("quantize", FP8, columns, codes.data(), scales.data(), product.data(), rows);
   producer.enqueue("gather", FP8, columns, gathered.data(), gatheredScales.data(), FP8, columns, codes.data(),
-                   scales.data(), places.data(), rows);
+                   scales.data(), places.data(), rows, rows);
   producer.enqueue("gemm", outputs.data(), FP8, columns, codes.data(), scales.data(), F32, 9, columns, data, none, rows);
   producer.enqueue("route", chosen.data(), gates.data(), outputs.data(), 0, 0, 0, none, none, 0, 9, 3, 1, 2, 1, 1, 1, 1.0,
                    rows);
   producer.enqueue("groupRows", starts.data(), sources.data(), places.data(), ids.data(), 4, 2, rows);
   std::vector<float> twice = ramp(2 * count);
   std::vector<float> weights = ramp(2 * rows);
-  producer.enqueue("combine", combined.data(), F32, twice.data(), weights.data(), places.data(), 2, columns, rows);
+  producer.enqueue("combine", combined.data(), F32, twice.data(), weights.data(), places.data(), 2, columns, rows, 2 * rows);
   expect(producer.done().empty(), "rows run");
 
   std::vector<float> all;
@@ -220,6 +220,28 @@ void testFailure(const KernelTable& kernels) {
   }
 }
 
+/// Indices that earlier operations have written lead nowhere but to a failure.
+void testIndices(const KernelTable& kernels) {
+  Producer producer(kernels, 2);
+  std::vector<float> x(8), out(8);
+  const void* none = nullptr;
+  const std::array<int32_t, 2> wild = {1 << 30, -(1 << 30)};
+  const auto fails = [&](const char* what) {
+    expect(producer.done().find(what) == 0, what);
+    producer.reset();
+  };
+  producer.enqueue("embed", out.data(), F32, 2, 4, x.data(), none, wild.data(), 2);
+  fails("embed: tokens[0] is 1073741824, expected 0 to 1");
+  producer.enqueue("gather", F32, 4, out.data(), none, F32, 4, x.data(), none, wild.data() + 1, 1, 2);
+  fails("gather: sources[0] is -1073741824, expected 0 to 1");
+  producer.enqueue("combine", out.data(), F32, x.data(), x.data(), wild.data(), 2, 4, 1, 2);
+  fails("combine: places[0] is 1073741824, expected 0 to 1");
+  producer.enqueue("groupRows", none, none, none, wild.data(), 4, 2, 1);
+  fails("groupRows: ids[0] is 1073741824, expected 0 to 3");
+  producer.enqueue("groupedGemm", F32, out.data(), F32, 4, x.data(), none, none, 1, wild.data(), 2);
+  fails("groupedGemm: starts[0] is 1073741824, expected 0 to 2");
+}
+
 /// Streams of several threads share their count of the cores.
 void testTogether(const KernelTable& kernels) {
   std::vector<std::thread> ranks;
@@ -266,6 +288,7 @@ int main() {
     testRing(*kernels);
     testEnds(*kernels);
     testFailure(*kernels);
+    testIndices(*kernels);
     testTogether(*kernels);
   }
   testResidentFile();

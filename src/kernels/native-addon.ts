@@ -1,32 +1,16 @@
 import { createRequire } from "node:module";
 
-/** Operations in the order of their numbers in the ring; native/decode.cc has the same list. */
-export const operations = [
-  "embed",
-  "rmsNorm",
-  "add",
-  "quantize",
-  "quantizeWeight",
-  "gemm",
-  "groupedGemm",
-  "siluMultiply",
-  "ropeQuery",
-  "writeKv",
-  "absorbQuery",
-  "attention",
-  "projectValue",
-  "route",
-  "groupRows",
-  "gather",
-  "combine",
-  "sample",
-] as const;
-
-export type Operation = (typeof operations)[number];
+/** An operation as a command carries it. */
+export interface OperationDescription {
+  readonly name: string;
+  /** What each word after the operation's number holds: an argument, or "argument.field". */
+  readonly words: readonly string[];
+}
 
 /** What native/addon.cc exports. */
 export interface NativeAddon {
-  readonly operations: readonly string[];
+  /** In the order of their numbers. */
+  readonly operations: readonly OperationDescription[];
   /** Those this machine can run, best first. */
   readonly instructionSets: readonly string[];
   /** Those that also have faster kernels for single rows, under `name-fast-decode`. */
@@ -136,9 +120,7 @@ function load(require: NodeJS.Require): LoadedAddon {
   const problems: string[] = [];
   for (const place of places) {
     try {
-      const addon = require(place) as NativeAddon;
-      if (addon.operations.join() === operations.join()) return { addon };
-      problems.push("the native kernels were built from other sources; run `npm run build:native`");
+      return { addon: require(place) as NativeAddon };
     } catch (error) {
       const { code, message } = error as NodeJS.ErrnoException;
       if (code !== "MODULE_NOT_FOUND") problems.push(message);

@@ -34,6 +34,13 @@ export function createOperand(format: Operand["format"], rows: number, columns: 
   }
 }
 
+/** Whole rows that an operand has memory for. */
+export function rowsOf(x: Operand): number {
+  const rows = Math.floor(x.values.length / x.columns);
+  if (x.format !== "fp8") return rows;
+  return Math.min(rows, Math.floor(x.scales.length / Math.ceil(x.columns / SCALE_BLOCK)));
+}
+
 /** Storage for rows a policy keeps between operations: KV entries and expert outputs. */
 export function createStoredRows(policy: Policy, count: number): StoredRows {
   return policy === "f32" ? allocate(Float32Array, count) : allocate(Uint16Array, count);

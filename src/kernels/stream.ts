@@ -62,6 +62,11 @@ export interface KvLayer {
 
 export const PAGE_TOKENS = 64;
 
+/** Whole pages that a cache holds. */
+export function pagesOf({ entries }: KvLayer, { latent, rope }: MlaShape): number {
+  return Math.floor(entries.length / (PAGE_TOKENS * (latent + rope)));
+}
+
 /** Attention is computed over pieces of this many absolute positions, combined in order. */
 export const KV_PIECE_TOKENS = 256;
 
@@ -141,7 +146,9 @@ export interface SampledRows {
  * The arithmetic of a layer as a stream of operations: each call enqueues, writes only to its
  * out-parameters, and its results may be read after `await fence()`. Activations are float32 and
  * row-major; each operation rounds its inputs where the stream's policy says. A row's bits depend
- * only on that row, its context and the policy.
+ * only on that row, its context and the policy. An array that is too short is refused when an
+ * operation is enqueued; an index that leads out of what it points into, which an earlier operation
+ * may have written, fails its operation.
  */
 export interface Stream {
   readonly policy: Policy;

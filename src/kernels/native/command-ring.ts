@@ -1,7 +1,8 @@
 import { allocate } from "../buffers.ts";
-import { operations, type AddonStream, type NativeAddon, type Operation } from "../native-addon.ts";
+import type { AddonStream, NativeAddon } from "../native-addon.ts";
+import type { Stream } from "../stream.ts";
 
-/** Layout of native/ring.h. */
+/** Layout of native/host/ring.h. */
 const COMMAND_WORDS = 32;
 const PUBLISHED = 0;
 const EXECUTED = 16;
@@ -14,23 +15,42 @@ const CAPACITY = 4096;
 /** Commands after which buffers that nothing points to any more are let go. */
 const HOLD_COMMANDS = 256;
 
-const numbers = Object.fromEntries(operations.map((name, number) => [name, number])) as Readonly<
-  Record<Operation, number>
+/** What a stream computes. */
+export type Operation = Exclude<
+  keyof Stream,
+  "policy" | "operandFormat" | "fence" | "reset" | "close"
 >;
+
+/** How an operation's arguments are written. */
+interface Encoding {
+  readonly operation: string;
+  readonly number: number;
+  /** What each word after the number holds. */
+  readonly words: readonly string[];
+  /**
+   * The word of each argument in the order in which they are written, which is always the same: the
+   * first time they are found by name.
+   */
+  readonly places: number[];
+}
 
 type Numbers = NodeJS.TypedArray;
 
 /**
  * This end of a stream's ring: writes commands as words and publishes them. An argument is a number,
  * or a typed array as its address; the buffers behind addresses are held until their command ran.
+ * The addon says which word is whose.
  */
 export class CommandRing {
   readonly header = allocate(Int32Array, HEADER_WORDS, SharedArrayBuffer);
   readonly words = allocate(Float64Array, COMMAND_WORDS * CAPACITY, SharedArrayBuffer);
   readonly #addon: NativeAddon;
   readonly #addresses = new WeakMap<ArrayBufferLike, number>();
-  #operation: Operation = operations[0];
+  readonly #encodings: Readonly<Record<string, Encoding>>;
+  #encoding: Encoding = { operation: "", number: 0, words: [], places: [] };
+  /** The first word of the command's arguments, and how many are written. */
   #at = 0;
+  #written = 0;
   #published = 0;
   /** What EXECUTED was when last looked at: looking takes the cache line from the stream's thread. */
   #executed = 0;
@@ -40,6 +60,13 @@ export class CommandRing {
 
   constructor(addon: NativeAddon) {
     this.#addon = addon;
+    this.#encodings = Object.fromEntries(
+      addon.operations.map(({ name, words }, number) => {
+        if (words.length >= COMMAND_WORDS)
+          throw new Error(`${name} takes more words than there are`);
+        return [name, { operation: name, number, words, places: [] }];
+      }),
+    );
   }
 
   /** Number of the next command; numbers wrap around. */
@@ -57,20 +84,26 @@ export class CommandRing {
   begin(operation: Operation, stream: AddonStream): void {
     if (!this.reached((this.#published - CAPACITY + 1) | 0)) stream.waitForRoom();
     if (this.#published % HOLD_COMMANDS === 0) this.#letGo();
-    this.#operation = operation;
-    this.#at = (this.#published & (CAPACITY - 1)) * COMMAND_WORDS;
-    this.number(numbers[operation]);
+    const first = (this.#published & (CAPACITY - 1)) * COMMAND_WORDS;
+    this.#encoding = this.#encodings[operation] ?? refuseAddon(operation);
+    this.words[first] = this.#encoding.number;
+    this.#at = first + 1;
+    this.#written = 0;
   }
 
-  number(value: number): void {
-    this.words[this.#at++] = value;
+  /** Writes an argument, or a field of the argument `of`. */
+  number(name: string, value: number, of = ""): void {
+    const { places } = this.#encoding;
+    const place = this.#written < places.length ? places[this.#written] : this.#find(name, of);
+    this.#written++;
+    this.words[this.#at + place] = value;
   }
 
   /** An argument of at least `count` values. */
-  array(name: string, values: Numbers, count: number): void {
+  array(name: string, values: Numbers, count: number, of = ""): void {
     if (!(values.length >= count)) {
-      const problem = `${name} holds ${values.length} values, ${count} are needed`;
-      throw new RangeError(`${this.#operation}: ${problem}`);
+      const problem = `holds ${values.length} values, ${count} are needed`;
+      throw new RangeError(`${this.#encoding.operation}: ${fullName(name, of)} ${problem}`);
     }
     const { buffer } = values;
     let address = this.#addresses.get(buffer);
@@ -79,13 +112,27 @@ export class CommandRing {
       this.#addresses.set(buffer, address);
     }
     this.#held.later.push(buffer);
-    this.number(address + values.byteOffset);
+    this.number(name, address + values.byteOffset, of);
   }
 
   publish(stream: AddonStream): void {
+    const { operation, words, places } = this.#encoding;
+    if (this.#written !== words.length) {
+      const missing = words.filter((_, word) => !places.includes(word));
+      throw new Error(`${operation}: nothing was written for ${missing.join(", ")}`);
+    }
     this.#published = (this.#published + 1) | 0;
     Atomics.store(this.header, PUBLISHED, this.#published);
     if (Atomics.load(this.header, ASLEEP) !== 0) stream.wake();
+  }
+
+  /** The word of the argument that is written next, for the first time. */
+  #find(name: string, of: string): number {
+    const { operation, words, places } = this.#encoding;
+    const place = words.indexOf(fullName(name, of));
+    if (place < 0 || places.includes(place)) refuseAddon(`${operation}: ${fullName(name, of)}`);
+    places.push(place);
+    return place;
   }
 
   /** Lets go of the buffers of commands that have run. */
@@ -99,4 +146,10 @@ export class CommandRing {
   letGoOfAll(): void {
     this.#held = { earlier: [], later: [] };
   }
+}
+
+const fullName = (name: string, of: string) => (of ? `${of}.${name}` : name);
+
+function refuseAddon(what: string): never {
+  throw new Error(`the native kernels know no ${what}; run \`npm run build:native\``);
 }

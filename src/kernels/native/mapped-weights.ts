@@ -2,7 +2,7 @@ import type { AddonWeightFiles, AddonWeightOptions, NativeAddon } from "../nativ
 import { bytesPerElement, SCALE_BLOCK, type Weight, type WeightDtype } from "../weight.ts";
 import { refuseShort, WeightReader } from "../weight-reader.ts";
 
-/** Numbers of native/commands.h. */
+/** Numbers of native/host/commands.h. */
 export const dtypeNumbers: Readonly<Record<WeightDtype, number>> = {
   F32: 0,
   BF16: 1,
@@ -21,7 +21,7 @@ export interface MappedWeight {
   readonly scales: number;
 }
 
-/** Bytes of native/commands.h's Weight. */
+/** Bytes of native/host/commands.h's Weight. */
 const WEIGHT_BYTES = 40;
 
 /** Weights where the addon has their files. */
@@ -48,7 +48,7 @@ export class MappedWeights {
     return mapped;
   }
 
-  /** A list of weights as an array of native/commands.h's Weight; lists are not to be changed. */
+  /** A list of weights as an array of native/host/commands.h's Weight; lists are not to be changed. */
   table(weights: readonly Weight[]): BigInt64Array {
     let table = this.#lists.get(weights);
     if (!table) {

@@ -8,7 +8,8 @@ import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
 import { gaussian, randomSource, WeightFolder } from "../testing/generators.ts";
-import { loadNative } from "../native-addon.ts";
+import { CommandRing } from "./command-ring.ts";
+import { loadNative, type AddonStream } from "../native-addon.ts";
 import { createNativeKernels } from "./native.ts";
 import { createOperand } from "../quantize.ts";
 import { createReferenceKernels } from "../reference/reference.ts";
@@ -80,7 +81,7 @@ function defineTests(): void {
     stream.add(x, x, 8);
     stream.embed(new Float32Array(8), weight, Int32Array.of(4), 1);
     stream.add(x, x, 8);
-    await assert.rejects(stream.fence(), /embed: a token is not in the table/);
+    await assert.rejects(stream.fence(), /embed: tokens\[0\] is 4, expected 0 to 3/);
     assert.deepEqual(x, new Float32Array(8).fill(2));
     stream.add(x, x, 8);
     await assert.rejects(stream.fence(), /embed/);
@@ -220,6 +221,19 @@ function defineTests(): void {
     structuredClone(x, { transfer: [x.buffer] });
     assert.throws(() => stream.add(x, new Float32Array(8), 8), /x holds 0 values/);
     await stream.fence();
+  });
+
+  test("an operation that the addon does not know is refused by name", { skip }, () => {
+    assert.ok(addon);
+    const other = { ...addon, operations: addon.operations.filter(({ name }) => name !== "add") };
+    const ring = new CommandRing({ ...other, address: () => 0 });
+    const stream = {} as AddonStream;
+    const refused = /the native kernels know no (add|gemm: y); run `npm run build:native`/;
+    assert.throws(() => ring.begin("add", stream), refused);
+    ring.begin("gemm", stream);
+    assert.throws(() => ring.number("y", 1), refused);
+    ring.number("rows", 1);
+    assert.throws(() => ring.publish(stream), /gemm: nothing was written for out, x\.format, x\./);
   });
 
   test("a weight that ends early is refused by tensor and file", { skip }, (t) => {

@@ -1,10 +1,21 @@
-import { CommandRing } from "./command-ring.ts";
-import { dtypeNumbers, type MappedWeights } from "./mapped-weights.ts";
-import type { AddonStream, NativeAddon, Operation } from "../native-addon.ts";
+import {
+  writeGateRule,
+  writeLayout,
+  writeMlaShape,
+  writeNoWeight,
+  writeOperand,
+  writeRope,
+  writeStoredRows,
+  writeWeight,
+} from "./arguments.ts";
+import { CommandRing, type Operation } from "./command-ring.ts";
+import type { MappedWeights } from "./mapped-weights.ts";
+import type { AddonStream, NativeAddon } from "../native-addon.ts";
 import type { Policy, ScaleFormat } from "../policy.ts";
-import { operandFormat } from "../quantize.ts";
+import { operandFormat, rowsOf } from "../quantize.ts";
 import {
   ADJUSTMENT_WIDTH,
+  pagesOf,
   RULE_WIDTH,
   type GateRule,
   type KvLayer,
@@ -20,10 +31,6 @@ import {
   type Stream,
 } from "../stream.ts";
 import { SCALE_BLOCK, type Weight } from "../weight.ts";
-
-const formatNumbers = { f32: dtypeNumbers.F32, bf16: dtypeNumbers.BF16, fp8: dtypeNumbers.F8_E4M3 };
-const scoringNumbers = { sigmoid: 0, softmax: 1 };
-const methodNumbers = { noaux_tc: 0, group_limited_greedy: 1, greedy: 2 };
 
 export interface NativeStreamOptions {
   readonly addon: NativeAddon;
@@ -46,8 +53,9 @@ interface Waiter {
 const busy = new Set<NativeStream>();
 
 /**
- * A stream computed by threads of the addon. An operation is written to the ring as the words that
- * native/decode.cc reads in the same order; sizes are checked here, where an error can be thrown.
+ * A stream computed by threads of the addon. An operation is written to the ring argument by argument,
+ * as native/host/operations.h names them; sizes are checked here, where an error can be thrown, and
+ * indices before the operation runs.
  */
 export class NativeStream implements Stream {
   readonly policy: Policy;
@@ -89,51 +97,60 @@ export class NativeStream implements Stream {
 
   embed(out: Float32Array, table: Weight, tokens: Int32Array, rows: number): void {
     const { columns } = this.#weights.map(table);
-    this.#begin("embed");
-    this.#ring.array("out", out, rows * columns);
-    this.#weight(table);
-    this.#ring.array("tokens", tokens, rows);
-    this.#end(rows);
+    const ring = this.#begin("embed");
+    ring.array("out", out, rows * columns);
+    writeWeight(ring, "table", table, this.#weights);
+    ring.array("tokens", tokens, rows);
+    ring.number("rows", rows);
+    this.#end();
   }
 
   rmsNorm(out: Float32Array, x: Float32Array, gain: Weight, epsilon: number, rows: number): void {
     const { columns } = this.#weights.map(gain);
-    this.#begin("rmsNorm");
-    this.#ring.array("out", out, rows * columns);
-    this.#ring.array("x", x, rows * columns);
-    this.#weight(gain);
-    this.#end(epsilon, rows);
+    const ring = this.#begin("rmsNorm");
+    ring.array("out", out, rows * columns);
+    ring.array("x", x, rows * columns);
+    writeWeight(ring, "gain", gain, this.#weights);
+    ring.number("epsilon", epsilon);
+    ring.number("rows", rows);
+    this.#end();
   }
 
   add(x: Float32Array, y: Float32Array, count: number): void {
-    this.#begin("add");
-    this.#ring.array("x", x, count);
-    this.#ring.array("y", y, count);
-    this.#end(count);
+    const ring = this.#begin("add");
+    ring.array("x", x, count);
+    ring.array("y", y, count);
+    ring.number("count", count);
+    this.#end();
   }
 
   quantize(out: Operand, x: Float32Array, rows: number): void {
-    this.#begin("quantize");
-    this.#operand("out", out, rows);
-    this.#ring.array("x", x, rows * out.columns);
-    this.#end(rows, this.#powerOfTwoScales);
+    const ring = this.#begin("quantize");
+    writeOperand(ring, "out", out, rows);
+    ring.array("x", x, rows * out.columns);
+    ring.number("rows", rows);
+    ring.number("powerOfTwoScales", this.#powerOfTwoScales);
+    this.#end();
   }
 
   quantizeWeight(out: QuantizedWeight, x: Operand, rows: number): void {
     const blocks = Math.ceil(rows / SCALE_BLOCK) * Math.ceil(x.columns / SCALE_BLOCK);
-    this.#begin("quantizeWeight");
-    this.#ring.array("values", out.values, rows * x.columns);
-    this.#ring.array("scales", out.scales, blocks);
-    this.#operand("x", x, rows);
-    this.#end(rows, this.#powerOfTwoScales);
+    const ring = this.#begin("quantizeWeight");
+    ring.array("values", out.values, rows * x.columns);
+    ring.array("scales", out.scales, blocks);
+    writeOperand(ring, "x", x, rows);
+    ring.number("rows", rows);
+    ring.number("powerOfTwoScales", this.#powerOfTwoScales);
+    this.#end();
   }
 
   gemm(out: Float32Array, x: Operand, weight: Weight, rows: number): void {
-    this.#begin("gemm");
-    this.#ring.array("out", out, rows * this.#weights.map(weight).rows);
-    this.#operand("x", x, rows);
-    this.#weight(weight, x.columns);
-    this.#end(rows);
+    const ring = this.#begin("gemm");
+    ring.array("out", out, rows * this.#weights.map(weight).rows);
+    writeOperand(ring, "x", x, rows);
+    writeWeight(ring, "weight", weight, this.#weights, x.columns);
+    ring.number("rows", rows);
+    this.#end();
   }
 
   groupedGemm(
@@ -145,29 +162,31 @@ export class NativeStream implements Stream {
   ): void {
     const count = Math.min(weights.length, groups.starts.length - 1);
     if (count < 1) return;
-    this.#begin("groupedGemm");
-    this.#storedRows("out", out, rows * this.#weights.map(weights[0]).rows);
-    this.#operand("x", x, rows);
-    this.#ring.array("weights", this.#weights.table(weights), 0);
-    this.#ring.number(count);
-    this.#ring.array("starts", groups.starts, count + 1);
+    const ring = this.#begin("groupedGemm");
+    writeStoredRows(ring, "out", out, rows * this.#weights.map(weights[0]).rows);
+    writeOperand(ring, "x", x, rows);
+    ring.array("weights", this.#weights.table(weights), 0);
+    ring.number("groups", count);
+    ring.array("starts", groups.starts, count + 1);
+    ring.number("rows", rows);
     this.#end();
   }
 
   siluMultiply(out: Float32Array, gate: Float32Array, up: Float32Array, count: number): void {
-    this.#begin("siluMultiply");
-    this.#ring.array("out", out, count);
-    this.#ring.array("gate", gate, count);
-    this.#ring.array("up", up, count);
-    this.#end(count);
+    const ring = this.#begin("siluMultiply");
+    ring.array("out", out, count);
+    ring.array("gate", gate, count);
+    ring.array("up", up, count);
+    ring.number("count", count);
+    this.#end();
   }
 
   ropeQuery(q: Float32Array, shape: MlaShape, rope: Rope, layout: StepLayout): void {
-    this.#begin("ropeQuery");
-    this.#ring.array("q", q, layout.rows * shape.heads * (shape.nope + shape.rope));
-    this.#mlaShape(shape);
-    this.#rope(rope, shape);
-    this.#layout(layout);
+    const ring = this.#begin("ropeQuery");
+    ring.array("q", q, layout.rows * shape.heads * (shape.nope + shape.rope));
+    writeMlaShape(ring, "shape", shape);
+    writeRope(ring, "rope", rope, shape);
+    writeLayout(ring, "layout", layout);
     this.#end();
   }
 
@@ -180,14 +199,15 @@ export class NativeStream implements Stream {
     rope: Rope,
     layout: StepLayout,
   ): void {
-    this.#begin("writeKv");
-    this.#storedRows("cache", cache.entries, 0);
-    this.#ring.array("x", x, layout.rows * (shape.latent + shape.rope));
-    this.#weight(gain, shape.latent);
-    this.#ring.number(epsilon);
-    this.#mlaShape(shape);
-    this.#rope(rope, shape);
-    this.#layout(layout);
+    const ring = this.#begin("writeKv");
+    writeStoredRows(ring, "cache", cache.entries, 0);
+    ring.array("x", x, layout.rows * (shape.latent + shape.rope));
+    writeWeight(ring, "gain", gain, this.#weights, shape.latent);
+    ring.number("epsilon", epsilon);
+    writeMlaShape(ring, "shape", shape);
+    writeRope(ring, "rope", rope, shape);
+    writeLayout(ring, "layout", layout);
+    ring.number("pages", pagesOf(cache, shape));
     this.#end();
   }
 
@@ -198,12 +218,14 @@ export class NativeStream implements Stream {
     shape: MlaShape,
     rows: number,
   ): void {
-    this.#begin("absorbQuery");
-    this.#ring.array("out", out, rows * shape.heads * shape.latent);
-    this.#ring.array("q", q, rows * shape.heads * (shape.nope + shape.rope));
-    this.#weight(kvB, shape.latent);
-    this.#mlaShape(shape);
-    this.#end(rows, this.#roundInputs);
+    const ring = this.#begin("absorbQuery");
+    ring.array("out", out, rows * shape.heads * shape.latent);
+    ring.array("q", q, rows * shape.heads * (shape.nope + shape.rope));
+    writeWeight(ring, "kvB", kvB, this.#weights, shape.latent);
+    writeMlaShape(ring, "shape", shape);
+    ring.number("rows", rows);
+    ring.number("roundInputs", this.#roundInputs);
+    this.#end();
   }
 
   attention(
@@ -215,14 +237,16 @@ export class NativeStream implements Stream {
     layout: StepLayout,
   ): void {
     const { heads, latent, nope, rope } = shape;
-    this.#begin("attention");
-    this.#ring.array("out", out, layout.rows * heads * latent);
-    this.#ring.array("absorbed", absorbed, layout.rows * heads * latent);
-    this.#ring.array("q", q, layout.rows * heads * (nope + rope));
-    this.#storedRows("cache", cache.entries, 0);
-    this.#mlaShape(shape);
-    this.#layout(layout);
-    this.#end(this.#roundInputs);
+    const ring = this.#begin("attention");
+    ring.array("out", out, layout.rows * heads * latent);
+    ring.array("absorbed", absorbed, layout.rows * heads * latent);
+    ring.array("q", q, layout.rows * heads * (nope + rope));
+    writeStoredRows(ring, "cache", cache.entries, 0);
+    writeMlaShape(ring, "shape", shape);
+    writeLayout(ring, "layout", layout);
+    ring.number("roundInputs", this.#roundInputs);
+    ring.number("pages", pagesOf(cache, shape));
+    this.#end();
   }
 
   projectValue(
@@ -232,12 +256,14 @@ export class NativeStream implements Stream {
     shape: MlaShape,
     rows: number,
   ): void {
-    this.#begin("projectValue");
-    this.#ring.array("out", out, rows * shape.heads * shape.value);
-    this.#ring.array("latentSum", latentSum, rows * shape.heads * shape.latent);
-    this.#weight(kvB, shape.latent);
-    this.#mlaShape(shape);
-    this.#end(rows, this.#roundInputs);
+    const ring = this.#begin("projectValue");
+    ring.array("out", out, rows * shape.heads * shape.value);
+    ring.array("latentSum", latentSum, rows * shape.heads * shape.latent);
+    writeWeight(ring, "kvB", kvB, this.#weights, shape.latent);
+    writeMlaShape(ring, "shape", shape);
+    ring.number("rows", rows);
+    ring.number("roundInputs", this.#roundInputs);
+    this.#end();
   }
 
   route(
@@ -248,34 +274,39 @@ export class NativeStream implements Stream {
     rule: GateRule,
     rows: number,
   ): void {
-    this.#begin("route");
-    this.#ring.array("ids", ids, rows * rule.topK);
-    this.#ring.array("weights", weights, rows * rule.topK);
-    this.#ring.array("logits", logits, rows * rule.experts);
-    if (bias) this.#weight(bias, rule.experts);
-    else this.#numbers(0, 0, 0, 0, 0);
-    this.#numbers(bias ? 1 : 0, rule.experts, rule.topK);
-    this.#numbers(scoringNumbers[rule.scoring], methodNumbers[rule.method]);
-    this.#numbers(rule.groups, rule.topGroups, rule.normalise ? 1 : 0, rule.scale);
-    this.#end(rows);
+    const ring = this.#begin("route");
+    ring.array("ids", ids, rows * rule.topK);
+    ring.array("weights", weights, rows * rule.topK);
+    ring.array("logits", logits, rows * rule.experts);
+    ring.number("hasBias", bias ? 1 : 0);
+    if (bias) writeWeight(ring, "bias", bias, this.#weights, rule.experts);
+    else writeNoWeight(ring, "bias");
+    writeGateRule(ring, "rule", rule);
+    ring.number("rows", rows);
+    this.#end();
   }
 
   groupRows(out: RowGroups, ids: Int32Array, rule: GateRule, rows: number): void {
     const pairs = rows * rule.topK;
-    this.#begin("groupRows");
-    this.#ring.array("starts", out.starts, rule.experts + 1);
-    this.#ring.array("sources", out.sources, pairs);
-    this.#ring.array("places", out.places, pairs);
-    this.#ring.array("ids", ids, pairs);
-    this.#end(rule.experts, rule.topK, rows);
+    const ring = this.#begin("groupRows");
+    ring.array("starts", out.starts, rule.experts + 1, "out");
+    ring.array("sources", out.sources, pairs, "out");
+    ring.array("places", out.places, pairs, "out");
+    ring.array("ids", ids, pairs);
+    ring.number("experts", rule.experts);
+    ring.number("topK", rule.topK);
+    ring.number("rows", rows);
+    this.#end();
   }
 
   gather(out: Operand, x: Operand, sources: Int32Array, rows: number): void {
-    this.#begin("gather");
-    this.#operand("out", out, rows);
-    this.#operand("x", x, 0);
-    this.#ring.array("sources", sources, rows);
-    this.#end(rows);
+    const ring = this.#begin("gather");
+    writeOperand(ring, "out", out, rows);
+    writeOperand(ring, "x", x, 0);
+    ring.array("sources", sources, rows);
+    ring.number("rows", rows);
+    ring.number("sourceRows", rowsOf(x));
+    this.#end();
   }
 
   combine(
@@ -287,12 +318,16 @@ export class NativeStream implements Stream {
     hidden: number,
     rows: number,
   ): void {
-    this.#begin("combine");
-    this.#ring.array("out", out, rows * hidden);
-    this.#storedRows("expertRows", expertRows, 0);
-    this.#ring.array("weights", weights, rows * topK);
-    this.#ring.array("places", places, rows * topK);
-    this.#end(topK, hidden, rows);
+    const ring = this.#begin("combine");
+    ring.array("out", out, rows * hidden);
+    writeStoredRows(ring, "expertRows", expertRows, 0);
+    ring.array("weights", weights, rows * topK);
+    ring.array("places", places, rows * topK);
+    ring.number("topK", topK);
+    ring.number("hidden", hidden);
+    ring.number("rows", rows);
+    ring.number("expertRowCount", Math.floor(expertRows.length / hidden));
+    this.#end();
   }
 
   sample(
@@ -302,15 +337,19 @@ export class NativeStream implements Stream {
     { usable, rules, starts, adjustments }: SamplingRows,
     rows: number,
   ): void {
-    this.#begin("sample");
-    this.#ring.array("tokens", out.tokens, rows);
-    this.#ring.array("sums", out.sums, rows);
-    this.#ring.array("likeliest", out.likeliest, rows * out.most);
-    this.#ring.array("logits", logits, rows * vocabSize);
-    this.#ring.array("rules", rules, rows * RULE_WIDTH);
-    this.#ring.array("starts", starts, rows + 1);
-    this.#ring.array("adjustments", adjustments, starts[rows] * ADJUSTMENT_WIDTH);
-    this.#end(out.most, vocabSize, usable, rows);
+    const ring = this.#begin("sample");
+    ring.array("tokens", out.tokens, rows, "out");
+    ring.array("sums", out.sums, rows, "out");
+    ring.array("likeliest", out.likeliest, rows * out.most, "out");
+    ring.array("logits", logits, rows * vocabSize);
+    ring.array("rules", rules, rows * RULE_WIDTH);
+    ring.array("starts", starts, rows + 1);
+    ring.array("adjustments", adjustments, starts[rows] * ADJUSTMENT_WIDTH);
+    ring.number("most", out.most);
+    ring.number("vocabSize", vocabSize);
+    ring.number("usable", usable);
+    ring.number("rows", rows);
+    this.#end();
   }
 
   async fence(): Promise<void> {
@@ -358,59 +397,14 @@ export class NativeStream implements Stream {
     }
   }
 
-  #begin(operation: Operation): void {
+  #begin(operation: Operation): CommandRing {
     if (this.#closed) throw new Error("the stream is closed");
     busy.add(this);
     this.#ring.begin(operation, this.#native);
+    return this.#ring;
   }
 
-  #end(...last: readonly number[]): void {
-    for (const value of last) this.#ring.number(value);
+  #end(): void {
     this.#ring.publish(this.#native);
-  }
-
-  #numbers(...values: readonly number[]): void {
-    for (const value of values) this.#ring.number(value);
-  }
-
-  /** A weight whose rows are as wide as what it is used with. */
-  #weight(weight: Weight, width?: number): void {
-    const { dtype, rows, columns, data, scales } = this.#weights.map(weight);
-    if (width !== undefined && columns !== width) {
-      throw new RangeError(`tensor ${weight.name} has ${columns} columns, ${width} are needed`);
-    }
-    this.#numbers(dtype, rows, columns, data, scales);
-  }
-
-  #operand(name: string, operand: Operand, rows: number): void {
-    const { format, columns, values } = operand;
-    this.#numbers(formatNumbers[format], columns);
-    this.#ring.array(name, values, rows * columns);
-    if (format !== "fp8") this.#ring.number(0);
-    else {
-      this.#ring.array(`${name}'s scales`, operand.scales, rows * Math.ceil(columns / SCALE_BLOCK));
-    }
-  }
-
-  #storedRows(name: string, rows: StoredRows, count: number): void {
-    this.#ring.number(rows instanceof Float32Array ? formatNumbers.f32 : formatNumbers.bf16);
-    this.#ring.array(name, rows, count);
-  }
-
-  #mlaShape({ heads, nope, rope, value, latent, scale }: MlaShape): void {
-    this.#numbers(heads, nope, rope, value, latent, scale);
-  }
-
-  #rope({ frequencies, amplitude, interleaved }: Rope, shape: MlaShape): void {
-    this.#ring.array("frequencies", frequencies, shape.rope / 2);
-    this.#numbers(amplitude, interleaved ? 1 : 0);
-  }
-
-  #layout({ rows, positions, rowStarts, pageTables, tableStride }: StepLayout): void {
-    const sequences = rowStarts.length - 1;
-    this.#numbers(rows, sequences, tableStride);
-    this.#ring.array("positions", positions, rows);
-    this.#ring.array("rowStarts", rowStarts, sequences + 1);
-    this.#ring.array("pageTables", pageTables, sequences * tableStride);
   }
 }

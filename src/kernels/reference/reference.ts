@@ -1,26 +1,35 @@
 import { absorbQuery, attention, writeKv, type Round } from "./attention.ts";
 import { sampleRows } from "../sampling/index.ts";
+import { refuseOutside, refuseStrayLayout, refuseUnordered } from "./indices.ts";
 import { roundBf16 } from "../float-formats.ts";
 import { multiply, multiplyGroups, type DecodedRows } from "./gemm.ts";
 import { rmsNormRow, siluMultiply } from "./norm.ts";
 import type { Policy, ScaleFormat } from "../policy.ts";
-import { decodeOperand, loadRows, operandFormat, quantize, quantizeWeight } from "../quantize.ts";
+import {
+  decodeOperand,
+  loadRows,
+  operandFormat,
+  quantize,
+  quantizeWeight,
+  rowsOf,
+} from "../quantize.ts";
 import { rotate } from "./rope.ts";
 import { groupRows, route } from "./route.ts";
-import type {
-  GateRule,
-  Kernels,
-  KvLayer,
-  MlaShape,
-  Operand,
-  QuantizedWeight,
-  Rope,
-  RowGroups,
-  SampledRows,
-  SamplingRows,
-  StepLayout,
-  StoredRows,
-  Stream,
+import {
+  pagesOf,
+  type GateRule,
+  type Kernels,
+  type KvLayer,
+  type MlaShape,
+  type Operand,
+  type QuantizedWeight,
+  type Rope,
+  type RowGroups,
+  type SampledRows,
+  type SamplingRows,
+  type StepLayout,
+  type StoredRows,
+  type Stream,
 } from "../stream.ts";
 import { SCALE_BLOCK, type Weight } from "../weight.ts";
 import { WeightReader } from "../weight-reader.ts";
@@ -58,6 +67,7 @@ class ReferenceStream implements Stream {
 
   embed(out: Float32Array, table: Weight, tokens: Int32Array, rows: number): void {
     const loaded = this.#weights.load(table);
+    refuseOutside("embed: tokens", tokens, { count: rows, limit: loaded.rows });
     for (let i = 0; i < rows; i++) out.set(loaded.row(tokens[i]), i * loaded.columns);
   }
 
@@ -92,6 +102,8 @@ class ReferenceStream implements Stream {
     groups: RowGroups,
     rows: number,
   ): void {
+    const count = Math.min(weights.length, groups.starts.length - 1);
+    refuseUnordered("groupedGemm: starts", groups.starts, count, rows);
     const load = (group: number) => this.#weights.load(weights[group]);
     multiplyGroups(out, decoded(x, rows), load, groups.starts, weights[0].shape[0]);
   }
@@ -119,6 +131,7 @@ class ReferenceStream implements Stream {
     rope: Rope,
     layout: StepLayout,
   ): void {
+    refuseStrayLayout("writeKv", layout, pagesOf(cache, shape));
     writeKv(cache, x, this.#weights.vector(gain), epsilon, shape, rope, layout);
   }
 
@@ -140,6 +153,7 @@ class ReferenceStream implements Stream {
     shape: MlaShape,
     layout: StepLayout,
   ): void {
+    refuseStrayLayout("attention", layout, pagesOf(cache, shape));
     attention(out, absorbed, q, cache, shape, layout, this.#round);
   }
 
@@ -177,10 +191,12 @@ class ReferenceStream implements Stream {
   }
 
   groupRows(out: RowGroups, ids: Int32Array, rule: GateRule, rows: number): void {
+    refuseOutside("groupRows: ids", ids, { count: rows * rule.topK, limit: rule.experts });
     groupRows(out, ids, rule, rows);
   }
 
   gather(out: Operand, x: Operand, sources: Int32Array, rows: number): void {
+    refuseOutside("gather: sources", sources, { count: rows, limit: rowsOf(x) });
     copyRows(out.values, x.values, x.columns, sources, rows);
     if (out.format === "fp8" && x.format === "fp8") {
       copyRows(out.scales, x.scales, Math.ceil(x.columns / SCALE_BLOCK), sources, rows);
@@ -196,6 +212,8 @@ class ReferenceStream implements Stream {
     hidden: number,
     rows: number,
   ): void {
+    const limit = Math.floor(expertRows.length / hidden);
+    refuseOutside("combine: places", places, { count: rows * topK, limit });
     const expertRow = new Float64Array(hidden);
     out.fill(0, 0, rows * hidden);
     for (let pair = 0; pair < rows * topK; pair++) {

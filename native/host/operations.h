@@ -1,0 +1,217 @@
+// Everything that crosses the ring, once: the operations with their arguments, and the structs that arguments are made
+// of. Whoever includes this file says what STRUCT, OPERATION and FIELD become: commands.h makes structs, kernel-table.h
+// a table, decode.cc what reads a command's words and what tells TypeScript where each argument's words lie.
+//
+// A new operation takes an entry here, a kernel of that name in the namespace of each instruction set (kernels.cc), and
+// a method of NativeStream, which writes the arguments by name. indices.h checks those that a kernel follows.
+#ifndef NATIVE_ONLY
+#define NATIVE_ONLY(type, name)
+#endif
+
+/// A weight where its file is mapped; any alignment. Linear weights are [rows, columns], row-major.
+STRUCT(Weight,
+  FIELD(Dtype, dtype)
+  FIELD(int64_t, rows)
+  FIELD(int64_t, columns)
+  FIELD(const uint8_t*, data)
+  /// Of an FP8 weight: float32 [ceil(rows / 128), ceil(columns / 128)], any alignment.
+  FIELD(const uint8_t*, scales))
+
+/// A matmul's input as the policy rounds it. [rows, columns]
+STRUCT(Operand,
+  FIELD(Dtype, format)  // f32, bf16 or fp8
+  FIELD(int64_t, columns)
+  FIELD(void*, values)
+  FIELD(float*, scales))  // of fp8: [rows, ceil(columns / 128)]
+
+/// Rows kept between operations: float32 or BF16.
+STRUCT(StoredRows,
+  FIELD(Dtype, format)
+  FIELD(void*, values))
+
+STRUCT(MlaShape,
+  FIELD(int, heads)
+  FIELD(int, nope)
+  FIELD(int, rope)
+  FIELD(int, value)
+  FIELD(int, latent)
+  FIELD(float, scale))
+
+STRUCT(Rope,
+  FIELD(const float*, frequencies)  // [rope / 2]
+  FIELD(float, amplitude)
+  FIELD(bool, interleaved))
+
+/// Which context each row of a step sees.
+STRUCT(StepLayout,
+  FIELD(int, rows)
+  FIELD(int, sequences)
+  FIELD(int, tableStride)
+  FIELD(const int32_t*, positions)  // [rows]
+  FIELD(const int32_t*, rowStarts)  // [sequences + 1]
+  FIELD(const int32_t*, pageTables))  // [sequences, tableStride]; unused slots hold anything
+
+STRUCT(GateRule,
+  FIELD(int, experts)
+  FIELD(int, topK)
+  FIELD(Scoring, scoring)
+  FIELD(GateMethod, method)
+  FIELD(int, groups)
+  FIELD(int, topGroups)
+  FIELD(bool, normalise)
+  FIELD(float, scale))
+
+STRUCT(RowGroups,
+  FIELD(int32_t*, starts)  // [experts + 1]
+  FIELD(int32_t*, sources)  // [rows × topK]
+  FIELD(int32_t*, places))  // [rows, topK]
+
+STRUCT(SampledRows,
+  FIELD(int32_t*, tokens)  // [rows]
+  FIELD(double*, sums)  // [rows]
+  FIELD(int32_t*, likeliest))  // [rows, most]
+
+OPERATION(embed, Embed,
+  FIELD(float*, out)
+  FIELD(Weight, table)
+  FIELD(const int32_t*, tokens)
+  FIELD(int, rows))
+
+OPERATION(rmsNorm, RmsNorm,
+  FIELD(float*, out)
+  FIELD(const float*, x)
+  FIELD(Weight, gain)
+  FIELD(float, epsilon)
+  FIELD(int, rows))
+
+OPERATION(add, Add,
+  FIELD(float*, x)
+  FIELD(const float*, y)
+  FIELD(int64_t, count))
+
+OPERATION(quantize, Quantize,
+  FIELD(Operand, out)
+  FIELD(const float*, x)
+  FIELD(int, rows)
+  FIELD(bool, powerOfTwoScales))
+
+OPERATION(quantizeWeight, QuantizeWeight,
+  FIELD(uint8_t*, values)  // [rows, x.columns]
+  FIELD(float*, scales)  // [ceil(rows / 128), ceil(x.columns / 128)]
+  FIELD(Operand, x)  // f32 or bf16
+  FIELD(int, rows)
+  FIELD(bool, powerOfTwoScales))
+
+OPERATION(gemm, Gemm,
+  FIELD(float*, out)
+  FIELD(Operand, x)
+  FIELD(Weight, weight)
+  FIELD(int, rows))
+
+/// Rows starts[g] up to starts[g + 1] of x, of which there are `rows`, times weights[g].
+OPERATION(groupedGemm, GroupedGemm,
+  FIELD(StoredRows, out)
+  FIELD(Operand, x)
+  FIELD(const Weight*, weights)
+  FIELD(int, groups)
+  FIELD(const int32_t*, starts)
+  FIELD(int, rows))
+
+OPERATION(siluMultiply, SiluMultiply,
+  FIELD(float*, out)
+  FIELD(const float*, gate)
+  FIELD(const float*, up)
+  FIELD(int64_t, count))
+
+OPERATION(ropeQuery, RopeQuery,
+  FIELD(float*, q)
+  FIELD(MlaShape, shape)
+  FIELD(Rope, rope)
+  FIELD(StepLayout, layout))
+
+OPERATION(writeKv, WriteKv,
+  FIELD(StoredRows, cache)
+  FIELD(const float*, x)
+  FIELD(Weight, gain)
+  FIELD(float, epsilon)
+  FIELD(MlaShape, shape)
+  FIELD(Rope, rope)
+  FIELD(StepLayout, layout)
+  FIELD(int, pages))  // of the cache
+
+OPERATION(absorbQuery, AbsorbQuery,
+  FIELD(float*, out)
+  FIELD(const float*, q)
+  FIELD(Weight, kvB)
+  FIELD(MlaShape, shape)
+  FIELD(int, rows)
+  FIELD(bool, roundInputs))  // to BF16 under the w8 policies, not at all under f32
+
+OPERATION(attention, Attention,
+  FIELD(float*, out)
+  FIELD(const float*, absorbed)
+  FIELD(const float*, q)
+  FIELD(StoredRows, cache)
+  FIELD(MlaShape, shape)
+  FIELD(StepLayout, layout)
+  FIELD(bool, roundInputs)
+  FIELD(int, pages)  // of the cache
+  /// Where not null, takes the natural logarithm of each softmax's sum. [rows, heads]
+  NATIVE_ONLY(float*, lse))
+
+OPERATION(projectValue, ProjectValue,
+  FIELD(float*, out)
+  FIELD(const float*, latentSum)
+  FIELD(Weight, kvB)
+  FIELD(MlaShape, shape)
+  FIELD(int, rows)
+  FIELD(bool, roundInputs))
+
+OPERATION(route, Route,
+  FIELD(int32_t*, ids)
+  FIELD(float*, weights)
+  FIELD(const float*, logits)
+  FIELD(Weight, bias)
+  FIELD(bool, hasBias)
+  FIELD(GateRule, rule)
+  FIELD(int, rows))
+
+OPERATION(groupRows, GroupRows,
+  FIELD(RowGroups, out)
+  FIELD(const int32_t*, ids)
+  FIELD(int, experts)
+  FIELD(int, topK)
+  FIELD(int, rows))
+
+OPERATION(gather, Gather,
+  FIELD(Operand, out)
+  FIELD(Operand, x)
+  FIELD(const int32_t*, sources)
+  FIELD(int, rows)
+  FIELD(int, sourceRows))  // of x
+
+OPERATION(combine, Combine,
+  FIELD(float*, out)
+  FIELD(StoredRows, expertRows)
+  FIELD(const float*, weights)
+  FIELD(const int32_t*, places)
+  FIELD(int, topK)
+  FIELD(int, hidden)
+  FIELD(int, rows)
+  FIELD(int, expertRowCount))
+
+OPERATION(sample, Sample,
+  FIELD(SampledRows, out)
+  FIELD(const float*, logits)  // [rows, vocabSize]
+  FIELD(const SamplingRule*, rules)  // [rows]
+  FIELD(const int32_t*, starts)  // [rows + 1]
+  FIELD(const LogitAdjustment*, adjustments)
+  FIELD(int, most)
+  FIELD(int, vocabSize)
+  FIELD(int, usable)
+  FIELD(int, rows))
+
+#undef STRUCT
+#undef OPERATION
+#undef FIELD
+#undef NATIVE_ONLY

@@ -1,0 +1,93 @@
+import type { CommandRing } from "./command-ring.ts";
+import { dtypeNumbers, type MappedWeights } from "./mapped-weights.ts";
+import type { GateRule, MlaShape, Operand, Rope, StepLayout, StoredRows } from "../stream.ts";
+import { SCALE_BLOCK, type Weight } from "../weight.ts";
+
+/** Arguments that are structs in native/host/operations.h, written field by field. */
+
+const formatNumbers = { f32: dtypeNumbers.F32, bf16: dtypeNumbers.BF16, fp8: dtypeNumbers.F8_E4M3 };
+const scoringNumbers = { sigmoid: 0, softmax: 1 };
+const methodNumbers = { noaux_tc: 0, group_limited_greedy: 1, greedy: 2 };
+
+/** A weight whose rows are as wide as what it is used with. */
+export function writeWeight(
+  ring: CommandRing,
+  name: string,
+  weight: Weight,
+  weights: MappedWeights,
+  width?: number,
+): void {
+  const { dtype, rows, columns, data, scales } = weights.map(weight);
+  if (width !== undefined && columns !== width) {
+    throw new RangeError(`tensor ${weight.name} has ${columns} columns, ${width} are needed`);
+  }
+  ring.number("dtype", dtype, name);
+  ring.number("rows", rows, name);
+  ring.number("columns", columns, name);
+  ring.number("data", data, name);
+  ring.number("scales", scales, name);
+}
+
+export function writeNoWeight(ring: CommandRing, name: string): void {
+  ring.number("dtype", 0, name);
+  ring.number("rows", 0, name);
+  ring.number("columns", 0, name);
+  ring.number("data", 0, name);
+  ring.number("scales", 0, name);
+}
+
+export function writeOperand(ring: CommandRing, name: string, x: Operand, rows: number): void {
+  ring.number("format", formatNumbers[x.format], name);
+  ring.number("columns", x.columns, name);
+  ring.array("values", x.values, rows * x.columns, name);
+  if (x.format !== "fp8") ring.number("scales", 0, name);
+  else ring.array("scales", x.scales, rows * Math.ceil(x.columns / SCALE_BLOCK), name);
+}
+
+export function writeStoredRows(
+  ring: CommandRing,
+  name: string,
+  rows: StoredRows,
+  count: number,
+): void {
+  const { f32, bf16 } = formatNumbers;
+  ring.number("format", rows instanceof Float32Array ? f32 : bf16, name);
+  ring.array("values", rows, count, name);
+}
+
+export function writeMlaShape(ring: CommandRing, name: string, shape: MlaShape): void {
+  ring.number("heads", shape.heads, name);
+  ring.number("nope", shape.nope, name);
+  ring.number("rope", shape.rope, name);
+  ring.number("value", shape.value, name);
+  ring.number("latent", shape.latent, name);
+  ring.number("scale", shape.scale, name);
+}
+
+export function writeRope(ring: CommandRing, name: string, rope: Rope, shape: MlaShape): void {
+  ring.array("frequencies", rope.frequencies, shape.rope / 2, name);
+  ring.number("amplitude", rope.amplitude, name);
+  ring.number("interleaved", rope.interleaved ? 1 : 0, name);
+}
+
+export function writeLayout(ring: CommandRing, name: string, layout: StepLayout): void {
+  const { rows, positions, rowStarts, pageTables, tableStride } = layout;
+  const sequences = Math.max(0, rowStarts.length - 1);
+  ring.number("rows", rows, name);
+  ring.number("sequences", sequences, name);
+  ring.number("tableStride", tableStride, name);
+  ring.array("positions", positions, rows, name);
+  ring.array("rowStarts", rowStarts, sequences + 1, name);
+  ring.array("pageTables", pageTables, sequences * tableStride, name);
+}
+
+export function writeGateRule(ring: CommandRing, name: string, rule: GateRule): void {
+  ring.number("experts", rule.experts, name);
+  ring.number("topK", rule.topK, name);
+  ring.number("scoring", scoringNumbers[rule.scoring], name);
+  ring.number("method", methodNumbers[rule.method], name);
+  ring.number("groups", rule.groups, name);
+  ring.number("topGroups", rule.topGroups, name);
+  ring.number("normalise", rule.normalise ? 1 : 0, name);
+  ring.number("scale", rule.scale, name);
+}
