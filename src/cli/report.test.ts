@@ -86,6 +86,17 @@ test("what is wrong is said in one line that names the option", async () => {
     assert.match(err, said);
     assert.equal(err.split("\n").length, 2);
   }
+  for (const [name, text] of [
+    ["empty.jsonl", ""],
+    ["config.json", '{\n  "model_type": "deepseek_v3"\n}\n'],
+  ]) {
+    const path = join(directory, name);
+    await writeFile(path, text);
+    const { status, out, err } = await report("--ledger", path);
+    const lines = text.split("\n").length - 1;
+    assert.deepEqual([status, out], [2, ""]);
+    assert.equal(err, `daysix: --ledger: ${path} has no record, in ${lines} lines\n`);
+  }
   const { status, err } = await report("--ledger", join(directory, "none"));
   assert.deepEqual([status, /ENOENT.*none/.test(err)], [1, true]);
 });

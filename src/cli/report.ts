@@ -119,11 +119,18 @@ function timeOf(option: string, text: string): number {
   throw new UsageError(`--${option}: expected an ISO 8601 time such as ${example}, got ${text}`);
 }
 
+/** @throws UsageError where there is no record: a server that has started has written one. */
 async function* recordsOf(path: string, unreadable: string[]): AsyncGenerator<LedgerRecord> {
+  let records = 0;
   for await (const line of readLedger(path)) {
-    if (line.kind === "record") yield line.record;
-    else unreadable.push(`${path}:${line.line}: ${line.problem}`);
+    if (line.kind === "unreadable") unreadable.push(`${path}:${line.line}: ${line.problem}`);
+    else {
+      records++;
+      yield line.record;
+    }
   }
+  if (records > 0) return;
+  throw new UsageError(`--ledger: ${path} has no record, in ${unreadable.length} lines`);
 }
 
 /** Money as a string of dollars with every digit, times as ISO 8601. */

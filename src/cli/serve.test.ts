@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
@@ -84,3 +84,28 @@ for (const [name, flags, group] of [
     assert.deepEqual(await recordsOf(ledger), ["start", ...complete, "stop"]);
   });
 }
+
+test("a server whose ledger cannot be written says so at the end, and ends", async () => {
+  const away = join(folder, "away");
+  await mkdir(away);
+  const server = await startServer({ ledger: join(away, "ledger.jsonl") });
+  await rm(away, { recursive: true });
+  server.process.kill("SIGTERM");
+  const { status, said } = await server.ended;
+  assert.equal(status, 1);
+  assert.match(said, /^daysix: the ledger did not close: ENOENT: .*away/m);
+});
+
+test("a second server on a ledger is refused in a line with the file and the first one's pid", async () => {
+  const ledger = join(folder, "shared.jsonl");
+  const first = await startServer({ ledger });
+  const { pid } = first.process;
+  await assert.rejects(startServer({ ledger }), {
+    message: new RegExp(
+      `^the server has ended: daysix: cannot open the ledger ${ledger}: the server with pid ${pid} .*\n$`,
+    ),
+  });
+  first.process.kill("SIGTERM");
+  assert.equal((await first.ended).status, 0);
+  assert.deepEqual(await recordsOf(ledger), ["start", "stop"]);
+});

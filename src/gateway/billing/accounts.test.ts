@@ -3,8 +3,7 @@ import { mock, test } from "node:test";
 import { setImmediate } from "node:timers/promises";
 import { Accounts, type EndedRequest } from "./accounts.ts";
 import { defaultPrices } from "./deepseek-prices.ts";
-import { at, FakeFile, oneNode } from "./ledger-fixtures.ts";
-import { Ledger } from "./ledger.ts";
+import { at, oneNode, openFakeLedger } from "./ledger-fixtures.ts";
 import { Meter } from "./meter.ts";
 import { PriceBook } from "./price-book.ts";
 
@@ -31,16 +30,15 @@ function ended(output: number, parts: Partial<EndedRequest> = {}): EndedRequest 
   };
 }
 
-function open(prices = defaultPrices) {
-  const file = new FakeFile();
+async function open(prices = defaultPrices) {
   const clock = { now: at("12:00:00") };
-  const ledger = new Ledger(file, 0);
+  const { ledger, file } = await openFakeLedger();
   const accounts = new Accounts({ ledger, prices, now: () => clock.now });
   return { accounts, ledger, file, clock };
 }
 
 test("a request is priced when it is completed, and the bill says how", async () => {
-  const { accounts, file, clock } = open();
+  const { accounts, file, clock } = await open();
   await accounts.bill(ended(10));
   clock.now = at("16:30:00");
   await accounts.bill(ended(10));
@@ -62,7 +60,7 @@ test("a request is priced when it is completed, and the bill says how", async ()
 });
 
 test("a client that leaves pays for what it was told, and nobody pays for an error", async () => {
-  const { accounts, file } = open();
+  const { accounts, file } = await open();
   await accounts.bill(ended(5, { outcome: "left" }));
   await accounts.bill(ended(5, { outcome: "left", streamed: false }));
   await accounts.bill(ended(5, { outcome: "failed" }));
@@ -74,7 +72,7 @@ test("a client that leaves pays for what it was told, and nobody pays for an err
 });
 
 test("a request of which nothing was computed leaves no line", async () => {
-  const { accounts, file } = open();
+  const { accounts, file } = await open();
   await accounts.bill(ended(0, { outcome: "left" }));
   assert.equal(file.content, "");
 });
@@ -82,7 +80,7 @@ test("a request of which nothing was computed leaves no line", async () => {
 test("unbilled traffic is counted and costs nothing", async () => {
   const entry = { name: "any", from: "2025-01-01T00:00:00Z", hit: "1", miss: "1", output: "1" };
   const unbilled = { tenants: ["staff"], models: ["demo"] };
-  const { accounts, file } = open(PriceBook.parse({ prices: [entry], unbilled }));
+  const { accounts, file } = await open(PriceBook.parse({ prices: [entry], unbilled }));
   await accounts.bill(ended(5, { tenant: "staff" }));
   await accounts.bill(ended(5, { model: "demo" }));
   assert.deepEqual(
@@ -97,7 +95,7 @@ test("unbilled traffic is counted and costs nothing", async () => {
 test("while bills cannot be written nobody is let in, and a sign of life finds out when they can", async () => {
   mock.timers.enable({ apis: ["setInterval"] });
   try {
-    const { accounts, ledger, file, clock } = open();
+    const { accounts, ledger, file, clock } = await open();
     await accounts.setTopology(oneNode);
     accounts.assertWritable();
     file.room = 10;
@@ -123,7 +121,7 @@ test("while bills cannot be written nobody is let in, and a sign of life finds o
 });
 
 test("nodes are told when they start, change and stop", async () => {
-  const { accounts, file } = open();
+  const { accounts, file } = await open();
   await accounts.setTopology(oneNode);
   await accounts.setTopology({ ...oneNode, combinedNodes: 2 });
   await accounts.close();
@@ -139,7 +137,7 @@ test("nodes are told when they start, change and stop", async () => {
 });
 
 test("a server that never served stops nothing", async () => {
-  const { accounts, file } = open();
+  const { accounts, file } = await open();
   await accounts.close();
   assert.deepEqual(file.calls, ["close"]);
 });

@@ -1,5 +1,7 @@
 import type { RequestRecord, Topology, TopologyRecord } from "./ledger-record.ts";
-import type { LedgerFile } from "./ledger.ts";
+import type { LedgerDisk, LedgerFile } from "./ledger-file.ts";
+import { unlocked } from "./ledger-lock.ts";
+import { Ledger } from "./ledger.ts";
 import { charge } from "./money.ts";
 
 /** An hour of the day that a test's story is about. */
@@ -45,33 +47,45 @@ export function topologyRecord(
 /** A file that tells what is done to it, and fails when told to. */
 export class FakeFile implements LedgerFile {
   readonly calls: string[] = [];
+  readonly ino: number;
+  readonly #before: (call: string) => Promise<void>;
   content = "";
+  nlink = 1;
   /** Bytes that are written before writing fails; undefined: it does not. */
   room: number | undefined;
   syncFails = false;
-  /** What a sync waits for. */
-  beforeSync: Promise<void> = Promise.resolve();
+
+  /** `before` is called before anything is done, and may do what somebody else does meanwhile. */
+  constructor(ino: number, before: (call: string) => Promise<void>) {
+    this.ino = ino;
+    this.#before = before;
+  }
 
   readonly appendFile = async (data: unknown) => {
+    await this.#enter("write");
     const text = String(data);
-    this.calls.push("write");
     this.content += text.slice(0, this.room);
     if (this.room !== undefined && text.length > this.room) throw new Error("no space");
   };
   readonly datasync = async () => {
-    this.calls.push("sync");
-    await this.beforeSync;
+    await this.#enter("sync");
     if (this.syncFails) throw new Error("input/output error");
   };
   readonly truncate = async (length?: number) => {
-    this.calls.push("truncate");
+    await this.#enter("truncate");
     this.content = this.content.slice(0, length);
   };
   readonly close = async () => {
-    this.calls.push("close");
+    await this.#enter("close");
   };
-  // oxlint-disable-next-line typescript/no-explicit-any -- of all its overloads and fields one is used
-  readonly stat = async (): Promise<any> => ({ size: this.content.length });
+  readonly stat = async () => {
+    await this.#before("stat");
+    return { dev: 1, ino: this.ino, nlink: this.nlink, size: this.content.length };
+  };
+  readonly read = async (buffer: Buffer, offset: number, length: number, position: number) => {
+    await this.#before("read");
+    return { bytesRead: buffer.write(this.content.slice(position, position + length), offset) };
+  };
 
   // oxlint-disable-next-line typescript/no-explicit-any -- each test knows what it wrote
   get lines(): any[] {
@@ -82,4 +96,34 @@ export class FakeFile implements LedgerFile {
   get ids(): string[] {
     return this.lines.map(({ id }) => id);
   }
+
+  async #enter(call: string): Promise<void> {
+    await this.#before(call);
+    this.calls.push(call);
+  }
+}
+
+/** A disk for one ledger, whose file others may take away. */
+export class FakeDisk implements LedgerDisk {
+  before: (call: string) => Promise<void> = async () => undefined;
+  #files = 0;
+  /** The file that has the name. */
+  file: FakeFile | undefined;
+
+  readonly open = async () => {
+    await this.before("open");
+    return (this.file ??= new FakeFile(++this.#files, (call) => this.before(call)));
+  };
+  readonly identify = async () => {
+    await this.before("identify");
+    return this.file && { dev: 1, ino: this.file.ino };
+  };
+}
+
+/** A new ledger, which nobody else wants, on a disk and in the file that it was opened with. */
+export async function openFakeLedger() {
+  const disk = new FakeDisk();
+  const file = await disk.open();
+  const ledger = await Ledger.open("ledger.jsonl", disk, async () => unlocked);
+  return { ledger, disk, file };
 }

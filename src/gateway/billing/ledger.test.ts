@@ -1,9 +1,19 @@
 import assert from "node:assert/strict";
-import { appendFile, mkdtemp, readFile, rm, truncate, writeFile } from "node:fs/promises";
+import {
+  appendFile,
+  copyFile,
+  mkdir,
+  mkdtemp,
+  readFile,
+  rename,
+  rm,
+  truncate,
+  writeFile,
+} from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
-import { FakeFile, requestRecord, topologyRecord } from "./ledger-fixtures.ts";
+import { openFakeLedger, requestRecord, topologyRecord } from "./ledger-fixtures.ts";
 import { encodeRecord, type LedgerRecord } from "./ledger-record.ts";
 import { Ledger } from "./ledger.ts";
 import { readLedger } from "./read-ledger.ts";
@@ -107,8 +117,7 @@ test("a line that is no record is told by its number and what is wrong, and the 
 });
 
 test("requests that end together share one sync, those that come meanwhile the next", async () => {
-  const file = new FakeFile();
-  const ledger = new Ledger(file, 0);
+  const { ledger, file } = await openFakeLedger();
   const together = ["a", "b", "c"].map((id) => ledger.append(record(id)));
   await together[0];
   await Promise.all([together[1], together[2], ledger.append(record("d"))]);
@@ -117,8 +126,7 @@ test("requests that end together share one sync, those that come meanwhile the n
 });
 
 test("a failed write is told, leaves no half line, and the next one may succeed", async () => {
-  const file = new FakeFile();
-  const ledger = new Ledger(file, 0);
+  const { ledger, file } = await openFakeLedger();
   await ledger.append(record("a"));
   file.room = 10;
   const lost = [ledger.append(record("b")), ledger.append(record("c"))];
@@ -131,8 +139,7 @@ test("a failed write is told, leaves no half line, and the next one may succeed"
 });
 
 test("a line that could not be synced is not left behind for somebody to be charged", async () => {
-  const file = new FakeFile();
-  const ledger = new Ledger(file, 0);
+  const { ledger, file } = await openFakeLedger();
   file.syncFails = true;
   await assert.rejects(ledger.append(record("a")), /input\/output/);
   assert.equal(file.content.length > 0, true);
@@ -146,26 +153,93 @@ test("a line that could not be synced is not left behind for somebody to be char
 });
 
 test("closing waits for what is under way", async () => {
-  const file = new FakeFile();
-  const ledger = new Ledger(file, 0);
+  const { ledger, file } = await openFakeLedger();
   const appended = ledger.append(record("a"));
   await ledger.close();
   assert.deepEqual(file.calls, ["write", "sync", "close"]);
   await appended;
 });
 
-test("a ledger that somebody else writes or cuts is not written", async () => {
+test("lines that somebody else appends stay, and a torn one is closed before the next", async () => {
   const path = join(directory, "shared.jsonl");
   const ledger = await Ledger.open(path);
   await ledger.append(record("a"));
-  const { length } = await readFile(path);
-  await appendFile(path, `${encodeRecord(record("foreign"))}\n`);
-  await assert.rejects(ledger.append(record("b")), /somebody else writes it/);
-  assert.deepEqual(idsOf((await read(path)).records), ["a", "foreign"]);
-  await truncate(path, length);
-  await ledger.append(record("c"));
+  await appendFile(path, `${encodeRecord(record("foreign"))}\n{"kind":"requ`);
+  await ledger.append(record("b"));
   await ledger.close();
-  assert.deepEqual(idsOf((await read(path)).records), ["a", "c"]);
+  const { records, unreadable } = await read(path);
+  assert.deepEqual([idsOf(records), unreadable], [["a", "foreign", "b"], [3]]);
+});
+
+test("what follows a removed, renamed, replaced or emptied file goes where its name leads", async () => {
+  const path = join(directory, "rotated.jsonl");
+  const kept = join(directory, "rotated.1.jsonl");
+  const changes: [name: string, change: () => Promise<unknown>, before: string[]][] = [
+    ["removed", () => rm(path), []],
+    ["renamed", () => rename(path, kept), ["a"]],
+    ["replaced", () => rename(path, kept).then(() => writeFile(path, "")), ["a"]],
+    ["emptied", () => copyFile(path, kept).then(() => truncate(path)), ["a"]],
+  ];
+  for (const [name, change, before] of changes) {
+    const ledger = await Ledger.open(path);
+    await ledger.append(record("a"));
+    await change();
+    await ledger.append(record("b"));
+    await ledger.append(record("c"));
+    await ledger.close();
+    assert.deepEqual(idsOf((await read(path)).records), ["b", "c"], name);
+    if (before.length > 0) assert.deepEqual(idsOf((await read(kept)).records), before, name);
+    await rm(path);
+  }
+});
+
+test("a ledger whose folder is away is told, and is written when it is back", async () => {
+  const folder = join(directory, "folder");
+  const path = join(folder, "ledger.jsonl");
+  await mkdir(folder);
+  const ledger = await Ledger.open(path);
+  await rename(folder, `${folder}.away`);
+  await assert.rejects(ledger.append(record("a")), /ENOENT/);
+  await mkdir(folder);
+  await ledger.append(record("b"));
+  await ledger.close();
+  assert.deepEqual(idsOf((await read(path)).records), ["b"]);
+});
+
+test("a failed write takes back its own bytes and never a line of somebody else", async () => {
+  const { ledger, file } = await openFakeLedger();
+  await ledger.append(record("a"));
+  file.room = 10;
+  await assert.rejects(ledger.append(record("b")), /no space/);
+  file.room = undefined;
+  file.content += `\n${encodeRecord(record("acknowledged by another server"))}\n`;
+  await assert.rejects(ledger.append(record("c")), /written by somebody else from byte \d+ on/);
+  await ledger.append(record("d"));
+  await ledger.close();
+  const ids = file.content.split("\n").flatMap((line) => /"id":"([^"]*)"/.exec(line)?.[1] ?? []);
+  assert.deepEqual(ids, ["a", "acknowledged by another server", "d"]);
+});
+
+test("a disk that does not answer is a problem after a while", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const { ledger, disk } = await openFakeLedger();
+  let answer = () => {};
+  let appended: Promise<void> | undefined;
+  await new Promise<void>((asked) => {
+    disk.before = () => {
+      asked();
+      return new Promise((resolve) => (answer = resolve));
+    };
+    appended = ledger.append(record("a"));
+  });
+  t.mock.timers.tick(9999);
+  assert.equal(ledger.problem, undefined);
+  t.mock.timers.tick(1);
+  assert.match(String(ledger.problem), /ledger\.jsonl is not written within 10 s/);
+  disk.before = async () => undefined;
+  answer();
+  await appended;
+  assert.equal(ledger.problem, undefined);
 });
 
 test("a ledger that cannot be opened is refused by its name", async () => {

@@ -8,7 +8,7 @@ import { pino } from "pino";
 import { Accounts } from "../billing/accounts.ts";
 import { defaultPrices } from "../billing/deepseek-prices.ts";
 import { startTinyServer } from "./fixtures.ts";
-import { at, FakeFile } from "../billing/ledger-fixtures.ts";
+import { at, openFakeLedger } from "../billing/ledger-fixtures.ts";
 import type { RequestRecord } from "../billing/ledger-record.ts";
 import { Ledger } from "../billing/ledger.ts";
 import { charge, totalOf } from "../billing/money.ts";
@@ -186,19 +186,25 @@ test("a drain's deadline is nobody's debt", async () => {
 });
 
 test("the last word of an answer waits until its bill is on the disk", async () => {
-  const file = new FakeFile();
-  const server = await startTinyServer({ accounts: accountsOn(new Ledger(file, 0)) });
+  const { ledger, disk } = await openFakeLedger();
+  const server = await startTinyServer({ accounts: accountsOn(ledger) });
   try {
     for (const body of [{ ...chat, stream: true }, chat]) {
       let release = () => {};
-      file.beforeSync = new Promise((resolve) => (release = resolve));
-      file.calls.length = 0;
+      const released = new Promise<void>((resolve) => (release = resolve));
+      const reached = new Promise<void>((resolve) => {
+        disk.before = async (call) => {
+          if (call !== "sync") return;
+          resolve();
+          await released;
+        };
+      });
       let text = "";
       const finished = (async () => {
         const response = await server.fetch(CHAT, body);
         for await (const bytes of response.body ?? []) text += Buffer.from(bytes).toString();
       })();
-      while (!file.calls.includes("sync")) await sleep(2);
+      await reached;
       await sleep(50);
       assert.doesNotMatch(text, /"finish_reason":"|\[DONE\]/);
       release();
