@@ -1,11 +1,11 @@
-/** Why `get` has no content to give. */
-export type BlobProblem = "absent" | "wrong size" | "unreadable";
+/** Why `get` has no content to give: `no file` is a pipe, a link or a folder in the content's place. */
+export type BlobProblem = "absent" | "wrong size" | "no file";
 
 /**
  * Where the context cache keeps its blocks: immutable content under hexadecimal names of 64 digits.
  * Several stores, on several machines, may share what lies behind them. Anything may disappear at
- * any time, and a reader checks what it gets. Times are milliseconds since the epoch. Only `put` and
- * `delete` may reject.
+ * any time, and a reader checks what it gets. Times are milliseconds since the epoch. Whatever the
+ * store cannot do rejects.
  */
 export interface BlobStore {
   /** The content if it is exactly `bytes` long, otherwise it is not read; counts as a use. */

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import fc from "fast-check";
+import { ManualClock } from "../cluster/fixtures.ts";
 import { createStoredRows, PAGE_TOKENS, type Policy } from "../kernels/index.ts";
 import type { KvPool, NumericIdentity } from "../model/index.ts";
 import type { BlobStore } from "./blob-store.ts";
@@ -155,13 +156,76 @@ test("a store that fails is a store without the block", async () => {
   const store = memory();
   const rank = createRank(store);
   store.put = () => Promise.reject(new Error("no space left on device"));
-  keys.forEach((key, i) => rank.cache.save(key, i, i));
+  for (const i of [0, 1, 2]) rank.cache.save(keys[i], i, i);
   await rank.cache.flush();
-  assert.deepEqual([rank.cache.stats.failed, rank.cache.stats.written], [6, 0]);
-  store.get = async () => "unreadable";
+  assert.deepEqual([rank.cache.stats.failed, rank.cache.stats.written], [3, 0]);
+  store.get = () => Promise.reject(new Error("input/output error"));
+  assert.deepEqual(await loadAll(rank), []);
+  assert.equal(rank.cache.stats.failed, 4);
+  store.get = async () => "no file";
   store.delete = () => Promise.reject(new Error("read-only file system"));
   assert.deepEqual(await loadAll(rank), []);
-  assert.deepEqual(rank.cache.stats.rejected, { unreadable: 1 });
+  assert.deepEqual(rank.cache.stats.rejected, { "no file": 1 });
+});
+
+const never = new Promise<never>(() => undefined);
+const hung: BlobStore = {
+  get: () => never,
+  put: () => never,
+  touch: () => never,
+  delete: () => never,
+};
+
+test("a store that never answers costs each load a deadline, then none, until it is tried again", async () => {
+  const clock = new ManualClock();
+  const store = { ...hung };
+  const rank = createRank(store, { clock });
+  for (let i = 0; i < 3; i++) {
+    assert.ok(rank.cache.isReadable);
+    const loading = loadAll(rank);
+    clock.advance(2000);
+    assert.deepEqual(await loading, []);
+  }
+  const last = "given up after 2000 ms";
+  const reason = `3 reads in a row had no answer, the last: ${last}`;
+  assert.deepEqual(rank.cache.stats.bypassed, { reads: reason });
+  assert.deepEqual([rank.cache.isReadable, await loadAll(rank)], [false, []]);
+  assert.deepEqual([rank.cache.stats.late, rank.cache.stats.misses], [3, 24]);
+  clock.advance(15_000);
+  const working = memory();
+  const saved = await saveAll(createRank(working));
+  Object.assign(store, { get: working.get.bind(working) });
+  assert.deepEqual(await loadAll(rank), saved);
+  assert.deepEqual([rank.cache.isReadable, rank.cache.stats.bypassed], [true, {}]);
+});
+
+test("writes that never end hold few blocks, and are dropped until the store is tried again", async () => {
+  const clock = new ManualClock();
+  const rank = createRank(hung, { clock });
+  for (let round = 0; round < 5; round++) {
+    keys.forEach((key, i) => rank.cache.save(key, i, i));
+    const flushed = rank.cache.flush();
+    for (let turn = 0; turn < 3; turn++) {
+      await new Promise((resolve) => setImmediate(resolve));
+      clock.advance(10_000);
+    }
+    await flushed;
+  }
+  const { late, dropped, bypassed } = rank.cache.stats;
+  assert.deepEqual([late + dropped, late <= 8], [30, true]);
+  assert.match(bypassed.writes ?? "", /^3 writes in a row had no answer/);
+});
+
+test("reads that nobody waits for any more are bounded too", async () => {
+  let open = 0;
+  const store = { ...hung, get: () => (open++, never) };
+  const rank = createRank(store, { clock: new ManualClock() });
+  for (let i = 0; i < 500; i++) {
+    const left = new AbortController();
+    void loadAll(rank, left.signal);
+    left.abort();
+  }
+  assert.deepEqual([open, rank.cache.isReadable], [64, false]);
 });
 
 test("after it is aborted a load touches no page", async () => {

@@ -1,8 +1,10 @@
+import { systemClock, type Clock } from "../cluster/index.ts";
 import type { KvPool, NumericIdentity } from "../model/index.ts";
 import { BlockCodec, type BlockDamage } from "./block-codec.ts";
 import type { BlobProblem, BlobStore } from "./blob-store.ts";
 import { PageBytes } from "./page-bytes.ts";
 import type { BlockKey } from "./prefix.ts";
+import { StoreGuard } from "./store-guard.ts";
 import { WriteQueue } from "./write-queue.ts";
 
 export interface ContextCacheOptions {
@@ -16,6 +18,8 @@ export interface ContextCacheOptions {
   readonly queueBytes?: number;
   /** Milliseconds since the epoch. */
   readonly now?: () => number;
+  /** Of the deadlines. */
+  readonly clock?: Clock;
 }
 
 /** Consecutive blocks of one context, and a page of the pool for each. */
@@ -37,18 +41,28 @@ export interface ContextCacheStats {
   readonly bytesRead: number;
   readonly written: number;
   readonly bytesWritten: number;
-  /** Not written because others already waited for the store. */
+  /** Not written because others already waited for the store, or it is bypassed. */
   readonly dropped: number;
-  /** Not written because the store failed. */
+  /** Reads and writes that were given up. */
+  readonly late: number;
+  /** Reads and writes that the store rejected. */
   readonly failed: number;
   /** Files that were there but could not be used, by reason; they are removed. */
   readonly rejected: Readonly<Partial<Record<Rejection, number>>>;
+  /** Why the store is not read, or not written, while it is bypassed. */
+  readonly bypassed: Readonly<Partial<Record<"reads" | "writes", string>>>;
 }
 
 const defaultQueueBytes = 128 * 2 ** 20;
 /** Blocks of one run read at the same time; the first is read alone, as most prompts start cold. */
 const READS_AHEAD = 8;
+/** Of all runs, those given up included. */
+const MAX_OPEN_READS = 64;
 const CONCURRENT_WRITES = 4;
+/** A prompt waits for its blocks: a store slower than this saves little. */
+const READ_DEADLINE_MS = 2000;
+/** Nobody waits for a write, which may first have to make room. */
+const WRITE_DEADLINE_MS = 10_000;
 
 /**
  * The blocks of KV kept outside a rank (DeepSeek's on-disk context cache): read before prefill,
@@ -59,7 +73,9 @@ export class ContextCache {
   readonly #store: BlobStore;
   readonly #codec: BlockCodec;
   readonly #pages: PageBytes;
-  readonly #writes: WriteQueue;
+  readonly #reads: StoreGuard;
+  readonly #writes: StoreGuard;
+  readonly #queue: WriteQueue;
   readonly #now: () => number;
   /** Names of blocks that wait to be written. */
   readonly #pending = new Set<string>();
@@ -71,24 +87,48 @@ export class ContextCache {
     written: 0,
     bytesWritten: 0,
     dropped: 0,
-    failed: 0,
   };
 
   constructor(options: ContextCacheOptions) {
-    const { store, identity, kv, pages, queueBytes = defaultQueueBytes, now = Date.now } = options;
+    const { store, identity, kv, pages, queueBytes = defaultQueueBytes } = options;
+    const { now = Date.now, clock = systemClock } = options;
     this.#store = store;
     this.#pages = new PageBytes(kv, pages);
     this.#codec = new BlockCodec(identity, this.#pages.shape);
-    this.#writes = new WriteQueue({ maxBytes: queueBytes, concurrency: CONCURRENT_WRITES });
+    this.#reads = new StoreGuard({
+      ...{ operations: "reads", deadlineMs: READ_DEADLINE_MS, maxOpen: MAX_OPEN_READS, clock },
+    });
+    this.#writes = new StoreGuard({
+      ...{ operations: "writes", deadlineMs: WRITE_DEADLINE_MS, clock },
+      maxOpen: 2 * CONCURRENT_WRITES,
+    });
+    this.#queue = new WriteQueue({ maxBytes: queueBytes, concurrency: CONCURRENT_WRITES });
     this.#now = now;
   }
 
   get stats(): ContextCacheStats {
-    return { ...this.#count, rejected: { ...this.#rejected } };
+    const [reads, writes] = [this.#reads, this.#writes];
+    return {
+      ...this.#count,
+      dropped: this.#count.dropped + writes.skipped,
+      late: reads.late + writes.late,
+      failed: reads.failed + writes.failed,
+      rejected: { ...this.#rejected },
+      bypassed: {
+        ...(reads.bypassed !== undefined && { reads: reads.bypassed }),
+        ...(writes.bypassed !== undefined && { writes: writes.bypassed }),
+      },
+    };
+  }
+
+  /** Whether a load would ask the store at all. */
+  get isReadable(): boolean {
+    return this.#reads.admits;
   }
 
   /**
-   * Copies blocks from the store to their pages, up to the first that it does not have; how many.
+   * Copies blocks from the store to their pages, up to the first that it does not have in time; how
+   * many.
    * Once the signal is aborted no page is touched any more. Never rejects.
    */
   async load({ keys, pages, first }: BlockRun, signal: AbortSignal): Promise<number> {
@@ -117,22 +157,22 @@ export class ContextCache {
   save(key: BlockKey, page: number, depth: number): void {
     const name = this.#codec.name(key);
     if (this.#pending.has(name)) return;
-    if (!this.#writes.hasRoom(this.#codec.fileBytes)) {
+    if (!this.#writes.admits || !this.#queue.hasRoom(this.#codec.fileBytes)) {
       this.#count.dropped++;
       return;
     }
     const file = this.#codec.frame(key);
     this.#pages.copyOut(page, this.#codec.payload(file));
     this.#pending.add(name);
-    this.#writes.add(file.length, async () => {
-      await this.#write(name, file, depth).catch(() => this.#count.failed++);
+    this.#queue.add(file.length, async () => {
+      await this.#writes.run(() => this.#write(name, file, depth));
       this.#pending.delete(name);
     });
   }
 
-  /** Resolves when every block saved so far is written. */
+  /** Resolves when every block saved so far is written or given up. */
   async flush(): Promise<void> {
-    await this.#writes.drained();
+    await this.#queue.drained();
   }
 
   async #write(name: string, file: Buffer, depth: number): Promise<void> {
@@ -144,8 +184,13 @@ export class ContextCache {
     this.#count.bytesWritten += file.length;
   }
 
-  /** A block's payload, or undefined; a file that cannot be used is counted and removed. */
+  /** A block's payload; undefined if there is none in time. */
   async #read(key: BlockKey, depth: number): Promise<Uint8Array | undefined> {
+    return this.#reads.run(() => this.#fetch(key, depth));
+  }
+
+  /** A file that cannot be used is counted and removed. */
+  async #fetch(key: BlockKey, depth: number): Promise<Uint8Array | undefined> {
     const name = this.#codec.name(key);
     const { fileBytes } = this.#codec;
     const file = await this.#store.get(name, fileBytes, this.#usedAt(depth));

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import {
   existsSync,
@@ -7,6 +8,7 @@ import {
   readdirSync,
   rmSync,
   statSync,
+  symlinkSync,
   truncateSync,
   utimesSync,
   writeFileSync,
@@ -14,7 +16,9 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
+import { ManualClock } from "../cluster/fixtures.ts";
 import { DirectoryBlobStore } from "./directory-blob-store.ts";
+import { createPermits, FilePermits } from "./file-permits.ts";
 
 const scratch = mkdtempSync(join(tmpdir(), "daysix-directory-store-"));
 after(() => rmSync(scratch, { recursive: true, force: true }));
@@ -150,9 +154,70 @@ test("a file that changes its length or is no file is not served", async () => {
   rmSync(file);
   mkdirSync(file);
   const { size } = statSync(file);
-  assert.equal(await store.get(name, size, Date.now()), "unreadable");
+  assert.equal(await store.get(name, size, Date.now()), "no file");
   await assert.rejects(store.put(name, content(1), Date.now()));
   assert.deepEqual(filesIn(directory), [], "no temporary file is left");
+});
+
+test("pipes and links in a file's place are no file, and hold up nobody", async () => {
+  const directory = newDirectory();
+  const store = await DirectoryBlobStore.open(directory, limits);
+  const elsewhere = join(scratch, "elsewhere");
+  writeFileSync(elsewhere, content(1));
+  const names = Array.from({ length: 20 }, (_, i) => nameOf(`${i}`));
+  for (const [i, name] of names.entries()) {
+    await store.put(name, content(i), 1000);
+    const file = join(directory, name.slice(0, 2), `${name}.kv`);
+    rmSync(file);
+    if (i % 2) execFileSync("mkfifo", [file]);
+    else symlinkSync(elsewhere, file);
+  }
+  const now = Date.now();
+  const read = names.map((name) => store.get(name, 1000, now));
+  assert.deepEqual(await Promise.all(read), Array(20).fill("no file"));
+  for (const name of names) {
+    assert.equal(await store.touch(name, 1000, now), false);
+    await store.put(name, content(2), now);
+    assert.deepEqual(await store.get(name, 1000, now), Buffer.from(content(2)));
+  }
+  assert.equal(statSync(elsewhere).size, 1000);
+});
+
+test("files and folders are the server's own", async () => {
+  const directory = newDirectory();
+  const store = await DirectoryBlobStore.open(directory, limits);
+  await store.put(nameOf("a"), content(1), 1000);
+  const modes = readdirSync(directory, { recursive: true, withFileTypes: true }).map(
+    (entry) => statSync(join(entry.parentPath, entry.name)).mode & 0o777,
+  );
+  assert.deepEqual([statSync(directory).mode & 0o777, ...modes], [0o700, 0o700, 0o600]);
+});
+
+test("of all holders only three have a permit, and those of one that has ended come back", async () => {
+  const shared = createPermits();
+  const clock = new ManualClock();
+  const holders = [0, 1, 2, 3].map((holder) => new FilePermits(shared, holder, clock));
+  let running = 0;
+  let most = 0;
+  const work = (permits: FilePermits) =>
+    permits.run(async () => {
+      most = Math.max(most, ++running);
+      await new Promise((resolve) => setImmediate(resolve));
+      running--;
+    });
+  const turn = () => new Promise((resolve) => setImmediate(resolve));
+  let done = 0;
+  for (let i = 0; i < 40; i++) void work(holders[i % 4]).then(() => done++);
+  for (; done < 40; clock.advance(1)) await turn();
+  assert.equal(most, 3);
+  for (let i = 0; i < 3; i++) void holders[0].run(() => new Promise(() => undefined));
+  void work(holders[1]).then(() => done++);
+  for (let i = 0; i < 200; i++, clock.advance(1)) await turn();
+  assert.equal(done, 40);
+  new FilePermits(shared, 0).returnAll();
+  clock.advance(100);
+  for (let i = 0; i < 3; i++) await turn();
+  assert.equal(done, 41);
 });
 
 test("a directory that cannot be written is named", async () => {

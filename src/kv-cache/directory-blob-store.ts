@@ -1,8 +1,9 @@
 import { randomUUID } from "node:crypto";
-import type { Stats } from "node:fs";
-import { mkdir, open, readdir, rename, rm, stat, utimes } from "node:fs/promises";
+import { constants, type Stats } from "node:fs";
+import { lstat, mkdir, open, readdir, rename, rm, utimes, type FileHandle } from "node:fs/promises";
 import { join } from "node:path";
 import type { BlobProblem, BlobStore } from "./blob-store.ts";
+import { FilePermits } from "./file-permits.ts";
 import { evictions, isExpired, type StoredBlob, type StoreLimits } from "./eviction.ts";
 
 const HOUR_MS = 3_600_000;
@@ -13,6 +14,14 @@ const AGE_SWEEP_MS = HOUR_MS;
 
 /** Share of the limit that a writer fills between two scans, and that a scan leaves free for it. */
 const SLACK = 0.05;
+
+/** Blocks tell what was asked: they are the server's own. */
+const FILE_MODE = 0o600;
+const FOLDER_MODE = 0o700;
+/** A pipe or a device in a file's place opens at once, and is told from a file before it is read. */
+const READ_FLAGS = constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOFOLLOW;
+/** What opening a link, a socket or a device nobody serves fails with. */
+const NO_FILE = ["ELOOP", "EMLINK", "ENXIO", "ENODEV"];
 
 const folderPattern = /^[0-9a-f]{2}$/;
 const blobPattern = /^[0-9a-f]{64}\.kv$/;
@@ -27,55 +36,85 @@ const temporaryPattern = /^[0-9a-f]{64}\.kv\.[0-9a-f-]{36}\.tmp$/;
 export class DirectoryBlobStore implements BlobStore {
   readonly #directory: string;
   readonly #limits: StoreLimits;
+  readonly #permits: FilePermits;
   /** Bytes written since the last scan; the first write scans. */
   #written = Infinity;
   #sweptAt = 0;
   #sweep: Promise<void> | undefined;
 
   /** @throws Error naming the directory, if files cannot be written there */
-  static async open(directory: string, limits: StoreLimits): Promise<DirectoryBlobStore> {
+  static async open(
+    directory: string,
+    limits: StoreLimits,
+    permits = new FilePermits(),
+  ): Promise<DirectoryBlobStore> {
     const probe = join(directory, `${randomUUID()}.tmp`);
     try {
-      await mkdir(directory, { recursive: true });
-      await (await open(probe, "wx")).close();
+      await mkdir(directory, { recursive: true, mode: FOLDER_MODE });
+      await (await open(probe, "wx", FILE_MODE)).close();
       await rm(probe);
     } catch (cause) {
       const { message } = cause as Error;
       throw new Error(`cache directory ${directory} is not writable: ${message}`, { cause });
     }
-    return new DirectoryBlobStore(directory, limits);
+    return new DirectoryBlobStore(directory, limits, permits);
   }
 
-  private constructor(directory: string, limits: StoreLimits) {
+  private constructor(directory: string, limits: StoreLimits, permits: FilePermits) {
     this.#directory = directory;
     this.#limits = limits;
+    this.#permits = permits;
   }
 
-  async get(name: string, bytes: number, usedAt: number): Promise<Uint8Array | BlobProblem> {
-    try {
-      const file = await open(this.#path(name), "r");
-      try {
-        const found = await file.stat();
-        if (isExpired(lastUse(found), usedAt, this.#limits)) return "absent";
-        if (found.size !== bytes) return "wrong size";
-        const content = Buffer.allocUnsafeSlow(bytes);
-        const { bytesRead } = await file.read(content, 0, bytes, 0);
-        if (bytesRead < bytes) return "wrong size";
-        // Another user's file cannot be marked as used; it is read all the same.
-        await file.utimes(usedAt / 1000, usedAt / 1000).catch(() => undefined);
-        return content;
-      } finally {
-        await file.close();
-      }
-    } catch (error) {
-      return isMissing(error) ? "absent" : "unreadable";
-    }
+  get(name: string, bytes: number, usedAt: number): Promise<Uint8Array | BlobProblem> {
+    return this.#permits.run(() => this.#read(this.#path(name), bytes, usedAt));
   }
 
   async put(name: string, content: Uint8Array, usedAt: number): Promise<void> {
     if (content.length > this.#limits.maxBytes) return;
     await this.#makeRoom(content.length, usedAt);
-    const path = this.#path(name);
+    await this.#permits.run(() => this.#replace(this.#path(name), content, usedAt));
+  }
+
+  touch(name: string, bytes: number, usedAt: number): Promise<boolean> {
+    return this.#permits.run(async () => {
+      const path = this.#path(name);
+      const found = await describe(path);
+      if (!found?.isFile() || found.size !== bytes) return false;
+      if (isExpired(lastUse(found), usedAt, this.#limits)) return false;
+      await utimes(path, usedAt / 1000, usedAt / 1000).catch(() => undefined);
+      return true;
+    });
+  }
+
+  delete(name: string): Promise<void> {
+    return this.#permits.run(() => rm(this.#path(name), { force: true }));
+  }
+
+  #path(name: string): string {
+    return join(this.#directory, name.slice(0, 2), `${name}.kv`);
+  }
+
+  async #read(path: string, bytes: number, usedAt: number): Promise<Uint8Array | BlobProblem> {
+    const file = await openToRead(path);
+    if (typeof file === "string") return file;
+    try {
+      const found = await file.stat();
+      if (!found.isFile()) return "no file";
+      if (isExpired(lastUse(found), usedAt, this.#limits)) return "absent";
+      if (found.size !== bytes) return "wrong size";
+      const content = Buffer.allocUnsafeSlow(bytes);
+      const { bytesRead } = await file.read(content, 0, bytes, 0);
+      if (bytesRead < bytes) return "wrong size";
+      // Another user's file cannot be marked as used; it is read all the same.
+      await file.utimes(usedAt / 1000, usedAt / 1000).catch(() => undefined);
+      return content;
+    } finally {
+      await file.close();
+    }
+  }
+
+  async #replace(path: string, content: Uint8Array, usedAt: number): Promise<void> {
     const temporary = `${path}.${randomUUID()}.tmp`;
     try {
       await this.#write(temporary, content, usedAt);
@@ -86,32 +125,13 @@ export class DirectoryBlobStore implements BlobStore {
     }
   }
 
-  async touch(name: string, bytes: number, usedAt: number): Promise<boolean> {
-    const path = this.#path(name);
-    try {
-      const found = await stat(path);
-      if (found.size !== bytes || isExpired(lastUse(found), usedAt, this.#limits)) return false;
-      await utimes(path, usedAt / 1000, usedAt / 1000).catch(() => undefined);
-      return true;
-    } catch {
-      return false;
-    }
-  }
-
-  async delete(name: string): Promise<void> {
-    await rm(this.#path(name), { force: true });
-  }
-
-  #path(name: string): string {
-    return join(this.#directory, name.slice(0, 2), `${name}.kv`);
-  }
-
   /** The folder, or the whole directory, may not be there, or no longer. */
   async #write(path: string, content: Uint8Array, usedAt: number): Promise<void> {
-    const file = await open(path, "wx").catch(async (error: unknown) => {
+    const create = () => open(path, "wx", FILE_MODE);
+    const file = await create().catch(async (error: unknown) => {
       if (!isMissing(error)) throw error;
-      await mkdir(join(path, ".."), { recursive: true });
-      return open(path, "wx");
+      await mkdir(join(path, ".."), { recursive: true, mode: FOLDER_MODE });
+      return create();
     });
     try {
       await file.writeFile(content);
@@ -134,7 +154,7 @@ export class DirectoryBlobStore implements BlobStore {
   async #removeOld(room: number, now: number): Promise<void> {
     this.#sweptAt = now;
     const blobs: StoredBlob[] = [];
-    for (const folder of await namesIn(this.#directory)) {
+    for (const folder of await this.#permits.run(() => namesIn(this.#directory))) {
       if (folderPattern.test(folder)) blobs.push(...(await this.#scan(folder, now)));
     }
     for (const { name } of evictions(blobs, this.#limits, room, now)) {
@@ -145,19 +165,42 @@ export class DirectoryBlobStore implements BlobStore {
   }
 
   /** The blobs of a folder; temporary files nobody will rename are removed. */
-  async #scan(folder: string, now: number): Promise<StoredBlob[]> {
-    const path = join(this.#directory, folder);
-    const described = (await namesIn(path)).map(async (file) => {
-      const found = await stat(join(path, file)).catch(() => undefined);
-      if (!found) return [];
-      if (temporaryPattern.test(file) && now - found.mtimeMs > ABANDONED_MS) {
-        await rm(join(path, file), { force: true }).catch(() => undefined);
+  #scan(folder: string, now: number): Promise<StoredBlob[]> {
+    return this.#permits.run(async () => {
+      const path = join(this.#directory, folder);
+      const blobs: StoredBlob[] = [];
+      for (const file of await namesIn(path)) {
+        const found = await describe(join(path, file)).catch(() => undefined);
+        if (!found) continue;
+        if (temporaryPattern.test(file) && now - found.mtimeMs > ABANDONED_MS) {
+          await rm(join(path, file), { force: true }).catch(() => undefined);
+        }
+        const name = file.slice(0, 64);
+        if (!blobPattern.test(file)) continue;
+        blobs.push({ name, bytes: found.size, usedAt: lastUse(found) });
       }
-      const name = file.slice(0, 64);
-      return blobPattern.test(file) ? [{ name, bytes: found.size, usedAt: lastUse(found) }] : [];
+      return blobs;
     });
-    return (await Promise.all(described)).flat();
   }
+}
+
+/** The open file, or why there is none. */
+async function openToRead(path: string): Promise<FileHandle | BlobProblem> {
+  try {
+    return await open(path, READ_FLAGS);
+  } catch (error) {
+    if (isMissing(error)) return "absent";
+    if (NO_FILE.includes((error as NodeJS.ErrnoException).code ?? "")) return "no file";
+    throw error;
+  }
+}
+
+/** Of the name itself, wherever a link may point; undefined if nothing is there. */
+async function describe(path: string): Promise<Stats | undefined> {
+  return lstat(path).catch((error: unknown) => {
+    if (isMissing(error)) return undefined;
+    throw error;
+  });
 }
 
 /** Milliseconds; file systems keep them in other units. */

@@ -10,6 +10,7 @@ export {
 export type { BlobStore } from "./blob-store.ts";
 export { ContextCache, type ContextCacheOptions, type ContextCacheStats } from "./context-cache.ts";
 export { DirectoryBlobStore } from "./directory-blob-store.ts";
+export { createPermits, FilePermits } from "./file-permits.ts";
 export type { StoreLimits } from "./eviction.ts";
 export { MemoryBlobStore } from "./memory-blob-store.ts";
 export { PagePool } from "./page-pool.ts";

@@ -92,8 +92,10 @@ const stats = z.object({
       written: whole,
       bytesWritten: whole,
       dropped: whole,
+      late: whole,
       failed: whole,
       rejected: z.record(z.string(), whole),
+      bypassed: z.object({ reads: z.string().optional(), writes: z.string().optional() }),
     })
     .optional(),
 });

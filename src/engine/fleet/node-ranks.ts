@@ -1,6 +1,7 @@
 import { stat } from "node:fs/promises";
 import { RankRouter, type NodeMesh } from "../../cluster/index.ts";
 import { availableMemory, type WeightMemory } from "../../kernels/index.ts";
+import { createPermits, FilePermits } from "../../kv-cache/index.ts";
 import { openCheckpoint } from "../../model/index.ts";
 import { placeOf, type FleetPlan } from "./fleet-plan.ts";
 import { EngineError, RankWorker, type RankListener } from "./rank-worker.ts";
@@ -60,14 +61,25 @@ export class NodeRanks {
     if (weights === "resident") {
       await expectMemory(modelDirectory, this.ranks.length * plan.kvMemoryBytes);
     }
+    const filePermits = createPermits();
+    const listenTo = (rank: number): RankListener => {
+      const { onNews, onEnd } = listen(rank);
+      return {
+        onNews,
+        onEnd: (message) => {
+          new FilePermits(filePermits, rank).returnAll();
+          onEnd(message);
+        },
+      };
+    };
     const started = await Promise.allSettled(
       this.ranks.map(async (rank) => {
         const options: WorkerOptions = {
           ...ownOptions(plan),
           ...{ modelDirectory, weights },
-          place: { ...placeOf(plan, rank), endpoint: this.#router.endpoint(rank) },
+          place: { ...placeOf(plan, rank), endpoint: this.#router.endpoint(rank), filePermits },
         };
-        this.#workers.set(rank, await RankWorker.start(options, listen(rank)));
+        this.#workers.set(rank, await RankWorker.start(options, listenTo(rank)));
       }),
     );
     for (const result of started) if (result.status === "rejected") throw result.reason;

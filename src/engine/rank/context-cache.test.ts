@@ -4,7 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import fc from "fast-check";
-import { parseTopology } from "../../cluster/index.ts";
+import { ManualClock } from "../../cluster/fixtures.ts";
+import { parseTopology, systemClock, type Clock } from "../../cluster/index.ts";
 import {
   createReferenceKernels,
   greedySampling,
@@ -34,15 +35,16 @@ interface Setting {
   readonly pages?: number;
   readonly store?: BlobStore;
   readonly kernels?: Kernels;
+  readonly clock?: Clock;
 }
 
 async function createCore(setting: Setting = {}) {
   const { fixture: own = fixture, policy = "f32", pages = 16, store } = setting;
-  const { kernels = createReferenceKernels() } = setting;
+  const { kernels = createReferenceKernels(), clock = systemClock } = setting;
   const model = await loadModel(own.directory, { kernels, policy, maxRows: 64 });
   if (!store) return new EngineCore({ model, pages });
   const identity = await numericIdentity(own.directory, { kernels, policy });
-  return new EngineCore({ model, pages, contextCache: { store, identity } });
+  return new EngineCore({ model, pages, contextCache: { store, identity, clock } });
 }
 
 /** Runs requests together to their ends and waits for their blocks; what each was told. */
@@ -195,6 +197,30 @@ test("with everything being fetched a step waits, and hears who comes and who le
   store.release();
   await new Promise((resolve) => setImmediate(resolve));
   assert.deepEqual([core.stats.pagesInUse, core.stats.running, core.stats.waiting], [0, 0, 0]);
+});
+
+test("a store that never answers delays those who have blocks to fetch, once, and nobody else", async () => {
+  const clock = new ManualClock();
+  const store = new HeldStore(limits);
+  const core = await createCore({ store, clock, pages: 40 });
+  const requests = Array.from({ length: 10 }, (_, i) =>
+    request(promptOf(fixture, 70, i), { maxTokens: 2 }),
+  );
+  requests.push(request(prompt.slice(0, 5), { maxTokens: 2 }));
+  const told = requests.map((): GenerationEvent[] => []);
+  requests.forEach((one, handle) => core.submit(handle, one));
+  const step = async () => {
+    for (const { handle, event } of await core.step()) told[handle].push(event);
+  };
+  for (let i = 0; i < 2; i++) await step();
+  assert.deepEqual(told.map(({ length }) => length > 0).indexOf(true), 10);
+  assert.ok(told[10].some(({ kind }) => kind === "finished"));
+  assert.equal(core.stats.running, 8);
+  clock.advance(2000);
+  while (!core.idle) await step();
+  const expected = await run(await createCore({ pages: 40 }), requests);
+  assert.deepEqual(told.map(answer), expected.map(answer));
+  assert.equal(core.stats.contextCache?.late, 8);
 });
 
 test("however slowly a store answers, whoever leaves and whatever runs out, answers stay the same", async () => {

@@ -17,6 +17,8 @@ export interface RankPlace {
   readonly prefillRanks: readonly number[];
   /** Logical expert of each physical one, by layer of routed experts; undefined: all on each rank. */
   readonly placement?: Placement;
+  /** By which the ranks of a process share the threads for files; a rank alone needs none. */
+  readonly filePermits?: SharedArrayBuffer;
 }
 
 export interface RankOptions {

@@ -177,10 +177,11 @@ test("equal prompts computed side by side end up on the same pages", () => {
 function heldCache() {
   const loads: ((blocks: number) => void)[] = [];
   const saved: number[] = [];
-  const cache: BlockSource = {
+  const cache = {
+    isReadable: true,
     load: () => new Promise((resolve) => loads.push(resolve)),
     save: (_key, _page, depth) => saved.push(depth),
-  };
+  } satisfies BlockSource;
   const end = async (load: number, blocks: number) => {
     loads[load](blocks);
     await new Promise((resolve) => setImmediate(resolve));
@@ -256,4 +257,25 @@ test("few sequences read at the same time, the others in their turn", async () =
   const [part, ...others] = scheduler.plan();
   assert.deepEqual([part.sequence.handle, others.length], [3, 0]);
   assert.deepEqual([loads.length, scheduler.waiting], [9, 3]);
+});
+
+test("who has nothing to fetch passes those who wait to fetch", async () => {
+  const { cache, loads, end } = heldCache();
+  const scheduler = new Scheduler(new PagePool(100), 300, cache);
+  for (let i = 0; i < 10; i++) scheduler.add(sequence(i, tokensOf(100, 500 * i)));
+  scheduler.add(sequence(10, tokensOf(5)));
+  const computed = () => scheduler.plan().map(({ sequence: { handle } }) => handle);
+  assert.deepEqual(computed(), [10]);
+  assert.deepEqual([loads.length, scheduler.waiting], [8, 2]);
+  await end(0, 1);
+  assert.deepEqual(computed(), [0, 10]);
+  assert.deepEqual([loads.length, scheduler.waiting], [9, 1]);
+});
+
+test("from a store that is bypassed nothing is fetched", () => {
+  const { cache, loads } = heldCache();
+  const scheduler = new Scheduler(new PagePool(100), 300, { ...cache, isReadable: false });
+  for (let i = 0; i < 3; i++) scheduler.add(sequence(i, tokensOf(100, 500 * i)));
+  assert.equal(scheduler.plan().length, 3);
+  assert.deepEqual(loads, []);
 });

@@ -11,7 +11,7 @@ export interface StepPart {
 }
 
 /** What scheduling needs of the context cache. */
-export type BlockSource = Pick<ContextCache, "load" | "save">;
+export type BlockSource = Pick<ContextCache, "isReadable" | "load" | "save">;
 
 /** Sequences whose blocks are read at the same time: bounds the memory their reads take. */
 const MAX_FETCHERS = 8;
@@ -81,11 +81,14 @@ export class Scheduler {
     const running = [...this.#running];
     running.filter(({ remaining }) => remaining === 1).forEach(schedule);
     running.filter(({ remaining }) => remaining > 1).forEach(schedule);
-    for (;;) {
-      const [first] = this.#waiting;
-      if (budget === 0 || first === undefined || this.#fetchers >= MAX_FETCHERS) break;
-      if (!this.#admit(first)) break;
-      schedule(first);
+    for (let place = 0; place < this.#waiting.length;) {
+      if (budget === 0) break;
+      const sequence = this.#waiting[place];
+      const outcome = this.#admit(sequence);
+      if (outcome === "no pages") break;
+      // Who has blocks to fetch waits for those who fetch, within the store's deadline; others pass.
+      if (outcome === "no fetch") place++;
+      else schedule(sequence);
     }
     return [...parts.values()];
   }
@@ -110,25 +113,26 @@ export class Scheduler {
     return blocks;
   }
 
-  /** Lets the first waiting sequence run, with the prefix the pool still holds, if it fits. */
-  #admit(sequence: Sequence): boolean {
+  /** Lets a waiting sequence run, with the prefix the pool still holds, if it fits. */
+  #admit(sequence: Sequence): "admitted" | "no pages" | "no fetch" {
     // At least one token is left to compute: its logits are needed.
     const reusable = Math.floor((sequence.tokens.length - 1) / PAGE_TOKENS);
     const keys = sequence.blockKeys.slice(0, reusable);
     const hits = this.#pool.countMatching(keys);
+    const fetches = !sequence.arrived && hits < reusable && (this.#cache?.isReadable ?? false);
+    if (fetches && this.#fetchers >= MAX_FETCHERS) return "no fetch";
     const needed = Math.ceil(sequence.tokens.length / PAGE_TOKENS) - hits;
     sequence.pages = keys.slice(0, hits).map((key) => this.#pool.reuse(key));
     if (needed > this.#pool.available) {
       this.#releasePages(sequence);
-      return false;
+      return "no pages";
     }
     sequence.computed = hits * PAGE_TOKENS;
-    this.#waiting.shift();
+    this.#waiting.splice(this.#waiting.indexOf(sequence), 1);
     this.#running.add(sequence);
     if (sequence.arrived) this.#settle(sequence, sequence.arrived);
-    else if (this.#cache && hits < reusable)
-      void this.#fetch(sequence, keys.slice(hits), this.#cache);
-    return true;
+    else if (this.#cache && fetches) void this.#fetch(sequence, keys.slice(hits), this.#cache);
+    return "admitted";
   }
 
   /** Puts KV that came from a prefill rank into pages, which admission made sure there are. */

@@ -1,0 +1,111 @@
+import type { Clock } from "../cluster/index.ts";
+
+export interface GuardOptions {
+  /** What is guarded, as its operations are called in a reason: `reads`. */
+  readonly operations: string;
+  /** Milliseconds after which an operation is given up. */
+  readonly deadlineMs: number;
+  /** Operations that may be unsettled at once, those given up included: bounds their memory. */
+  readonly maxOpen: number;
+  readonly clock: Clock;
+}
+
+/** Operations in a row without an answer after which a store is bypassed. */
+const PATIENCE = 3;
+/** Milliseconds until a bypassed store is tried again, by one operation. */
+const RETRY_MS = 15_000;
+
+/**
+ * Stands between a rank and a store that may be slow, hung or broken (a circuit breaker): every
+ * operation has an answer, or none, within the deadline; a store that keeps giving none is bypassed,
+ * and tried again now and then.
+ */
+export class StoreGuard {
+  readonly #options: GuardOptions;
+  #late = 0;
+  #failed = 0;
+  #skipped = 0;
+  /** Not settled, whether given up or not. */
+  #open = 0;
+  #troubles = 0;
+  #bypassed: { readonly reason: string; readonly since: number } | undefined;
+  #isTrying = false;
+
+  constructor(options: GuardOptions) {
+    this.#options = options;
+  }
+
+  /** Operations that were given up. */
+  get late(): number {
+    return this.#late;
+  }
+
+  /** Operations that the store rejected. */
+  get failed(): number {
+    return this.#failed;
+  }
+
+  /** Operations that were not begun. */
+  get skipped(): number {
+    return this.#skipped;
+  }
+
+  /** Why the store is bypassed, while it is. */
+  get bypassed(): string | undefined {
+    return this.#bypassed?.reason;
+  }
+
+  /** Whether an operation would be begun now. */
+  get admits(): boolean {
+    const { clock, maxOpen } = this.#options;
+    if (this.#open >= maxOpen) return false;
+    if (!this.#bypassed) return true;
+    return !this.#isTrying && clock.now() - this.#bypassed.since >= RETRY_MS;
+  }
+
+  /** What the operation resolves to; undefined if it is not begun, rejects or is late. */
+  async run<T>(operation: () => Promise<T>): Promise<T | undefined> {
+    if (!this.admits) {
+      this.#skipped++;
+      return undefined;
+    }
+    this.#isTrying = this.#bypassed !== undefined;
+    this.#open++;
+    const { deadlineMs, clock } = this.#options;
+    return new Promise((resolve) => {
+      let isOver = false;
+      const end = (trouble: string | undefined, value?: T) => {
+        if (isOver) return;
+        isOver = true;
+        stopTimer();
+        this.#note(trouble);
+        resolve(value);
+      };
+      const stopTimer = clock.after(deadlineMs, () => {
+        if (!isOver) this.#late++;
+        end(`given up after ${deadlineMs} ms`);
+      });
+      operation()
+        .finally(() => this.#open--)
+        .then(
+          (value) => end(undefined, value),
+          (error: Error) => {
+            if (!isOver) this.#failed++;
+            end(error.message);
+          },
+        );
+    });
+  }
+
+  /** An answer ends the bypass; `trouble` says why there was none. */
+  #note(trouble: string | undefined): void {
+    this.#isTrying = false;
+    this.#troubles = trouble === undefined ? 0 : this.#troubles + 1;
+    if (trouble === undefined) this.#bypassed = undefined;
+    else if (this.#bypassed ?? this.#troubles >= PATIENCE) {
+      const { operations, clock } = this.#options;
+      const reason = `${PATIENCE} ${operations} in a row had no answer, the last: ${trouble}`;
+      this.#bypassed = { reason: this.#bypassed?.reason ?? reason, since: clock.now() };
+    }
+  }
+}
