@@ -1,6 +1,9 @@
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
 import { test } from "node:test";
 import { ManualClock } from "../cluster/fixtures.ts";
 import { Shutdown } from "./shutdown.ts";
@@ -72,8 +75,8 @@ async function run(work: string, act: (signal: (name: NodeJS.Signals) => void) =
   const ended = once(child, "close");
   await Promise.race([started, ended]);
   await act((name) => child.kill(name));
-  const [status] = await ended;
-  return { status, out, err };
+  const [status, signal] = await ended;
+  return { status, signal, out, err };
 }
 
 const never = `console.log("started"); await new Promise(() => undefined);`;
@@ -113,4 +116,17 @@ test("the signal's echo is no second signal, nor is a SIGHUP; a later SIGTERM en
   });
   assert.equal(status, 143);
   assert.doesNotMatch(out, /closed/);
+});
+
+test("a thread that hangs in the kernel does not keep the process", async () => {
+  const pipe = join(await mkdtemp(join(tmpdir(), "daysix-shutdown-")), "pipe");
+  execFileSync("mkfifo", [pipe]);
+  const hangs = `
+    const { open } = await import("node:fs/promises");
+    void open(${JSON.stringify(pipe)});
+    await sleep(100);
+    return;`;
+  const { signal, out } = await run(hangs, async () => undefined);
+  await rm(dirname(pipe), { recursive: true });
+  assert.deepEqual([signal, out], ["SIGKILL", "closed\n"]);
 });

@@ -1,3 +1,4 @@
+import { spawn } from "node:child_process";
 import { constants } from "node:os";
 import { systemClock, type Clock } from "../cluster/index.ts";
 
@@ -74,6 +75,23 @@ export async function runUntilStopped(work: (shutdown: Shutdown) => Promise<void
   const shutdown = new Shutdown(fail);
   await Promise.race([work(shutdown).catch(fail), stopped]);
   await shutdown.close();
+  return end(status);
+}
+
+/** Milliseconds that ending takes at most. */
+const END_MS = 2000;
+
+/**
+ * `process.exit` waits for threads that are inside the kernel, which on a dead mount they never leave.
+ * A process beside this one kills it then.
+ */
+function end(status: number): never {
+  const hasParent = `process.ppid === ${process.pid}`;
+  const script =
+    `setInterval(() => ${hasParent} || process.exit(), 100);` +
+    `setTimeout(() => ${hasParent} && process.kill(process.ppid, "SIGKILL"), ${END_MS});`;
+  // In a session of its own, where the terminal's signals do not reach it.
+  spawn(process.execPath, ["-e", script], { stdio: "ignore", detached: true }).unref();
   process.exit(status);
 }
 
@@ -86,7 +104,7 @@ function onSignals(stop: () => void): void {
         console.log(`${signal}: finishing what is live; a second signal ends at once`);
         stop();
       } else if (signal !== "SIGHUP" && performance.now() - signalledAt > ONE_SIGNAL_MS) {
-        process.exit(128 + constants.signals[signal]);
+        end(128 + constants.signals[signal]);
       }
     });
   }
