@@ -7,6 +7,7 @@ import { formatTopology, type UnitRole } from "../cluster/index.ts";
 import { Engine, type EngineOptions } from "../engine/index.ts";
 import {
   Accounts,
+  ContextCacheWatch,
   DashboardFiles,
   defaultPrices,
   Gateway,
@@ -93,6 +94,7 @@ export async function startServing(options: ServeOptions, shutdown: Shutdown): P
     withinMs: CLOSE_MS.engine,
     close: () => engine.close(),
   });
+  if (options.engine.contextCache) watchContextCache(engine, log);
   const gateway = new Gateway({
     engine,
     tokenizer,
@@ -113,6 +115,16 @@ export async function startServing(options: ServeOptions, shutdown: Shutdown): P
     close: () => server.drain(DRAIN_MS),
   });
   return { engine, names, url: urlOf(host, server.address.port) };
+}
+
+/** Milliseconds between two looks at the ranks' context caches. */
+const WATCH_MS = 5000;
+
+function watchContextCache(engine: Engine, log: Logger): void {
+  const watch = new ContextCacheWatch(log);
+  const look = async () => watch.look(await engine.rankStats());
+  // An engine that has ended says so itself.
+  setInterval(() => void look().catch(() => undefined), WATCH_MS).unref();
 }
 
 /** Nodes by what their live ranks compute; every rank counts as an accelerator. */

@@ -1,6 +1,6 @@
 export { askServer, firstModel, serverEvents, type Server } from "./http/index.ts";
 export { Accounts } from "./billing/index.ts";
-export { viewCluster } from "./status/index.ts";
+export { ContextCacheWatch, viewCluster } from "./status/index.ts";
 export { DashboardFiles } from "./http/index.ts";
 export { defaultPrices } from "./billing/index.ts";
 export type { EngineDriver } from "./engine-driver.ts";

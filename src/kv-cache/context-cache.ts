@@ -208,3 +208,26 @@ export class ContextCache {
     return this.#now() - depth;
   }
 }
+
+/** Of two ranks together. */
+export function addContextCacheStats(
+  a: ContextCacheStats,
+  b: ContextCacheStats,
+): ContextCacheStats {
+  const rejected = { ...a.rejected };
+  for (const [reason, count] of Object.entries(b.rejected) as [Rejection, number][]) {
+    rejected[reason] = (rejected[reason] ?? 0) + count;
+  }
+  return {
+    hits: a.hits + b.hits,
+    misses: a.misses + b.misses,
+    bytesRead: a.bytesRead + b.bytesRead,
+    written: a.written + b.written,
+    bytesWritten: a.bytesWritten + b.bytesWritten,
+    dropped: a.dropped + b.dropped,
+    late: a.late + b.late,
+    failed: a.failed + b.failed,
+    rejected,
+    bypassed: { ...b.bypassed, ...a.bypassed },
+  };
+}

@@ -8,7 +8,12 @@ export {
   type TransferMessage,
 } from "./transfer.ts";
 export type { BlobStore } from "./blob-store.ts";
-export { ContextCache, type ContextCacheOptions, type ContextCacheStats } from "./context-cache.ts";
+export {
+  addContextCacheStats,
+  ContextCache,
+  type ContextCacheOptions,
+  type ContextCacheStats,
+} from "./context-cache.ts";
 export { DirectoryBlobStore } from "./directory-blob-store.ts";
 export { createPermits, FilePermits } from "./file-permits.ts";
 export type { StoreLimits } from "./eviction.ts";

@@ -2,6 +2,7 @@ import { setMaxListeners } from "node:events";
 import { setTimeout } from "node:timers/promises";
 import { parseTopology, type Topology } from "../../cluster/index.ts";
 import type { WeightMemory } from "../../kernels/index.ts";
+import { addContextCacheStats } from "../../kv-cache/index.ts";
 import { forwardCosts, readConfig } from "../../model/index.ts";
 import type { TraceWriter } from "../../trace/index.ts";
 import { Fleet, type NodeOptions } from "../fleet/index.ts";
@@ -396,6 +397,7 @@ const noStats: EngineStats = {
 
 /** Sums; traffic is a rank's own. */
 function addStats(a: EngineStats, b: EngineStats): EngineStats {
+  const caches = [a, b].flatMap(({ contextCache }) => contextCache ?? []);
   return {
     waiting: a.waiting + b.waiting,
     running: a.running + b.running,
@@ -407,5 +409,6 @@ function addStats(a: EngineStats, b: EngineStats): EngineStats {
     hitTokens: a.hitTokens + b.hitTokens,
     generatedTokens: a.generatedTokens + b.generatedTokens,
     preemptions: a.preemptions + b.preemptions,
+    ...(caches.length > 0 && { contextCache: caches.reduce(addContextCacheStats) }),
   };
 }

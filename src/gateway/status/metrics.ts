@@ -32,6 +32,38 @@ class Histogram {
   }
 }
 
+type Family = [name: string, type: string, help: string, lines: string[]];
+
+/** One line for each value of a label. */
+function labelled(name: string, label: string, values: Readonly<Record<string, number>>): string[] {
+  return Object.entries(values).map(
+    ([value, count]) => `daysix_${name}{${label}="${value}"} ${count}`,
+  );
+}
+
+function contextCacheFamilies(cache: NonNullable<EngineStats["contextCache"]>): Family[] {
+  const { hits, misses, written, dropped, late, failed, rejected, bypassed } = cache;
+  const blocks = labelled("context_cache_blocks_total", "outcome", {
+    ...{ hit: hits, miss: misses, written, dropped },
+  });
+  const troubles = labelled("context_cache_troubles_total", "kind", { late, failed });
+  const unusable = labelled("context_cache_rejected_total", "reason", rejected);
+  const bytes = labelled("context_cache_bytes_total", "direction", {
+    ...{ read: cache.bytesRead, written: cache.bytesWritten },
+  });
+  const state = labelled("context_cache_bypassed", "operations", {
+    reads: bypassed.reads === undefined ? 0 : 1,
+    writes: bypassed.writes === undefined ? 0 : 1,
+  });
+  return [
+    ["context_cache_blocks_total", "counter", "Blocks asked for, and to be kept.", blocks],
+    ["context_cache_bytes_total", "counter", "Bytes of blocks.", bytes],
+    ["context_cache_troubles_total", "counter", "Reads and writes without an answer.", troubles],
+    ["context_cache_rejected_total", "counter", "Blocks that were no good.", unusable],
+    ["context_cache_bypassed", "gauge", "1 while the store is not asked.", state],
+  ];
+}
+
 /** The gateway's figures, in Prometheus' text format. */
 export class Metrics {
   readonly #requests = new Map<string, number>();
@@ -63,7 +95,7 @@ export class Metrics {
 
   /** `engine`: undefined when the engine does not answer. */
   expose(admission: Admission, engine: EngineStats | undefined): string {
-    const families: [name: string, type: string, help: string, lines: string[]][] = [];
+    const families: Family[] = [];
     const add = (name: string, type: string, help: string, value: number) =>
       families.push([name, type, help, [`daysix_${name} ${value}`]]);
 
@@ -91,6 +123,7 @@ export class Metrics {
       add("engine_steps_total", "counter", "Forward passes.", engine.steps);
       add("engine_generated_tokens_total", "counter", "Tokens sampled.", engine.generatedTokens);
       add("preemptions_total", "counter", "Sequences requeued for pages.", engine.preemptions);
+      if (engine.contextCache) families.push(...contextCacheFamilies(engine.contextCache));
     }
     const histogram = (name: string, help: string, values: Histogram) =>
       families.push([name, "histogram", help, values.lines(`daysix_${name}`)]);

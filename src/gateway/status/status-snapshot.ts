@@ -8,6 +8,18 @@ import { z } from "@hono/zod-openapi";
 const count = z.int().nonnegative();
 const perSecond = z.number().nonnegative();
 
+/** Of blocks, and of reads and writes; a store that keeps giving no answer is bypassed. */
+const contextCache = z.object({
+  hits: count,
+  misses: count,
+  written: count,
+  dropped: count,
+  late: count,
+  failed: count,
+  rejected: count,
+  bypassed: z.array(z.enum(["reads", "writes"])),
+});
+
 const rankStatus = z.object({
   /** Its number in the cluster. */
   rank: count,
@@ -23,6 +35,8 @@ const rankStatus = z.object({
   generatedTokensPerSecond: perSecond,
   /** Sent to the other ranks of its unit: rows dispatched, and expert rows returned. */
   bytesPerSecond: perSecond,
+  /** Where blocks are kept outside the pool. */
+  contextCache: contextCache.optional(),
 });
 
 const expertLayer = z.object({

@@ -108,3 +108,18 @@ test("an engine that does not answer is told of, with its topology", async () =>
   assert.equal(snapshot.units[0].ranks.length, 2);
   assert.deepEqual(statusSnapshot.parse(snapshot), snapshot);
 });
+
+test("a rank's context cache is told of, and whether its store is asked", async () => {
+  const { world, status } = twoRanks();
+  const counts = { hits: 5, misses: 4, written: 3, dropped: 2, late: 1, failed: 7 };
+  const contextCache = {
+    ...{ ...counts, bytesRead: 10, bytesWritten: 20, rejected: { key: 2, "wrong size": 1 } },
+    bypassed: { writes: "no space left on device" },
+  } as const;
+  world.ranks = [{ ...idle, contextCache }, idle];
+  const snapshot = await status.read();
+  assert.deepEqual(statusSnapshot.parse(snapshot), snapshot);
+  const [first, second] = snapshot.units[0].ranks;
+  assert.deepEqual(first.contextCache, { ...counts, rejected: 3, bypassed: ["writes"] });
+  assert.equal(second.contextCache, undefined);
+});

@@ -128,6 +128,16 @@ function rankStatus(
     promptTokensPerSecond: perSecond(stats.promptTokens, before.promptTokens, seconds),
     generatedTokensPerSecond: perSecond(stats.generatedTokens, before.generatedTokens, seconds),
     bytesPerSecond: perSecond(bytesSent(stats), bytesSent(before), seconds),
+    ...(stats.contextCache && { contextCache: cacheStatus(stats.contextCache) }),
+  };
+}
+
+function cacheStatus(cache: NonNullable<EngineStats["contextCache"]>): RankStatus["contextCache"] {
+  const { hits, misses, written, dropped, late, failed, rejected, bypassed } = cache;
+  return {
+    ...{ hits, misses, written, dropped, late, failed },
+    rejected: Object.values(rejected).reduce((sum, count) => sum + count, 0),
+    bypassed: (["reads", "writes"] as const).filter((each) => bypassed[each] !== undefined),
   };
 }
 
