@@ -8,6 +8,11 @@ export type BlobProblem = "absent" | "wrong size" | "no file";
  * store cannot do rejects.
  */
 export interface BlobStore {
+  /**
+   * Authenticates the blocks of all who share the store. Blocks of a store without one are good to
+   * the cache that wrote them only.
+   */
+  readonly key?: Uint8Array;
   /** The content if it is exactly `bytes` long, otherwise it is not read; counts as a use. */
   get(name: string, bytes: number, usedAt: number): Promise<Uint8Array | BlobProblem>;
   /**

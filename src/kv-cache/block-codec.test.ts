@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
 import { test } from "node:test";
 import fc from "fast-check";
 import type { NumericIdentity } from "../model/index.ts";
@@ -14,7 +15,8 @@ const identity: NumericIdentity = {
   modes: [],
 };
 const shape = { layers: 2, width: 3, bytesPerValue: 2 };
-const codec = new BlockCodec(identity, shape);
+const secret = new Uint8Array(32).fill(1);
+const codec = new BlockCodec(identity, shape, secret);
 const [key, otherKey] = new BlockKeys("").upTo(Array.from({ length: 128 }, (_, i) => i));
 
 async function block(by = codec, of = key): Promise<Buffer> {
@@ -69,21 +71,36 @@ test("no bytes of a block's length are taken for a block, nor a block with some 
   );
 });
 
-test("another's block is refused by what it says, its checksum being right", async () => {
+test("another's block is refused by what it says, its seal being right", async () => {
   assert.equal(await codec.damage(await block(codec, otherKey), key), "key");
   for (const other of otherIdentities) {
-    assert.equal(await codec.damage(await block(new BlockCodec(other, shape)), key), "identity");
+    assert.equal(
+      await codec.damage(await block(new BlockCodec(other, shape, secret)), key),
+      "identity",
+    );
   }
-  const turned = new BlockCodec(identity, { layers: 3, width: 2, bytesPerValue: 2 });
+  const turned = new BlockCodec(identity, { layers: 3, width: 2, bytesPerValue: 2 }, secret);
   assert.equal(turned.fileBytes, codec.fileBytes);
   assert.equal(await codec.damage(await block(turned), key), "shape");
 });
 
+test("without the key nobody can make a block, and one with another key is told by its header", async () => {
+  const other = new BlockCodec(identity, shape, new Uint8Array(32).fill(2));
+  const forged = await block(other);
+  assert.equal(await codec.damage(forged, key), "sealed with another key");
+  // The forger knows everything but the key.
+  codec.frame(key).copy(forged, 0, 0, 96);
+  assert.equal(await codec.damage(forged, key), "authentication");
+  const digest = createHash("sha256").update(forged.subarray(0, -32)).digest();
+  digest.copy(forged, forged.length - 32);
+  assert.equal(await codec.damage(forged, key), "authentication");
+});
+
 test("names differ by key and by every part of the identity, whatever its order", () => {
-  const codecs = [identity, ...otherIdentities].map((one) => new BlockCodec(one, shape));
+  const codecs = [identity, ...otherIdentities].map((one) => new BlockCodec(one, shape, secret));
   const names = codecs.flatMap((one) => [one.name(key), one.name(otherKey)]);
   assert.equal(new Set(names).size, names.length);
   for (const name of names) assert.match(name, /^[0-9a-f]{64}$/);
   const reordered = Object.fromEntries(Object.entries(identity).toReversed());
-  assert.equal(new BlockCodec(reordered as never, shape).name(key), codec.name(key));
+  assert.equal(new BlockCodec(reordered as never, shape, secret).name(key), codec.name(key));
 });

@@ -5,8 +5,8 @@ import { blockBytes, type BlockShape } from "./page-bytes.ts";
 import type { BlockKey } from "./prefix.ts";
 
 const MAGIC = "DAYSIXKV";
-const FORMAT_VERSION = 1;
-const HASH_BYTES = 32;
+const FORMAT_VERSION = 2;
+const TAG_BYTES = 32;
 
 /** Offsets in a block file, in bytes; numbers are little-endian. */
 const at = {
@@ -16,19 +16,28 @@ const at = {
   tokens: 16,
   width: 20,
   bytesPerValue: 24,
-  /** 28: four bytes of zero. */
+  /** Four bytes that tell keys of authentication apart. */
+  sealer: 28,
   identity: 32,
   key: 64,
   payload: 96,
 } as const;
 
 /** What is wrong with a block file of the right size. */
-export type BlockDamage = "magic" | "version" | "identity" | "key" | "shape" | "checksum";
+export type BlockDamage =
+  | "magic"
+  | "version"
+  | "shape"
+  | "sealed with another key"
+  | "identity"
+  | "key"
+  | "authentication";
 
 /**
- * A block as a file: header, the values of 64 tokens in all layers as they lie in memory, and a
- * SHA-256 of everything before it. The header names who computed the values (numeric identity) and
- * what they are of (the block's key), so no file can be taken for another.
+ * A block as a file: header, the values of 64 tokens in all layers as they lie in memory, and an
+ * HMAC-SHA-256 of everything before it under the store's key. The header names who computed the
+ * values (numeric identity) and what they are of (the block's key), so no file can be taken for
+ * another, and nobody without the store's key can make one.
  */
 export class BlockCodec {
   /** Of a whole file: every block of one model and policy is equally long. */
@@ -36,11 +45,19 @@ export class BlockCodec {
   readonly #shape: BlockShape;
   /** SHA-256 of the numeric identity. */
   readonly #identity: Buffer;
+  readonly #sealer: Buffer;
+  readonly #hmac: Promise<webcrypto.CryptoKey>;
 
-  constructor(identity: NumericIdentity, shape: BlockShape) {
+  /** `key`: the store's. */
+  constructor(identity: NumericIdentity, shape: BlockShape, key: Uint8Array) {
     this.#shape = shape;
+    this.#sealer = createHash("sha256").update("daysix block key").update(key).digest();
+    this.#hmac = webcrypto.subtle.importKey("raw", key, { name: "HMAC", hash: "SHA-256" }, false, [
+      "sign",
+      "verify",
+    ]);
     this.#identity = createHash("sha256").update(canonical(identity)).digest();
-    this.fileBytes = at.payload + blockBytes(shape) + HASH_BYTES;
+    this.fileBytes = at.payload + blockBytes(shape) + TAG_BYTES;
   }
 
   /** The name a block is kept under, 64 hexadecimal digits: whose numbers, and of which tokens. */
@@ -49,7 +66,7 @@ export class BlockCodec {
     return hash.update(this.#identity).update(key).digest("hex");
   }
 
-  /** A file without its payload and checksum yet. */
+  /** A file without its payload and seal yet. */
   frame(key: BlockKey): Buffer {
     const file = Buffer.allocUnsafeSlow(this.fileBytes);
     file.set(this.#header(key));
@@ -58,12 +75,13 @@ export class BlockCodec {
 
   /** The part of a file that holds the values. [layers, 64, width] */
   payload(file: Uint8Array): Uint8Array {
-    return file.subarray(at.payload, this.fileBytes - HASH_BYTES);
+    return file.subarray(at.payload, this.fileBytes - TAG_BYTES);
   }
 
-  /** Adds the checksum, computed on another thread. */
+  /** Adds the HMAC, computed on another thread. */
   async seal(file: Buffer): Promise<void> {
-    file.set(await this.#checksum(file), this.fileBytes - HASH_BYTES);
+    const tag = await webcrypto.subtle.sign("HMAC", await this.#hmac, this.#sealed(file));
+    file.set(new Uint8Array(tag), this.fileBytes - TAG_BYTES);
   }
 
   /** What makes a file of the right size unusable for this block, if anything. */
@@ -72,11 +90,14 @@ export class BlockCodec {
     const differs = (from: number, to: number) => expected.compare(file, from, to, from, to) !== 0;
     if (differs(at.magic, at.version)) return "magic";
     if (differs(at.version, at.layers)) return "version";
-    if (differs(at.layers, at.identity)) return "shape";
+    if (differs(at.layers, at.sealer)) return "shape";
+    if (differs(at.sealer, at.identity)) return "sealed with another key";
     if (differs(at.identity, at.key)) return "identity";
     if (differs(at.key, at.payload)) return "key";
-    const checksum = await this.#checksum(file);
-    return checksum.equals(file.subarray(this.fileBytes - HASH_BYTES)) ? undefined : "checksum";
+    const tag = file.subarray(this.fileBytes - TAG_BYTES);
+    const data = this.#sealed(file);
+    const isOurs = await webcrypto.subtle.verify("HMAC", await this.#hmac, tag, data);
+    return isOurs ? undefined : "authentication";
   }
 
   #header(key: BlockKey): Buffer {
@@ -87,14 +108,14 @@ export class BlockCodec {
     header.writeUInt32LE(PAGE_TOKENS, at.tokens);
     header.writeUInt32LE(this.#shape.width, at.width);
     header.writeUInt32LE(this.#shape.bytesPerValue, at.bytesPerValue);
+    header.set(this.#sealer.subarray(0, at.identity - at.sealer), at.sealer);
     header.set(this.#identity, at.identity);
     header.set(Buffer.from(key, "base64"), at.key);
     return header;
   }
 
-  async #checksum(file: Uint8Array): Promise<Buffer> {
-    const covered = file.subarray(0, this.fileBytes - HASH_BYTES);
-    return Buffer.from(await webcrypto.subtle.digest("SHA-256", covered));
+  #sealed(file: Uint8Array): Uint8Array {
+    return file.subarray(0, this.fileBytes - TAG_BYTES);
   }
 }
 

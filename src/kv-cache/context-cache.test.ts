@@ -1,5 +1,14 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  copyFileSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
@@ -170,6 +179,8 @@ test("a store that fails is a store without the block", async () => {
 
 const never = new Promise<never>(() => undefined);
 const hung: BlobStore = {
+  key: new Uint8Array(32),
+
   get: () => never,
   put: () => never,
   touch: () => never,
@@ -178,7 +189,8 @@ const hung: BlobStore = {
 
 test("a store that never answers costs each load a deadline, then none, until it is tried again", async () => {
   const clock = new ManualClock();
-  const store = { ...hung };
+  const working = memory();
+  const store = { ...hung, key: working.key };
   const rank = createRank(store, { clock });
   for (let i = 0; i < 3; i++) {
     assert.ok(rank.cache.isReadable);
@@ -192,7 +204,6 @@ test("a store that never answers costs each load a deadline, then none, until it
   assert.deepEqual([rank.cache.isReadable, await loadAll(rank)], [false, []]);
   assert.deepEqual([rank.cache.stats.late, rank.cache.stats.misses], [3, 24]);
   clock.advance(15_000);
-  const working = memory();
   const saved = await saveAll(createRank(working));
   Object.assign(store, { get: working.get.bind(working) });
   assert.deepEqual(await loadAll(rank), saved);
@@ -341,9 +352,33 @@ test("files that were swapped are both refused by their keys", async () => {
   assert.deepEqual(rank.cache.stats.rejected, { key: 2 });
 });
 
+test("servers that start on one directory at the same time share its key", async () => {
+  const directory = join(scratch, `${directories++}`);
+  const stores = await Promise.all(
+    Array.from({ length: 8 }, () => DirectoryBlobStore.open(directory, limits)),
+  );
+  for (const { key } of stores) assert.deepEqual(key, stores[0].key);
+  assert.equal(statSync(join(directory, "key")).mode & 0o777, 0o600);
+  assert.deepEqual(readdirSync(directory), ["key"]);
+  writeFileSync(join(directory, "key"), "something else");
+  await assert.rejects(DirectoryBlobStore.open(directory, limits), {
+    message: `cache key ${join(directory, "key")} holds something else; without the file blocks begin anew`,
+  });
+});
+
+test("blocks of a server whose key differs are no hits, and are told apart from damaged ones", async () => {
+  const { openRank, files } = await createDirectory();
+  rmSync(join(files[0], "../../key"));
+  const rank = await openRank();
+  assert.equal((await loadAll(rank)).length, 0);
+  assert.deepEqual(rank.cache.stats.rejected, { "sealed with another key": 1 });
+});
+
 test("a foreign model's file under a block's name is refused by its identity", async () => {
   const { openRank, files } = await createDirectory();
   const directory = join(scratch, `${directories++}`);
+  mkdirSync(directory);
+  copyFileSync(join(files[0], "../../key"), join(directory, "key"));
   const store = await DirectoryBlobStore.open(directory, limits);
   const foreign = createRank(store, { identity: { ...identity, modelHash: "f".repeat(64) } });
   foreign.cache.save(keys[0], 0, 0);

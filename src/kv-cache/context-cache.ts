@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto";
 import { systemClock, type Clock } from "../cluster/index.ts";
 import type { KvPool, NumericIdentity } from "../model/index.ts";
 import { BlockCodec, type BlockDamage } from "./block-codec.ts";
@@ -94,7 +95,8 @@ export class ContextCache {
     const { now = Date.now, clock = systemClock } = options;
     this.#store = store;
     this.#pages = new PageBytes(kv, pages);
-    this.#codec = new BlockCodec(identity, this.#pages.shape);
+    const key = store.key ?? randomBytes(32);
+    this.#codec = new BlockCodec(identity, this.#pages.shape, key);
     this.#reads = new StoreGuard({
       ...{ operations: "reads", deadlineMs: READ_DEADLINE_MS, maxOpen: MAX_OPEN_READS, clock },
     });

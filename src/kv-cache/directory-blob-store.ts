@@ -4,6 +4,7 @@ import { lstat, mkdir, open, readdir, rename, rm, utimes, type FileHandle } from
 import { join } from "node:path";
 import type { BlobProblem, BlobStore } from "./blob-store.ts";
 import { FilePermits } from "./file-permits.ts";
+import { openStoreKey } from "./store-key.ts";
 import { evictions, isExpired, type StoredBlob, type StoreLimits } from "./eviction.ts";
 
 const HOUR_MS = 3_600_000;
@@ -34,6 +35,7 @@ const temporaryPattern = /^[0-9a-f]{64}\.kv\.[0-9a-f-]{36}\.tmp$/;
  * 5 % of the limit they write themselves, so n of them may exceed it by (n − 1) × 5 %.
  */
 export class DirectoryBlobStore implements BlobStore {
+  readonly key: Uint8Array;
   readonly #directory: string;
   readonly #limits: StoreLimits;
   readonly #permits: FilePermits;
@@ -42,7 +44,7 @@ export class DirectoryBlobStore implements BlobStore {
   #sweptAt = 0;
   #sweep: Promise<void> | undefined;
 
-  /** @throws Error naming the directory, if files cannot be written there */
+  /** @throws Error naming the directory or its key, if files cannot be written and read there */
   static async open(
     directory: string,
     limits: StoreLimits,
@@ -57,10 +59,16 @@ export class DirectoryBlobStore implements BlobStore {
       const { message } = cause as Error;
       throw new Error(`cache directory ${directory} is not writable: ${message}`, { cause });
     }
-    return new DirectoryBlobStore(directory, limits, permits);
+    return new DirectoryBlobStore(directory, limits, permits, await openStoreKey(directory));
   }
 
-  private constructor(directory: string, limits: StoreLimits, permits: FilePermits) {
+  private constructor(
+    directory: string,
+    limits: StoreLimits,
+    permits: FilePermits,
+    key: Uint8Array,
+  ) {
+    this.key = key;
     this.#directory = directory;
     this.#limits = limits;
     this.#permits = permits;

@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto";
 import type { BlobProblem, BlobStore } from "./blob-store.ts";
 import { evictions, isExpired, type StoredBlob, type StoreLimits } from "./eviction.ts";
 
@@ -7,6 +8,7 @@ interface HeldBlob extends StoredBlob {
 
 /** Blobs in this process's memory. */
 export class MemoryBlobStore implements BlobStore {
+  readonly key: Uint8Array = randomBytes(32);
   readonly #limits: StoreLimits;
   readonly #blobs = new Map<string, HeldBlob>();
   #bytes = 0;

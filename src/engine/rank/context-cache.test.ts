@@ -92,7 +92,7 @@ for (const policy of policies) {
       const third = await run(damaged, requests);
       assert.deepEqual(third.map(answer), off.map(answer), "damaged");
       assert.deepEqual(third.map(hits), [0, 0]);
-      assert.ok((damaged.stats.contextCache?.rejected.checksum ?? 0) > 0);
+      assert.ok((damaged.stats.contextCache?.rejected.authentication ?? 0) > 0);
     });
   }
 }
@@ -278,6 +278,7 @@ test("however slowly a store answers, whoever leaves and whatever runs out, answ
 function slowed(store: BlobStore, turns: readonly number[]): BlobStore {
   let reads = 0;
   return {
+    ...(store.key && { key: store.key }),
     put: async () => undefined,
     touch: (...asked) => store.touch(...asked),
     delete: (name) => store.delete(name),

@@ -39,11 +39,11 @@ test("a store that is bypassed is told once, and once when it is back", () => {
 test("a trouble is told when it begins, not while it goes on", () => {
   const look = watch();
   const message = "blocks of the context cache were no good and are removed";
-  const first = { rejected: { checksum: 2 } };
+  const first = { rejected: { shape: 2 } };
   assert.deepEqual(look(first), [[{ rank: 0, ...first }, message]]);
-  assert.deepEqual(look({ rejected: { checksum: 2, key: 1 } }), []);
-  assert.deepEqual(look({ rejected: { checksum: 2, key: 1 } }), []);
-  const later = { rejected: { checksum: 2, key: 2 } };
+  assert.deepEqual(look({ rejected: { shape: 2, key: 1 } }), []);
+  assert.deepEqual(look({ rejected: { shape: 2, key: 1 } }), []);
+  const later = { rejected: { shape: 2, key: 2 } };
   assert.deepEqual(look(later), [[{ rank: 0, ...later }, message]]);
   assert.equal(look({ ...later, late: 1, failed: 1, dropped: 1 }).length, 3);
 });
