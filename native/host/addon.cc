@@ -132,7 +132,7 @@ class WeightFilesObject : public Napi::ObjectWrap<WeightFilesObject> {
   std::shared_ptr<WeightFiles> files_;
 };
 
-/// new Stream({ header, words, instructionSet, threads, cores, files, onExecuted })
+/// new Stream({ header, words, instructionSet, threads, cores, atFence, files, onExecuted })
 class StreamObject : public Napi::ObjectWrap<StreamObject> {
  public:
   static Napi::Function define(Napi::Env env) {
@@ -169,6 +169,7 @@ class StreamObject : public Napi::ObjectWrap<StreamObject> {
           .kernels = kernelsFor(instructionSet),
           .threads = count("threads"),
           .cores = count("cores"),
+          .atFence = options.Get("atFence").As<Napi::Boolean>(),
           .files = WeightFilesObject::Unwrap(options.Get("files").As<Napi::Object>())->files(),
           .onExecuted = [this] { tell(); },
       });

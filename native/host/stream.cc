@@ -11,6 +11,9 @@ namespace {
 
 constexpr int64_t NOTHING = -1;
 
+/// Another thread takes up to a tenth of this to wake.
+constexpr auto SHORT_WORK = std::chrono::microseconds(300);
+
 }  // namespace
 
 Stream::Stream(StreamOptions options)
@@ -26,8 +29,18 @@ Stream::~Stream() {
   leader_.join();
 }
 
+void Stream::wake() {
+  requested_ = true;
+  work_.wake();
+}
+
 bool Stream::announce(uint32_t target) {
   const auto executed = [&] { return reached(options_.ring.header->executed.load(), target); };
+  if (options_.atFence) {
+    computeShortWork();
+    if (executed()) return true;
+    wake();
+  }
   if (ComputeThreads::haveOwnCores() && spinUntil(executed)) return true;
   announced_ = target;
   return executed() && announced_.exchange(NOTHING) == target;
@@ -36,6 +49,7 @@ bool Stream::announce(uint32_t target) {
 void Stream::waitForRoom() {
   const RingHeader& header = *options_.ring.header;
   const uint32_t target = header.published.load() - options_.ring.capacity + 1;
+  wake();
   room_.sleepUntil([&] { return reached(header.executed.load(), target); });
 }
 
@@ -45,24 +59,47 @@ std::string Stream::failure() {
 }
 
 void Stream::run() {
-  RingHeader& header = *options_.ring.header;
-  for (uint32_t executed = header.executed.load();;) {
-    awaitCommand(executed);
+  for (;;) {
+    awaitWork();
     if (stopping_) return;
+    std::lock_guard lead(lead_);
+    runCommands(Clock::time_point::max());
+  }
+}
+
+/// Work that was short the last time is begun here; what turns out to be long goes on on the stream's thread.
+void Stream::computeShortWork() {
+  if (lastWork_.load() > SHORT_WORK) return;
+  std::unique_lock lead(lead_, std::try_to_lock);
+  if (lead) runCommands(Clock::now() + SHORT_WORK);
+}
+
+/// Runs commands in order until none is left or the time is over.
+void Stream::runCommands(Clock::time_point until) {
+  RingHeader& header = *options_.ring.header;
+  const auto began = Clock::now();
+  uint32_t executed = header.executed.load();
+  while (!stopping_ && executed != header.published.load() && Clock::now() < until) {
     if (!isSkipped(executed)) execute(executed);
     header.executed = ++executed;
     room_.notify();
     tell(executed);
   }
+  lastWork_ = Clock::now() - began;
 }
 
-void Stream::awaitCommand(uint32_t executed) {
+void Stream::awaitWork() {
   RingHeader& header = *options_.ring.header;
-  const auto ready = [&] { return stopping_.load() || header.published.load() != executed; };
-  if (ready() || (ComputeThreads::haveOwnCores() && spinUntil(ready))) return;
-  header.asleep = 1;
-  work_.sleepUntil(ready);
-  header.asleep = 0;
+  const auto ready = [&] {
+    const bool wanted = !options_.atFence || requested_.load();
+    return stopping_.load() || (wanted && header.published.load() != header.executed.load());
+  };
+  if (!ready() && !(ComputeThreads::haveOwnCores() && spinUntil(ready))) {
+    header.asleep = !options_.atFence;
+    work_.sleepUntil(ready);
+    header.asleep = 0;
+  }
+  requested_ = false;
 }
 
 void Stream::reset() {

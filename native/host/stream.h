@@ -1,6 +1,8 @@
-// A rank's stream of compute: takes commands from its ring, in order, on a thread of its own that leads a team.
+// A rank's stream of compute: runs the commands of its ring, in order, on a thread of its own that leads a team. A
+// stream that computes at fences leaves short work to the thread that waits for it.
 #pragma once
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -22,6 +24,8 @@ struct StreamOptions {
   const KernelTable& kernels;
   int threads;
   int cores;
+  /// Commands wait until somebody waits for them.
+  bool atFence;
   /// Keeps in memory what commands point to.
   std::shared_ptr<WeightFiles> files;
   /// Called on the stream's thread once an announced command has run.
@@ -36,10 +40,10 @@ class Stream {
   ~Stream();
 
   int threads() const { return computeThreads_.count(); }
-  /// Wakes the stream's thread, which said that it sleeps.
-  void wake() { work_.wake(); }
-  /// Waits a moment for the commands before number `target`; whether they have run. Otherwise onExecuted will be
-  /// called when they have.
+  /// Has the stream's thread run what is published.
+  void wake();
+  /// Waits a moment for the commands before number `target`, or runs them; whether they have run. Otherwise
+  /// onExecuted will be called when they have.
   bool announce(uint32_t target);
   /// Blocks until the ring has a free slot.
   void waitForRoom();
@@ -49,8 +53,12 @@ class Stream {
   void reset();
 
  private:
+  using Clock = std::chrono::steady_clock;
+
   void run();
-  void awaitCommand(uint32_t executed);
+  void computeShortWork();
+  void runCommands(Clock::time_point until);
+  void awaitWork();
   bool isSkipped(uint32_t number);
   void execute(uint32_t number);
   void tell(uint32_t executed);
@@ -60,6 +68,12 @@ class Stream {
   ThreadTeam team_;
   WaitPoint work_;
   WaitPoint room_;
+  /// Held by the thread that runs commands.
+  std::mutex lead_;
+  /// Whether the stream's thread is to run what is published, where commands wait for a fence.
+  std::atomic<bool> requested_ = false;
+  /// Time that the last commands took which ran one after another.
+  std::atomic<Clock::duration> lastWork_ = Clock::duration::zero();
   std::atomic<bool> stopping_ = false;
   /// The command whose execution is to be told, or NOTHING.
   std::atomic<int64_t> announced_;

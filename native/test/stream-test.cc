@@ -41,6 +41,7 @@ class Producer {
                                                        .kernels = kernels,
                                                        .threads = threads,
                                                        .cores = 3,
+                                                       .atFence = false,
                                                        .files = std::make_shared<WeightFiles>(),
                                                        .onExecuted = [this] { told(); }})) {}
 

@@ -55,8 +55,9 @@ interface Dispatched {
   readonly batch: ExpertBatch;
   readonly placement: LayerPlacement;
   readonly layout: DispatchLayout;
-  /** Rows of every rank of the unit that chose experts of this one. */
-  readonly received: Promise<ReceivedRows[]>;
+  /** The message to this rank itself. */
+  readonly own: Uint8Array;
+  readonly sent: Promise<void>;
   /** Span of the dispatch, open until the rows have arrived. */
   readonly span: Span;
 }
@@ -64,6 +65,8 @@ interface Dispatched {
 /** One micro-batch between the ranks of its unit, with buffers of its own that grow as needed. */
 export class ParallelFlight implements ExpertFlight {
   readonly #unit: UnitExperts;
+  /** Indices in the unit of the other ranks. */
+  readonly #others: readonly number[];
   readonly #mlp: GroupedMlp;
   #dispatched: Dispatched | undefined;
   #arrived: Operand | undefined;
@@ -77,6 +80,7 @@ export class ParallelFlight implements ExpertFlight {
 
   constructor(unit: UnitExperts) {
     this.#unit = unit;
+    this.#others = unit.unit.ranks.map((_, index) => index).filter((index) => index !== unit.own);
     this.#mlp = new GroupedMlp(unit.stream);
     this.#ordered = createStoredRows(unit.stream.policy, 0);
     this.#returned = createStoredRows(unit.stream.policy, 0);
@@ -92,19 +96,21 @@ export class ParallelFlight implements ExpertFlight {
     layout.parts.forEach((part, rank) => traffic.countRows(rank, part.rows.length));
     const span = tracer.begin("DISPATCH", layer, rows, microBatch);
     const messages = layout.parts.map((part) => encodeDispatch(part, input));
-    const received = this.#exchange(channels.dispatch(microBatch), messages).then((arrived) =>
-      arrived.map((message) => decodeDispatch(message, input, placement.slots)),
-    );
+    const sent = this.#send(channels.dispatch(microBatch), messages);
     // Whoever computes hears of a failure.
-    received.catch(() => undefined);
-    this.#dispatched = { batch, placement, layout, received, span };
+    sent.catch(() => undefined);
+    this.#dispatched = { batch, placement, layout, own: messages[own], sent, span };
   }
 
   async compute(weights: ExpertWeights): Promise<void> {
     const { stream, tracer, hidden, ownWeights } = this.#unit;
-    const { batch, placement, received: arriving, span } = this.#inFlight;
-    const received = await arriving;
+    const { batch, placement, own, sent, span } = this.#inFlight;
+    const arrived = await this.#take(channels.dispatch(batch.microBatch), own);
+    await sent;
     tracer.end(span);
+    const received = arrived.map((message) =>
+      decodeDispatch(message, batch.input, placement.slots),
+    );
     const mlp = tracer.begin("MLP", batch.layer, batch.rows, batch.microBatch);
     const firstRows = exclusiveSums(received.map(({ rows }) => rows));
     const operand = this.#operandFor(received, batch.input);
@@ -114,8 +120,8 @@ export class ParallelFlight implements ExpertFlight {
     this.#pairsOf = received.map(({ pairRows }) => pairRows.length);
     this.#ordered = this.#storedRows(this.#ordered, pairs);
     if (pairs > 0) {
-      const own = ownWeights(placement, weights);
-      const sorted = storedOperand(this.#mlp.compute(operand, groups, own, pairs), hidden);
+      const outputs = this.#mlp.compute(operand, groups, ownWeights(placement, weights), pairs);
+      const sorted = storedOperand(outputs, hidden);
       stream.gather(storedOperand(this.#ordered, hidden), sorted, groups.places, pairs);
     }
     await stream.fence();
@@ -124,7 +130,7 @@ export class ParallelFlight implements ExpertFlight {
 
   /** Sends the experts' outputs home, in the order of each rank's pairs, and takes in the own rows'. */
   async combine(): Promise<ExpertOutput> {
-    const { hidden, tracer } = this.#unit;
+    const { hidden, tracer, own } = this.#unit;
     const { batch, layout } = this.#inFlight;
     const span = tracer.begin("COMBINE", batch.layer, batch.rows, batch.microBatch);
     let at = 0;
@@ -132,7 +138,9 @@ export class ParallelFlight implements ExpertFlight {
       storedBytes(this.#ordered, at, (at += pairs * hidden)),
     );
     this.#returned = this.#storedRows(this.#returned, layout.places.length);
-    const arrived = await this.#exchange(channels.combine(batch.microBatch), outputs);
+    const channel = channels.combine(batch.microBatch);
+    const sent = this.#send(channel, outputs);
+    const [arrived] = await Promise.all([this.#take(channel, outputs[own]), sent]);
     this.#takeHome(arrived, layout);
     tracer.end(span);
     return { expertRows: this.#returned, places: layout.places };
@@ -157,19 +165,24 @@ export class ParallelFlight implements ExpertFlight {
     }
   }
 
-  /** Sends one message to each rank, then takes one of each; the own one stays here. */
-  async #exchange(channel: number, messages: readonly Uint8Array[]): Promise<Uint8Array[]> {
-    const { unit, own, traffic } = this.#unit;
-    const others = unit.ranks.map((_, index) => index).filter((index) => index !== own);
-    const sent = others.map((index) => {
+  /** One message to each rank but this one. */
+  async #send(channel: number, messages: readonly Uint8Array[]): Promise<void> {
+    const { unit, traffic } = this.#unit;
+    const sent = this.#others.map((index) => {
       traffic.countBytes(index, messages[index].byteLength);
       return unit.transport.send(unit.ranks[index], channel, messages[index]);
     });
-    const arrived = [...messages];
-    const taken = others.map(async (index) => {
-      arrived[index] = await unit.transport.receive(unit.ranks[index], channel);
+    await Promise.all(sent);
+  }
+
+  /** One message of each rank; the own one has stayed here. */
+  async #take(channel: number, own: Uint8Array): Promise<Uint8Array[]> {
+    const { unit } = this.#unit;
+    const arrived = unit.ranks.map(() => own);
+    const taken = this.#others.map(async (index) => {
+      arrived[index] = await unit.transport.receive(unit.ranks[index], channel, "soon");
     });
-    await Promise.all([...sent, ...taken]);
+    await Promise.all(taken);
     return arrived;
   }
 

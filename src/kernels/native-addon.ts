@@ -79,6 +79,8 @@ export interface AddonStreamOptions {
   readonly instructionSet: string;
   readonly threads: number;
   readonly cores: number;
+  /** Commands wait for `announce`, which runs short work on its caller's thread. */
+  readonly atFence: boolean;
   readonly files: AddonWeightFiles;
   /** Called after `announce` returned false, once the commands have run. */
   readonly onExecuted: () => void;
@@ -91,7 +93,7 @@ export interface AddonStream {
   /** Skips what is in the ring and forgets a failure. */
   reset(): void;
   wake(): void;
-  /** Waits a moment; whether the commands before number `target` have run. */
+  /** Waits a moment, or runs them; whether the commands before number `target` have run. */
   announce(target: number): boolean;
   /** Blocks until the ring has a free slot. */
   waitForRoom(): void;

@@ -62,7 +62,12 @@ export class ModelRank {
     const checkpoint = await openCheckpoint(options.directory);
     const dense = { ...config, layers: config.firstDense };
     const { policy, weights, fastDecode, maxRows, threads } = options;
-    const kernels = createKernels({ threads, weights, fastDecode });
+    const kernels = createKernels({
+      threads,
+      weights,
+      fastDecode,
+      atFence: options.unit !== undefined,
+    });
     const stream = kernels.createStream(policy);
     const experts = new CountedExperts(stream, createExperts(stream, config, options), config.gate);
     // Both models compute on one stream: a second one would get no threads.

@@ -41,6 +41,12 @@ export class Mailbox {
     this.#arrivals.delete(channel);
   }
 
+  /** Whether a message waits, or what ends all waiting for one. */
+  holds(from: number, channel: number): boolean {
+    if (this.#closed || this.#lost.has(from)) return true;
+    return (this.#boxes.get(keyOf(from, channel))?.messages.length ?? 0) > 0;
+  }
+
   /** Rejects with PeerLostError or TransportClosedError. */
   async receive(from: number, channel: number): Promise<Uint8Array> {
     checkChannel(channel);

@@ -56,8 +56,8 @@ export class RankTransport implements Transport {
     await this.#awaitRoom(to, message.length);
   }
 
-  async receive(from: number, channel: number): Promise<Uint8Array> {
-    if (this.#localRanks.has(from)) return this.#local.receive(from, channel);
+  async receive(from: number, channel: number, expected?: "soon"): Promise<Uint8Array> {
+    if (this.#localRanks.has(from)) return this.#local.receive(from, channel, expected);
     this.#checkRank(from);
     return this.#mailbox.receive(from, channel);
   }

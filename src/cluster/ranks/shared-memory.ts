@@ -1,3 +1,4 @@
+import { usableCores } from "../../kernels/index.ts";
 import { type Traffic, TrafficCounter } from "../counters.ts";
 import { Mailbox } from "./mailbox.ts";
 import { ringBytes, RingReader, RingWriter } from "./ring.ts";
@@ -51,6 +52,10 @@ function defaultRingCapacity(pairs: number): number {
   return Math.max(4096, Math.min(LARGEST_DEFAULT_RING, share));
 }
 
+/** A message that is expected soon is waited for on the doorbell itself, spinning at first. */
+const SHORT_SLEEP_MS = 0.5;
+const SPIN_MS = 0.02;
+
 interface PendingSend {
   readonly channel: number;
   readonly message: Uint8Array;
@@ -80,6 +85,8 @@ export class SharedMemoryTransport implements Transport {
   readonly #peers: ReadonlyMap<number, Peer>;
   readonly #mailbox: Mailbox;
   readonly #sent = new TrafficCounter();
+  /** Each rank of the process can have a core. */
+  readonly #spins: boolean;
   #closed = false;
 
   /** A mailbox may be shared with another source of messages for the same rank. */
@@ -90,6 +97,7 @@ export class SharedMemoryTransport implements Transport {
     this.rank = rank;
     this.#mailbox = mailbox;
     const { memory, ranks } = segments;
+    this.#spins = ranks.length <= usableCores();
     this.#doorbells = new Int32Array(memory, 0, (ranks.length * DOORBELL_BYTES) / 4);
     this.#doorbell = doorbellOf(own);
     this.#peers = connectPeers(segments, own, mailbox);
@@ -108,9 +116,10 @@ export class SharedMemoryTransport implements Transport {
     });
   }
 
-  async receive(from: number, channel: number): Promise<Uint8Array> {
+  async receive(from: number, channel: number, expected?: "soon"): Promise<Uint8Array> {
     if (from !== this.rank) this.#peer(from);
     this.#drain();
+    if (expected && !this.#mailbox.holds(from, channel)) this.#sleepFor(from, channel);
     return this.#mailbox.receive(from, channel);
   }
 
@@ -141,12 +150,41 @@ export class SharedMemoryTransport implements Transport {
   async #listen(): Promise<void> {
     for (let turns = 1; !this.#closed; turns++) {
       const heard = Atomics.load(this.#doorbells, this.#doorbell);
-      this.#drain();
-      for (const peer of this.#peers.values()) this.#flush(peer);
+      this.#serve();
       const rung = Atomics.waitAsync(this.#doorbells, this.#doorbell, heard);
       // Rung meanwhile: let the readers run, and now and then timers and ports too.
       await (rung.async || turns % 16 > 0 ? rung.value : nextTurn());
     }
+  }
+
+  /** A thread that sleeps on its doorbell wakes sooner than its event loop does. */
+  #sleepFor(from: number, channel: number): void {
+    const until = performance.now() + SHORT_SLEEP_MS;
+    for (let left = SHORT_SLEEP_MS; left > 0; left = until - performance.now()) {
+      const heard = Atomics.load(this.#doorbells, this.#doorbell);
+      this.#serve();
+      if (this.#closed || this.#mailbox.holds(from, channel)) return;
+      if (!this.#spins || !this.#hears(heard)) {
+        Atomics.wait(this.#doorbells, this.#doorbell, heard, left);
+      }
+    }
+  }
+
+  /** Spins until the doorbell rings or the time to spin is over; whether it has rung. */
+  #hears(heard: number): boolean {
+    const until = performance.now() + SPIN_MS;
+    do {
+      for (let i = 0; i < 32; i++) {
+        if (Atomics.load(this.#doorbells, this.#doorbell) !== heard) return true;
+      }
+    } while (performance.now() < until);
+    return false;
+  }
+
+  /** Takes out what has come, and writes what there is room for. */
+  #serve(): void {
+    this.#drain();
+    for (const peer of this.#peers.values()) this.#flush(peer);
   }
 
   #drain(): void {

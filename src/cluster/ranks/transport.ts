@@ -4,8 +4,11 @@ export interface Transport {
   readonly rank: number;
   /** Resolves when `message` may be reused; to oneself is allowed. Rejects with PeerLostError. */
   send(to: number, channel: number, message: Uint8Array): Promise<void>;
-  /** The next message of a rank on a channel, in order sent. Rejects with PeerLostError. */
-  receive(from: number, channel: number): Promise<Uint8Array>;
+  /**
+   * The next message of a rank on a channel, in order sent. One that is expected `soon` may put the
+   * thread to sleep for a moment, until it comes. Rejects with PeerLostError.
+   */
+  receive(from: number, channel: number, expected?: "soon"): Promise<Uint8Array>;
   /** Resolves when a message of any rank waits on a channel (at once if one does), or when the signal aborts. */
   arrival(channel: number, signal: AbortSignal): Promise<void>;
   close(): void;

@@ -33,6 +33,7 @@ export class Rank {
     const parallel = unit && new PlacedExperts(place, transport, unit, tracer);
     const kernels = createKernels({
       ...{ threads: options.threads ?? 1, fastDecode: options.fastDecode ?? false, weights },
+      atFence: unit !== undefined,
     });
     const model = await loadModel(modelDirectory, {
       kernels,

@@ -38,7 +38,7 @@ export class UnitClock {
     const others = await Promise.all(
       this.#others.map(async (rank) => {
         const [message] = await Promise.all([
-          this.#transport.receive(rank, channels.step),
+          this.#transport.receive(rank, channels.step, "soon"),
           this.#transport.send(rank, channels.step, told),
         ]);
         return new Int32Array(message.slice().buffer);

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { setTimeout as sleep } from "node:timers/promises";
-import { after, test } from "node:test";
+import { after, suite, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { setFlagsFromString } from "node:v8";
@@ -10,7 +10,7 @@ import { isMainThread, parentPort, Worker, workerData } from "node:worker_thread
 import { gaussian, randomSource, WeightFolder } from "../testing/generators.ts";
 import { CommandRing } from "./command-ring.ts";
 import { loadNative, type AddonStream } from "../native-addon.ts";
-import { createNativeKernels } from "./native.ts";
+import { createNativeKernels, type NativeOptions } from "./native.ts";
 import { createOperand } from "../quantize.ts";
 import { createReferenceKernels } from "../reference/reference.ts";
 import type { Stream } from "../stream.ts";
@@ -40,8 +40,8 @@ function defineTests(): void {
   const folder = new WeightFolder();
   after(() => folder.remove());
 
-  function open(t: { after(run: () => void): void }, threads = 1): Stream {
-    const stream = createNativeKernels({ threads }).createStream("f32");
+  function open(t: { after(run: () => void): void }, options: NativeOptions = {}): Stream {
+    const stream = createNativeKernels(options).createStream("f32");
     t.after(() => stream.close());
     return stream;
   }
@@ -74,49 +74,103 @@ function defineTests(): void {
     },
   );
 
-  test("a failed operation rejects done, and nothing after it runs", { skip }, async (t) => {
-    const stream = open(t);
-    const { weight } = folder.create(randomSource(2), "F32", [4, 8]);
-    const x = new Float32Array(8).fill(1);
-    stream.add(x, x, 8);
-    stream.embed(new Float32Array(8), weight, Int32Array.of(4), 1);
-    stream.add(x, x, 8);
-    await assert.rejects(stream.fence(), /embed: tokens\[0\] is 4, expected 0 to 3/);
-    assert.deepEqual(x, new Float32Array(8).fill(2));
-    stream.add(x, x, 8);
-    await assert.rejects(stream.fence(), /embed/);
-  });
+  for (const atFence of [false, true]) {
+    suite(`computing ${atFence ? "at fences" : "ahead"}`, () => {
+      test(
+        "a failed operation rejects its fence, and nothing after it runs",
+        { skip },
+        async (t) => {
+          const stream = open(t, { atFence });
+          const { weight } = folder.create(randomSource(2), "F32", [4, 8]);
+          const x = new Float32Array(8).fill(1);
+          stream.add(x, x, 8);
+          stream.embed(new Float32Array(8), weight, Int32Array.of(4), 1);
+          stream.add(x, x, 8);
+          await assert.rejects(stream.fence(), /embed: tokens\[0\] is 4, expected 0 to 3/);
+          assert.deepEqual(x, new Float32Array(8).fill(2));
+          stream.add(x, x, 8);
+          await assert.rejects(stream.fence(), /embed/);
+        },
+      );
 
-  test(
-    "a stream that was reset runs what is enqueued later, and only that",
-    { skip },
-    async (t) => {
-      const stream = open(t);
-      const { weight } = folder.create(randomSource(2), "F32", [4, 8]);
-      const x = new Float32Array(8).fill(1);
-      for (let round = 0; round < 50; round++) {
-        stream.embed(new Float32Array(8), weight, Int32Array.of(4), 1);
-        for (let i = 0; i < 20; i++) stream.add(x, x, 8);
-        if (round % 3 !== 0) await assert.rejects(stream.fence(), /embed/);
-        // Without a fence the failure may come before the reset or after it.
+      test(
+        "a stream that was reset runs what is enqueued later, and only that",
+        { skip },
+        async (t) => {
+          const stream = open(t, { atFence });
+          const { weight } = folder.create(randomSource(2), "F32", [4, 8]);
+          const x = new Float32Array(8).fill(1);
+          for (let round = 0; round < 50; round++) {
+            stream.embed(new Float32Array(8), weight, Int32Array.of(4), 1);
+            for (let i = 0; i < 20; i++) stream.add(x, x, 8);
+            if (round % 3 !== 0) await assert.rejects(stream.fence(), /embed/);
+            // Without a fence the failure may come before the reset or after it.
+            stream.reset();
+            const [out, expected] = [new Float32Array(8), new Float32Array(8).fill(round)];
+            stream.add(out, expected, 8);
+            await stream.fence();
+            assert.deepEqual([out, x], [expected, new Float32Array(8).fill(1)]);
+          }
+        },
+      );
+
+      test("whoever waits while a stream is reset is told", { skip }, async (t) => {
+        const stream = open(t, { atFence });
+        const x = new Float32Array(1_000_000);
+        for (let i = 0; i < 50; i++) stream.add(x, x, x.length);
+        const waiting = assert.rejects(stream.fence(), /the stream was reset before all had run/);
         stream.reset();
-        const [out, expected] = [new Float32Array(8), new Float32Array(8).fill(round)];
-        stream.add(out, expected, 8);
+        await waiting;
         await stream.fence();
-        assert.deepEqual([out, x], [expected, new Float32Array(8).fill(1)]);
-      }
-    },
-  );
+      });
 
-  test("whoever waits while a stream is reset is told", { skip }, async (t) => {
-    const stream = open(t);
-    const x = new Float32Array(1_000_000);
-    for (let i = 0; i < 50; i++) stream.add(x, x, x.length);
-    const waiting = assert.rejects(stream.fence(), /the stream was reset before all had run/);
-    stream.reset();
-    await waiting;
-    await stream.fence();
-  });
+      test("more commands than the ring holds wait for room, and all run", { skip }, async (t) => {
+        const stream = open(t, { atFence });
+        const x = new Float32Array(3);
+        const one = new Float32Array(3).fill(1);
+        for (let i = 0; i < 30000; i++) stream.add(x, one, 3);
+        await stream.fence();
+        assert.deepEqual(x, new Float32Array(3).fill(30000));
+      });
+
+      test("each caller of a fence waits for what was enqueued before", { skip }, async (t) => {
+        const stream = open(t, { atFence });
+        const x = new Float32Array(200_000);
+        const one = new Float32Array(200_000).fill(1);
+        const seen: number[] = [];
+        const waits = Array.from({ length: 10 }, (_, i) => {
+          for (let j = 0; j < 20; j++) stream.add(x, one, x.length);
+          return stream.fence().then(() => {
+            assert.ok(x[0] >= 20 * (i + 1));
+            seen.push(i);
+          });
+        });
+        await Promise.all(waits);
+        assert.deepEqual(
+          seen,
+          seen.map((_, i) => i),
+        );
+      });
+
+      test(
+        "arrays that nobody else holds live until their command has run",
+        { skip },
+        async (t) => {
+          setFlagsFromString("--expose-gc");
+          const collect = runInNewContext("gc") as () => void;
+          const stream = open(t, { atFence });
+          const x = new Float32Array(100_000);
+          for (let i = 0; i < 200; i++) {
+            stream.add(x, new Float32Array(100_000).fill(1), x.length);
+            if (i % 20 === 0) collect();
+          }
+          collect();
+          await stream.fence();
+          assert.ok(x.every((value) => value === 200));
+        },
+      );
+    });
+  }
 
   test("closing rejects those who wait, and whatever comes after", { skip }, async () => {
     const stream = createNativeKernels().createStream("w8a16");
@@ -131,47 +185,21 @@ function defineTests(): void {
     assert.throws(() => stream.add(new Float32Array(1), new Float32Array(1), 1), /closed/);
   });
 
-  test("more commands than the ring holds wait for room, and all run", { skip }, async (t) => {
-    const stream = open(t);
-    const x = new Float32Array(3);
-    const one = new Float32Array(3).fill(1);
-    for (let i = 0; i < 30000; i++) stream.add(x, one, 3);
-    await stream.fence();
-    assert.deepEqual(x, new Float32Array(3).fill(30000));
-  });
-
-  test("each caller of done waits for what was enqueued before", { skip }, async (t) => {
-    const stream = open(t);
-    const x = new Float32Array(200_000);
-    const one = new Float32Array(200_000).fill(1);
-    const seen: number[] = [];
-    const waits = Array.from({ length: 10 }, (_, i) => {
-      for (let j = 0; j < 20; j++) stream.add(x, one, x.length);
-      return stream.fence().then(() => {
-        assert.ok(x[0] >= 20 * (i + 1));
-        seen.push(i);
-      });
-    });
-    await Promise.all(waits);
-    assert.deepEqual(
-      seen,
-      seen.map((_, i) => i),
-    );
-  });
-
-  test("arrays that nobody else holds live until their command has run", { skip }, async (t) => {
-    setFlagsFromString("--expose-gc");
-    const collect = runInNewContext("gc") as () => void;
-    const stream = open(t);
-    const x = new Float32Array(100_000);
-    for (let i = 0; i < 200; i++) {
-      stream.add(x, new Float32Array(100_000).fill(1), x.length);
-      if (i % 20 === 0) collect();
-    }
-    collect();
-    await stream.fence();
-    assert.ok(x.every((value) => value === 200));
-  });
+  test(
+    "long work of a stream that computes at fences leaves the thread free",
+    { skip },
+    async (t) => {
+      const stream = open(t, { atFence: true });
+      const x = new Float32Array(1_000_000).fill(1);
+      for (let i = 0; i < 50; i++) stream.add(x, x, x.length);
+      let isDone = false;
+      const done = stream.fence().then(() => (isDone = true));
+      await Promise.resolve();
+      assert.equal(isDone, false);
+      await done;
+      assert.ok(x.every((value) => value === 2 ** 50));
+    },
+  );
 
   test(
     "a stream that nobody holds settles those who wait, and is collected",

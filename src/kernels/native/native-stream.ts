@@ -41,6 +41,8 @@ export interface NativeStreamOptions {
   readonly kernels: string;
   readonly threads: number;
   readonly cores: number;
+  /** Operations wait for a fence, which computes short work on its caller's thread. */
+  readonly atFence: boolean;
 }
 
 /** A caller of `fence` and the commands it waits for. */
@@ -71,7 +73,7 @@ export class NativeStream implements Stream {
   #resets = 0;
 
   constructor(options: NativeStreamOptions) {
-    const { addon, weights, policy, kernels, threads, cores } = options;
+    const { addon, weights, policy, kernels, threads, cores, atFence } = options;
     this.policy = policy;
     this.#weights = weights;
     this.#roundInputs = policy === "f32" ? 0 : 1;
@@ -81,7 +83,7 @@ export class NativeStream implements Stream {
     const self = new WeakRef(this);
     const { header, words } = this.#ring;
     this.#native = new addon.Stream({
-      ...{ header, words, threads, cores, instructionSet: kernels },
+      ...{ header, words, threads, cores, atFence, instructionSet: kernels },
       files: weights.files,
       onExecuted: () => {
         const stream = self.deref();

@@ -16,6 +16,11 @@ export interface NativeOptions {
    * only AMX's kernels have such.
    */
   readonly fastDecode?: boolean;
+  /**
+   * For a rank that shares experts and so fences all the time: operations wait for a fence, which
+   * computes short work on its caller's thread. Waking another thread takes longer than that work.
+   */
+  readonly atFence?: boolean;
   /** By default mapped. */
   readonly weights?: WeightMemory;
 }
@@ -50,6 +55,7 @@ export function createNativeKernels(options: NativeOptions = {}): NativeKernels 
   }
   const isFaster = options.fastDecode === true && addon.fastDecode.includes(instructionSet);
   const kernels = isFaster ? `${instructionSet}-fast-decode` : instructionSet;
+  const atFence = options.atFence ?? false;
   const resident = options.weights === "resident";
   const weights = new MappedWeights(addon, { resident, threads: cores });
   return {
@@ -59,7 +65,7 @@ export function createNativeKernels(options: NativeOptions = {}): NativeKernels 
     threads: Math.min(threads, cores),
     load: (files) => files.forEach((file) => weights.files.open(file)),
     createStream: (policy, scales = "f32") =>
-      new NativeStream({ addon, weights, policy, scales, kernels, threads, cores }),
+      new NativeStream({ addon, weights, policy, scales, kernels, threads, cores, atFence }),
   };
 }
 
