@@ -13,9 +13,10 @@ constexpr int PAGE_TOKENS = 64;
 constexpr int KV_PIECE_TOKENS = 256;
 
 /// How one row's token is chosen: a row of SamplingRows.rules in kernels/stream.ts.
-struct SamplingRule { double temperature, topK, topP, minP, random, likeliest; };
-/// A logit x becomes x / factor, or x · factor where it is not above 0, and then takes the addend.
-struct LogitAdjustment { double token, factor, addend; };
+struct SamplingRule { double temperature, topK, topP, minP, random, likeliest, repetition, presence, frequency; };
+struct CountedToken { int32_t token, generated; };
+/// Where a row's LogitAdjustments of kernels/stream.ts lie: addresses and counts, each a float64.
+struct LogitAdjustments { double counted, distinct, proposed, proposals, biasTokens, biases, biasCount; };
 
 #define FIELD(type, name) type name;
 #define NATIVE_ONLY(type, name) type name = {};

@@ -1,6 +1,7 @@
 #include "host/indices.h"
 
 #include <algorithm>
+#include <cmath>
 #include <stdexcept>
 #include <string>
 
@@ -55,6 +56,16 @@ void checkIndices(const GroupRows& c) { checkBelow("ids", c.ids, 0, int64_t{c.ro
 void checkIndices(const Gather& c) { checkBelow("sources", c.sources, 0, c.rows, c.sourceRows); }
 void checkIndices(const Combine& c) {
   checkBelow("places", c.places, 0, int64_t{c.rows} * c.topK, c.expertRowCount);
+}
+
+void checkIndices(const Sample& c) {
+  for (int row = 0; row < c.rows; row++) {
+    const double wanted = c.rules[row].likeliest;
+    if (wanted >= 0 && wanted <= c.most && wanted <= c.usable) continue;
+    throw std::out_of_range("row " + std::to_string(row) + " asks for " + std::to_string(std::llround(wanted)) +
+                            " likeliest tokens, there is room for " + std::to_string(c.most) + " of " +
+                            std::to_string(c.usable));
+  }
 }
 
 }  // namespace daysix

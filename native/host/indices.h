@@ -17,5 +17,6 @@ void checkIndices(const Attention& command);
 void checkIndices(const GroupRows& command);
 void checkIndices(const Gather& command);
 void checkIndices(const Combine& command);
+void checkIndices(const Sample& command);
 
 }  // namespace daysix

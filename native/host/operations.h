@@ -204,8 +204,7 @@ OPERATION(sample, Sample,
   FIELD(SampledRows, out)
   FIELD(const float*, logits)  // [rows, vocabSize]
   FIELD(const SamplingRule*, rules)  // [rows]
-  FIELD(const int32_t*, starts)  // [rows + 1]
-  FIELD(const LogitAdjustment*, adjustments)
+  FIELD(const LogitAdjustments*, adjustments)  // [rows]
   FIELD(int, most)
   FIELD(int, vocabSize)
   FIELD(int, usable)

@@ -83,7 +83,7 @@ class Sampler {
     for (int64_t i = 0; i < size_; i++) m_.keys[i] = keyOf(logits[i]);
     const SamplingRule& rule = c_.rules[row];
     if (rule.likeliest > 0 && bestToken() >= 0) findLikeliest(row, static_cast<int64_t>(rule.likeliest));
-    for (int32_t i = c_.starts[row]; i < c_.starts[row + 1]; i++) adjust(c_.adjustments[i]);
+    adjust(c_.adjustments[row], rule, logits);
     c_.out.tokens[row] = chooseToken(rule);
   }
 
@@ -95,11 +95,35 @@ class Sampler {
     c_.out.sums[row] = total(size_);
   }
 
-  void adjust(const LogitAdjustment& adjustment) {
-    int32_t& key = m_.keys[static_cast<int64_t>(adjustment.token)];
-    const float x = logitOf(key);
-    const auto scaled = static_cast<float>(x > 0 ? x / adjustment.factor : x * adjustment.factor);
-    key = keyOf(static_cast<float>(scaled + adjustment.addend));
+  void adjust(const LogitAdjustments& a, const SamplingRule& rule, const float* logits) {
+    penalise(at<CountedToken>(a.counted), a.distinct, rule, logits);
+    penalise(at<CountedToken>(a.proposed), a.proposals, rule, logits);
+    const auto* tokens = at<int32_t>(a.biasTokens);
+    const auto* biases = at<double>(a.biases);
+    for (int64_t i = 0; i < static_cast<int64_t>(a.biasCount); i++) {
+      if (!isUsable(tokens[i])) continue;
+      int32_t& key = m_.keys[tokens[i]];
+      key = keyOf(static_cast<float>(logitOf(key) + biases[i]));
+    }
+  }
+
+  /// Sets the keys of counted tokens, whatever they were.
+  void penalise(const CountedToken* counted, double count, const SamplingRule& rule, const float* logits) {
+    for (int64_t i = 0; i < static_cast<int64_t>(count); i++) {
+      const auto [token, generated] = counted[i];
+      if (!isUsable(token)) continue;
+      const float x = logits[token];
+      auto penalised = static_cast<float>(x > 0 ? x / rule.repetition : x * rule.repetition);
+      if (generated > 0) penalised = static_cast<float>(penalised - (rule.presence + generated * rule.frequency));
+      m_.keys[token] = keyOf(penalised);
+    }
+  }
+
+  bool isUsable(int32_t token) const { return token >= 0 && token < size_; }
+
+  template <typename T>
+  static const T* at(double address) {
+    return reinterpret_cast<const T*>(static_cast<uintptr_t>(address));
   }
 
   int32_t chooseToken(const SamplingRule& rule) {

@@ -108,16 +108,24 @@ constexpr int F32 = 0, BF16 = 1, FP8 = 3;
 /// Rows of logits, each with another rule: their tokens, sums and likeliest tokens, one after the other.
 std::vector<float> runSample(Producer& producer, const std::vector<float>& logits, int rows, int columns) {
   const int most = std::min(columns, 3);
-  std::vector<double> rules, adjustments, sums(rows);
-  std::vector<int32_t> starts(rows + 1), tokens(rows), likeliest(rows * most);
-  const auto append = [](std::vector<double>& to, std::initializer_list<double> values) { to.insert(to.end(), values); };
+  std::vector<double> rules, sums(rows);
+  std::vector<int32_t> tokens(rows), likeliest(rows * most);
+  std::vector<CountedToken> counted(rows), proposed(rows);
+  std::vector<LogitAdjustments> adjustments(rows);
+  const double bias = -1;
+  const int32_t beyond = columns;
+  const auto word = [](const auto& value) { return static_cast<double>(reinterpret_cast<uintptr_t>(&value)); };
   for (int row = 0; row < rows; row++) {
-    starts[row + 1] = row + 1;
-    append(adjustments, {row % columns * 1.0, 2.0, -1.0});
-    append(rules, {row % 5 ? 0.7 : 0.0, row % 4 * 1.0, row % 3 ? 0.9 : 1.0});
-    append(rules, {row % 2 * 0.01, row / 400.0, row % 2 * 1.0 * most});
+    counted[row] = {row % columns, 1};
+    proposed[row] = {(row + 1) % columns, row % 2};
+    const int32_t& biased = row % 3 ? counted[row].token : beyond;
+    adjustments[row] = {word(counted[row]), 1, word(proposed[row]), row % 2 * 1.0, word(biased), word(bias), 1};
+    for (const double value : {row % 5 ? 0.7 : 0.0, row % 4 * 1.0, row % 3 ? 0.9 : 1.0, row % 2 * 0.01, row / 400.0,
+                               row % 2 * 1.0 * most, 2.0, 0.5, 0.25}) {
+      rules.push_back(value);
+    }
   }
-  producer.enqueue("sample", tokens.data(), sums.data(), likeliest.data(), logits.data(), rules.data(), starts.data(),
+  producer.enqueue("sample", tokens.data(), sums.data(), likeliest.data(), logits.data(), rules.data(),
                    adjustments.data(), most, columns, columns, rows);
   expect(producer.done().empty(), "sampling runs");
   std::vector<float> all(tokens.begin(), tokens.end());

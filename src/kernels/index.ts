@@ -47,6 +47,7 @@ export type { WeightMaker } from "./testing/index.ts";
 export { createKernels } from "./create-kernels.ts";
 export {
   greedySampling,
+  SamplingState,
   StepSampling,
   type ChosenToken,
   type SamplingParameters,

@@ -105,26 +105,38 @@ export interface RowGroups {
   readonly places: Int32Array;
 }
 
-/** Numbers of a row's sampling rule, and of an adjustment of its logits. */
-export const RULE_WIDTH = 6;
-export const ADJUSTMENT_WIDTH = 3;
+/** Numbers of a row's sampling rule, and of a counted token. */
+export const RULE_WIDTH = 9;
+export const COUNT_WIDTH = 2;
+
+/** What changes a row's logits before its token is chosen: penalties, then biases. */
+export interface LogitAdjustments {
+  /**
+   * Distinct tokens of the context, and how often each was generated: a logit x becomes
+   * x / repetition, or x · repetition where it is not above 0; then what was generated takes off
+   * presence + count · frequency. [distinct, 2]
+   */
+  readonly counted: Int32Array;
+  readonly distinct: number;
+  /** Tokens counted anew, in place of what `counted` says of them. [.., 2] */
+  readonly proposed: Int32Array;
+  /** Tokens and what is added to their logits. */
+  readonly biasTokens: Int32Array;
+  readonly biases: Float64Array;
+}
 
 /** How tokens are chosen, row by row. */
 export interface SamplingRows {
-  /** Tokens from here on are never chosen. */
+  /** Tokens from here on are never chosen, and adjustments of them have no effect. */
   readonly usable: number;
   /**
-   * Temperature (0 is greedy), top-k (0 keeps all), top-p, min-p, a random number in [0, 1), and how
-   * many of the likeliest tokens are wanted. [rows, 6]
+   * Temperature (0 is greedy), top-k (0 keeps all), top-p, min-p, a random number in [0, 1), how
+   * many of the likeliest tokens are wanted, and penalties of repetition, presence and frequency.
+   * [rows, 9]
    */
   readonly rules: Float64Array;
-  /** Adjustments of row r are `starts[r]` up to `starts[r + 1]`. [rows + 1] */
-  readonly starts: Int32Array;
-  /**
-   * Token, factor and addend, in order: a logit x becomes x / factor, or x · factor where it is not
-   * above 0, and then takes the addend. [adjustments, 3]
-   */
-  readonly adjustments: Float64Array;
+  /** Undefined where a row's logits stay as they are. */
+  readonly adjustments: readonly (LogitAdjustments | undefined)[];
 }
 
 /**

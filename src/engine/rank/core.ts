@@ -293,9 +293,9 @@ export class EngineCore {
   }
 }
 
-function choiceOf({ request, tokens, promptLength }: Sequence): TokenChoice {
+function choiceOf({ request, tokens, promptLength, sampling: state }: Sequence): TokenChoice {
   const { choice, sampling: parameters, topLogprobs } = request;
-  return { tokens, promptLength, choice, parameters, topLogprobs };
+  return { tokens, promptLength, choice, parameters, state, topLogprobs };
 }
 
 function expectWhole(name: string, value: number, least: number): void {

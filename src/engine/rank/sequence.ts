@@ -1,4 +1,4 @@
-import { PAGE_TOKENS } from "../../kernels/index.ts";
+import { PAGE_TOKENS, SamplingState } from "../../kernels/index.ts";
 import { BlockKeys, type ArrivingKv, type BlockKey } from "../../kv-cache/index.ts";
 import type { GenerationRequest } from "../messages.ts";
 
@@ -24,6 +24,7 @@ export class Sequence {
   /** What `#tokens` is the beginning of; at first the prompt, which is the caller's. */
   #room: Uint32Array;
   readonly #keys: BlockKeys;
+  #sampling: SamplingState | undefined;
 
   constructor(handle: number, request: GenerationRequest, decodeRank?: number) {
     this.handle = handle;
@@ -57,6 +58,15 @@ export class Sequence {
     return this.#keys.upTo(this.#tokens);
   }
 
+  /** What its penalties and biases are made of, from the first time a token of it is chosen. */
+  get sampling(): SamplingState {
+    if (!this.#sampling) {
+      this.#sampling = new SamplingState(this.request.sampling, this.promptLength);
+      for (const token of this.tokens) this.#sampling.append(token);
+    }
+    return this.#sampling;
+  }
+
   append(token: number): void {
     const { length } = this.#tokens;
     if (length === this.#room.length) {
@@ -65,5 +75,6 @@ export class Sequence {
     }
     this.#room[length] = token;
     this.#tokens = this.#room.subarray(0, length + 1);
+    this.#sampling?.append(token);
   }
 }

@@ -1,6 +1,15 @@
 import type { CommandRing } from "./command-ring.ts";
 import { dtypeNumbers, type MappedWeights } from "./mapped-weights.ts";
-import type { GateRule, MlaShape, Operand, Rope, StepLayout, StoredRows } from "../stream.ts";
+import {
+  COUNT_WIDTH,
+  type GateRule,
+  type LogitAdjustments,
+  type MlaShape,
+  type Operand,
+  type Rope,
+  type StepLayout,
+  type StoredRows,
+} from "../stream.ts";
 import { SCALE_BLOCK, type Weight } from "../weight.ts";
 
 /** Arguments that are structs in native/host/operations.h, written field by field. */
@@ -90,4 +99,31 @@ export function writeGateRule(ring: CommandRing, name: string, rule: GateRule): 
   ring.number("topGroups", rule.topGroups, name);
   ring.number("normalise", rule.normalise ? 1 : 0, name);
   ring.number("scale", rule.scale, name);
+}
+
+/** Words of native/host/commands.h's LogitAdjustments. */
+const ADJUSTMENT_WORDS = 7;
+
+/** A table of where each row's adjustments lie. */
+export function writeAdjustments(
+  ring: CommandRing,
+  name: string,
+  adjustments: readonly (LogitAdjustments | undefined)[],
+  rows: number,
+): void {
+  const table = new Float64Array(rows * ADJUSTMENT_WORDS);
+  for (let row = 0; row < rows; row++) {
+    const own = adjustments[row];
+    if (!own) continue;
+    const { counted, distinct, proposed, biasTokens, biases } = own;
+    const at = row * ADJUSTMENT_WORDS;
+    table[at] = ring.address("counted", counted, distinct * COUNT_WIDTH);
+    table[at + 1] = distinct;
+    table[at + 2] = ring.address("proposed", proposed, 0);
+    table[at + 3] = proposed.length / COUNT_WIDTH;
+    table[at + 4] = ring.address("biasTokens", biasTokens, biases.length);
+    table[at + 5] = ring.address("biases", biases, 0);
+    table[at + 6] = biases.length;
+  }
+  ring.array(name, table, table.length);
 }

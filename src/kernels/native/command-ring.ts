@@ -101,6 +101,11 @@ export class CommandRing {
 
   /** An argument of at least `count` values. */
   array(name: string, values: Numbers, count: number, of = ""): void {
+    this.number(name, this.address(name, values, count, of), of);
+  }
+
+  /** Where at least `count` values lie, which are held until the command has run. */
+  address(name: string, values: Numbers, count: number, of = ""): number {
     if (!(values.length >= count)) {
       const problem = `holds ${values.length} values, ${count} are needed`;
       throw new RangeError(`${this.#encoding.operation}: ${fullName(name, of)} ${problem}`);
@@ -112,7 +117,7 @@ export class CommandRing {
       this.#addresses.set(buffer, address);
     }
     this.#held.later.push(buffer);
-    this.number(name, address + values.byteOffset, of);
+    return address + values.byteOffset;
   }
 
   publish(stream: AddonStream): void {

@@ -64,6 +64,24 @@ function combine(stream: Stream, ...places: readonly number[]): void {
   stream.combine(new Float32Array(8), rows, weights, Int32Array.from(places), 2, 4, 2);
 }
 
+function sample(stream: Stream, ...wanted: readonly number[]): void {
+  const out = {
+    tokens: new Int32Array(2),
+    sums: new Float64Array(2),
+    most: 2,
+    likeliest: new Int32Array(4),
+  };
+  const rules = Float64Array.from(wanted.flatMap((count) => [0, 0, 1, 0, 0, count, 1, 0, 0]));
+  const adjustments = {
+    counted: Int32Array.of(1 << 30, 1, -1, 1),
+    ...{ distinct: 2, proposed: Int32Array.of(5, 1) },
+    biasTokens: Int32Array.of(4, -9),
+    biases: Float64Array.of(1, 1),
+  };
+  const sampling = { usable: 4, rules, adjustments: [adjustments, undefined] };
+  stream.sample(out, Float32Array.of(4, 1, 1, 1, 9, 4, 1, 1, 1, 9), 5, sampling, 2);
+}
+
 /** Operations with indices that lead nowhere, by what is said of them; and one that leads somewhere. */
 const cases: Readonly<Record<string, (stream: Stream) => void>> = {
   "embed: tokens[1] is 5, expected 0 to 4": (stream) =>
@@ -95,6 +113,8 @@ const cases: Readonly<Record<string, (stream: Stream) => void>> = {
     attend(stream, { positions: Int32Array.of(70, 71, -3) }),
   "attention: rowStarts[1] is 4, expected 0 to 3": (stream) =>
     attend(stream, { rowStarts: Int32Array.of(0, 4, 3) }),
+  "sample: row 1 asks for 3 likeliest tokens, there is room for 2 of 4": (stream) =>
+    sample(stream, 0, 3),
 };
 
 const right = [
@@ -105,6 +125,8 @@ const right = [
   (stream: Stream) => combine(stream, 0, 1, 2, 0),
   (stream: Stream) => writeKv(stream, {}),
   (stream: Stream) => attend(stream, {}),
+  // Adjustments of tokens that are not there have no effect.
+  (stream: Stream) => sample(stream, 2, 0),
 ];
 
 const problem = nativeProblem();

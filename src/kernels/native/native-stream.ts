@@ -1,4 +1,5 @@
 import {
+  writeAdjustments,
   writeGateRule,
   writeLayout,
   writeMlaShape,
@@ -14,7 +15,6 @@ import type { AddonStream, NativeAddon } from "../native-addon.ts";
 import type { Policy, ScaleFormat } from "../policy.ts";
 import { operandFormat, rowsOf } from "../quantize.ts";
 import {
-  ADJUSTMENT_WIDTH,
   pagesOf,
   RULE_WIDTH,
   type GateRule,
@@ -30,6 +30,7 @@ import {
   type StoredRows,
   type Stream,
 } from "../stream.ts";
+import { Waiters } from "./waiters.ts";
 import { SCALE_BLOCK, type Weight } from "../weight.ts";
 
 export interface NativeStreamOptions {
@@ -43,12 +44,6 @@ export interface NativeStreamOptions {
   readonly cores: number;
   /** Operations wait for a fence, which computes short work on its caller's thread. */
   readonly atFence: boolean;
-}
-
-/** A caller of `fence` and the commands it waits for. */
-interface Waiter {
-  readonly target: number;
-  readonly settle: () => void;
 }
 
 /** Streams with commands to run: what these point to must not be collected before them. */
@@ -68,7 +63,7 @@ export class NativeStream implements Stream {
   readonly #powerOfTwoScales: number;
   readonly #ring: CommandRing;
   readonly #native: AddonStream;
-  readonly #waiters: Waiter[] = [];
+  readonly #waiters: Waiters;
   #closed = false;
   #resets = 0;
 
@@ -87,10 +82,11 @@ export class NativeStream implements Stream {
       files: weights.files,
       onExecuted: () => {
         const stream = self.deref();
-        if (stream) stream.#settleReached();
+        if (stream && !stream.#closed) stream.#waiters.settleReached();
       },
     });
     this.threads = this.#native.threads;
+    this.#waiters = new Waiters(this.#ring, this.#native);
   }
 
   operandFormat(weight: Weight): Operand["format"] {
@@ -336,7 +332,7 @@ export class NativeStream implements Stream {
     out: SampledRows,
     logits: Float32Array,
     vocabSize: number,
-    { usable, rules, starts, adjustments }: SamplingRows,
+    { usable, rules, adjustments }: SamplingRows,
     rows: number,
   ): void {
     const ring = this.#begin("sample");
@@ -345,8 +341,7 @@ export class NativeStream implements Stream {
     ring.array("likeliest", out.likeliest, rows * out.most, "out");
     ring.array("logits", logits, rows * vocabSize);
     ring.array("rules", rules, rows * RULE_WIDTH);
-    ring.array("starts", starts, rows + 1);
-    ring.array("adjustments", adjustments, starts[rows] * ADJUSTMENT_WIDTH);
+    writeAdjustments(ring, "adjustments", adjustments, rows);
     ring.number("most", out.most);
     ring.number("vocabSize", vocabSize);
     ring.number("usable", usable);
@@ -357,7 +352,7 @@ export class NativeStream implements Stream {
   async fence(): Promise<void> {
     const target = this.#ring.published;
     const resets = this.#resets;
-    if (!this.#closed && !this.#ring.reached(target)) await this.#executed(target);
+    if (!this.#closed && !this.#ring.reached(target)) await this.#waiters.executed(target);
     if (this.#closed) throw new Error("the stream is closed");
     if (this.#ring.reached(this.#ring.published)) {
       this.#ring.letGoOfAll();
@@ -379,24 +374,7 @@ export class NativeStream implements Stream {
     this.#closed = true;
     this.#native.close();
     busy.delete(this);
-    for (const { settle } of this.#waiters.splice(0)) settle();
-  }
-
-  /** Resolves when the commands before number `target` have run, or the stream is closed. */
-  #executed(target: number): Promise<void> | undefined {
-    // Whoever waits already has announced an earlier command.
-    if (this.#waiters.length === 0 && this.#native.announce(target)) return undefined;
-    return new Promise((settle) => this.#waiters.push({ target, settle }));
-  }
-
-  #settleReached(): void {
-    const waiters = this.#waiters;
-    while (!this.#closed && waiters.length > 0) {
-      const [{ target, settle }] = waiters;
-      if (!this.#ring.reached(target) && !this.#native.announce(target)) return;
-      waiters.shift();
-      settle();
-    }
+    this.#waiters.letGo();
   }
 
   #begin(operation: Operation): CommandRing {

@@ -1,5 +1,5 @@
 import { exponential } from "./exponential.ts";
-import { ADJUSTMENT_WIDTH, RULE_WIDTH, type SampledRows, type SamplingRows } from "../stream.ts";
+import { COUNT_WIDTH, RULE_WIDTH, type SampledRows, type SamplingRows } from "../stream.ts";
 
 /** Values are summed in blocks of this many, the blocks in order. */
 const SUM_BLOCK = 1024;
@@ -12,6 +12,7 @@ export function sampleRows(
   sampling: SamplingRows,
   rows: number,
 ): void {
+  refuseWanted(sampling, out.most, rows);
   for (let row = 0; row < rows; row++) {
     const own = logits.subarray(row * vocabSize, row * vocabSize + sampling.usable);
     const rule = sampling.rules.subarray(row * RULE_WIDTH, (row + 1) * RULE_WIDTH);
@@ -24,18 +25,39 @@ export function sampleRows(
   }
 }
 
+/** As native/host/indices.cc does. */
+function refuseWanted({ rules, usable }: SamplingRows, most: number, rows: number): void {
+  for (let row = 0; row < rows; row++) {
+    const wanted = rules[row * RULE_WIDTH + 5];
+    if (wanted >= 0 && wanted <= Math.min(most, usable)) continue;
+    const problem = `asks for ${wanted} likeliest tokens, there is room for ${most} of ${usable}`;
+    throw new RangeError(`sample: row ${row} ${problem}`);
+  }
+}
+
 /** A row's logits after its penalties and biases. */
 export function adjustedLogits(
   logits: Float32Array,
-  { adjustments, starts }: SamplingRows,
+  { adjustments, rules }: SamplingRows,
   row: number,
 ): Float32Array {
+  const own = adjustments[row];
+  if (!own) return logits;
   const adjusted = logits.slice();
-  for (let i = starts[row]; i < starts[row + 1]; i++) {
-    const [token, factor, addend] = adjustments.subarray(i * ADJUSTMENT_WIDTH);
-    if (adjusted[token] > 0) adjusted[token] /= factor;
-    else adjusted[token] *= factor;
-    adjusted[token] += addend;
+  const [repetition, presence, frequency] = rules.subarray(row * RULE_WIDTH + 6);
+  const penalise = (counted: Int32Array, length: number) => {
+    for (let i = 0; i < length; i += COUNT_WIDTH) {
+      const token = counted[i];
+      if (token >= logits.length) continue;
+      const x = logits[token];
+      adjusted[token] = x > 0 ? x / repetition : x * repetition;
+      if (counted[i + 1] > 0) adjusted[token] -= presence + counted[i + 1] * frequency;
+    }
+  };
+  penalise(own.counted, own.distinct * COUNT_WIDTH);
+  penalise(own.proposed, own.proposed.length);
+  for (const [i, token] of own.biasTokens.entries()) {
+    if (token < logits.length) adjusted[token] += own.biases[i];
   }
   return adjusted;
 }

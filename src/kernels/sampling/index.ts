@@ -7,3 +7,4 @@ export {
   type TokenChoice,
   type TokenLogprob,
 } from "./sample.ts";
+export { SamplingState } from "./state.ts";

@@ -1,5 +1,6 @@
 import { adjustedLogits, expSum, likeliest, sampleRows } from "./choose.ts";
 import { uniform } from "./random.ts";
+import { SamplingState } from "./state.ts";
 import type { SampledRows, SamplingRows, Stream } from "../stream.ts";
 
 /** How the next token is chosen; a pure function of this, the logits and the tokens so far. */
@@ -48,6 +49,8 @@ export interface SampleContext {
 /** How the next token of one row is chosen, and what is told of it. */
 export interface TokenChoice extends SampleContext {
   readonly parameters: SamplingParameters;
+  /** Of the sequence, for its parameters; without it, the choice gets one of its own. */
+  readonly state?: SamplingState;
   /** Alternatives reported with the token; undefined reports no log-probabilities. */
   readonly topLogprobs?: number | undefined;
 }
@@ -71,17 +74,13 @@ export class StepSampling {
 
   /** Tokens from `usable` on are never chosen; penalties and biases of them have no effect. */
   constructor(choices: readonly TokenChoice[], usable: number) {
-    const adjustments = choices.map((choice) => adjustmentsOf(choice, usable));
-    const starts = new Int32Array(choices.length + 1);
-    adjustments.forEach(({ length }, row) => (starts[row + 1] = starts[row] + length));
     const wanted = choices.map(({ topLogprobs }) => likeliestFor(topLogprobs, usable));
     const most = Math.max(0, ...wanted);
     this.#choices = choices;
     this.#rows = {
       usable,
-      rules: Float64Array.from(choices.flatMap((choice, row) => [...ruleOf(choice), wanted[row]])),
-      starts,
-      adjustments: Float64Array.from(adjustments.flat(2)),
+      rules: Float64Array.from(choices.flatMap((choice, row) => ruleOf(choice, wanted[row]))),
+      adjustments: choices.map((choice) => stateOf(choice).adjustmentsAfter(choice.tokens)),
     };
     this.#out = {
       tokens: new Int32Array(choices.length),
@@ -167,32 +166,27 @@ function reported(
   return { logprob: of(token), top };
 }
 
-/** Temperature, top-k, top-p, min-p and the random number. */
-function ruleOf({ parameters, choice, tokens }: TokenChoice): number[] {
+/** A row of SamplingRows.rules. */
+function ruleOf({ parameters, choice, tokens }: TokenChoice, wanted: number): number[] {
   const { temperature, topK, topP, minP, seed } = parameters;
+  const { repetitionPenalty, presencePenalty, frequencyPenalty } = parameters;
   const random = uniform(seed, choice, tokens.length);
-  return [temperature < GREEDY_BELOW ? 0 : temperature, topK, topP, minP, random];
+  return [
+    ...[temperature < GREEDY_BELOW ? 0 : temperature, topK, topP, minP, random, wanted],
+    ...[repetitionPenalty, presencePenalty, frequencyPenalty],
+  ];
 }
 
-/** Token, factor and addend of each logit that penalties and biases change, in their order. */
-function adjustmentsOf(choice: TokenChoice, usable: number): number[][] {
-  const { tokens, promptLength, parameters } = choice;
-  const { presencePenalty, frequencyPenalty, repetitionPenalty, logitBias } = parameters;
-  const adjustments: number[][] = [];
-  if (repetitionPenalty !== 1) {
-    for (const token of new Set(tokens)) adjustments.push([token, repetitionPenalty, 0]);
-  }
-  if (presencePenalty !== 0 || frequencyPenalty !== 0) {
-    const counts = new Map<number, number>();
-    for (let i = promptLength; i < tokens.length; i++) {
-      counts.set(tokens[i], (counts.get(tokens[i]) ?? 0) + 1);
-    }
-    for (const [token, count] of counts) {
-      adjustments.push([token, 1, -(presencePenalty + count * frequencyPenalty)]);
-    }
-  }
-  for (const [token, bias] of Object.entries(logitBias)) adjustments.push([Number(token), 1, bias]);
-  return adjustments.filter(([token]) => token < usable);
+/** States of choices that brought none, which may be asked for again. */
+const ownStates = new WeakMap<TokenChoice, SamplingState>();
+
+function stateOf(choice: TokenChoice): SamplingState {
+  if (choice.state) return choice.state;
+  const { parameters, promptLength, tokens } = choice;
+  const state = ownStates.get(choice) ?? new SamplingState(parameters, promptLength);
+  ownStates.set(choice, state);
+  for (let i = state.length; i < tokens.length; i++) state.append(tokens[i]);
+  return state;
 }
 
 function problemWith(logits: Float32Array): RangeError {

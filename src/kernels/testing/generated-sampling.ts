@@ -7,7 +7,7 @@ import {
   type GeneratorSetting,
 } from "./generated-memory.ts";
 import { gaussian, randomSource } from "./generators.ts";
-import { RULE_WIDTH } from "../stream.ts";
+import { RULE_WIDTH, type LogitAdjustments } from "../stream.ts";
 
 export interface SamplingSizes {
   readonly rows: number;
@@ -39,7 +39,7 @@ function rowLogits(random: () => number, row: number, { vocabSize, usable }: Sam
 /** Any temperature, any filters, and any number of likeliest tokens, each now and then none. */
 function ruleOf(random: () => number, usable: number, most: number): number[] {
   // The first token that weighs anything.
-  if (random() < 0.3) return [1, 0, 1, 0, 0, 0];
+  if (random() < 0.3) return [1, 0, 1, 0, 0, 0, 1, 0, 0];
   const oneOf = (...values: number[]) => values[Math.floor(random() * values.length)];
   return [
     oneOf(0, 0.3, 1, 1, 2, 30),
@@ -48,7 +48,23 @@ function ruleOf(random: () => number, usable: number, most: number): number[] {
     oneOf(0, 0, 1e-3, 0.1, 1),
     oneOf(0, random(), random(), random(), 1 - 2 ** -53),
     oneOf(0, 1, most),
+    ...[oneOf(1, 0.5, 1.3), oneOf(0, -0.5, 1.5), oneOf(0, 0.7)],
   ];
+}
+
+/** Of a few tokens each, some of them counted anew, and some beyond those that are usable. */
+function adjustmentsOf(random: () => number, vocabSize: number): LogitAdjustments {
+  const tokens = Array.from({ length: 6 }, () => Math.floor(random() * vocabSize));
+  const distinct = [...new Set(tokens)];
+  const count = (token: number) => [token, Math.floor(3 * random())];
+  return {
+    // More room than is used.
+    counted: Int32Array.from([...distinct.flatMap(count), 0, 1]),
+    distinct: distinct.length,
+    proposed: Int32Array.from([...new Set(tokens.slice(4))].flatMap(count)),
+    biasTokens: Int32Array.from(distinct.slice(1)),
+    biases: Float64Array.from(distinct.slice(1), () => 20 * random() - 10),
+  };
 }
 
 export function generateSample(
@@ -65,14 +81,8 @@ export function generateSample(
     logits.set(rowLogits(random, row, sizes), row * vocabSize);
     rules.set(ruleOf(random, usable, most), row * RULE_WIDTH);
   }
-  // Every other row has none; a token may be adjusted more than once.
-  const starts = Int32Array.from({ length: rows + 1 }, (_, row) => 4 * (row >> 1));
-  const adjustments = Float64Array.from(
-    Array.from({ length: starts[rows] }, () => [
-      Math.floor(random() * usable),
-      0.5 + random(),
-      20 * random() - 10,
-    ]).flat(),
+  const adjustments = numbers.map((row) =>
+    row % 2 === 0 ? undefined : adjustmentsOf(random, vocabSize),
   );
   return {
     ...{ name: "sample", rows, agreement: "exact" },
@@ -85,8 +95,7 @@ export function generateSample(
       const sampling = {
         usable,
         rules: rules.subarray(from * RULE_WIDTH, to * RULE_WIDTH),
-        starts: starts.subarray(from, to + 1),
-        adjustments,
+        adjustments: adjustments.slice(from, to),
       };
       const part = inputs(logits.subarray(from * vocabSize, to * vocabSize));
       stream.sample(out, part, vocabSize, sampling, count);
