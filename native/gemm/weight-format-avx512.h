@@ -70,15 +70,21 @@ struct WeightFormat<Dtype::fp8> {
     return _mm512_maskz_loadu_epi8((static_cast<__mmask64>(1) << n) - 1, codes);
   }
   /// With S the sign, E the exponent's bits and M the mantissa's, a normal number's BF16 bytes are S E3 ~E3 ~E3 ~E3 ~E3
-  /// E2 E1 and E0 M2 M1 M0 0 0 0 0. Those of zeros and denormals are looked up; of 64 weights of a trained model hardly
-  /// ever is one so small, and a branch foreseen costs less than the look-ups.
+  /// E2 E1 and E0 M2 M1 M0 0 0 0 0. Those of zeros and denormals are looked up, and the code that is no number gets its
+  /// exponent; of 64 weights of a trained model hardly ever is one so small, and a branch foreseen costs less. The code
+  /// that is no number plus one has none of E's upper bits, like the codes of up to 14.
   static void toPairs(__m512i* out, __m512i codes) {
-    const __mmask64 denormal = _mm512_testn_epi8_mask(codes, _mm512_set1_epi8(0x78));
+    const __mmask64 rare =
+        _mm512_testn_epi8_mask(_mm512_add_epi8(codes, _mm512_set1_epi8(1)), _mm512_set1_epi8(0x70));
     const __m512i highFix = _mm512_set1_epi64(0x000000000707073c);
     const __m512i lowFix = _mm512_set1_epi64(0x60402000c0800000);
     __m512i high = _mm512_gf2p8affine_epi64_epi8(codes, _mm512_set1_epi64(0x1020404040404080), 0x3c);
     __m512i low = _mm512_gf2p8affine_epi64_epi8(codes, _mm512_set1_epi64(0x0000000001020408), 0);
-    if (__builtin_expect(denormal != 0, 0)) {
+    if (__builtin_expect(rare != 0, 0)) {
+      const __mmask64 denormal = _mm512_testn_epi8_mask(codes, _mm512_set1_epi8(0x78));
+      const __m512i magnitudes = _mm512_and_si512(codes, _mm512_set1_epi8(0x7f));
+      const __mmask64 nan = _mm512_cmpeq_epi8_mask(magnitudes, _mm512_set1_epi8(0x7f));
+      high = _mm512_mask_mov_epi8(high, nan, _mm512_or_si512(high, _mm512_set1_epi8(0x3c)));
       high = _mm512_xor_si512(high, _mm512_maskz_permutexvar_epi8(denormal, codes, highFix));
       low = _mm512_mask_permutexvar_epi8(low, denormal, codes, lowFix);
     }

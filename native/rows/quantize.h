@@ -20,15 +20,19 @@ inline float scaleFor(float largest, bool powerOfTwo) {
   return rounded;
 }
 
-/// At most 128 values as codes of one scale.
+/// At most 128 values as codes of one scale, which is no number where a value is not finite.
 inline float quantizeBlock(uint8_t* out, const float* x, int64_t count, bool powerOfTwo) {
-  Vec largest = splat(ACTIVATION_FLOOR);
-  forVectors(count, [&](int64_t i, auto lanes) { largest = max(largest, abs(loadValues<Dtype::f32>(x, i, lanes))); });
+  Vec largest = splat(ACTIVATION_FLOOR), poison = splat(0);
+  forVectors(count, [&](int64_t i, auto lanes) {
+    const Vec values = loadValues<Dtype::f32>(x, i, lanes);
+    largest = max(abs(values), largest);
+    poison = poison + (values - values);
+  });
   const float scale = scaleFor(maximum(largest), powerOfTwo);
   forVectors(count, [&](int64_t i, auto lanes) {
     storeFp8(out + i, loadValues<Dtype::f32>(x, i, lanes) / splat(scale), lanes);
   });
-  return scale;
+  return scale + sum(poison);
 }
 
 inline void quantizeRow(const Quantize& c, int64_t row) {

@@ -1,7 +1,8 @@
 // The vector a kernel is written in. Each kernel file is compiled once for each instruction set, with DAYSIX_ISA naming
 // it; everything shared by those files lies in that namespace, so that no two of them share inlined code.
 //
-// FP8 codes 0x7f and 0xff (NaN), which no released checkpoint holds, read as ±480.
+// What is not a number stays none through every operation here, so that a damaged weight spoils the logits for all to
+// see. `max` and `min` give their second operand where either is none.
 #pragma once
 #include <cmath>
 #include <cstdint>
@@ -57,11 +58,12 @@ inline Vec loadF16(const uint16_t* x) {
 }
 inline Vec loadF16(const uint16_t* x, int n) { return {_mm512_cvtph_ps(_mm256_maskz_loadu_epi16(firstLanes(n), x))}; }
 
-/// e4m3's bits in a half's place, 2^-8 of the value, denormals included.
+/// e4m3's bits in a half's place, 2^-8 of the value, denormals included; the code that is no number becomes all ones.
 inline Vec fromFp8(__m128i codes) {
   const __m256i half =
       _mm256_and_si256(_mm256_slli_epi16(_mm256_cvtepi8_epi16(codes), 7), _mm256_set1_epi16(static_cast<short>(0xbf80)));
-  return {_mm512_mul_ps(_mm512_cvtph_ps(half), _mm512_set1_ps(256.0f))};
+  const __m256i nan = _mm256_cmpeq_epi16(_mm256_slli_epi16(half, 1), _mm256_set1_epi16(0x7f00));
+  return {_mm512_mul_ps(_mm512_cvtph_ps(_mm256_or_si256(half, nan)), _mm512_set1_ps(256.0f))};
 }
 inline Vec loadFp8(const uint8_t* x) { return fromFp8(_mm_loadu_si128(reinterpret_cast<const __m128i*>(x))); }
 inline Vec loadFp8(const uint8_t* x, int n) { return fromFp8(_mm_maskz_loadu_epi8(firstLanes(n), x)); }
@@ -203,11 +205,12 @@ inline Vec loadBf16(const uint16_t* x, int n) { return fromBf16(loadShort(x, n))
 inline Vec loadF16(const uint16_t* x) { return {_mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(x)))}; }
 inline Vec loadF16(const uint16_t* x, int n) { return {_mm256_cvtph_ps(loadShort(x, n))}; }
 
-/// e4m3's bits in a half's place, 2^-8 of the value, denormals included.
+/// e4m3's bits in a half's place, 2^-8 of the value, denormals included; the code that is no number becomes all ones.
 inline Vec fromFp8(__m128i codes) {
   const __m128i half =
       _mm_and_si128(_mm_slli_epi16(_mm_cvtepi8_epi16(codes), 7), _mm_set1_epi16(static_cast<short>(0xbf80)));
-  return {_mm256_mul_ps(_mm256_cvtph_ps(half), _mm256_set1_ps(256.0f))};
+  const __m128i nan = _mm_cmpeq_epi16(_mm_slli_epi16(half, 1), _mm_set1_epi16(0x7f00));
+  return {_mm256_mul_ps(_mm256_cvtph_ps(_mm_or_si128(half, nan)), _mm256_set1_ps(256.0f))};
 }
 inline Vec loadFp8(const uint8_t* x) { return fromFp8(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(x))); }
 inline Vec loadFp8(const uint8_t* x, int n) { return fromFp8(loadShort(x, n)); }
@@ -295,8 +298,9 @@ struct Fp8Values {
   Fp8Values() {
     for (int code = 0; code < 256; code++) {
       const int exponent = code >> 3 & 15, fraction = code & 7;
-      const float magnitude =
-          exponent ? std::ldexp(8.0f + fraction, exponent - 10) : std::ldexp(static_cast<float>(fraction), -9);
+      const float magnitude = exponent == 15 && fraction == 7 ? NAN
+                              : exponent ? std::ldexp(8.0f + fraction, exponent - 10)
+                                         : std::ldexp(static_cast<float>(fraction), -9);
       of[code] = code & 0x80 ? -magnitude : magnitude;
     }
   }
@@ -415,7 +419,7 @@ inline void sumFour(float* out, const Vec* a) {
 
 /// e^x to about one unit in the last place; 0 below −104, infinity above 88.73.
 inline Vec exp(Vec x) {
-  const Vec clamped = max(min(x, splat(89.0f)), splat(-104.0f));
+  const Vec clamped = max(splat(-104.0f), min(splat(89.0f), x));
   const Vec n = roundToInteger(clamped * splat(1.44269504f));
   const Vec r = fma(n, splat(-1.42860677e-6f), fma(n, splat(-0.693145752f), clamped));
   Vec p = splat(1.98756912e-4f);

@@ -74,6 +74,21 @@ for (const { name, create } of backends) {
       assert.deepEqual(Array.from(scales, Number.isNaN), [false, false, true, false]);
     }
   });
+
+  test(`${name} marks a block of a row that holds a value that is no number, and no other`, async () => {
+    for (const value of [NaN, Infinity, -Infinity]) {
+      const values = new Float32Array(2 * 300).fill(0.5);
+      values[300 + 131] = value;
+      const stream = create().createStream("w8a8");
+      const out = createOperand("fp8", 2, 300);
+      stream.quantize(out, values, 2);
+      await stream.fence();
+      stream.close();
+      assert.ok(out.format === "fp8");
+      const marked = Array.from(out.scales, Number.isNaN);
+      assert.deepEqual(marked, [false, false, false, false, true, false]);
+    }
+  });
 }
 
 test("a quantised weight is within half a step of what it was", async () => {

@@ -67,7 +67,10 @@ export function quantize(out: Operand, x: Float32Array, rows: number, scales: Sc
   else for (let row = 0; row < rows; row++) quantizeRow(out, x, row, scales);
 }
 
-/** One scale per 128 columns, as DeepSeek-V3's act_quant; the floor is under the largest value. */
+/**
+ * One scale per 128 columns, as DeepSeek-V3's act_quant; the floor is under the largest value. A block
+ * with a value that is not finite gets NaN as its scale.
+ */
 function quantizeRow(
   out: Operand & { format: "fp8" },
   x: Float32Array,
@@ -80,9 +83,13 @@ function quantizeRow(
     const start = row * columns + block * SCALE_BLOCK;
     const end = Math.min(start + SCALE_BLOCK, (row + 1) * columns);
     let largest = ACTIVATION_FLOOR;
-    for (let i = start; i < end; i++) largest = Math.max(largest, Math.abs(x[i]));
+    let poison = 0;
+    for (let i = start; i < end; i++) {
+      if (Math.abs(x[i]) > largest) largest = Math.abs(x[i]);
+      poison += x[i] - x[i];
+    }
     const scale = scaleFor(largest, format);
-    scales[row * blocks + block] = scale;
+    scales[row * blocks + block] = scale + poison;
     for (let i = start; i < end; i++) values[i] = toE4m3(Math.fround(x[i] / scale));
   }
 }
