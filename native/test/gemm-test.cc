@@ -136,7 +136,7 @@ class Tests {
   /// Every FP8 code by itself.
   void testCodes() {
     for (int code = 0; code < 256; code++) {
-      if ((code & 0x7f) == 0x7f) continue;
+      const bool isNumber = (code & 0x7f) != 0x7f;
       for (const int k : {0, 5, 63, 64, 130}) {
         std::vector<uint8_t> codes(131, 0);
         codes[k] = static_cast<uint8_t>(code);
@@ -150,7 +150,9 @@ class Tests {
           const auto expected = static_cast<float>(test::valueOf(Dtype::fp8, &codes[k]));
           char detail[60];
           std::snprintf(detail, sizeof detail, "code %d at %d gives %g", code, k, out[0]);
-          expect(out[0] == expected && out[3] == expected, "fp8 codes", detail);
+          const bool isRight = isNumber ? out[0] == expected && out[3] == expected
+                                        : std::isnan(out[0]) && std::isnan(out[3]);
+          expect(isRight, "fp8 codes", detail);
         }
       }
     }
