@@ -1,5 +1,6 @@
 // Rotary embedding and the KV cache's entries.
 #pragma once
+#include "rows/elementary.h"
 #include "rows/rows.h"
 
 namespace daysix::DAYSIX_ISA {
@@ -9,8 +10,9 @@ inline void rotationOf(float* cosines, float* sines, int half, const Rope& rope,
   const double amplitude = rope.amplitude;
   for (int i = 0; i < half; i++) {
     const double angle = static_cast<float>(static_cast<double>(position) * rope.frequencies[i]);
-    cosines[i] = static_cast<float>(std::cos(angle) * amplitude);
-    sines[i] = static_cast<float>(std::sin(angle) * amplitude);
+    const SineAndCosine turn = sineAndCosine(angle);
+    cosines[i] = static_cast<float>(turn.cosine * amplitude);
+    sines[i] = static_cast<float>(turn.sine * amplitude);
   }
 }
 

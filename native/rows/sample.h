@@ -6,7 +6,7 @@
 #include <limits>
 #include <numeric>
 
-#include "rows/exponential.h"
+#include "rows/elementary.h"
 #include "host/team.h"
 
 namespace daysix::DAYSIX_ISA {

@@ -23,6 +23,7 @@ export {
   createStoredRows,
   storedOperand,
 } from "./quantize.ts";
+export { logarithm, power } from "./elementary.ts";
 export { e4m3Values, fromBf16, fromF16, toBf16, toE4m3 } from "./float-formats.ts";
 export { WeightError } from "./weight-reader.ts";
 export { createReferenceKernels } from "./reference/index.ts";

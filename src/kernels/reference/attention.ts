@@ -1,3 +1,4 @@
+import { exponential } from "../elementary.ts";
 import { rmsNormRow } from "./norm.ts";
 import { loadRows, storeRows } from "../quantize.ts";
 import { rotate } from "./rope.ts";
@@ -197,7 +198,7 @@ class PieceAttention {
     const latentSum = this.#latentSum;
     latentSum.fill(0);
     for (let t = 0; t < visible; t++) {
-      const probability = Math.fround(Math.exp(scores[t] - maximum));
+      const probability = Math.fround(exponential(scores[t] - maximum));
       sum += probability;
       const rounded = this.#round(probability);
       const at = t * width;
@@ -211,8 +212,8 @@ class PieceAttention {
   mergeInto(out: Float32Array, at: number, merge: Float32Array, first: boolean): void {
     const { latent } = this.#shape;
     const maximum = first ? this.#maximum : Math.max(merge[0], this.#maximum);
-    const earlier = first ? 0 : Math.fround(Math.exp(merge[0] - maximum));
-    const own = Math.fround(Math.exp(this.#maximum - maximum));
+    const earlier = first ? 0 : Math.fround(exponential(merge[0] - maximum));
+    const own = Math.fround(exponential(this.#maximum - maximum));
     merge[0] = maximum;
     merge[1] = Math.fround(merge[1] * earlier) + Math.fround(this.#sum * own);
     for (let c = 0; c < latent; c++) {

@@ -1,3 +1,5 @@
+import { exponential } from "../elementary.ts";
+
 /** out = gain ⊙ x / sqrt(mean(x²) + epsilon), for one row of gain's width. */
 export function rmsNormRow(
   out: Float32Array,
@@ -23,6 +25,6 @@ export function siluMultiply(
   count: number,
 ): void {
   for (let i = 0; i < count; i++) {
-    out[i] = Math.fround(gate[i] / (1 + Math.exp(-gate[i]))) * up[i];
+    out[i] = Math.fround(gate[i] / (1 + exponential(-gate[i]))) * up[i];
   }
 }

@@ -1,3 +1,4 @@
+import { sineAndCosine } from "../elementary.ts";
 import type { Rope } from "../stream.ts";
 
 /**
@@ -7,10 +8,12 @@ import type { Rope } from "../stream.ts";
 export function rotate(x: Float32Array, at: number, position: number, rope: Rope): void {
   const { frequencies, amplitude, interleaved } = rope;
   const half = frequencies.length;
+  const turn = { sine: 0, cosine: 0 };
   for (let i = 0; i < half; i++) {
     const angle = Math.fround(position * frequencies[i]);
-    const cos = Math.fround(Math.cos(angle) * amplitude);
-    const sin = Math.fround(Math.sin(angle) * amplitude);
+    sineAndCosine(turn, angle);
+    const cos = Math.fround(turn.cosine * amplitude);
+    const sin = Math.fround(turn.sine * amplitude);
     const first = interleaved ? at + 2 * i : at + i;
     const second = interleaved ? first + 1 : first + half;
     const x0 = x[first];

@@ -1,3 +1,4 @@
+import { exponential } from "../elementary.ts";
 import type { GateRule, RowGroups } from "../stream.ts";
 
 /**
@@ -68,7 +69,7 @@ function largest(values: Float32Array, count: number): number[] {
 }
 
 function sigmoid(out: Float32Array, logits: Float32Array): void {
-  for (let e = 0; e < logits.length; e++) out[e] = 1 / (1 + Math.exp(-logits[e]));
+  for (let e = 0; e < logits.length; e++) out[e] = 1 / (1 + exponential(-logits[e]));
 }
 
 function softmax(out: Float32Array, logits: Float32Array): void {
@@ -76,7 +77,7 @@ function softmax(out: Float32Array, logits: Float32Array): void {
   for (const logit of logits) maximum = Math.max(maximum, logit);
   let sum = 0;
   for (let e = 0; e < logits.length; e++) {
-    out[e] = Math.exp(logits[e] - maximum);
+    out[e] = exponential(logits[e] - maximum);
     sum += out[e];
   }
   const divisor = Math.fround(sum);

@@ -1,4 +1,4 @@
-import { exponential } from "./exponential.ts";
+import { exponential } from "../elementary.ts";
 import { COUNT_WIDTH, RULE_WIDTH, type SampledRows, type SamplingRows } from "../stream.ts";
 
 /** Values are summed in blocks of this many, the blocks in order. */

@@ -1,6 +1,7 @@
 import { adjustedLogits, expSum, likeliest, sampleRows } from "./choose.ts";
 import { uniform } from "./random.ts";
 import { SamplingState } from "./state.ts";
+import { logarithm } from "../elementary.ts";
 import type { SampledRows, SamplingRows, Stream } from "../stream.ts";
 
 /** How the next token is chosen; a pure function of this, the logits and the tokens so far. */
@@ -149,7 +150,6 @@ function likeliestFor(topLogprobs: number | undefined, usable: number): number {
   return topLogprobs === undefined ? 0 : Math.min(Math.max(1, topLogprobs), usable);
 }
 
-/** The log runs here for every backend, so that its bits are one engine's. */
 function reported(
   logits: Float32Array,
   token: number,
@@ -157,7 +157,7 @@ function reported(
   best: Int32Array,
   sum: number,
 ): { logprob: number; top: TokenLogprob[] } {
-  const normaliser = logits[best[0]] + Math.log(sum);
+  const normaliser = logits[best[0]] + logarithm(sum);
   const of = (index: number) => Math.fround(logits[index] - normaliser);
   const top = Array.from(best.subarray(0, count), (index) => ({
     token: index,

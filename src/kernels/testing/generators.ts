@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { logarithm, sineAndCosine } from "../elementary.ts";
 import { e4m3Values, fromBf16, toBf16, toE4m3 } from "../float-formats.ts";
 import { bytesPerElement, SCALE_BLOCK, type Weight, type WeightDtype } from "../weight.ts";
 
@@ -16,11 +17,13 @@ export function randomSource(seed: number): () => number {
   };
 }
 
-/** Standard normal values. */
+/** Standard normal values, with the same bits everywhere. */
 export function gaussian(random: () => number, count: number, spread = 1): Float32Array {
+  const turn = { sine: 0, cosine: 0 };
   return Float32Array.from({ length: count }, () => {
-    const radius = Math.sqrt(-2 * Math.log(1 - random()));
-    return spread * radius * Math.cos(2 * Math.PI * random());
+    const radius = Math.sqrt(-2 * logarithm(1 - random()));
+    sineAndCosine(turn, 2 * Math.PI * random());
+    return spread * radius * turn.cosine;
   });
 }
 

@@ -1,4 +1,4 @@
-import type { Rope } from "../../kernels/index.ts";
+import { logarithm, power, type Rope } from "../../kernels/index.ts";
 import type { ModelConfig } from "../checkpoint/index.ts";
 
 type Yarn = NonNullable<ModelConfig["rope"]["scaling"]>;
@@ -10,9 +10,8 @@ type Yarn = NonNullable<ModelConfig["rope"]["scaling"]>;
 export function ropeOf(config: ModelConfig): Rope {
   const { theta, scaling, interleaved } = config.rope;
   const width = config.ropeWidth;
-  const frequencies = Float32Array.from(
-    { length: width / 2 },
-    (_, i) => theta ** ((-2 * i) / width),
+  const frequencies = Float32Array.from({ length: width / 2 }, (_, i) =>
+    power(theta, (-2 * i) / width),
   );
   if (!scaling) return { frequencies, amplitude: 1, interleaved };
   const ramp = yarnRamp(scaling, theta, width);
@@ -27,11 +26,11 @@ export function ropeOf(config: ModelConfig): Rope {
 export function softmaxScale(config: ModelConfig): number {
   const { scaling } = config.rope;
   const correction = scaling?.mscaleAllDim ? mscale(scaling.factor, scaling.mscaleAllDim) : 1;
-  return Math.fround((config.nopeWidth + config.ropeWidth) ** -0.5 * correction ** 2);
+  return Math.fround((correction * correction) / Math.sqrt(config.nopeWidth + config.ropeWidth));
 }
 
 function mscale(factor: number, weight: number): number {
-  return factor <= 1 ? 1 : 0.1 * weight * Math.log(factor) + 1;
+  return factor <= 1 ? 1 : 0.1 * weight * logarithm(factor) + 1;
 }
 
 /** The amplitude is a ratio; Hugging Face falls back to mscale(1) where either part is missing. */
@@ -47,7 +46,7 @@ function yarnAmplitude({ factor, mscale: weight, mscaleAllDim }: Yarn): number {
  */
 function yarnRamp(scaling: Yarn, theta: number, width: number): number[] {
   const dimensionOf = (turns: number) =>
-    (width * Math.log(scaling.originalLength / (turns * 2 * Math.PI))) / (2 * Math.log(theta));
+    (width * logarithm(scaling.originalLength / (turns * 2 * Math.PI))) / (2 * logarithm(theta));
   const low = Math.max(Math.floor(dimensionOf(scaling.betaFast)), 0);
   let high = Math.min(Math.ceil(dimensionOf(scaling.betaSlow)), width - 1);
   if (low === high) high += 0.001;
