@@ -40,6 +40,7 @@
         "native/host/decode.cc",
         "native/host/indices.cc",
         "native/host/isa.cc",
+        "native/host/mapped-names.cc",
         "native/host/probe.cc",
         "native/host/stream.cc",
         "native/host/team.cc",

@@ -6,13 +6,14 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <cerrno>
+#include <compare>
 #include <map>
 #include <mutex>
 #include <system_error>
 #include <thread>
-#include <tuple>
 
 #include "host/huge-pages.h"
 
@@ -23,8 +24,23 @@ namespace {
 /// What a thread reads at once.
 constexpr size_t PIECE_BYTES = 16 << 20;
 
-/// Device, inode, whether it is a copy.
-using FileId = std::tuple<uint64_t, uint64_t, bool>;
+/// What a file was when it was opened: an inode's number is given again to the next file that is made.
+struct FileId {
+  explicit FileId(const struct stat& status, bool resident)
+      : device(status.st_dev), inode(status.st_ino), size(status.st_size), resident(resident) {
+#if defined(__APPLE__)
+    const timespec &modified = status.st_mtimespec, &changed = status.st_ctimespec;
+#else
+    const timespec &modified = status.st_mtim, &changed = status.st_ctim;
+#endif
+    times = {modified.tv_sec, modified.tv_nsec, changed.tv_sec, changed.tv_nsec};
+  }
+  auto operator<=>(const FileId&) const = default;
+
+  uint64_t device, inode, size;
+  std::array<int64_t, 4> times;
+  bool resident;
+};
 
 struct Registry {
   std::mutex mutex;
@@ -73,17 +89,19 @@ Mapping::~Mapping() {
   if (data) munmap(data, size);
 }
 
-WeightFile::WeightFile(int descriptor, size_t size, const WeightOptions& options) : size_(size) {
+WeightFile::WeightFile(int descriptor, size_t size, const std::string& path, const WeightOptions& options)
+    : size_(size) {
   if (size == 0) return;
   if (options.resident) copy(descriptor, options.threads);
-  else map(descriptor);
+  else map(descriptor, path);
 }
 
-void WeightFile::map(int descriptor) {
+void WeightFile::map(int descriptor, const std::string& path) {
   void* memory = mmap(nullptr, size_, PROT_READ, MAP_SHARED, descriptor, 0);
   if (memory == MAP_FAILED) fail(errno);
   mapping_.data = static_cast<uint8_t*>(memory);
   mapping_.size = size_;
+  name_.emplace(mapping_.data, size_, path);
 }
 
 void WeightFile::copy(int descriptor, int threads) {
@@ -119,13 +137,14 @@ const WeightFile& WeightFiles::open(const std::string& path) {
   std::shared_ptr<WeightFile>& file = files_[path];
   if (file) return *file;
   const OpenFile opened(path);
-  const FileId id(opened.status.st_dev, opened.status.st_ino, options_.resident);
+  const FileId id(opened.status, options_.resident);
   std::lock_guard lock(registry().mutex);
+  std::erase_if(registry().files, [](const auto& entry) { return entry.second.expired(); });
   std::weak_ptr<WeightFile>& known = registry().files[id];
   file = known.lock();
   if (file) return *file;
   try {
-    known = file = std::make_shared<WeightFile>(opened.descriptor, opened.status.st_size, options_);
+    known = file = std::make_shared<WeightFile>(opened.descriptor, opened.status.st_size, path, options_);
   } catch (const std::system_error& error) {
     fail(error.code().value(), path);
   }
@@ -137,7 +156,7 @@ std::vector<std::shared_ptr<WeightFile>> residentFiles() {
   std::lock_guard lock(registry().mutex);
   for (const auto& [id, known] : registry().files) {
     const auto file = known.lock();
-    if (file && std::get<2>(id)) held.push_back(file);
+    if (file && id.resident) held.push_back(file);
   }
   return held;
 }

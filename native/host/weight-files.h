@@ -2,9 +2,12 @@
 #pragma once
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <vector>
+
+#include "host/mapped-names.h"
 
 namespace daysix {
 
@@ -28,16 +31,18 @@ struct WeightOptions {
 /// A file's bytes; gone with the last owner.
 class WeightFile {
  public:
-  WeightFile(int descriptor, size_t size, const WeightOptions& options);
+  WeightFile(int descriptor, size_t size, const std::string& path, const WeightOptions& options);
 
   const uint8_t* data() const { return mapping_.data; }
   size_t size() const { return size_; }
 
  private:
-  void map(int descriptor);
+  void map(int descriptor, const std::string& path);
   void copy(int descriptor, int threads);
 
   Mapping mapping_;
+  /// Of a mapping, unnamed before it is unmapped.
+  std::optional<MappedName> name_;
   size_t size_;
 };
 

@@ -24,7 +24,7 @@ const x64 = { ...(process.platform === "linux" ? { amx } : {}), avx512, avx2 };
 const instructionSets = { portable: [], ...(process.arch === "x64" ? x64 : {}) };
 
 /** What binding.gyp compiles besides the kernels, less the Node-API face. */
-const sources = ["decode", "indices", "isa", "stream", "team", "weight-files"].map(
+const sources = ["decode", "indices", "isa", "mapped-names", "stream", "team", "weight-files"].map(
   (name) => `host/${name}.cc`,
 );
 

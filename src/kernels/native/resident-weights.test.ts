@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { rmSync, utimesSync, writeFileSync } from "node:fs";
 import { after, test } from "node:test";
 import { gaussian, randomSource, WeightFolder } from "../testing/generators.ts";
 import { createNativeKernels, nativeProblem } from "./native.ts";
@@ -56,6 +57,28 @@ test("mapped weights are no copies, and multiply to the same bits", { skip }, as
   assert.equal(residentWeights().bytes, before);
   assert.deepEqual(await multiply(createNativeKernels({ weights: "resident" })), mapped);
 });
+
+test(
+  "a file that was made anew under its name and number is copied anew, and so is a changed one",
+  { skip },
+  async () => {
+    const { weight, values } = folder.create(randomSource(5), "F32", [3, 5]);
+    const old = createNativeKernels({ weights: "resident" });
+    assert.deepEqual(await rowsOf(old, weight), Float32Array.from(values));
+    const other = Float32Array.from(values, (x) => x + 1);
+    const bytes = Buffer.concat([Buffer.alloc(weight.offset), Buffer.from(other.buffer)]);
+    for (const replace of [() => rmSync(weight.file), () => utimesSync(weight.file, 1, 1)]) {
+      replace();
+      // A file system is quick to give a number again.
+      writeFileSync(weight.file, bytes);
+      const next = createNativeKernels({ weights: "resident" });
+      assert.deepEqual(await rowsOf(next, weight), other);
+      other.forEach((x, i) => (other[i] = x + 1));
+      bytes.set(Buffer.from(other.buffer), weight.offset);
+    }
+    assert.deepEqual(await rowsOf(old, weight), Float32Array.from(values));
+  },
+);
 
 test("a file that is not there is named", { skip }, () => {
   for (const weights of ["mapped", "resident"] as const) {
