@@ -9,11 +9,12 @@ import { contextCacheOf, withContextCache } from "./context-cache.ts";
 import { fastDecodeOf, withFastDecode } from "./fast-decode.ts";
 import { nodesOf, withNodes } from "./node-options.ts";
 import { readLoads } from "./rebalance.ts";
+import { modelBytesOf, withVerifyModel } from "./verify-model.ts";
 import { weightsOf, withWeights } from "./weights.ts";
 
 /** Adds the options that say which model runs, how, and on which ranks. */
 export function withEngine(command: Command): Command {
-  return withFastDecode(withWeights(withNodes(withContextCache(command))))
+  return withVerifyModel(withFastDecode(withWeights(withNodes(withContextCache(command)))))
     .option("--model <dir>", "Checkpoint folder (Hugging Face layout)", { default: bundledModel })
     .option("--policy <policy>", "Precision: f32, w8a16 or w8a8", { default: "w8a16" })
     .option("--kv-memory <size>", "Memory for the KV cache of each rank", { default: "256M" })
@@ -34,6 +35,7 @@ export async function engineOf(flags: Readonly<Record<string, unknown>>): Promis
     modelDirectory: textOf("model", flags["model"]),
     policy: policyOf(flags["policy"]),
     weights: weightsOf(flags),
+    modelBytes: modelBytesOf(flags),
     kvMemoryBytes: bytesOf("kv-memory", flags["kvMemory"]),
     threads: integerOf("threads", flags["threads"], 1, 4096),
     fastDecode: fastDecodeOf(flags),

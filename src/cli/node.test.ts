@@ -38,7 +38,9 @@ function startNode(port: number, flags: Readonly<Record<string, string>> = {}): 
     "failure-timeout": `${FAILURE_TIMEOUT_MS / 1000}s`,
     ...flags,
   };
-  const options = Object.entries(all).flatMap(([name, value]) => [`--${name}`, value]);
+  const options = Object.entries(all).flatMap(([name, value]) =>
+    value === "" ? [`--${name}`] : [`--${name}`, value],
+  );
   const child = spawn(process.execPath, [main, "node", ...options]);
   let said = "";
   child.stdout.on("data", (data) => (said += data));
@@ -175,6 +177,7 @@ test("who does not belong is refused, and the right node still joins", async () 
   const wrong: [flags: Record<string, string>, said: RegExp][] = [
     [{ "secret-file": wrongSecret }, /secret/],
     [{ model: other.directory }, /modelHash: the cluster has/],
+    [{ "verify-model": "" }, /modelBytes: the cluster has "sample", the joining node "all"/],
     [{ policy: "w8a8" }, /policy: the cluster has "f32", the joining node "w8a8"/],
   ];
   for (const [flags, expected] of wrong) {
@@ -182,7 +185,7 @@ test("who does not belong is refused, and the right node still joins", async () 
     assert.equal(status, 1);
     assert.match(said, expected);
   }
-  assert.equal(waiting.refusals.length, 4, waiting.refusals.join("; "));
+  assert.equal(waiting.refusals.length, 5, waiting.refusals.join("; "));
   const node = startNode(port);
   const engine = await waiting.engine;
   assert.equal((await read(engine.generate(short))).at(-1)?.kind, "finished");

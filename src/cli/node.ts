@@ -5,10 +5,11 @@ import { bundledModel } from "./bundled-model.ts";
 import { addressOf, failureTimeoutOf, secretOf, withFailureTimeout } from "./node-options.ts";
 import { DRAIN_MS } from "./serve.ts";
 import { runUntilStopped, type Shutdown } from "./shutdown.ts";
+import { modelBytesOf, withVerifyModel } from "./verify-model.ts";
 import { weightsOf, withWeights } from "./weights.ts";
 
 export function withNode(command: Command): Command {
-  return withWeights(withFailureTimeout(command))
+  return withVerifyModel(withWeights(withFailureTimeout(command)))
     .option("--join <address>", "HOST:PORT at which the serving node waits for others")
     .option("--secret-file <file>", "Secret that all nodes of the cluster know")
     .option("--model <dir>", "Own copy of the checkpoint", { default: bundledModel })
@@ -42,6 +43,7 @@ async function compute(
     secret: secretOf(flags),
     modelDirectory: textOf("model", flags["model"]),
     weights: weightsOf(flags),
+    modelBytes: modelBytesOf(flags),
     policy: policyOf(flags["policy"]),
     failureTimeoutMs: failureTimeoutOf(flags),
     ...(listen === undefined ? {} : { listen: addressOf("listen", listen) }),

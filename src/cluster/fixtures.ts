@@ -1,6 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { Clock } from "./clock.ts";
 import {
+  type ClusterIdentity,
   type ClusterHandlers,
   clusterSecret,
   joinCluster,
@@ -14,11 +15,14 @@ import {
 
 export const secret = clusterSecret("a secret of the tests");
 
-export const identity = {
+export const identity: ClusterIdentity = {
+  version: "0.1.0",
+  modelBytes: "sample",
   modelHash: "calf",
   policy: "w8a16",
+  kernels: "native",
   instructionSet: "avx2",
-  version: "0.1.0",
+  numericsVersion: 1,
 };
 
 export const testFailureTimeoutMs = 500;

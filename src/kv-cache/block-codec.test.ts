@@ -8,6 +8,7 @@ import { BlockKeys } from "./prefix.ts";
 
 const identity: NumericIdentity = {
   modelHash: "a".repeat(64),
+  modelBytes: "sample",
   policy: "w8a16",
   kernels: "reference",
   instructionSet: "x64",
@@ -29,6 +30,7 @@ async function block(by = codec, of = key): Promise<Buffer> {
 /** Identities that differ from the usual one in a single field. */
 const otherIdentities: NumericIdentity[] = [
   { ...identity, modelHash: "b".repeat(64) },
+  { ...identity, modelBytes: "all" },
   { ...identity, policy: "w8a8" },
   { ...identity, kernels: "native" },
   { ...identity, instructionSet: "arm64" },

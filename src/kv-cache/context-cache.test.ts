@@ -32,6 +32,7 @@ const live = () => new AbortController().signal;
 
 const identity: NumericIdentity = {
   modelHash: "0".repeat(64),
+  modelBytes: "sample",
   policy: "f32",
   kernels: "reference",
   instructionSet: "x64",

@@ -5,9 +5,14 @@ export { openCheckpoint } from "./checkpoint/index.ts";
 export { CheckpointError } from "./checkpoint/index.ts";
 export { bytesOf, expectRoom, writeSafetensors, type WriteBytes } from "./checkpoint/index.ts";
 export { quantizeCheckpoint, type Quantization } from "./checkpoint/index.ts";
-export { numericIdentity, type NumericIdentity } from "./checkpoint/index.ts";
+export {
+  modelIdentity,
+  type ModelIdentity,
+  numericIdentity,
+  type NumericIdentity,
+} from "./checkpoint/index.ts";
 export { inspectModel, type Inspection } from "./checkpoint/index.ts";
-export { modelHash } from "./checkpoint/index.ts";
+export { type HashedBytes, modelHash } from "./checkpoint/index.ts";
 export type { KvPool, StepBatch } from "./graph/index.ts";
 export { loadModel, Model, type ChosenTokens, type ModelOptions } from "./graph/index.ts";
 export { argmax, SingleSequence } from "./graph/index.ts";

@@ -18,6 +18,7 @@ export const REPLAY_BLOCK_BYTES = 128 + BLOCK_VALUES * 2;
 
 const identity: NumericIdentity = {
   modelHash: "replay",
+  modelBytes: "sample",
   policy: "w8a16",
   kernels: "none",
   instructionSet: process.arch,

@@ -44,11 +44,23 @@ async function awaitNodes(context: TestContext, more: Partial<OpenOptions> = {})
   return { port: opened.address.port, opened, refusal };
 }
 
-for (const field of ["modelHash", "policy", "instructionSet", "version"] as const) {
+const otherIdentity = {
+  version: "other",
+  modelBytes: "other",
+  modelHash: "other",
+  policy: "other",
+  kernels: "other",
+  instructionSet: "other",
+  numericsVersion: 999,
+};
+
+for (const field of Object.keys(otherIdentity) as (keyof typeof otherIdentity)[]) {
   test(`a node with another ${field} is refused, and both sides say why`, async (context) => {
     const { port, refusal } = await awaitNodes(context);
-    const message = `${field}: the cluster has "${identity[field]}", the joining node "other"`;
-    const joining = joinCluster(joinOptions(port, { identity: { ...identity, [field]: "other" } }));
+    const other = { ...identity, [field]: otherIdentity[field] };
+    const [own, theirs] = [identity, other].map((each) => JSON.stringify(each[field]));
+    const message = `${field}: the cluster has ${own}, the joining node ${theirs}`;
+    const joining = joinCluster(joinOptions(port, { identity: other }));
     await assert.rejects(joining, { name: "HandshakeError", message });
     assert.ok((await refusal())?.endsWith(message));
   });
@@ -59,8 +71,8 @@ test("a node of another protocol version is refused", async (context) => {
   const socket = await dial({ host: "127.0.0.1", port }, secret, patience);
   socket.write(jsonFrame("hello", { protocol: 99 }));
   const answer = await socket.read();
-  assert.match(Buffer.from(answer.payload).toString(), /protocol: the cluster has 1, .* 99/);
-  assert.match((await refusal()) ?? "", /protocol: the cluster has 1, the joining node 99/);
+  assert.match(Buffer.from(answer.payload).toString(), /protocol: the cluster has 2, .* 99/);
+  assert.match((await refusal()) ?? "", /protocol: the cluster has 2, the joining node 99/);
 });
 
 test("a node with another secret is refused", async (context) => {
@@ -95,7 +107,7 @@ test("whoever knows the secret and then says nothing or nonsense is refused", as
   careless.write(nodeFrame("hello", Buffer.from("{]")));
   assert.match((await refusal()) ?? "", /hello frame: expected JSON/);
   const vague = await dial(address, secret, patience);
-  vague.write(jsonFrame("hello", { protocol: 1, identity: 7 }));
+  vague.write(jsonFrame("hello", { protocol: 2, identity: 7 }));
   assert.match((await refusal()) ?? "", /hello frame: identity: .*expected object/);
   for (const socket of [mute, hasty, careless, vague]) socket.destroy(new Error("done"));
 });

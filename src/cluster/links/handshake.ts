@@ -2,31 +2,39 @@ import { z } from "zod";
 import { FrameError, nodeFrame, type Frame, type FrameType } from "./frame.ts";
 import type { FrameSocket } from "./frame-socket.ts";
 
-/** What all nodes of a cluster must have in common for an answer not to depend on the node. */
-export interface ClusterIdentity {
-  /** Of config, tokenizer, shard headers and sizes and a sample of bytes. */
-  readonly modelHash: string;
-  /** Precision policy. */
-  readonly policy: string;
-  readonly instructionSet: string;
-  /** Of daysix. */
-  readonly version: string;
-}
-
 /** A node cannot be part of the cluster: wrong secret, another model, or no place for it. */
 export class HandshakeError extends Error {
   override readonly name = "HandshakeError";
 }
 
 /** Of the frames and messages between nodes; raised when one of them changes its meaning. */
-const PROTOCOL = 1;
+const PROTOCOL = 2;
 
 const name = z.string().max(256);
 const port = z.int().min(1).max(65_535);
 
+/** In the order in which they are compared. */
+const identitySchema = z.object({
+  /** Of daysix. */
+  version: name,
+  /** Whether all bytes of the weights are hashed, or a sample. */
+  modelBytes: name,
+  modelHash: name,
+  policy: name,
+  /** The family of kernels. */
+  kernels: name,
+  instructionSet: name,
+  numericsVersion: z.int(),
+});
+
+/** What all nodes of a cluster must have in common for an answer not to depend on the node. */
+export type ClusterIdentity = Readonly<z.infer<typeof identitySchema>>;
+
+const identityFields = identitySchema.keyof().options;
+
 /** A node's first words to the one it has dialled. */
 const helloSchema = z.object({
-  identity: z.object({ modelHash: name, policy: name, instructionSet: name, version: name }),
+  identity: identitySchema,
   /** The cluster it has joined already, and its number there; null when it asks for one. */
   member: z.object({ cluster: name, node: z.int().min(1) }).nullable(),
   /** Where it listens itself; without a host, the address it dials from. */
@@ -88,7 +96,7 @@ export async function hearHello(socket: FrameSocket, own: ClusterIdentity): Prom
   const { protocol } = parseFrame(frame, "hello", protocolSchema);
   if (protocol !== PROTOCOL) refuse(socket, describeMismatch("protocol", PROTOCOL, protocol));
   const hello = parseFrame(frame, "hello", helloSchema);
-  for (const field of ["version", "modelHash", "policy", "instructionSet"] as const) {
+  for (const field of identityFields) {
     if (own[field] !== hello.identity[field]) {
       refuse(socket, describeMismatch(field, own[field], hello.identity[field]));
     }

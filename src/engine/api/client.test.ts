@@ -65,13 +65,6 @@ test(
   },
 );
 
-test("resident weights that leave no room for the KV are refused before they are read", async () => {
-  await assert.rejects(start({ weights: "resident", kvMemoryBytes: 1e15 }), {
-    name: "EngineError",
-    message: /^--weights resident: 0\.0 GB of weights and 1000000\.0 GB of KV .* \d+\.\d GB/,
-  });
-});
-
 test("leaving the loop and aborting the signal free what the request held", async () => {
   const engine = await start();
   let tokens = 0;

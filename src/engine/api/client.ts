@@ -3,7 +3,7 @@ import { setTimeout } from "node:timers/promises";
 import { parseTopology, type Topology } from "../../cluster/index.ts";
 import type { WeightMemory } from "../../kernels/index.ts";
 import { addContextCacheStats } from "../../kv-cache/index.ts";
-import { forwardCosts, readConfig } from "../../model/index.ts";
+import { forwardCosts, readConfig, type HashedBytes } from "../../model/index.ts";
 import type { TraceWriter } from "../../trace/index.ts";
 import { Fleet, type NodeOptions } from "../fleet/index.ts";
 import { planFleet, shapeOf, type FleetPlan } from "../fleet/index.ts";
@@ -25,11 +25,17 @@ import type {
 } from "../messages.ts";
 import { admitted, promptProblem } from "../requests.ts";
 import { HashedPrompts } from "./hashed-prompts.ts";
-import type { Placement, RankOptions } from "../rank/index.ts";
+import type { ContextCacheOptions, Placement, RankOptions } from "../rank/index.ts";
 import { EngineError } from "../fleet/index.ts";
 import { Router } from "../routing/index.ts";
 
-export interface EngineOptions extends Omit<RankOptions, "weights" | "place" | "chunkRows"> {
+export interface EngineOptions extends Omit<
+  RankOptions,
+  "weights" | "place" | "chunkRows" | "contextCache"
+> {
+  readonly contextCache?: ContextCacheOptions;
+  /** What of the checkpoint tells its identity; by default a sample of each tensor. */
+  readonly modelBytes?: HashedBytes;
   /** On this node and those it starts; by default mapped. */
   readonly weights?: WeightMemory;
   readonly chunkRows?: number;
@@ -102,7 +108,8 @@ export class Engine {
 
   /** Opens the model on every rank; rejects with what is wrong with it. */
   static async start(options: EngineOptions, observer: EngineObserver = {}): Promise<Engine> {
-    const { modelDirectory, weights = "mapped", nodes, now = Date.now, ...rest } = options;
+    const { modelDirectory, modelBytes = "sample", weights = "mapped", ...others } = options;
+    const { nodes, now = Date.now, ...rest } = others;
     const { topology = parseTopology("combined=1x1") } = options;
     const stepRows = options.chunkRows ?? DEFAULT_CHUNK_ROWS;
     const config = await readConfig(modelDirectory);
@@ -115,7 +122,7 @@ export class Engine {
     );
     const engine = new Engine(topology, plan, config.gate.groups, now, observer);
     engine.#fleet = await Fleet.start({
-      ...{ plan, modelDirectory, weights, nodes: nodes ?? { count: 1 } },
+      ...{ plan, modelDirectory, modelBytes, weights, nodes: nodes ?? { count: 1 } },
       listener: {
         onNews: (rank, news) => engine.#hear(rank, news),
         onLost: (rank, reason) => engine.#lose(rank, reason),

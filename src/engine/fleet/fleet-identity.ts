@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import type { ClusterIdentity } from "../../cluster/index.ts";
 import { createKernels, type Policy } from "../../kernels/index.ts";
-import { numericIdentity } from "../../model/index.ts";
+import { numericIdentity, type ModelIdentity } from "../../model/index.ts";
 
 /** Of daysix, as package.json says. */
 export const { version } = JSON.parse(
@@ -9,16 +9,8 @@ export const { version } = JSON.parse(
 ) as { version: string };
 
 /** What the nodes of a cluster must have in common. */
-export async function fleetIdentity(
-  modelDirectory: string,
-  policy: Policy,
-): Promise<ClusterIdentity> {
-  const kernels = createKernels();
-  const identity = await numericIdentity(modelDirectory, { kernels, policy });
-  return {
-    modelHash: identity.modelHash,
-    policy,
-    instructionSet: `${identity.kernels} ${identity.instructionSet}`,
-    version,
-  };
+export function fleetIdentity(model: ModelIdentity, policy: Policy): ClusterIdentity {
+  // The coordinator says which modes the nodes' kernels have.
+  const { modes: _, ...numbers } = numericIdentity(model, { kernels: createKernels(), policy });
+  return { ...numbers, version };
 }

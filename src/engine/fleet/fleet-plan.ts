@@ -11,7 +11,7 @@ import {
 import { policies } from "../../kernels/index.ts";
 import type { ModelConfig } from "../../model/index.ts";
 import { initialPlacement, type ExpertOptions, type UnitShape } from "../routing/index.ts";
-import type { RankOptions, RankPlace } from "../rank/index.ts";
+import type { ContextCacheOptions, RankOptions, RankPlace } from "../rank/index.ts";
 
 /** Where the other nodes of a cluster come from. */
 export interface NodeOptions {
@@ -66,20 +66,34 @@ export const fleetPlanSchema = z.object({
 
 export type FleetPlan = z.infer<typeof fleetPlanSchema>;
 
-export interface PlanOptions extends Omit<RankOptions, "modelDirectory" | "weights" | "place"> {
+export interface PlanOptions extends Omit<
+  RankOptions,
+  "modelDirectory" | "weights" | "place" | "contextCache"
+> {
+  readonly contextCache?: ContextCacheOptions;
   readonly topology: Topology;
   readonly nodes: NodeOptions["count"];
   readonly experts?: ExpertOptions | "replicated";
   readonly traceEpochMs?: number;
 }
 
+/** A typed array has at most 2^32 values; a layer's pool is looked at as bytes. */
+const LAYER_POOL_BYTES = 2 ** 32 - 2 ** 20;
+
 /**
- * @throws RangeError if there are more nodes than ranks, experts cannot be placed as asked, or ranks
+ * @throws RangeError if there are more nodes than ranks, a pool is larger than arrays can be, experts cannot be placed as asked, or ranks
  *   that share work would decode with bits of their own
  */
 export function planFleet(options: PlanOptions, config: ModelConfig): FleetPlan {
   const { topology, nodes, experts = {}, contextCache, ...own } = options;
   const nodeOfRank = assignRanks(topology, nodes);
+  const most = LAYER_POOL_BYTES * config.layers;
+  if (own.kvMemoryBytes > most) {
+    const [given, limit] = [own.kvMemoryBytes, most].map((bytes) => (bytes / 1e9).toFixed(1));
+    throw new RangeError(
+      `--kv-memory: a rank of this model of ${config.layers} layers can use ${limit} GB, got ${given} GB`,
+    );
+  }
   if (own.fastDecode && nodeOfRank.length > 1) {
     throw new RangeError(`--fast-decode: expected one rank, got ${formatTopology(topology)}`);
   }

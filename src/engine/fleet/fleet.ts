@@ -9,6 +9,8 @@ import {
   type NodeMesh,
 } from "../../cluster/index.ts";
 import type { WeightMemory } from "../../kernels/index.ts";
+import { modelIdentity, type HashedBytes, type ModelIdentity } from "../../model/index.ts";
+import { expectMemory } from "./expect-memory.ts";
 import { fleetIdentity } from "./fleet-identity.ts";
 import type { FleetPlan, NodeOptions } from "./fleet-plan.ts";
 import type { EngineCommand, EngineLimits, EngineStats, RankNews } from "../messages.ts";
@@ -36,6 +38,7 @@ export interface FleetListener {
 export interface FleetOptions {
   readonly plan: FleetPlan;
   readonly modelDirectory: string;
+  readonly modelBytes: HashedBytes;
   readonly weights: WeightMemory;
   readonly nodes: NodeOptions;
   readonly listener: FleetListener;
@@ -45,6 +48,7 @@ export interface FleetOptions {
 export class Fleet {
   readonly #plan: FleetPlan;
   readonly #modelDirectory: string;
+  readonly #model: ModelIdentity;
   readonly #weights: WeightMemory;
   readonly #listener: FleetListener;
   readonly #lost = new Set<number>();
@@ -55,7 +59,18 @@ export class Fleet {
 
   /** Resolves when every rank has opened the model; rejects with what is wrong. */
   static async start(options: FleetOptions): Promise<Fleet> {
-    const fleet = new Fleet(options);
+    const { plan, modelDirectory, weights, nodes } = options;
+    const ranks = plan.nodeOfRank.length;
+    // Other machines look after themselves.
+    if (!nodes.await) {
+      await expectMemory({
+        ...{ ranks, modelDirectory, weights },
+        kvMemoryBytes: plan.kvMemoryBytes,
+        nodes: new Set(plan.nodeOfRank).size,
+      });
+    }
+    const model = await modelIdentity(modelDirectory, options.modelBytes);
+    const fleet = new Fleet(options, model);
     try {
       if (Math.max(...options.plan.nodeOfRank) > 0) fleet.#mesh = await fleet.#form(options.nodes);
       await fleet.#startRanks();
@@ -66,7 +81,11 @@ export class Fleet {
     }
   }
 
-  private constructor({ plan, modelDirectory, weights, listener }: FleetOptions) {
+  private constructor(
+    { plan, modelDirectory, weights, listener }: FleetOptions,
+    model: ModelIdentity,
+  ) {
+    this.#model = model;
     this.#plan = plan;
     this.#modelDirectory = modelDirectory;
     this.#weights = weights;
@@ -94,7 +113,7 @@ export class Fleet {
       nodes: count,
       secret: awaited?.secret ?? clusterSecret(secret),
       listen: awaited?.listen ?? { host: "127.0.0.1", port: 0 },
-      identity: await fleetIdentity(this.#modelDirectory, this.#plan.policy),
+      identity: fleetIdentity(this.#model, this.#plan.policy),
       failureTimeoutMs,
       signal: gaveUp.signal,
       ...(awaited?.refused && { refused: awaited.refused }),
@@ -111,6 +130,7 @@ export class Fleet {
       coordinator: opened.address,
       secret,
       modelDirectory: this.#modelDirectory,
+      modelBytes: this.#model.modelBytes,
       weights: this.#weights,
       policy: this.#plan.policy,
       failureTimeoutMs,
@@ -129,6 +149,7 @@ export class Fleet {
       NodeRanks.start({
         plan: this.#plan,
         modelDirectory: this.#modelDirectory,
+        model: this.#model,
         weights: this.#weights,
         mesh: this.#mesh,
         listen: (rank) => ({

@@ -7,9 +7,10 @@ import {
   type NodeMesh,
 } from "../../cluster/index.ts";
 import type { Policy, WeightMemory } from "../../kernels/index.ts";
+import { modelIdentity, type HashedBytes } from "../../model/index.ts";
 import { fleetIdentity } from "./fleet-identity.ts";
 import type { EngineCommand } from "../messages.ts";
-import { NodeRanks } from "./node-ranks.ts";
+import { NodeRanks, type NodeRanksOptions } from "./node-ranks.ts";
 import { newsOf, orderSchema, parseBody, questionSchema } from "./node-messages.ts";
 import { EngineError } from "./rank-worker.ts";
 
@@ -17,6 +18,8 @@ export interface JoinedNodeOptions {
   readonly coordinator: Address;
   readonly secret: ClusterSecret;
   readonly modelDirectory: string;
+  /** What of it the identity is told from, as the coordinator does. */
+  readonly modelBytes: HashedBytes;
   readonly weights: WeightMemory;
   readonly policy: Policy;
   /** Where other nodes reach this one; by default on all addresses, on a free port. */
@@ -33,11 +36,12 @@ export interface JoinedNodeOptions {
  * refused, or has lost the coordinator.
  */
 export async function serveNode(options: JoinedNodeOptions): Promise<void> {
-  const { modelDirectory, weights, policy, joined, ...join } = options;
-  const node = new JoinedNode({ modelDirectory, weights });
+  const { modelDirectory, modelBytes, weights, policy, joined, ...join } = options;
+  const model = await modelIdentity(modelDirectory, modelBytes);
+  const node = new JoinedNode({ modelDirectory, model, weights });
   const mesh = await joinCluster({
     ...join,
-    identity: await fleetIdentity(modelDirectory, policy),
+    identity: fleetIdentity(model, policy),
     handlers: {
       asked: (body, _from, asker) => node.answer(body, asker),
       told: (body, from) => node.obey(body, from),
@@ -53,7 +57,7 @@ export async function serveNode(options: JoinedNodeOptions): Promise<void> {
   }
 }
 
-type OwnModel = Pick<JoinedNodeOptions, "modelDirectory" | "weights">;
+type OwnModel = Pick<NodeRanksOptions, "modelDirectory" | "model" | "weights">;
 
 class JoinedNode {
   readonly ended: Promise<void>;

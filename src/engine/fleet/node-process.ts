@@ -4,12 +4,14 @@
  */
 import { clusterSecret, type Address } from "../../cluster/index.ts";
 import type { Policy, WeightMemory } from "../../kernels/index.ts";
+import type { HashedBytes } from "../../model/index.ts";
 import { serveNode } from "./joined-node.ts";
 
 export interface NodeProcessOptions {
   readonly coordinator: Address;
   readonly secret: string;
   readonly modelDirectory: string;
+  readonly modelBytes: HashedBytes;
   readonly weights: WeightMemory;
   readonly policy: Policy;
   readonly failureTimeoutMs: number;

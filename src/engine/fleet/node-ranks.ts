@@ -1,16 +1,17 @@
-import { stat } from "node:fs/promises";
 import { RankRouter, type NodeMesh } from "../../cluster/index.ts";
-import { availableMemory, type WeightMemory } from "../../kernels/index.ts";
+import type { WeightMemory } from "../../kernels/index.ts";
 import { createPermits, FilePermits } from "../../kv-cache/index.ts";
-import { openCheckpoint } from "../../model/index.ts";
+import type { ModelIdentity } from "../../model/index.ts";
+import { expectMemory } from "./expect-memory.ts";
 import { placeOf, type FleetPlan } from "./fleet-plan.ts";
-import { EngineError, RankWorker, type RankListener } from "./rank-worker.ts";
+import { RankWorker, type RankListener } from "./rank-worker.ts";
 import type { WorkerOptions } from "./worker.ts";
 
 export interface NodeRanksOptions {
   readonly plan: FleetPlan;
   /** This node's own copy of the model. */
   readonly modelDirectory: string;
+  readonly model: ModelIdentity;
   readonly weights: WeightMemory;
   /** The links to other nodes; without one all ranks are here. */
   readonly mesh?: NodeMesh | undefined;
@@ -57,10 +58,10 @@ export class NodeRanks {
     await Promise.all([...this.#workers.values()].map((worker) => worker.terminate()));
   }
 
-  async #start({ plan, modelDirectory, weights, listen }: NodeRanksOptions): Promise<void> {
-    if (weights === "resident") {
-      await expectMemory(modelDirectory, this.ranks.length * plan.kvMemoryBytes);
-    }
+  async #start({ plan, modelDirectory, model, weights, listen }: NodeRanksOptions): Promise<void> {
+    const { kvMemoryBytes } = plan;
+    const ranks = this.ranks.length;
+    await expectMemory({ ranks, kvMemoryBytes, nodes: 1, weights, modelDirectory });
     const filePermits = createPermits();
     const listenTo = (rank: number): RankListener => {
       const { onNews, onEnd } = listen(rank);
@@ -75,7 +76,7 @@ export class NodeRanks {
     const started = await Promise.allSettled(
       this.ranks.map(async (rank) => {
         const options: WorkerOptions = {
-          ...ownOptions(plan),
+          ...ownOptions(plan, model),
           ...{ modelDirectory, weights },
           place: { ...placeOf(plan, rank), endpoint: this.#router.endpoint(rank), filePermits },
         };
@@ -86,41 +87,28 @@ export class NodeRanks {
   }
 }
 
-/** @throws EngineError where a copy of the weights leaves no room for the ranks' KV */
-async function expectMemory(modelDirectory: string, kvBytes: number): Promise<void> {
-  const { files } = await openCheckpoint(modelDirectory);
-  const sizes = await Promise.all(files.map(async (file) => (await stat(file)).size));
-  const weightBytes = sizes.reduce((sum, size) => sum + size, 0);
-  const available = availableMemory();
-  if (weightBytes + kvBytes <= available) return;
-  const [weights, kv, memory] = [weightBytes, kvBytes, available].map(
-    (bytes) => `${(bytes / 1e9).toFixed(1)} GB`,
-  );
-  throw new EngineError(
-    `--weights resident: ${weights} of weights and ${kv} of KV do not fit the ${memory} of memory ` +
-      "that are available; --weights mapped leaves them to the page cache",
-  );
-}
-
 /** What a plan says to each rank alike. */
-function ownOptions({
-  policy,
-  kvMemoryBytes,
-  chunkRows,
-  threads,
-  fastDecode,
-  maxModelLen,
-  usableTokens,
-  contextCache,
-  traceEpochMs,
-}: FleetPlan): Omit<WorkerOptions, "modelDirectory" | "weights" | "place"> {
+function ownOptions(
+  {
+    policy,
+    kvMemoryBytes,
+    chunkRows,
+    threads,
+    fastDecode,
+    maxModelLen,
+    usableTokens,
+    contextCache,
+    traceEpochMs,
+  }: FleetPlan,
+  model: ModelIdentity,
+): Omit<WorkerOptions, "modelDirectory" | "weights" | "place"> {
   return {
     ...{ policy, kvMemoryBytes, chunkRows },
     ...(threads !== undefined && { threads }),
     ...(fastDecode !== undefined && { fastDecode }),
     ...(maxModelLen !== undefined && { maxModelLen }),
     ...(usableTokens !== undefined && { usableTokens }),
-    ...(contextCache && { contextCache }),
+    ...(contextCache && { contextCache: { ...contextCache, model } }),
     ...(traceEpochMs !== undefined && { traceEpochMs }),
   };
 }

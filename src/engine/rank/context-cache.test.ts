@@ -15,7 +15,7 @@ import {
 } from "../../kernels/index.ts";
 import { DirectoryBlobStore, MemoryBlobStore, type BlobStore } from "../../kv-cache/index.ts";
 import { changedKernels, tinyFixtures, type Fixture } from "../../model/fixtures.ts";
-import { loadModel, numericIdentity } from "../../model/index.ts";
+import { loadModel, modelIdentity, numericIdentity } from "../../model/index.ts";
 import { Engine } from "../api/client.ts";
 import { EngineCore } from "./core.ts";
 import { answer, hits, read, request } from "../api/fixtures.ts";
@@ -43,7 +43,10 @@ async function createCore(setting: Setting = {}) {
   const { kernels = createReferenceKernels(), clock = systemClock } = setting;
   const model = await loadModel(own.directory, { kernels, policy, maxRows: 64 });
   if (!store) return new EngineCore({ model, pages });
-  const identity = await numericIdentity(own.directory, { kernels, policy });
+  const identity = numericIdentity(await modelIdentity(own.directory, "sample"), {
+    kernels,
+    policy,
+  });
   return new EngineCore({ model, pages, contextCache: { store, identity, clock } });
 }
 

@@ -1,6 +1,7 @@
 import type { RankEndpoint } from "../../cluster/index.ts";
 import type { Policy, WeightMemory } from "../../kernels/index.ts";
 import type { StoreLimits } from "../../kv-cache/index.ts";
+import type { ModelIdentity } from "../../model/index.ts";
 
 /** Logical expert of each physical one of a unit, by layer of routed experts. */
 export type Placement = readonly (readonly number[])[];
@@ -21,6 +22,12 @@ export interface RankPlace {
   readonly filePermits?: SharedArrayBuffer;
 }
 
+/** A directory, which others may share, for the blocks that outlive the pool. */
+export interface ContextCacheOptions {
+  readonly directory: string;
+  readonly limits: StoreLimits;
+}
+
 export interface RankOptions {
   readonly modelDirectory: string;
   readonly weights: WeightMemory;
@@ -37,7 +44,7 @@ export interface RankOptions {
   readonly chunkRows: number;
   /** Tokens from here on are never generated: rows of the vocabulary that no token uses. */
   readonly usableTokens?: number;
-  /** A directory, which others may share, for the blocks that outlive the pool. */
-  readonly contextCache?: { readonly directory: string; readonly limits: StoreLimits };
+  /** With the model whose blocks they are. */
+  readonly contextCache?: ContextCacheOptions & { readonly model: ModelIdentity };
   readonly place: RankPlace;
 }

@@ -53,7 +53,7 @@ export class Rank {
     const permits = new FilePermits(place.filePermits, place.endpoint.rank);
     const contextCache = kept && {
       store: await DirectoryBlobStore.open(kept.directory, kept.limits, permits),
-      identity: await numericIdentity(modelDirectory, { kernels, policy }),
+      identity: numericIdentity(kept.model, { kernels, policy }),
     };
     const core = new EngineCore({
       ...limits,

@@ -1,12 +1,18 @@
 import type { Kernels, Policy } from "../../kernels/index.ts";
-import { modelHash } from "./model-hash.ts";
+import { modelHash, type HashedBytes } from "./model-hash.ts";
+
+/** Which checkpoint it is. */
+export interface ModelIdentity {
+  readonly modelHash: string;
+  /** What of the weights was read to tell. */
+  readonly modelBytes: HashedBytes;
+}
 
 /**
  * What a model's bits depend on besides the tokens: equal identities compute equal KV, logits and
  * tokens, so what one rank computed another may use.
  */
-export interface NumericIdentity {
-  readonly modelHash: string;
+export interface NumericIdentity extends ModelIdentity {
   readonly policy: Policy;
   /** Family of the kernels, as `Kernels.name`. */
   readonly kernels: string;
@@ -20,12 +26,19 @@ export interface NumericIdentity {
 export const NUMERICS_VERSION = 3;
 
 /** @throws CheckpointError naming the file that could not be hashed */
-export async function numericIdentity(
+export async function modelIdentity(
   directory: string,
+  modelBytes: HashedBytes,
+): Promise<ModelIdentity> {
+  return { modelHash: await modelHash(directory, modelBytes), modelBytes };
+}
+
+export function numericIdentity(
+  model: ModelIdentity,
   { kernels, policy }: { readonly kernels: Kernels; readonly policy: Policy },
-): Promise<NumericIdentity> {
+): NumericIdentity {
   return {
-    modelHash: await modelHash(directory),
+    ...model,
     policy,
     kernels: kernels.name,
     instructionSet: kernels.instructionSet,

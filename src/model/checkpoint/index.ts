@@ -1,8 +1,13 @@
 export { openCheckpoint } from "./checkpoint.ts";
 export { type ModelConfig, readConfig } from "./config.ts";
-export { numericIdentity, type NumericIdentity } from "./identity.ts";
+export {
+  modelIdentity,
+  type ModelIdentity,
+  numericIdentity,
+  type NumericIdentity,
+} from "./identity.ts";
 export { type Inspection, inspectModel } from "./inspect.ts";
-export { modelHash } from "./model-hash.ts";
+export { type HashedBytes, modelHash } from "./model-hash.ts";
 export { type Quantization, quantizeCheckpoint } from "./quantize-checkpoint.ts";
 export { bytesOf, expectRoom, type WriteBytes, writeSafetensors } from "./safetensors-writer.ts";
 export { CheckpointError } from "./safetensors.ts";

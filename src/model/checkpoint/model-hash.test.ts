@@ -5,13 +5,14 @@ import {
   readFileSync,
   renameSync,
   rmSync,
-  statSync,
+  utimesSync,
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { tinyFixtures } from "../fixtures.ts";
+import { openCheckpoint } from "./checkpoint.ts";
 import { modelHash } from "./model-hash.ts";
 
 const scratch = mkdtempSync(join(tmpdir(), "daysix-model-hash-"));
@@ -76,24 +77,74 @@ function swapShards(directory: string): void {
   renameSync(`${first}.moved`, second);
 }
 
-test("a large weight file is sampled evenly, and not read between the samples", async () => {
-  const [fixture] = tinyFixtures().filter(({ name }) => name === "v3");
-  const before = await modelHash(fixture.directory);
-  const { size } = statSync(join(fixture.directory, "model.safetensors"));
-  const changedAt = async (at: number) => {
-    const directory = join(scratch, "probed");
-    cpSync(fixture.directory, directory, { recursive: true });
-    flip(join(directory, "model.safetensors"), at);
-    return (await modelHash(directory)) !== before;
-  };
-  for (const piece of [7, 15, 30]) {
-    const start = Math.floor((piece * (size - 4096)) / 31);
-    const noticed = [];
-    for (const at of [start - 1, start, start + 4095, start + 4096]) {
-      noticed.push(await changedAt(at));
-    }
-    assert.deepEqual(noticed, [false, true, true, false], `around sample ${piece}`);
+test("zeros in place of any tensor's values are another model", async () => {
+  const directory = copyOfModel();
+  const before = await modelHash(directory);
+  for (const { name, file, offset, bytes } of (await openCheckpoint(directory)).tensors()) {
+    const original = readFileSync(file);
+    const damaged = Buffer.from(original);
+    damaged.fill(0, offset, offset + bytes);
+    writeFileSync(file, damaged);
+    const isBlank = damaged.equals(original);
+    assert.equal((await modelHash(directory)) === before, isBlank, name);
+    writeFileSync(file, original);
   }
+});
+
+test("a shard whose data is nearly all zeros is another model", async () => {
+  const directory = copyOfModel();
+  const before = await modelHash(directory);
+  const file = join(directory, shards[0]);
+  const bytes = readFileSync(file);
+  const [first] = [...(await openCheckpoint(directory)).tensors()].filter(
+    (tensor) => tensor.file === file,
+  );
+  bytes.fill(0, first.offset + Math.ceil(bytes.length * 0.013));
+  writeFileSync(file, bytes);
+  assert.notEqual(await modelHash(directory), before);
+});
+
+test("when a file was written does not matter", async () => {
+  const directory = copyOfModel();
+  const before = await modelHash(directory);
+  utimesSync(join(directory, shards[0]), 1, 1);
+  assert.equal(await modelHash(directory), before);
+});
+
+/** A checkpoint of one tensor, whose values are not looked at. */
+function largeTensor(bytes: number): { directory: string; file: string; start: number } {
+  const directory = mkdtempSync(join(scratch, "large-"));
+  const header = JSON.stringify({ w: { dtype: "U8", shape: [bytes], data_offsets: [0, bytes] } });
+  const start = Buffer.alloc(8);
+  start.writeBigUInt64LE(BigInt(header.length));
+  const file = join(directory, "model.safetensors");
+  writeFileSync(file, Buffer.concat([start, Buffer.from(header), Buffer.alloc(bytes, 7)]));
+  return { directory, file, start: 8 + header.length };
+}
+
+test("a large tensor is sampled from its first to its last byte, a piece for every 4 MiB", async () => {
+  const bytes = 9 * 2 ** 20;
+  const { directory, file, start } = largeTensor(bytes);
+  const before = await modelHash(directory);
+  const all = await modelHash(directory, "all");
+  assert.notEqual(all, before);
+  const step = (bytes - 1024) / 3;
+  for (const [at, isSampled] of [
+    [0, true],
+    [1023, true],
+    [1024, false],
+    [Math.floor(step) - 1, false],
+    [Math.floor(step), true],
+    [Math.floor(2 * step) + 1023, true],
+    [bytes - 1025, false],
+    [bytes - 1, true],
+  ] as const) {
+    flip(file, start + at);
+    assert.equal((await modelHash(directory)) !== before, isSampled, `byte ${at}`);
+    assert.notEqual(await modelHash(directory, "all"), all, `byte ${at} of all`);
+    flip(file, start + at);
+  }
+  assert.equal(await modelHash(directory, "all"), all);
 });
 
 test("a folder without a checkpoint is named", async () => {

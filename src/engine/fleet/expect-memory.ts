@@ -1,0 +1,45 @@
+import { stat } from "node:fs/promises";
+import { availableMemory, type WeightMemory } from "../../kernels/index.ts";
+import { openCheckpoint } from "../../model/index.ts";
+import { EngineError } from "./rank-worker.ts";
+
+/** What a rank's thread takes beside its pool, at the very least: an isolate with this code. */
+const THREAD_BYTES = 16 * 2 ** 20;
+
+/** What ranks need on one machine. */
+export interface RankMemory {
+  readonly ranks: number;
+  /** Of each rank. */
+  readonly kvMemoryBytes: number;
+  /** Processes that the ranks are spread over; each copies the weights where they are resident. */
+  readonly nodes: number;
+  readonly weights: WeightMemory;
+  readonly modelDirectory: string;
+}
+
+/** @throws EngineError where the machine's memory does not hold the ranks, with every number */
+export async function expectMemory(
+  { ranks, kvMemoryBytes, nodes, weights, modelDirectory }: RankMemory,
+  available: number = availableMemory(),
+): Promise<void> {
+  const copied = weights === "resident" ? nodes * (await weightBytes(modelDirectory)) : 0;
+  const [pools, threads] = [ranks * kvMemoryBytes, ranks * THREAD_BYTES];
+  if (pools + threads + copied <= available) return;
+  const parts = [
+    `${ranks} × ${gigabytes(kvMemoryBytes)} of KV (--kv-memory)`,
+    `${gigabytes(threads)} for threads`,
+    ...(copied > 0 ? [`${gigabytes(copied)} of weights (--weights resident)`] : []),
+  ];
+  throw new EngineError(
+    `${ranks} ranks do not fit this machine: ${parts.join(" + ")} are ` +
+      `${gigabytes(pools + threads + copied)}, but ${gigabytes(available)} are available`,
+  );
+}
+
+async function weightBytes(modelDirectory: string): Promise<number> {
+  const { files } = await openCheckpoint(modelDirectory);
+  const sizes = await Promise.all(files.map(async (file) => (await stat(file)).size));
+  return sizes.reduce((sum, size) => sum + size, 0);
+}
+
+const gigabytes = (bytes: number) => `${(bytes / 1e9).toFixed(bytes < 1e8 ? 3 : 1)} GB`;
