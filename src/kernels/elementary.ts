@@ -6,7 +6,7 @@
 
 /** 2^-n for n from 0 to 1022: halving is exact. */
 const powers = new Float64Array(1023);
-for (let n = 0, power = 1; n < powers.length; n++, power /= 2) powers[n] = power;
+for (let n = 0, next = 1; n < powers.length; n++, next /= 2) powers[n] = next;
 
 /** 1 / k!, the largest k first. */
 const series = Float64Array.of(
