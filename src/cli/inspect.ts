@@ -1,4 +1,4 @@
-import { availableMemory } from "../kernels/index.ts";
+import { availableMemory, policies } from "../kernels/index.ts";
 import { inspectModel } from "../model/index.ts";
 
 /** `daysix inspect`: what a checkpoint holds and whether it fits this machine. */
@@ -31,7 +31,7 @@ export async function inspect(options: {
       amount(size),
     ]),
     ["read per token", `${amount(inspection.bytesPerDecodedToken)} (decoded alone)`],
-    ["KV per token", `${amount(kv.w8a16)} (w8a16, w8a8), ${amount(kv.f32)} (f32)`],
+    ["KV per token", policies.map((name) => `${amount(kv[name])} (${name})`).join(", ")],
     ["fits here", inspection.fits ? "yes" : "no"],
   ];
   for (const [label, value] of rows) console.log(`${label.padEnd(16)}${value}`);

@@ -2,6 +2,7 @@ import { channels, type Transport } from "../cluster/index.ts";
 import {
   createOperand,
   createStoredRows,
+  precisions,
   storedOperand,
   type GateRule,
   type Operand,
@@ -82,8 +83,8 @@ export class ParallelFlight implements ExpertFlight {
     this.#unit = unit;
     this.#others = unit.unit.ranks.map((_, index) => index).filter((index) => index !== unit.own);
     this.#mlp = new GroupedMlp(unit.stream);
-    this.#ordered = createStoredRows(unit.stream.policy, 0);
-    this.#returned = createStoredRows(unit.stream.policy, 0);
+    this.#ordered = createStoredRows(precisions[unit.stream.policy].rows, 0);
+    this.#returned = createStoredRows(precisions[unit.stream.policy].rows, 0);
   }
 
   /** Sends the rows, and resolves before those of the other ranks have arrived. */
@@ -191,7 +192,7 @@ export class ParallelFlight implements ExpertFlight {
     const { stream, hidden } = this.#unit;
     const values = count * hidden;
     if (rows.length >= values) return rows;
-    return createStoredRows(stream.policy, Math.max(values, 2 * rows.length));
+    return createStoredRows(precisions[stream.policy].rows, Math.max(values, 2 * rows.length));
   }
 
   #operandFor(received: readonly ReceivedRows[], like: Operand): Operand {

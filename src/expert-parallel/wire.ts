@@ -1,4 +1,4 @@
-import { SCALE_BLOCK, type Operand, type StoredRows } from "../kernels/index.ts";
+import { operandRowBytes, type Operand, type StoredRows } from "../kernels/index.ts";
 import type { DispatchPart } from "./layout.ts";
 
 /** A dispatch message that does not say what it should. */
@@ -14,13 +14,6 @@ export interface ReceivedRows {
   readonly pairSlots: Int32Array;
   /** Bytes of the operand's values, then of its scales. */
   readonly operand: Uint8Array;
-}
-
-/** Bytes of an operand row's values and scales. */
-export function operandRowBytes({ format, columns }: Operand): { values: number; scales: number } {
-  const width = { f32: 4, bf16: 2, fp8: 1 }[format];
-  const scales = format === "fp8" ? Math.ceil(columns / SCALE_BLOCK) * 4 : 0;
-  return { values: columns * width, scales };
 }
 
 const bytesOf = (array: ArrayBufferView) =>
@@ -41,9 +34,7 @@ export function encodeDispatch(part: DispatchPart, input: Operand): Uint8Array {
       message.set(from.subarray(row * rowBytes, (row + 1) * rowBytes), at + i * rowBytes);
     });
   copyRows(bytesOf(input.values), values, head.byteLength);
-  if (input.format === "fp8") {
-    copyRows(bytesOf(input.scales), scales, head.byteLength + part.rows.length * values);
-  }
+  copyRows(bytesOf(input.scales), scales, head.byteLength + part.rows.length * values);
   return message;
 }
 
@@ -77,9 +68,7 @@ export function placeRows(out: Operand, row: number, received: ReceivedRows): vo
   const { values, scales } = operandRowBytes(out);
   const valueBytes = received.rows * values;
   bytesOf(out.values).set(received.operand.subarray(0, valueBytes), row * values);
-  if (out.format === "fp8") {
-    bytesOf(out.scales).set(received.operand.subarray(valueBytes), row * scales);
-  }
+  bytesOf(out.scales).set(received.operand.subarray(valueBytes), row * scales);
 }
 
 /** Rows as bytes that share their memory. */

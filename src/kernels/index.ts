@@ -1,18 +1,31 @@
 export type { Policy, ScaleFormat } from "./policy.ts";
-export { policies, scaleFormats } from "./policy.ts";
-export type { Weight, WeightDtype } from "./weight.ts";
-export { bytesPerElement, SCALE_BLOCK } from "./weight.ts";
+export { policies, precisions, scaleFormats } from "./policy.ts";
+export type { Weight } from "./weight.ts";
+export {
+  codeBytes,
+  isWeightDtype,
+  rowBytes,
+  scaleShape,
+  weightFormats,
+  type WeightDtype,
+} from "./weight-format.ts";
+export {
+  operandFormats,
+  operandRowBytes,
+  type Operand,
+  type OperandFormatName,
+  type RowFormat,
+  type StoredRows,
+} from "./operand-format.ts";
 export type {
   GateRule,
   Kernels,
   KvLayer,
   MlaShape,
-  Operand,
   QuantizedWeight,
   Rope,
   RowGroups,
   StepLayout,
-  StoredRows,
   Stream,
 } from "./stream.ts";
 export { KV_PIECE_TOKENS, PAGE_TOKENS } from "./stream.ts";
@@ -21,6 +34,7 @@ export {
   createOperand,
   createQuantizedWeight,
   createStoredRows,
+  QUANTIZED_DTYPE,
   storedOperand,
 } from "./quantize.ts";
 export { logarithm, power } from "./elementary.ts";

@@ -1,12 +1,41 @@
+import type { OperandFormatName, RowFormat } from "./operand-format.ts";
+import type { WeightDtype } from "./weight-format.ts";
+
+/** Where a precision policy rounds. */
+export interface Precision {
+  /** The inputs of matmuls and of attention's products. */
+  readonly activation: RowFormat;
+  /** Instead, the inputs of linear layers whose weights are of these dtypes. */
+  readonly quantized: Readonly<Partial<Record<WeightDtype, OperandFormatName>>>;
+  /** The entries of the KV cache. */
+  readonly kv: RowFormat;
+  /** The experts' output rows. */
+  readonly rows: RowFormat;
+}
+
 /**
- * A precision policy fixes where a model rounds; it is part of the model's identity.
+ * A precision policy fixes where a model rounds; its name is part of the model's identity.
  *
  * - `f32`: float32 activations and KV; the parity oracle.
  * - `w8a16`: every matmul input, KV entry and expert output row is rounded to BF16 once.
- * - `w8a8`: as w8a16, but the input of every FP8 linear layer is quantised to FP8 with one scale
- *   per row and 128 columns, as DeepSeek-V3 was trained.
+ * - `w8a8`: as w8a16, but the input of every FP8 linear layer is quantised to FP8 with a scale for
+ *   each block of a row, as DeepSeek-V3 was trained.
  */
-export type Policy = "f32" | "w8a16" | "w8a8";
+export const precisions = {
+  f32: { activation: "f32", quantized: {}, kv: "f32", rows: "f32" },
+  w8a16: { activation: "bf16", quantized: {}, kv: "bf16", rows: "bf16" },
+  w8a8: { activation: "bf16", quantized: { F8_E4M3: "fp8" }, kv: "bf16", rows: "bf16" },
+} as const satisfies Readonly<Record<string, Precision>>;
+
+export type Policy = keyof typeof precisions;
+
+export const policies = Object.keys(precisions) as readonly Policy[];
+
+/** The format in which rows enter a matmul with a weight of this dtype. */
+export function operandFormat(policy: Policy, weight: WeightDtype): OperandFormatName {
+  const { activation, quantized }: Precision = precisions[policy];
+  return quantized[weight] ?? activation;
+}
 
 /**
  * How the scales of quantised values are kept: any float32, or powers of two ("ue8m0", as
@@ -15,5 +44,3 @@ export type Policy = "f32" | "w8a16" | "w8a8";
 export type ScaleFormat = "f32" | "ue8m0";
 
 export const scaleFormats: readonly ScaleFormat[] = ["f32", "ue8m0"];
-
-export const policies: readonly Policy[] = ["f32", "w8a16", "w8a8"];

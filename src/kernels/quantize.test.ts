@@ -4,10 +4,10 @@ import { backends } from "./testing/fixtures.ts";
 import { e4m3Values, toBf16 } from "./float-formats.ts";
 import { gaussian, randomSource } from "./testing/generators.ts";
 import { scaleFormats, type ScaleFormat } from "./policy.ts";
-import { createOperand, createQuantizedWeight } from "./quantize.ts";
+import { createOperand, createQuantizedWeight, storedOperand } from "./quantize.ts";
 import { createReferenceKernels } from "./reference/reference.ts";
-import type { Kernels, Operand } from "./stream.ts";
-import { SCALE_BLOCK } from "./weight.ts";
+import type { Operand } from "./operand-format.ts";
+import type { Kernels } from "./stream.ts";
 
 const reference = createReferenceKernels();
 
@@ -21,9 +21,7 @@ function rareValues(seed: number, count: number): Float32Array {
 }
 
 function weightRows(format: "f32" | "bf16", values: Float32Array, columns: number): Operand {
-  return format === "f32"
-    ? { format, columns, values }
-    : { format, columns, values: Uint16Array.from(values, toBf16) };
+  return storedOperand(format === "f32" ? values : Uint16Array.from(values, toBf16), columns);
 }
 
 async function quantizeWeight(kernels: Kernels, scales: ScaleFormat, x: Operand, rows: number) {
@@ -99,7 +97,7 @@ test("a quantised weight is within half a step of what it was", async () => {
     const out = await quantizeWeight(reference, scales, x, rows);
     values.forEach((value, i) => {
       const [row, column] = [Math.floor(i / columns), i % columns];
-      const scale = out.scales[(row >> 7) * Math.ceil(columns / SCALE_BLOCK) + (column >> 7)];
+      const scale = out.scales[(row >> 7) * Math.ceil(columns / 128) + (column >> 7)];
       const error = Math.abs(e4m3Values[out.values[i]] * scale - value);
       // Three bits of mantissa, or steps of 2^-9 below the smallest normal code.
       const step = Math.max(Math.abs(value) * 2 ** -4, scale * 2 ** -10);

@@ -1,84 +1,85 @@
 import { allocate } from "./buffers.ts";
+import { decodeBf16, nextPowerOfTwo, toBf16 } from "./float-formats.ts";
 import {
-  decodeBf16,
-  decodeE4m3,
-  E4M3_MAX,
-  nextPowerOfTwo,
-  toBf16,
-  toE4m3,
-} from "./float-formats.ts";
-import type { Policy, ScaleFormat } from "./policy.ts";
-import type { Operand, QuantizedWeight, StoredRows } from "./stream.ts";
-import { SCALE_BLOCK, type WeightDtype } from "./weight.ts";
-
-/** The format in which rows enter a matmul with a weight of this dtype. */
-export function operandFormat(policy: Policy, weight: WeightDtype): Operand["format"] {
-  if (policy === "f32") return "f32";
-  return policy === "w8a8" && weight === "F8_E4M3" ? "fp8" : "bf16";
-}
+  e4m3Codes,
+  operandFormats,
+  rowScales,
+  type Codes,
+  type Operand,
+  type OperandFormat,
+  type OperandFormatName,
+  type RowFormat,
+  type StoredRows,
+} from "./operand-format.ts";
+import type { ScaleFormat } from "./policy.ts";
+import type { QuantizedWeight } from "./stream.ts";
+import { scaleShape, SCALE_BLOCK, weightFormats, type WeightDtype } from "./weight-format.ts";
 
 /** An operand for `rows` rows, its contents unset. */
-export function createOperand(format: Operand["format"], rows: number, columns: number): Operand {
-  switch (format) {
-    case "f32":
-      return { format, columns, values: allocate(Float32Array, rows * columns) };
-    case "bf16":
-      return { format, columns, values: allocate(Uint16Array, rows * columns) };
-    case "fp8":
-      return {
-        format,
-        columns,
-        values: allocate(Uint8Array, rows * columns),
-        scales: allocate(Float32Array, rows * Math.ceil(columns / SCALE_BLOCK)),
-      };
-  }
+export function createOperand(format: OperandFormatName, rows: number, columns: number): Operand {
+  const { Values }: OperandFormat = operandFormats[format];
+  return {
+    format,
+    columns,
+    values: allocate<Operand["values"]>(Values, rows * columns),
+    scales: allocate(Float32Array, rows * rowScales(format, columns)),
+  } as Operand;
 }
 
 /** Whole rows that an operand has memory for. */
-export function rowsOf(x: Operand): number {
-  const rows = Math.floor(x.values.length / x.columns);
-  if (x.format !== "fp8") return rows;
-  return Math.min(rows, Math.floor(x.scales.length / Math.ceil(x.columns / SCALE_BLOCK)));
+export function rowsOf({ format, columns, values, scales }: Operand): number {
+  const rows = Math.floor(values.length / columns);
+  const blocks = rowScales(format, columns);
+  return blocks === 0 ? rows : Math.min(rows, Math.floor(scales.length / blocks));
 }
 
-/** Storage for rows a policy keeps between operations: KV entries and expert outputs. */
-export function createStoredRows(policy: Policy, count: number): StoredRows {
-  return policy === "f32" ? allocate(Float32Array, count) : allocate(Uint16Array, count);
+/** Storage for rows that are kept between operations. */
+export function createStoredRows(format: RowFormat, count: number): StoredRows {
+  return allocate<StoredRows>(operandFormats[format].Values, count);
 }
 
-/** Room for `rows` rows of an FP8 weight, its contents unset. */
+/** What `quantizeWeight` writes. */
+export const QUANTIZED_DTYPE = "F8_E4M3" satisfies WeightDtype;
+
+/** Room for `rows` rows of a quantised weight, its contents unset. */
 export function createQuantizedWeight(rows: number, columns: number): QuantizedWeight {
-  const blocks = Math.ceil(rows / SCALE_BLOCK) * Math.ceil(columns / SCALE_BLOCK);
-  return { values: new Uint8Array(rows * columns), scales: new Float32Array(blocks) };
+  const [scaleRows, scaleColumns] = scaleShape(QUANTIZED_DTYPE, [rows, columns])!;
+  return {
+    values: new Uint8Array(rows * columns),
+    scales: new Float32Array(scaleRows * scaleColumns),
+  };
 }
+
+export function formatOfRows(values: StoredRows): RowFormat {
+  return values instanceof Float32Array ? "f32" : "bf16";
+}
+
+const noScales = new Float32Array(0);
 
 /** Stored rows as the operand they are. */
 export function storedOperand(values: StoredRows, columns: number): Operand {
-  return values instanceof Float32Array
-    ? { format: "f32", columns, values }
-    : { format: "bf16", columns, values };
+  return { format: formatOfRows(values), columns, values, scales: noScales } as Operand;
 }
 
 /** Rounds `rows` rows of x to a matmul's input. */
 export function quantize(out: Operand, x: Float32Array, rows: number, scales: ScaleFormat): void {
-  const count = rows * out.columns;
-  if (out.format === "f32") out.values.set(x.subarray(0, count));
-  else if (out.format === "bf16") storeRows(out.values, x, count);
-  else for (let row = 0; row < rows; row++) quantizeRow(out, x, row, scales);
+  const { codes }: OperandFormat = operandFormats[out.format];
+  if (!codes) storeRows(out.values as StoredRows, x, rows * out.columns);
+  else for (let row = 0; row < rows; row++) quantizeRow(out, codes, x, row, scales);
 }
 
 /**
- * One scale per 128 columns, as DeepSeek-V3's act_quant; the floor is under the largest value. A block
- * with a value that is not finite gets NaN as its scale.
+ * One scale for each block of columns, as DeepSeek-V3's act_quant; the floor is under the largest value.
+ * A block with a value that is not finite gets NaN as its scale.
  */
 function quantizeRow(
-  out: Operand & { format: "fp8" },
+  { format, columns, values, scales }: Operand,
+  { largest: most, encode }: Codes,
   x: Float32Array,
   row: number,
-  format: ScaleFormat,
+  scaleFormat: ScaleFormat,
 ): void {
-  const { columns, values, scales } = out;
-  const blocks = Math.ceil(columns / SCALE_BLOCK);
+  const blocks = rowScales(format, columns);
   for (let block = 0; block < blocks; block++) {
     const start = row * columns + block * SCALE_BLOCK;
     const end = Math.min(start + SCALE_BLOCK, (row + 1) * columns);
@@ -88,9 +89,9 @@ function quantizeRow(
       if (Math.abs(x[i]) > largest) largest = Math.abs(x[i]);
       poison += x[i] - x[i];
     }
-    const scale = scaleFor(largest, format);
+    const scale = scaleFor(largest, most, scaleFormat);
     scales[row * blocks + block] = scale + poison;
-    for (let i = start; i < end; i++) values[i] = toE4m3(Math.fround(x[i] / scale));
+    for (let i = start; i < end; i++) values[i] = encode(Math.fround(x[i] / scale));
   }
 }
 
@@ -98,15 +99,15 @@ function quantizeRow(
 const ACTIVATION_FLOOR = 1e-4;
 const WEIGHT_FLOOR = 2 ** -100;
 
-/** The scale under which a block's largest magnitude becomes e4m3's largest. */
-function scaleFor(largest: number, format: ScaleFormat): number {
-  const scale = Math.fround(Math.fround(largest) / E4M3_MAX);
+/** The scale under which a block's largest magnitude becomes a code's. */
+function scaleFor(largest: number, most: number, format: ScaleFormat): number {
+  const scale = Math.fround(Math.fround(largest) / most);
   return format === "ue8m0" ? nextPowerOfTwo(scale) : scale;
 }
 
 /**
- * Rounds rows of a weight to FP8 with a scale for each 128 × 128 block, as DeepSeek-V3's checkpoints
- * are; a block with a value that is no number gets NaN as its scale.
+ * Rounds rows of a weight to FP8 with a scale for each block, as DeepSeek-V3's checkpoints are; a
+ * block with a value that is no number gets NaN as its scale.
  */
 export function quantizeWeight(
   out: QuantizedWeight,
@@ -117,12 +118,13 @@ export function quantizeWeight(
   const { columns } = x;
   const values = new Float64Array(rows * columns);
   decodeOperand(values, x, rows);
-  const scaleColumns = Math.ceil(columns / SCALE_BLOCK);
-  for (let at = 0; at < Math.ceil(rows / SCALE_BLOCK) * scaleColumns; at++) {
-    const firstRow = Math.floor(at / scaleColumns) * SCALE_BLOCK;
-    const first = (at % scaleColumns) * SCALE_BLOCK;
-    const endRow = Math.min(firstRow + SCALE_BLOCK, rows);
-    const end = Math.min(first + SCALE_BLOCK, columns);
+  const [blockRows, blockColumns] = weightFormats[QUANTIZED_DTYPE].scaleBlock!;
+  const scaleColumns = Math.ceil(columns / blockColumns);
+  for (let at = 0; at < Math.ceil(rows / blockRows) * scaleColumns; at++) {
+    const firstRow = Math.floor(at / scaleColumns) * blockRows;
+    const first = (at % scaleColumns) * blockColumns;
+    const endRow = Math.min(firstRow + blockRows, rows);
+    const end = Math.min(first + blockColumns, columns);
     let largest = WEIGHT_FLOOR;
     let poison = 0;
     for (let row = firstRow; row < endRow; row++) {
@@ -131,11 +133,11 @@ export function quantizeWeight(
         poison += values[i] - values[i];
       }
     }
-    const scale = scaleFor(largest, format);
+    const scale = scaleFor(largest, e4m3Codes.largest, format);
     out.scales[at] = scale + poison;
     for (let row = firstRow; row < endRow; row++) {
       for (let i = row * columns + first; i < row * columns + end; i++) {
-        out.values[i] = toE4m3(Math.fround(values[i] / scale));
+        out.values[i] = e4m3Codes.encode(Math.fround(values[i] / scale));
       }
     }
   }
@@ -159,9 +161,10 @@ export function loadRows(
   else decodeBf16(out, at, rows, from, count);
 }
 
-/** An operand's rows as numbers, FP8 codes before their scale. */
+/** An operand's rows as numbers, codes before their scale. */
 export function decodeOperand(out: Float64Array, x: Operand, rows: number): void {
   const count = rows * x.columns;
-  if (x.format !== "fp8") loadRows(out, 0, x.values, 0, count);
-  else decodeE4m3(out, 0, x.values, 0, count);
+  const { codes }: OperandFormat = operandFormats[x.format];
+  if (codes) codes.decode(out, 0, x.values as Uint8Array, 0, count);
+  else loadRows(out, 0, x.values as StoredRows, 0, count);
 }

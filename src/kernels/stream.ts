@@ -1,31 +1,14 @@
+import type { Operand, StoredRows } from "./operand-format.ts";
 import type { Policy, ScaleFormat } from "./policy.ts";
 import type { Weight } from "./weight.ts";
 
-/**
- * The input of a matmul as the policy rounds it; exactly these bytes travel when a row leaves its
- * rank. `values` is `[rows, columns]`.
- */
-export type Operand =
-  | { readonly format: "f32"; readonly columns: number; readonly values: Float32Array }
-  | { readonly format: "bf16"; readonly columns: number; readonly values: Uint16Array }
-  | {
-      readonly format: "fp8";
-      readonly columns: number;
-      readonly values: Uint8Array;
-      /** [rows, ceil(columns / 128)] */
-      readonly scales: Float32Array;
-    };
-
-/** An FP8 weight's rows as a checkpoint keeps them. */
+/** A quantised weight's rows as a checkpoint keeps them. */
 export interface QuantizedWeight {
   /** e4m3 codes, [rows, columns] */
   readonly values: Uint8Array;
-  /** [ceil(rows / 128), ceil(columns / 128)] */
+  /** `scaleShape` of the rows */
   readonly scales: Float32Array;
 }
-
-/** Rows that are stored between operations: float32, or BF16 bits under the w8 policies. */
-export type StoredRows = Float32Array | Uint16Array;
 
 /** Multi-head latent attention's sizes. */
 export interface MlaShape {
@@ -174,7 +157,7 @@ export interface Stream {
   add(x: Float32Array, y: Float32Array, count: number): void;
   /** Rounds rows to a matmul's input. */
   quantize(out: Operand, x: Float32Array, rows: number): void;
-  /** Rounds a weight's float32 or BF16 rows to FP8 in blocks of 128 × 128. */
+  /** Rounds a weight's float32 or BF16 rows to FP8 with a scale for each block. */
   quantizeWeight(out: QuantizedWeight, x: Operand, rows: number): void;
   /** out[rows, outputs] = x · weightᵀ */
   gemm(out: Float32Array, x: Operand, weight: Weight, rows: number): void;

@@ -1,6 +1,6 @@
 import { openSync, closeSync, readSync, fstatSync } from "node:fs";
-import { decodeBf16, decodeE4m3, fromF16 } from "./float-formats.ts";
-import { bytesPerElement, SCALE_BLOCK, type Weight, type WeightDtype } from "./weight.ts";
+import { rowBytes, SCALE_BLOCK, weightFormats } from "./weight-format.ts";
+import type { Weight } from "./weight.ts";
 
 /** A weight that could not be read or holds a value that is not a number. */
 export class WeightError extends Error {
@@ -38,7 +38,7 @@ export class WeightReader {
 export interface WeightPiece {
   readonly firstRow: number;
   readonly rows: number;
-  /** [rows, columns]; FP8 codes before their scale */
+  /** [rows, columns]; before their scale */
   readonly values: Float32Array;
 }
 
@@ -46,7 +46,10 @@ export interface WeightPiece {
 export class LoadedWeight {
   readonly rows: number;
   readonly columns: number;
-  /** [ceil(rows / 128), scaleColumns] */
+  /** Rows and columns that share a scale, and that are summed before they are promoted. */
+  readonly blockRows: number;
+  readonly blockColumns: number;
+  /** [ceil(rows / blockRows), scaleColumns] */
   readonly scales: Float32Array | undefined;
   readonly scaleColumns: number;
   readonly pieces: readonly WeightPiece[];
@@ -56,7 +59,9 @@ export class LoadedWeight {
     this.rows = weight.shape.length === 2 ? weight.shape[0] : 1;
     this.columns = weight.shape[weight.shape.length - 1];
     this.scales = scales;
-    this.scaleColumns = Math.ceil(this.columns / SCALE_BLOCK);
+    const { scaleBlock = [SCALE_BLOCK, SCALE_BLOCK] } = weightFormats[weight.dtype];
+    [this.blockRows, this.blockColumns] = scaleBlock;
+    this.scaleColumns = Math.ceil(this.columns / this.blockColumns);
     this.#rowsPerPiece = Math.max(1, Math.floor(PIECE_VALUES / this.columns));
     this.pieces = readPieces(weight, this.rows, this.columns, this.#rowsPerPiece);
   }
@@ -66,30 +71,33 @@ export class LoadedWeight {
     return this.pieces[Math.floor(row / this.#rowsPerPiece)];
   }
 
-  /** A row's values, FP8 codes before their scale. */
+  /** A row's values before their scale. */
   row(row: number): Float32Array {
     const { values, firstRow } = this.pieceOf(row);
     const from = (row - firstRow) * this.columns;
     return values.subarray(from, from + this.columns);
   }
 
-  /** The scale of the block that holds (row, columnBlock · 128), 1 where the weight has none. */
+  /** The scale of a block of columns in a row's block, 1 where the weight has none. */
   scale(row: number, columnBlock: number): number {
-    return this.scales ? this.scales[(row >>> 7) * this.scaleColumns + columnBlock] : 1;
+    if (!this.scales) return 1;
+    return this.scales[Math.floor(row / this.blockRows) * this.scaleColumns + columnBlock];
   }
 }
 
 function readPieces(weight: Weight, rows: number, columns: number, most: number): WeightPiece[] {
-  const rowBytes = columns * bytesPerElement[weight.dtype];
+  const { decode, zeroPoint } = weightFormats[weight.dtype];
+  const size = rowBytes(weight.dtype, columns);
   const pieces: WeightPiece[] = [];
   const file = openSync(weight.file, "r");
   try {
-    refuseShort(weight, rows * rowBytes, fstatSync(file).size);
+    refuseShort(weight, rows * size, fstatSync(file).size);
     for (let firstRow = 0; firstRow < rows; firstRow += most) {
       const count = Math.min(most, rows - firstRow);
-      const bytes = readBytes(file, weight, firstRow * rowBytes, count * rowBytes);
+      const bytes = readBytes(file, weight, firstRow * size, count * size);
       const values = new Float32Array(new SharedArrayBuffer(count * columns * 4));
-      decode(values, weight.dtype, bytes.buffer);
+      decode(values, bytes.buffer);
+      if (zeroPoint !== 0) values.forEach((code, i) => (values[i] = code - zeroPoint));
       refuseNonFinite(values, weight, firstRow, columns);
       pieces.push({ firstRow, rows: count, values });
     }
@@ -118,22 +126,6 @@ function readBytes(file: number, weight: Weight, from: number, bytes: number): U
     done += count;
   }
   return read;
-}
-
-function decode(out: Float32Array, dtype: WeightDtype, bytes: ArrayBufferLike): void {
-  switch (dtype) {
-    case "F8_E4M3":
-      decodeE4m3(out, 0, new Uint8Array(bytes), 0, out.length);
-      return;
-    case "BF16":
-      decodeBf16(out, 0, new Uint16Array(bytes), 0, out.length);
-      return;
-    case "F16":
-      new Uint16Array(bytes).forEach((code, i) => (out[i] = fromF16(code)));
-      return;
-    case "F32":
-      out.set(new Float32Array(bytes));
-  }
 }
 
 function refuseNonFinite(values: Float32Array, weight: Weight, firstRow: number, columns: number) {

@@ -1,15 +1,4 @@
-/** How a weight is stored in its checkpoint file. */
-export type WeightDtype = "F32" | "BF16" | "F16" | "F8_E4M3";
-
-export const bytesPerElement: Readonly<Record<WeightDtype, number>> = {
-  F32: 4,
-  BF16: 2,
-  F16: 2,
-  F8_E4M3: 1,
-};
-
-/** Rows and columns that share one scale of an FP8 weight. */
-export const SCALE_BLOCK = 128;
+import type { WeightDtype } from "./weight-format.ts";
 
 /**
  * A weight where it lies: weights are mapped, not read, so this handle is all that crosses the
@@ -23,6 +12,6 @@ export interface Weight {
   readonly file: string;
   /** Byte offset of the first element in `file`; any alignment. */
   readonly offset: number;
-  /** Of an FP8 weight: `[ceil(rows / 128), ceil(columns / 128)]`; the code is multiplied by it. */
+  /** Where the dtype's format has scales: one for each block; a code is multiplied by it. */
   readonly scale?: Weight;
 }

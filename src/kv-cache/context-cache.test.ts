@@ -14,7 +14,7 @@ import { join } from "node:path";
 import { after, test } from "node:test";
 import fc from "fast-check";
 import { ManualClock } from "../cluster/fixtures.ts";
-import { createStoredRows, PAGE_TOKENS, type Policy } from "../kernels/index.ts";
+import { createStoredRows, PAGE_TOKENS, precisions, type Policy } from "../kernels/index.ts";
 import type { KvPool, NumericIdentity } from "../model/index.ts";
 import type { BlobStore } from "./blob-store.ts";
 import { ContextCache, type ContextCacheOptions } from "./context-cache.ts";
@@ -50,7 +50,7 @@ function createRank(store: BlobStore, change: Partial<ContextCacheOptions> = {})
   const kv: KvPool = {
     width: WIDTH,
     layers: Array.from({ length: LAYERS }, () => ({
-      entries: createStoredRows(policy, PAGES * PAGE_TOKENS * WIDTH),
+      entries: createStoredRows(precisions[policy].kv, PAGES * PAGE_TOKENS * WIDTH),
     })),
   };
   const options = { store, identity, now: () => 1000, ...change, kv, pages: PAGES };

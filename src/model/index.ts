@@ -37,4 +37,5 @@ export {
   type ToolCall,
 } from "./text/index.ts";
 export { OutputParser, type OutputDelta } from "./text/index.ts";
-export { modelWeights, type WeightSource } from "./checkpoint/index.ts";
+export { modelWeights, SCALE_SUFFIX, scaleName, type WeightSource } from "./checkpoint/index.ts";
+export { kvEntryBytes } from "./checkpoint/index.ts";

@@ -1,14 +1,18 @@
 import {
   allocate,
+  codeBytes,
   createNativeKernels,
   createStoredRows,
   gemmInputs,
   groupedGemmInputs,
   mlaInputs,
+  operandFormats,
+  precisions,
   Probes,
   type MlaShape,
   type Policy,
   type Stream,
+  type WeightDtype,
 } from "../../kernels/index.ts";
 import { median, percentile } from "../percentiles.ts";
 import { WeightPool } from "./weight-pool.ts";
@@ -73,6 +77,7 @@ const CONTEXTS = [512, 4096];
 const ATTENTION_ROWS = [1, 16];
 const mla: MlaShape = { heads: 16, nope: 128, rope: 64, value: 128, latent: 512, scale: 0.0721 };
 const HEADS = [16, 128];
+const dtype: WeightDtype = "F8_E4M3";
 
 /** Weights that a few rows read in turn: more than a cache gives back. */
 const COLD_BYTES = 2 ** 29;
@@ -104,14 +109,14 @@ export async function* benchKernels(options: {
 function gemmCases(folder: WeightPool, policy: Policy): KernelCase[] {
   return Object.entries(matrices).flatMap(([name, [outputs, columns]]) =>
     ROWS.map((rows): KernelCase => {
-      const bytes = outputs * columns;
+      const bytes = codeBytes(dtype, [outputs, columns]);
       const cold = Math.min(MOST_COPIES, Math.ceil(COLD_BYTES / bytes));
       return {
         ...{ kernel: "gemm", name, rows, bytes },
-        flops: 2 * rows * bytes,
+        flops: 2 * rows * outputs * columns,
         copies: rows <= 32 ? cold : 2,
         create(seed) {
-          const sizes = { rows, outputs, columns, dtype: "F8_E4M3" } as const;
+          const sizes = { rows, outputs, columns, dtype };
           const { weight, x } = gemmInputs({ folder, policy, seed }, sizes);
           const out = allocate(Float32Array, rows * outputs);
           return (stream) => stream.gemm(out, x, weight, rows);
@@ -125,17 +130,17 @@ function groupedGemmCases(folder: WeightPool, policy: Policy): KernelCase[] {
   return Object.entries(layers).flatMap(([name, [experts, outputs, columns]]) =>
     ROWS_PER_EXPERT.map((each): KernelCase => {
       const rows = experts * each;
-      const bytes = experts * outputs * columns;
+      const bytes = experts * codeBytes(dtype, [outputs, columns]);
       return {
         ...{ kernel: "grouped gemm", name, rows, experts, bytes },
         flops: 2 * rows * outputs * columns,
         copies: 2,
         create(seed) {
-          const sizes = { rows, outputs, columns, dtype: "F8_E4M3", experts } as const;
+          const sizes = { rows, outputs, columns, dtype, experts };
           const { weights, x } = groupedGemmInputs({ folder, policy, seed }, sizes);
           const starts = Int32Array.from({ length: experts + 1 }, (_, expert) => expert * each);
           const groups = { starts, sources: new Int32Array(0), places: new Int32Array(0) };
-          const out = createStoredRows(policy, rows * outputs);
+          const out = createStoredRows(precisions[policy].rows, rows * outputs);
           return (stream) => stream.groupedGemm(out, x, weights, groups, rows);
         },
       };
@@ -151,11 +156,12 @@ function attentionCases(folder: WeightPool, policy: Policy): KernelCase[] {
         const width = shape.latent + shape.rope;
         return {
           ...{ kernel: "attention", name: `${heads} heads`, rows, context, copies: 2 },
-          bytes: rows * context * width * 2,
+          bytes:
+            rows * context * width * operandFormats[precisions[policy].kv].Values.BYTES_PER_ELEMENT,
           flops: 2 * rows * context * heads * (width + shape.latent),
           create(seed) {
             const sequences = Array.from({ length: rows }, () => ({ context, rows: 1 }));
-            const sizes = { shape, dtype: "F8_E4M3", sequences } as const;
+            const sizes = { shape, dtype, sequences };
             const made = mlaInputs({ folder, policy, seed }, sizes);
             const out = allocate(Float32Array, rows * heads * shape.latent);
             const cache = { entries: made.entries };

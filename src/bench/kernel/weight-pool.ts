@@ -2,8 +2,8 @@ import { mkdtempSync, rmSync, writeSync, openSync, closeSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import {
-  bytesPerElement,
-  SCALE_BLOCK,
+  codeBytes,
+  scaleShape,
   type Weight,
   type WeightDtype,
   type WeightMaker,
@@ -46,16 +46,16 @@ export class WeightPool implements WeightMaker {
     dtype: WeightDtype,
     shape: readonly number[],
   ): { readonly weight: Weight } {
-    const count = shape.reduce((product, side) => product * side, 1);
-    const bytes = count * bytesPerElement[dtype];
+    const bytes = codeBytes(dtype, shape);
     if (this.#next + bytes > POOL_BYTES) this.#next = 0;
     const offset = SCALE_BYTES + this.#next;
     this.#next += Math.ceil(bytes / 64) * 64;
     const weight = { name: `${dtype} at ${offset}`, dtype, shape, file: this.file, offset };
-    if (dtype !== "F8_E4M3") return { weight };
+    const scales = scaleShape(dtype, shape);
+    if (!scales) return { weight };
     const scale: Weight = {
       ...{ name: "scales", dtype: "F32", file: this.file, offset: 0 },
-      shape: shape.map((side) => Math.ceil(side / SCALE_BLOCK)),
+      shape: scales,
     };
     return { weight: { ...weight, scale } };
   }

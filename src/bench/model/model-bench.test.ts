@@ -19,7 +19,7 @@ let bytes: StepBytes;
 before(async () => {
   await writeRandomCheckpoint(directory, shapes.grain, 1);
   config = await readConfig(directory);
-  bytes = stepBytes(config, modelWeights(await openCheckpoint(directory), config));
+  bytes = stepBytes(config, modelWeights(await openCheckpoint(directory), config), "w8a16");
 });
 
 const drawn = (workload: Workload) =>

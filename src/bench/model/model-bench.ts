@@ -15,7 +15,7 @@ import { figures, type Measured, type Round } from "./model-figures.ts";
 import type { Depth, ModelRankOptions } from "./model-rank.ts";
 import type { RankAnswer, RankCommand } from "./model-worker.ts";
 import { median } from "../percentiles.ts";
-import { contextBytes, stepBytes, type StepBytes } from "./step-bytes.ts";
+import { stepBytes, type StepBytes } from "./step-bytes.ts";
 import { pagesOf, rowsOf, type Workload } from "./workload.ts";
 
 export interface ModelBenchOptions {
@@ -58,10 +58,10 @@ export class ModelBench {
   static async open(options: ModelBenchOptions): Promise<ModelBench> {
     const { directory, policy, weights, fastDecode, ranks, threads, workloads } = options;
     const config = await readConfig(directory);
-    const bytes = stepBytes(config, modelWeights(await openCheckpoint(directory), config));
+    const bytes = stepBytes(config, modelWeights(await openCheckpoint(directory), config), policy);
     const file = join(directory, "model.safetensors");
     const pages = Math.max(...workloads.map(pagesOf));
-    const kvBytes = ranks * pages * PAGE_TOKENS * config.layers * contextBytes(config);
+    const kvBytes = ranks * pages * PAGE_TOKENS * config.layers * bytes.context;
     expectMemory((await stat(file)).size, kvBytes);
     const probes = new Probes({ threads: ranks * threads, file, weights });
     // Brings mapped weights into the page cache and their pages into this process's tables.

@@ -1,7 +1,7 @@
 import { forwardCosts, type ModelConfig } from "../../model/index.ts";
 import type { Reading } from "./model-rank.ts";
 import { median, percentile } from "../percentiles.ts";
-import { contextBytes, type StepBytes } from "./step-bytes.ts";
+import type { StepBytes } from "./step-bytes.ts";
 import { tokensOf, type Workload } from "./workload.ts";
 
 /** Some passes of a workload, and the probes taken right behind them. */
@@ -142,11 +142,11 @@ export function bytesRead(
       ranks * (steps * bytes.dense + bytes.head) +
       expertBytes +
       mean((reading) => reading.rows) * bytes.embedding +
-      contextTokens * config.layers * contextBytes(config),
+      contextTokens * config.layers * bytes.context,
     expertLayer:
       ranks * steps * bytes.expertLayer +
       expertBytes / expertLayers +
-      contextTokens * contextBytes(config),
+      contextTokens * bytes.context,
   };
 }
 

@@ -52,7 +52,7 @@ test("the bytes of steps are those of the file", async () => {
   const directory = join(folder, "bytes");
   await writeRandomCheckpoint(directory, shapes.grain, 1);
   const config = await readConfig(directory);
-  const bytes = stepBytes(config, modelWeights(await openCheckpoint(directory), config));
+  const bytes = stepBytes(config, modelWeights(await openCheckpoint(directory), config), "w8a16");
   const { size } = statSync(fileOf(directory));
   const header = 8 + Number(readFileSync(fileOf(directory)).readBigUInt64LE());
   const { layers, firstDense, gate, vocabSize } = config;

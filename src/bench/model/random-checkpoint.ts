@@ -1,10 +1,12 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { toBf16, SCALE_BLOCK, type Weight } from "../../kernels/index.ts";
+import { codeBytes, scaleShape, toBf16, weightFormats, type Weight } from "../../kernels/index.ts";
 import {
   bytesOf,
   modelWeights,
   readConfig,
+  SCALE_SUFFIX,
+  scaleName,
   writeSafetensors,
   type WriteBytes,
 } from "../../model/index.ts";
@@ -21,7 +23,7 @@ const WRITE_BYTES = 2 ** 23;
 
 /**
  * Writes a checkpoint of a shape with seeded random weights, so that a machine can be sized before
- * gigabytes are downloaded: linear weights in FP8 with 128 × 128 scales, embedding and router in BF16,
+ * gigabytes are downloaded: linear weights in FP8 with their scales, embedding and router in BF16,
  * norms of 1. Equal shapes and seeds give equal files.
  * @param config as config.json says it
  * @param expectRoom told the weights' bytes before they are written
@@ -45,18 +47,18 @@ export async function writeRandomCheckpoint(
   });
 }
 
+function tensorOf(name: string, shape: readonly number[], dtype: Tensor["dtype"]): Tensor {
+  return { name, shape, dtype, bytes: codeBytes(dtype, shape) };
+}
+
 /** All tensors the graph asks for, with the scales of those in FP8. */
 async function tensorsOf(directory: string): Promise<Tensor[]> {
   const tensors: Tensor[] = [];
   const weight = (name: string, shape: readonly number[]): Weight => {
     const dtype = dtypeOf(name, shape);
-    const count = shape.reduce((product, side) => product * side, 1);
-    tensors.push({ name, shape, dtype, bytes: count * { F8_E4M3: 1, BF16: 2, F32: 4 }[dtype] });
-    if (dtype === "F8_E4M3") {
-      const scale = shape.map((side) => Math.ceil(side / SCALE_BLOCK));
-      const scaleName = name.replace(/weight$/, "weight_scale_inv");
-      tensors.push({ name: scaleName, shape: scale, dtype: "F32", bytes: 4 * scale[0] * scale[1] });
-    }
+    tensors.push(tensorOf(name, shape, dtype));
+    const scales = scaleShape(dtype, shape);
+    if (scales) tensors.push(tensorOf(scaleName(name), scales, "F32"));
     return { name, dtype, shape, file: directory, offset: 0 };
   };
   modelWeights({ weight }, await readConfig(directory));
@@ -73,9 +75,10 @@ async function writeTensor(write: WriteBytes, tensor: Tensor, values: RandomValu
   const columns = tensor.shape[tensor.shape.length - 1];
   for (let at = 0; at < tensor.bytes; at += WRITE_BYTES) {
     const bytes = new Uint8Array(Math.min(WRITE_BYTES, tensor.bytes - at));
-    if (tensor.name.endsWith("weight_scale_inv")) {
-      // A scale column stands for 128 inputs: outputs get a spread of about 1.
-      new Float32Array(bytes.buffer).fill(1 / (CODE_SPREAD * Math.sqrt(columns * SCALE_BLOCK)));
+    if (tensor.name.endsWith(SCALE_SUFFIX)) {
+      // A scale column stands for a block of inputs: outputs get a spread of about 1.
+      const [, inputs] = weightFormats.F8_E4M3.scaleBlock!;
+      new Float32Array(bytes.buffer).fill(1 / (CODE_SPREAD * Math.sqrt(columns * inputs)));
     } else if (tensor.dtype === "F8_E4M3") values.write(bytes, values.codes);
     else if (tensor.dtype === "BF16" && tensor.shape.length === 1) {
       new Uint16Array(bytes.buffer).fill(toBf16(1));

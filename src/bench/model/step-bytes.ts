@@ -1,10 +1,14 @@
-import { bytesPerElement, type Weight } from "../../kernels/index.ts";
-import type { LayerWeights, ModelConfig, ModelWeights } from "../../model/index.ts";
+import { codeBytes, type Policy, type Weight } from "../../kernels/index.ts";
+import {
+  kvEntryBytes,
+  type LayerWeights,
+  type ModelConfig,
+  type ModelWeights,
+} from "../../model/index.ts";
 
-/** Bytes of a weight in its file, with the scales of an FP8 one. */
+/** Bytes of a weight in its file, with its scales. */
 export function weightBytes({ dtype, shape, scale }: Weight): number {
-  const count = shape.reduce((product, side) => product * side, 1);
-  return count * bytesPerElement[dtype] + (scale ? weightBytes(scale) : 0);
+  return codeBytes(dtype, shape) + (scale ? weightBytes(scale) : 0);
 }
 
 /** What steps of a model read from memory, at least: each weight they use once, and the KV. */
@@ -19,9 +23,11 @@ export interface StepBytes {
   readonly embedding: number;
   /** The part of `dense` that each layer of routed experts has. */
   readonly expertLayer: number;
+  /** A token's KV in one layer. */
+  readonly context: number;
 }
 
-export function stepBytes(config: ModelConfig, weights: ModelWeights): StepBytes {
+export function stepBytes(config: ModelConfig, weights: ModelWeights, policy: Policy): StepBytes {
   const layers = weights.layers.map(denseBytes);
   const routed = weights.layers.find(({ ffn }) => ffn.kind === "moe")?.ffn;
   return {
@@ -33,12 +39,8 @@ export function stepBytes(config: ModelConfig, weights: ModelWeights): StepBytes
         : 0,
     embedding: weightBytes(weights.embed) / config.vocabSize,
     expertLayer: layers[layers.length - 1],
+    context: kvEntryBytes(config, policy),
   };
-}
-
-/** A token's KV in one layer, in BF16. */
-export function contextBytes({ latentRank, ropeWidth }: ModelConfig): number {
-  return 2 * (latentRank + ropeWidth);
 }
 
 /** A layer without its routed experts. */

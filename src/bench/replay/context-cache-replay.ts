@@ -55,7 +55,7 @@ class ReplayRank {
   #now = 0;
 
   constructor(store: BlobStore, pages: number) {
-    this.#entries = createStoredRows("w8a16", pages * BLOCK_VALUES) as Uint16Array;
+    this.#entries = createStoredRows("bf16", pages * BLOCK_VALUES) as Uint16Array;
     this.#pool = new PagePool(pages);
     const width = BLOCK_VALUES / PAGE_TOKENS;
     const kv = { width, layers: [{ entries: this.#entries }] };

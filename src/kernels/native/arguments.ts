@@ -1,20 +1,19 @@
 import type { CommandRing } from "./command-ring.ts";
-import { dtypeNumbers, type MappedWeights } from "./mapped-weights.ts";
+import { formatNumbers, type MappedWeights } from "./mapped-weights.ts";
+import { rowScales, type Operand, type StoredRows } from "../operand-format.ts";
+import { formatOfRows } from "../quantize.ts";
 import {
   COUNT_WIDTH,
   type GateRule,
   type LogitAdjustments,
   type MlaShape,
-  type Operand,
   type Rope,
   type StepLayout,
-  type StoredRows,
 } from "../stream.ts";
-import { SCALE_BLOCK, type Weight } from "../weight.ts";
+import type { Weight } from "../weight.ts";
 
 /** Arguments that are structs in native/host/operations.h, written field by field. */
 
-const formatNumbers = { f32: dtypeNumbers.F32, bf16: dtypeNumbers.BF16, fp8: dtypeNumbers.F8_E4M3 };
 const scoringNumbers = { sigmoid: 0, softmax: 1 };
 const methodNumbers = { noaux_tc: 0, group_limited_greedy: 1, greedy: 2 };
 
@@ -49,8 +48,7 @@ export function writeOperand(ring: CommandRing, name: string, x: Operand, rows: 
   ring.number("format", formatNumbers[x.format], name);
   ring.number("columns", x.columns, name);
   ring.array("values", x.values, rows * x.columns, name);
-  if (x.format !== "fp8") ring.number("scales", 0, name);
-  else ring.array("scales", x.scales, rows * Math.ceil(x.columns / SCALE_BLOCK), name);
+  ring.array("scales", x.scales, rows * rowScales(x.format, x.columns), name);
 }
 
 export function writeStoredRows(
@@ -59,8 +57,7 @@ export function writeStoredRows(
   rows: StoredRows,
   count: number,
 ): void {
-  const { f32, bf16 } = formatNumbers;
-  ring.number("format", rows instanceof Float32Array ? f32 : bf16, name);
+  ring.number("format", formatNumbers[formatOfRows(rows)], name);
   ring.array("values", rows, count, name);
 }
 

@@ -1,13 +1,21 @@
 import type { AddonWeightFiles, AddonWeightOptions, NativeAddon } from "../native-addon.ts";
-import { bytesPerElement, SCALE_BLOCK, type Weight, type WeightDtype } from "../weight.ts";
+import type { OperandFormatName } from "../operand-format.ts";
+import { codeBytes, scaleShape, type WeightDtype } from "../weight-format.ts";
+import type { Weight } from "../weight.ts";
 import { refuseShort, WeightReader } from "../weight-reader.ts";
 
-/** Numbers of native/host/commands.h. */
-export const dtypeNumbers: Readonly<Record<WeightDtype, number>> = {
+/** Numbers of native/host/formats.h. */
+const dtypeNumbers: Readonly<Record<WeightDtype, number>> = {
   F32: 0,
   BF16: 1,
   F16: 2,
   F8_E4M3: 3,
+};
+
+export const formatNumbers: Readonly<Record<OperandFormatName, number>> = {
+  f32: dtypeNumbers.F32,
+  bf16: dtypeNumbers.BF16,
+  fp8: dtypeNumbers.F8_E4M3,
 };
 
 /** A weight as a command carries it. */
@@ -66,18 +74,18 @@ export class MappedWeights {
     const rows = weight.shape.length === 2 ? weight.shape[0] : 1;
     const columns = weight.shape[weight.shape.length - 1];
     const { address, size } = this.files.open(weight.file);
-    refuseShort(weight, rows * columns * bytesPerElement[weight.dtype], size);
+    refuseShort(weight, codeBytes(weight.dtype, weight.shape), size);
     return {
       dtype: dtypeNumbers[weight.dtype],
       rows,
       columns,
       data: address + weight.offset,
-      scales: weight.scale ? this.#scales(weight.scale, rows, columns) : 0,
+      scales: weight.scale ? this.#scales(weight.scale, weight) : 0,
     };
   }
 
-  #scales(scale: Weight, rows: number, columns: number): number {
-    const shape = [Math.ceil(rows / SCALE_BLOCK), Math.ceil(columns / SCALE_BLOCK)];
+  #scales(scale: Weight, { dtype, shape: scaled }: Weight): number {
+    const shape = scaleShape(dtype, scaled) ?? scale.shape;
     if (scale.dtype === "F32") return this.map({ ...scale, shape }).data;
     return this.#addon.address(this.#decoded.vector(scale));
   }

@@ -12,26 +12,26 @@ import {
 import { CommandRing, type Operation } from "./command-ring.ts";
 import type { MappedWeights } from "./mapped-weights.ts";
 import type { AddonStream, NativeAddon } from "../native-addon.ts";
-import type { Policy, ScaleFormat } from "../policy.ts";
-import { operandFormat, rowsOf } from "../quantize.ts";
+import type { Operand, StoredRows } from "../operand-format.ts";
+import { operandFormat, precisions, type Policy, type ScaleFormat } from "../policy.ts";
+import { QUANTIZED_DTYPE, rowsOf } from "../quantize.ts";
 import {
   pagesOf,
   RULE_WIDTH,
   type GateRule,
   type KvLayer,
   type MlaShape,
-  type Operand,
   type QuantizedWeight,
   type Rope,
   type RowGroups,
   type SampledRows,
   type SamplingRows,
   type StepLayout,
-  type StoredRows,
   type Stream,
 } from "../stream.ts";
 import { Waiters } from "./waiters.ts";
-import { SCALE_BLOCK, type Weight } from "../weight.ts";
+import { scaleShape } from "../weight-format.ts";
+import type { Weight } from "../weight.ts";
 
 export interface NativeStreamOptions {
   readonly addon: NativeAddon;
@@ -71,7 +71,7 @@ export class NativeStream implements Stream {
     const { addon, weights, policy, kernels, threads, cores, atFence } = options;
     this.policy = policy;
     this.#weights = weights;
-    this.#roundInputs = policy === "f32" ? 0 : 1;
+    this.#roundInputs = precisions[policy].activation === "f32" ? 0 : 1;
     this.#powerOfTwoScales = options.scales === "ue8m0" ? 1 : 0;
     this.#ring = new CommandRing(addon);
     // The addon holds the callback; a stream that nobody holds is to be collected with its threads.
@@ -132,10 +132,10 @@ export class NativeStream implements Stream {
   }
 
   quantizeWeight(out: QuantizedWeight, x: Operand, rows: number): void {
-    const blocks = Math.ceil(rows / SCALE_BLOCK) * Math.ceil(x.columns / SCALE_BLOCK);
+    const [scaleRows, scaleColumns] = scaleShape(QUANTIZED_DTYPE, [rows, x.columns])!;
     const ring = this.#begin("quantizeWeight");
     ring.array("values", out.values, rows * x.columns);
-    ring.array("scales", out.scales, blocks);
+    ring.array("scales", out.scales, scaleRows * scaleColumns);
     writeOperand(ring, "x", x, rows);
     ring.number("rows", rows);
     ring.number("powerOfTwoScales", this.#powerOfTwoScales);

@@ -5,6 +5,7 @@ import { gaussian, randomSource, WeightFolder } from "../testing/generators.ts";
 import { createNativeKernels, nativeProblem } from "./native.ts";
 import { hugePageBytes, residentWeights } from "./resident-weights.ts";
 import { createKernels } from "../create-kernels.ts";
+import { storedOperand } from "../quantize.ts";
 import type { Kernels } from "../stream.ts";
 import type { Weight } from "../weight.ts";
 
@@ -48,7 +49,7 @@ test("mapped weights are no copies, and multiply to the same bits", { skip }, as
   const multiply = async (kernels: Kernels) => {
     const out = new Float32Array(4 * 300);
     const stream = kernels.createStream("f32");
-    stream.gemm(out, { format: "f32", columns: 520, values }, weight, 4);
+    stream.gemm(out, storedOperand(values, 520), weight, 4);
     await stream.fence();
     stream.close();
     return out;

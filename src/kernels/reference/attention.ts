@@ -10,7 +10,6 @@ import {
   type Rope,
   type StepLayout,
 } from "../stream.ts";
-import { SCALE_BLOCK } from "../weight.ts";
 import type { LoadedWeight } from "../weight-reader.ts";
 
 /** How a policy rounds a matmul's input value. */
@@ -55,8 +54,8 @@ export function writeKv(
 
 /**
  * out[row, head] = W_UK[head]ᵀ q_nope: the query moved into the latent space, so that attention
- * reads the cache as it lies. The sum runs over weight rows and is cut where a 128-row scale
- * block ends, each part promoted with its block's scale.
+ * reads the cache as it lies. The sum runs over weight rows and is cut where a block of rows that
+ * share scales ends, each part promoted with its block's scale.
  */
 export function absorbQuery(
   out: Float32Array,
@@ -74,7 +73,7 @@ export function absorbQuery(
     const first = head * (nope + shape.value);
     for (let j = 0; j < nope;) {
       const weightRow = first + j;
-      const count = Math.min(nope - j, SCALE_BLOCK - (weightRow % SCALE_BLOCK));
+      const count = Math.min(nope - j, kvB.blockRows - (weightRow % kvB.blockRows));
       const weightRows = Array.from({ length: count }, (_, i) => kvB.row(weightRow + i));
       for (let row = 0; row < rows; row++) {
         sums.fill(0);
@@ -83,7 +82,8 @@ export function absorbQuery(
         }
         const target = (row * heads + head) * latent;
         for (let c = 0; c < latent; c++) {
-          out[target + c] += Math.fround(sums[c]) * kvB.scale(weightRow, c >>> 7);
+          const columnBlock = Math.floor(c / kvB.blockColumns);
+          out[target + c] += Math.fround(sums[c]) * kvB.scale(weightRow, columnBlock);
         }
       }
       j += count;

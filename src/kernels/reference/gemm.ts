@@ -1,6 +1,6 @@
+import type { StoredRows } from "../operand-format.ts";
 import { storeRows } from "../quantize.ts";
-import type { StoredRows } from "../stream.ts";
-import { SCALE_BLOCK } from "../weight.ts";
+import { SCALE_BLOCK } from "../weight-format.ts";
 import type { LoadedWeight, WeightPiece } from "../weight-reader.ts";
 
 /** Matmul rows decoded to float64, in which a product of two BF16 or FP8 values is exact. */
@@ -9,9 +9,10 @@ export interface DecodedRows {
   /** First value of the first row, and the distance between rows. */
   readonly from: number;
   readonly stride: number;
-  /** Of FP8 rows: scales [rows, ceil(columns / 128)] from `scalesFrom`. */
-  readonly scales?: Float32Array;
+  /** Of rows with scales: [rows, rowBlocks] from `scalesFrom`. */
+  readonly scales?: Float32Array | undefined;
   readonly scalesFrom?: number;
+  readonly rowBlocks?: number;
 }
 
 /** Where a matmul writes: output n of row m goes to `from + m · stride + n`. */
@@ -25,8 +26,8 @@ export interface MatrixTarget {
 const PANEL_ROWS = 8;
 
 /**
- * out[m, n] = x[m] · weight[firstRow + n] for `outputs` weight rows: DeepGEMM's promotion. Every
- * 128 inputs are summed on their own, multiplied by the block's scales, and added to a float32
+ * out[m, n] = x[m] · weight[firstRow + n] for `outputs` weight rows: DeepGEMM's promotion. A
+ * block's inputs are summed on their own, multiplied by the block's scales, and added to a float32
  * accumulator in ascending order, whatever the number of rows. Inside a block the reference sums
  * in float64, which is what a kernel's float32 sum is measured against.
  */
@@ -64,8 +65,8 @@ function multiplyPanel(
   row: number,
   panelRows: number,
 ): void {
-  const { columns, scaleColumns, scales } = weight;
-  const { values } = x;
+  const { columns, scaleColumns, blockColumns } = weight;
+  const { values, scales, scalesFrom = 0, rowBlocks = 0 } = x;
   const panel = piece.values;
   const offset = x.from + m * x.stride;
   const first = row - piece.firstRow;
@@ -80,8 +81,8 @@ function multiplyPanel(
   const row7 = (first + Math.min(7, last)) * columns;
   accumulators.fill(0);
   for (let block = 0; block < scaleColumns; block++) {
-    const start = block * SCALE_BLOCK;
-    const end = Math.min(start + SCALE_BLOCK, columns);
+    const start = block * blockColumns;
+    const end = Math.min(start + blockColumns, columns);
     let sum0 = 0;
     let sum1 = 0;
     let sum2 = 0;
@@ -109,10 +110,11 @@ function multiplyPanel(
     sums[5] = sum5;
     sums[6] = sum6;
     sums[7] = sum7;
-    const rowScale = x.scales ? x.scales[(x.scalesFrom ?? 0) + m * scaleColumns + block] : 1;
+    const rowBlock = Math.floor(start / SCALE_BLOCK);
+    const rowScale = scales ? scales[scalesFrom + m * rowBlocks + rowBlock] : 1;
     for (let i = 0; i < panelRows; i++) {
-      const weightScale = scales ? scales[((row + i) >>> 7) * scaleColumns + block] : 1;
-      accumulators[i] += Math.fround(sums[i]) * Math.fround(rowScale * weightScale);
+      const scale = Math.fround(rowScale * weight.scale(row + i, block));
+      accumulators[i] += Math.fround(sums[i]) * scale;
     }
   }
 }
@@ -136,11 +138,7 @@ export function multiplyGroups(
     const weight = weights(group);
     multiply(
       { values, from: 0, stride: outputs },
-      {
-        ...x,
-        from: x.from + start * x.stride,
-        scalesFrom: start * weight.scaleColumns,
-      },
+      { ...x, from: x.from + start * x.stride, scalesFrom: start * (x.rowBlocks ?? 0) },
       rows,
       weight,
     );

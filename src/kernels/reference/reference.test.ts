@@ -4,7 +4,8 @@ import { after, test } from "node:test";
 import fc from "fast-check";
 import { e4m3Values, fromBf16, roundBf16 } from "../float-formats.ts";
 import { gaussian, randomSource, WeightFolder } from "../testing/generators.ts";
-import { policies } from "../policy.ts";
+import type { Operand, StoredRows } from "../operand-format.ts";
+import { policies, precisions } from "../policy.ts";
 import { createOperand, createStoredRows } from "../quantize.ts";
 import { createReferenceKernels } from "./reference.ts";
 import {
@@ -12,9 +13,7 @@ import {
   PAGE_TOKENS,
   type GateRule,
   type MlaShape,
-  type Operand,
   type StepLayout,
-  type StoredRows,
 } from "../stream.ts";
 
 const folder = new WeightFolder();
@@ -99,7 +98,7 @@ for (const policy of policies) {
     const x = gaussian(random, 9 * 160);
     const operand = createOperand(stream.operandFormat(weights[0]), 9, 160);
     stream.quantize(operand, x, 9);
-    const out = createStoredRows(policy, 9 * 40);
+    const out = createStoredRows(precisions[policy].rows, 9 * 40);
     const groups = { starts, sources: new Int32Array(9), places: new Int32Array(9) };
     stream.groupedGemm(out, operand, weights, groups, 9);
     const actual = stored(out);
@@ -136,15 +135,15 @@ function scatteredContext(policy: (typeof policies)[number], length: number, see
   const random = randomSource(seed);
   const used = Math.ceil(length / PAGE_TOKENS);
   const pages = used + 3;
-  const entries = createStoredRows(policy, pages * PAGE_TOKENS * width);
+  const entries = createStoredRows(precisions[policy].kv, pages * PAGE_TOKENS * width);
   entries.fill(entries instanceof Float32Array ? NaN : 0x7fc0);
   const table = Int32Array.from({ length: used + 2 }, (_, i) => (i < used ? pages - 1 - i : -77));
   const values = gaussian(random, length * width);
   const kept = new Float64Array(length * width);
   for (let t = 0; t < length; t++) {
     const at = (table[Math.floor(t / PAGE_TOKENS)] * PAGE_TOKENS + (t % PAGE_TOKENS)) * width;
-    const source = createStoredRows(policy, width);
-    const operand = createOperand(policy === "f32" ? "f32" : "bf16", 1, width);
+    const source = createStoredRows(precisions[policy].kv, width);
+    const operand = createOperand(precisions[policy].kv, 1, width);
     kernels.createStream(policy).quantize(operand, values.slice(t * width, (t + 1) * width), 1);
     source.set(operand.values);
     entries.set(source, at);

@@ -2,17 +2,11 @@ import { absorbQuery, attention, writeKv, type Round } from "./attention.ts";
 import { sampleRows } from "../sampling/index.ts";
 import { refuseOutside, refuseStrayLayout, refuseUnordered } from "./indices.ts";
 import { roundBf16 } from "../float-formats.ts";
+import { rowScales, type Operand, type RowFormat, type StoredRows } from "../operand-format.ts";
 import { multiply, multiplyGroups, type DecodedRows } from "./gemm.ts";
 import { rmsNormRow, siluMultiply } from "./norm.ts";
-import type { Policy, ScaleFormat } from "../policy.ts";
-import {
-  decodeOperand,
-  loadRows,
-  operandFormat,
-  quantize,
-  quantizeWeight,
-  rowsOf,
-} from "../quantize.ts";
+import { operandFormat, precisions, type Policy, type ScaleFormat } from "../policy.ts";
+import { decodeOperand, loadRows, quantize, quantizeWeight, rowsOf } from "../quantize.ts";
 import { rotate } from "./rope.ts";
 import { groupRows, route } from "./route.ts";
 import {
@@ -21,17 +15,15 @@ import {
   type Kernels,
   type KvLayer,
   type MlaShape,
-  type Operand,
   type QuantizedWeight,
   type Rope,
   type RowGroups,
   type SampledRows,
   type SamplingRows,
   type StepLayout,
-  type StoredRows,
   type Stream,
 } from "../stream.ts";
-import { SCALE_BLOCK, type Weight } from "../weight.ts";
+import type { Weight } from "../weight.ts";
 import { WeightReader } from "../weight-reader.ts";
 
 /** The backend that defines the numbers: plain TypeScript, computed when enqueued. */
@@ -48,6 +40,9 @@ export function createReferenceKernels(): Kernels {
   };
 }
 
+/** How a value is rounded to a format without scales. */
+const roundings: Readonly<Record<RowFormat, Round>> = { f32: Math.fround, bf16: roundBf16 };
+
 class ReferenceStream implements Stream {
   readonly policy: Policy;
   readonly #scales: ScaleFormat;
@@ -58,7 +53,7 @@ class ReferenceStream implements Stream {
     this.policy = policy;
     this.#scales = scales;
     this.#weights = weights;
-    this.#round = policy === "f32" ? Math.fround : roundBf16;
+    this.#round = roundings[precisions[policy].activation];
   }
 
   operandFormat(weight: Weight): Operand["format"] {
@@ -198,9 +193,7 @@ class ReferenceStream implements Stream {
   gather(out: Operand, x: Operand, sources: Int32Array, rows: number): void {
     refuseOutside("gather: sources", sources, { count: rows, limit: rowsOf(x) });
     copyRows(out.values, x.values, x.columns, sources, rows);
-    if (out.format === "fp8" && x.format === "fp8") {
-      copyRows(out.scales, x.scales, Math.ceil(x.columns / SCALE_BLOCK), sources, rows);
-    }
+    copyRows(out.scales, x.scales, rowScales(x.format, x.columns), sources, rows);
   }
 
   combine(
@@ -245,8 +238,9 @@ class ReferenceStream implements Stream {
 function decoded(x: Operand, rows: number): DecodedRows {
   const values = new Float64Array(rows * x.columns);
   decodeOperand(values, x, rows);
-  const place = { values, from: 0, stride: x.columns };
-  return x.format === "fp8" ? { ...place, scales: x.scales, scalesFrom: 0 } : place;
+  const rowBlocks = rowScales(x.format, x.columns);
+  const scales = rowBlocks > 0 ? x.scales : undefined;
+  return { values, from: 0, stride: x.columns, scales, scalesFrom: 0, rowBlocks };
 }
 
 function copyRows(

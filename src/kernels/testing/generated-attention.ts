@@ -8,16 +8,11 @@ import {
   type GeneratorSetting,
 } from "./generated-memory.ts";
 import { gaussian, randomSource } from "./generators.ts";
-import type { Policy } from "../policy.ts";
+import type { StoredRows } from "../operand-format.ts";
+import { precisions, type Policy } from "../policy.ts";
 import { createOperand, createStoredRows } from "../quantize.ts";
-import {
-  PAGE_TOKENS,
-  type MlaShape,
-  type Rope,
-  type StepLayout,
-  type StoredRows,
-} from "../stream.ts";
-import type { WeightDtype } from "../weight.ts";
+import { PAGE_TOKENS, type MlaShape, type Rope, type StepLayout } from "../stream.ts";
+import type { WeightDtype } from "../weight-format.ts";
 
 export interface MlaSizes {
   readonly shape: MlaShape;
@@ -106,9 +101,11 @@ export function generateMla(setting: GeneratorSetting, sizes: MlaSizes): Generat
     },
     {
       ...{ name: "writeKv", rows: 0 },
-      agreement: { ofMaximum: policy === "f32" ? 3e-7 : 2 ** -8 },
+      agreement: { ofMaximum: precisions[policy].kv === "f32" ? 3e-7 : 2 ** -8 },
       enqueue(stream) {
-        const cache = { entries: storedRows(policy, pages * PAGE_TOKENS * width).fill(0) };
+        const cache = {
+          entries: storedRows(precisions[policy].kv, pages * PAGE_TOKENS * width).fill(0),
+        };
         stream.writeKv(cache, x, gain, 1e-6, shape, rope, layoutOf(0, rows));
         return [cache.entries];
       },
@@ -122,7 +119,11 @@ export function generateMla(setting: GeneratorSetting, sizes: MlaSizes): Generat
       },
     },
     {
-      ...{ name: "attention", rows, agreement: { relativeL2: policy === "f32" ? 2e-6 : 2e-3 } },
+      ...{
+        name: "attention",
+        rows,
+        agreement: { relativeL2: precisions[policy].activation === "f32" ? 2e-6 : 2e-3 },
+      },
       enqueue(stream, from = 0, to = rows) {
         const out = floats((to - from) * heads * latent);
         const queries = part(q, queryWidth, from, to);
@@ -155,12 +156,12 @@ function filledEntries(
   },
 ): StoredRows {
   const { sequences, pageTables, tableStride, pages, width } = pool;
-  const entries = createStoredRows(policy, pages * PAGE_TOKENS * width);
+  const entries = createStoredRows(precisions[policy].kv, pages * PAGE_TOKENS * width);
   entries.fill(entries instanceof Float32Array ? NaN : 0x7fc0);
   for (const [s, { context }] of sequences.entries()) {
     for (let t = 0; t < context; t++) {
       const page = pageTables[s * tableStride + Math.floor(t / PAGE_TOKENS)];
-      const entry = createOperand(policy === "f32" ? "f32" : "bf16", 1, width);
+      const entry = createOperand(precisions[policy].kv, 1, width);
       reference.createStream(policy).quantize(entry, gaussian(random, width), 1);
       entries.set(entry.values, (page * PAGE_TOKENS + (t % PAGE_TOKENS)) * width);
     }

@@ -1,8 +1,16 @@
 import { gaussian, type WeightMaker } from "./generators.ts";
 import type { Policy } from "../policy.ts";
 import { createReferenceKernels } from "../reference/index.ts";
-import type { Operand, StoredRows, Stream } from "../stream.ts";
-import { SCALE_BLOCK } from "../weight.ts";
+import {
+  operandFormats,
+  rowScales,
+  type Operand,
+  type OperandFormat,
+  type OperandFormatName,
+  type RowFormat,
+  type StoredRows,
+} from "../operand-format.ts";
+import type { Stream } from "../stream.ts";
 
 export type Values = Float64Array | Float32Array | Uint16Array | Uint8Array | Int32Array;
 
@@ -60,29 +68,24 @@ export function inputs(values: Float32Array): Float32Array {
   return out;
 }
 
-export function outputOperand(format: Operand["format"], rows: number, columns: number): Operand {
-  const count = rows * columns + 2 * MARGIN;
-  if (format === "f32") return { format, columns, values: floats(rows * columns) };
-  if (format === "bf16") return { format, columns, values: guarded(new Uint16Array(count)) };
-  const scales = floats(rows * Math.ceil(columns / SCALE_BLOCK));
-  return { format, columns, values: guarded(new Uint8Array(count)), scales };
+export function outputOperand(format: OperandFormatName, rows: number, columns: number): Operand {
+  const { Values: Memory }: OperandFormat = operandFormats[format];
+  const values: Values = guarded(new Memory(rows * columns + 2 * MARGIN));
+  return { format, columns, values, scales: floats(rows * rowScales(format, columns)) } as Operand;
 }
 
-export const partsOf = (x: Operand): Values[] =>
-  x.format === "fp8" ? [x.values, x.scales] : [x.values];
+export const partsOf = (x: Operand): Values[] => [x.values, x.scales];
 
 /** Rows `from` up to `to` of an operand. */
 export function operandRows(x: Operand, from: number, to: number): Operand {
-  const { columns } = x;
-  const blocks = Math.ceil(columns / SCALE_BLOCK);
+  const { format, columns } = x;
+  const blocks = rowScales(format, columns);
   const values = x.values.subarray(from * columns, to * columns);
-  if (x.format !== "fp8") return { ...x, values } as Operand;
   return { ...x, values, scales: x.scales.subarray(from * blocks, to * blocks) } as Operand;
 }
 
-export function storedRows(policy: Policy, count: number): StoredRows {
-  const size = count + 2 * MARGIN;
-  return guarded(policy === "f32" ? new Float32Array(size) : new Uint16Array(size));
+export function storedRows(format: RowFormat, count: number): StoredRows {
+  return guarded<StoredRows>(new operandFormats[format].Values(count + 2 * MARGIN));
 }
 
 export const reference = createReferenceKernels();
@@ -90,7 +93,7 @@ export const reference = createReferenceKernels();
 /** Random rows as a policy rounds them for a matmul. */
 export function operandOf(
   random: () => number,
-  format: Operand["format"],
+  format: OperandFormatName,
   rows: number,
   columns: number,
 ) {

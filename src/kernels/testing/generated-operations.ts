@@ -12,8 +12,11 @@ import {
   type GeneratorSetting,
 } from "./generated-memory.ts";
 import { gaussian, randomSource } from "./generators.ts";
-import type { GateRule, Operand, StoredRows } from "../stream.ts";
-import { SCALE_BLOCK, type Weight, type WeightDtype } from "../weight.ts";
+import type { Operand, StoredRows } from "../operand-format.ts";
+import { precisions } from "../policy.ts";
+import type { GateRule } from "../stream.ts";
+import { SCALE_BLOCK, type WeightDtype } from "../weight-format.ts";
+import type { Weight } from "../weight.ts";
 
 /** Rows that go through FP8's rarer cases: zeros of both signs, tiny blocks, denormal codes. */
 function rareRows(random: () => number, count: number): Float32Array {
@@ -170,9 +173,9 @@ export function generateGroupedGemm(
   const starts = Int32Array.of(0, ...ends.sort(), rows);
   return {
     ...{ name: "groupedGemm", rows },
-    agreement: { ofMaximum: policy === "f32" ? 1e-6 : 2 ** -8 },
+    agreement: { ofMaximum: precisions[policy].rows === "f32" ? 1e-6 : 2 ** -8 },
     enqueue(stream, from = 0, to = rows) {
-      const out = storedRows(policy, (to - from) * outputs);
+      const out = storedRows(precisions[policy].rows, (to - from) * outputs);
       const part = starts.map((start) => Math.min(Math.max(start, from), to) - from);
       const groups = { starts: part, sources: integers(0), places: integers(0) };
       stream.groupedGemm(out, operandRows(x, from, to), weights, groups, to - from);
@@ -259,7 +262,7 @@ export function generateCombine(
 ): GeneratedOperation {
   const random = randomSource(seed);
   const count = rows * topK;
-  const format = policy === "f32" ? "f32" : "bf16";
+  const format = precisions[policy].rows;
   const expertRows = operandOf(random, format, count, columns).values as StoredRows;
   const places = Int32Array.from({ length: count }, (_, i) => (i * 7 + 3) % Math.max(1, count));
   const weights = inputs(gaussian(random, count));

@@ -3,7 +3,14 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { logarithm, sineAndCosine } from "../elementary.ts";
 import { e4m3Values, fromBf16, toBf16, toE4m3 } from "../float-formats.ts";
-import { bytesPerElement, SCALE_BLOCK, type Weight, type WeightDtype } from "../weight.ts";
+import {
+  codeBytes,
+  rowBytes,
+  scaleShape,
+  weightFormats,
+  type WeightDtype,
+} from "../weight-format.ts";
+import type { Weight } from "../weight.ts";
 
 /** A deterministic source of numbers in [0, 1): mulberry32. */
 export function randomSource(seed: number): () => number {
@@ -48,23 +55,23 @@ export class WeightFolder implements WeightMaker {
   readonly #directory = mkdtempSync(join(tmpdir(), "daysix-kernels-"));
   #count = 0;
 
-  /** A random weight of any dtype, at an odd offset; FP8 ones carry 128 × 128 scales. */
+  /** A random weight of any dtype, at an odd offset; FP8 ones carry scales. */
   create(random: () => number, dtype: WeightDtype, shape: readonly number[]): GeneratedWeight {
     const columns = shape[shape.length - 1];
     const rows = shape.length === 2 ? shape[0] : 1;
     const raw = gaussian(random, rows * columns, 1 / Math.sqrt(columns));
-    if (dtype !== "F8_E4M3") return this.#store(dtype, shape, raw);
-    const scaleColumns = Math.ceil(columns / SCALE_BLOCK);
-    const scaleRows = Math.ceil(rows / SCALE_BLOCK);
+    const scaled = scaleShape(dtype, [rows, columns]);
+    if (!scaled) return this.#store(dtype, shape, raw);
+    const [scaleRows, scaleColumns] = scaled;
+    const [blockRows, blockColumns] = weightFormats[dtype].scaleBlock!;
     const scales = Float32Array.from({ length: scaleRows * scaleColumns }, () => 0.001 + random());
     const codes = raw.map((x, i) => extremeFp8(i) ?? x * 100);
-    const scale = this.#store("F32", [scaleRows, scaleColumns], scales).weight;
+    const scale = this.#store("F32", scaled, scales).weight;
     const { weight, values } = this.#store(dtype, shape, codes);
-    const scaled = values.map(
-      (code, i) =>
-        code * scales[(Math.floor(i / columns) >> 7) * scaleColumns + ((i % columns) >> 7)],
-    );
-    return { weight: { ...weight, scale }, values: scaled };
+    const scaleOf = (row: number, column: number) =>
+      scales[Math.floor(row / blockRows) * scaleColumns + Math.floor(column / blockColumns)];
+    const products = values.map((code, i) => code * scaleOf(Math.floor(i / columns), i % columns));
+    return { weight: { ...weight, scale }, values: products };
   }
 
   remove(): void {
@@ -75,10 +82,10 @@ export class WeightFolder implements WeightMaker {
     const name = `weight-${this.#count++}`;
     const file = join(this.#directory, name);
     const offset = 3;
-    const bytes = new DataView(new ArrayBuffer(offset + raw.length * bytesPerElement[dtype]));
+    const bytes = new DataView(new ArrayBuffer(offset + codeBytes(dtype, shape)));
     const values = new Float64Array(raw.length);
     raw.forEach((x, i) => {
-      values[i] = storeElement(bytes, offset + i * bytesPerElement[dtype], dtype, x);
+      values[i] = storeElement(bytes, offset + rowBytes(dtype, i), dtype, x);
     });
     writeFileSync(file, bytes);
     return { weight: { name, dtype, shape, file, offset }, values };

@@ -183,7 +183,7 @@ test("missing shards, tensors and scales, and names that leave the folder, are r
     [(map) => delete map["lm_head.weight"], /tensor lm_head.weight: is missing/],
     [
       (map) => delete map["model.layers.0.self_attn.o_proj.weight_scale_inv"],
-      /o_proj.weight: FP8 without .*weight_scale_inv/,
+      /o_proj.weight: F8_E4M3 without .*weight_scale_inv/,
     ],
   ];
   for (const [edit, message] of cases) {

@@ -1,18 +1,20 @@
 import { access, readdir, readFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { z } from "zod";
-import { SCALE_BLOCK, type Weight } from "../../kernels/index.ts";
-import {
-  CheckpointError,
-  isWeightDtype,
-  readSafetensors,
-  type TensorEntry,
-} from "./safetensors.ts";
+import { isWeightDtype, scaleShape, weightFormats, type Weight } from "../../kernels/index.ts";
+import { CheckpointError, readSafetensors, type TensorEntry } from "./safetensors.ts";
 
 export const SINGLE_FILE = "model.safetensors";
 export const INDEX_FILE = "model.safetensors.index.json";
 
 const indexSchema = z.looseObject({ weight_map: z.record(z.string(), z.string()) });
+
+/** The name that DeepSeek's checkpoints give a weight's scales. */
+export function scaleName(weight: string): string {
+  return weight.replace(/(\.weight)?$/, SCALE_SUFFIX);
+}
+
+export const SCALE_SUFFIX = ".weight_scale_inv";
 
 /** A checkpoint in Hugging Face's layout: one file, or shards named by an index. */
 export async function openCheckpoint(directory: string): Promise<Checkpoint> {
@@ -106,7 +108,7 @@ export class Checkpoint {
     return this.#entries.has(name);
   }
 
-  /** The handle of a tensor of this shape; an FP8 one carries its `weight_scale_inv`. */
+  /** The handle of a tensor of this shape, with its scales where its format has them. */
   weight(name: string, shape: readonly number[]): Weight {
     const entry = this.#entries.get(name);
     if (!entry) throw new CheckpointError(this.directory, "is missing", name);
@@ -119,18 +121,18 @@ export class Checkpoint {
       throw new CheckpointError(file, `dtype ${dtype} is not supported for a weight`, name);
     }
     const weight: Weight = { name, dtype, shape, file, offset };
-    return dtype === "F8_E4M3" ? { ...weight, scale: this.#scaleOf(entry) } : weight;
+    const scales = scaleShape(dtype, shape);
+    return scales ? { ...weight, scale: this.#scalesOf(weight, scales) } : weight;
   }
 
-  #scaleOf({ name, shape, file }: TensorEntry): Weight {
-    const scaleName = `${name.replace(/\.weight$/, "")}.weight_scale_inv`;
-    if (!this.has(scaleName)) throw new CheckpointError(file, `FP8 without ${scaleName}`, name);
-    const scale = this.weight(
-      scaleName,
-      shape.map((side) => Math.ceil(side / SCALE_BLOCK)),
-    );
-    if (scale.dtype !== "F32" && scale.dtype !== "BF16") {
-      throw new CheckpointError(scale.file, `expected F32 or BF16, got ${scale.dtype}`, scaleName);
+  #scalesOf({ name, dtype, file }: Weight, shape: readonly number[]): Weight {
+    const scales = scaleName(name);
+    if (!this.has(scales)) throw new CheckpointError(file, `${dtype} without ${scales}`, name);
+    const scale = this.weight(scales, shape);
+    const { scaleTypes } = weightFormats[dtype];
+    if (!scaleTypes.includes(scale.dtype)) {
+      const problem = `expected ${scaleTypes.join(" or ")}, got ${scale.dtype}`;
+      throw new CheckpointError(scale.file, problem, scales);
     }
     return scale;
   }

@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
-import type { GateRule, ScaleFormat } from "../../kernels/index.ts";
+import { weightFormats, type GateRule, type ScaleFormat } from "../../kernels/index.ts";
 
 /** A config field that is missing, mistyped or asks for something not implemented. */
 export class ConfigError extends Error {
@@ -235,8 +235,9 @@ function refuseUnsupported(raw: RawConfig, source: string): void {
     refuse("quantization_config.fmt", quantization.fmt, "only e4m3");
   }
   const block = quantization.weight_block_size;
-  if (block?.length !== 2 || block.some((side) => side !== 128)) {
-    refuse("quantization_config.weight_block_size", block, "only [128, 128]");
+  const known = weightFormats.F8_E4M3.scaleBlock;
+  if (String(block) !== String(known)) {
+    refuse("quantization_config.weight_block_size", block, `only ${JSON.stringify(known)}`);
   }
   if ((quantization.activation_scheme ?? "dynamic") !== "dynamic") {
     refuse("quantization_config.activation_scheme", quantization.activation_scheme, "only dynamic");

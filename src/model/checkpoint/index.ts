@@ -1,4 +1,4 @@
-export { openCheckpoint } from "./checkpoint.ts";
+export { openCheckpoint, SCALE_SUFFIX, scaleName } from "./checkpoint.ts";
 export { type ModelConfig, readConfig } from "./config.ts";
 export {
   modelIdentity,
@@ -7,6 +7,7 @@ export {
   type NumericIdentity,
 } from "./identity.ts";
 export { type Inspection, inspectModel } from "./inspect.ts";
+export { kvBytesPerToken, kvEntryBytes } from "./kv-bytes.ts";
 export { type HashedBytes, modelHash } from "./model-hash.ts";
 export { type Quantization, quantizeCheckpoint } from "./quantize-checkpoint.ts";
 export { bytesOf, expectRoom, type WriteBytes, writeSafetensors } from "./safetensors-writer.ts";

@@ -1,6 +1,8 @@
 import { open } from "node:fs/promises";
-import { openCheckpoint } from "./checkpoint.ts";
+import { isWeightDtype, weightFormats, type Policy } from "../../kernels/index.ts";
+import { openCheckpoint, SCALE_SUFFIX } from "./checkpoint.ts";
 import { readConfig, type ModelConfig } from "./config.ts";
+import { kvBytesByPolicy } from "./kv-bytes.ts";
 import type { TensorEntry } from "./safetensors.ts";
 import { modelWeights } from "./weights.ts";
 
@@ -11,7 +13,7 @@ export interface Inspection {
   readonly bytes: { readonly total: number } & Readonly<Record<TensorGroup, number>>;
   /** Weights one token reads when it is decoded alone. */
   readonly bytesPerDecodedToken: number;
-  readonly kvBytesPerToken: { readonly f32: number; readonly w8a16: number; readonly w8a8: number };
+  readonly kvBytesPerToken: Readonly<Record<Policy, number>>;
   /** Whether the weights and 1 GiB of KV fit the memory given. */
   readonly fits: boolean;
   /** Values that are not finite numbers, one line a tensor; only when verified. */
@@ -54,20 +56,19 @@ export async function inspectModel(
   for (const entry of checkpoint.tensors()) {
     const group = groupOf(entry.name, config);
     bytes[group] += entry.bytes;
-    if (!entry.name.endsWith("_scale_inv")) {
+    if (!entry.name.endsWith(SCALE_SUFFIX)) {
       parameters[group] += entry.shape.reduce((product, side) => product * side, 1);
     }
     const problem = options.verify ? await problemOf(entry) : undefined;
     if (problem) problems.push(`${entry.name} in ${entry.file}: ${problem}`);
   }
   const total = sum(bytes);
-  const kvValues = config.layers * (config.latentRank + config.ropeWidth);
   return {
     config,
     parameters: { total: sum(parameters), activePerToken: active(parameters, config) },
     bytes: { total, ...bytes },
     bytesPerDecodedToken: active(bytes, config),
-    kvBytesPerToken: { f32: 4 * kvValues, w8a16: 2 * kvValues, w8a8: 2 * kvValues },
+    kvBytesPerToken: kvBytesByPolicy(config),
     fits: total + GIB <= options.availableBytes,
     ...(options.verify ? { problems } : {}),
   };
@@ -99,9 +100,8 @@ function active(amounts: Readonly<Record<TensorGroup, number>>, { gate }: ModelC
 
 /** Where the values that are not finite numbers begin and how many there are, read in chunks. */
 async function problemOf(entry: TensorEntry): Promise<string | undefined> {
-  const format = formats[entry.dtype];
-  if (!format) return undefined;
-  const { Codes, mask } = format;
+  if (!isWeightDtype(entry.dtype)) return undefined;
+  const { Codes, mask } = weightFormats[entry.dtype].nonFinite;
   const size = Codes.BYTES_PER_ELEMENT;
   const handle = await open(entry.file, "r");
   const chunk = new Uint8Array(Math.min(VERIFY_CHUNK_BYTES, entry.bytes));
@@ -122,19 +122,6 @@ async function problemOf(entry: TensorEntry): Promise<string | undefined> {
   if (count === 0) return undefined;
   return `not a finite number at byte ${first}; ${count} of ${entry.bytes / size} values are none`;
 }
-
-/** Codes whose bits under `mask` are all set are infinite or no numbers. */
-interface Format {
-  readonly Codes: typeof Uint8Array | typeof Uint16Array | typeof Uint32Array;
-  readonly mask: number;
-}
-
-const formats: Readonly<Record<string, Format>> = {
-  F8_E4M3: { Codes: Uint8Array, mask: 0x7f },
-  BF16: { Codes: Uint16Array, mask: 0x7f80 },
-  F16: { Codes: Uint16Array, mask: 0x7c00 },
-  F32: { Codes: Uint32Array, mask: 0x7f80_0000 },
-};
 
 function findNonFinite(codes: Uint8Array | Uint16Array | Uint32Array, mask: number) {
   let first = -1;

@@ -3,13 +3,7 @@ import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync }
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
-import {
-  createKernels,
-  e4m3Values,
-  fromBf16,
-  SCALE_BLOCK,
-  scaleFormats,
-} from "../../kernels/index.ts";
+import { createKernels, e4m3Values, fromBf16, scaleFormats } from "../../kernels/index.ts";
 import { openCheckpoint, type Checkpoint } from "./checkpoint.ts";
 import { readConfig } from "./config.ts";
 import { fixtureDirectory } from "../fixtures.ts";
@@ -45,7 +39,7 @@ function valuesOf(checkpoint: Checkpoint, tensor: string): Float64Array {
   if (entry.dtype === "BF16") return Float64Array.from(new Uint16Array(bytes.buffer), fromBf16);
   const scales = valuesOf(checkpoint, tensor.replace(/weight$/, "weight_scale_inv"));
   const columns = entry.shape[1];
-  const scaleColumns = Math.ceil(columns / SCALE_BLOCK);
+  const scaleColumns = Math.ceil(columns / 128);
   return Float64Array.from(bytes, (code, i) => {
     const [row, column] = [Math.floor(i / columns), i % columns];
     return e4m3Values[code] * scales[(row >> 7) * scaleColumns + (column >> 7)];

@@ -1,14 +1,19 @@
 import { copyFile, mkdir, open, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import {
+  codeBytes,
   createQuantizedWeight,
-  SCALE_BLOCK,
+  QUANTIZED_DTYPE,
+  scaleShape,
+  storedOperand,
+  weightFormats,
   type Kernels,
   type Operand,
   type ScaleFormat,
   type Stream,
+  type WeightDtype,
 } from "../../kernels/index.ts";
-import { INDEX_FILE, openCheckpoint, SINGLE_FILE } from "./checkpoint.ts";
+import { INDEX_FILE, openCheckpoint, scaleName, SINGLE_FILE } from "./checkpoint.ts";
 import { readConfig } from "./config.ts";
 import { CheckpointError, type TensorEntry } from "./safetensors.ts";
 import {
@@ -27,6 +32,8 @@ export interface Quantization {
   readonly onFile?: (name: string, bytes: number) => void;
 }
 
+const scaleBlock = weightFormats[QUANTIZED_DTYPE].scaleBlock!;
+
 /** Read at once: whole rows of blocks of any released model's weights. */
 const CHUNK_BYTES = 2 ** 24;
 
@@ -34,8 +41,8 @@ const CHUNK_BYTES = 2 ** 24;
 const LINEAR = /\.(self_attn|mlp)\..*_proj(_with_mqa)?\.weight$/;
 
 /**
- * Writes a float32 or BF16 checkpoint again with its linear weights in FP8, one scale for each block
- * of 128 × 128, as DeepSeek-V3's is published; every other tensor and file is copied. Files are
+ * Writes a float32 or BF16 checkpoint again with its linear weights in FP8, one scale for each
+ * block, as DeepSeek-V3's is published; every other tensor and file is copied. Files are
  * written one after the other through a buffer of a few megabytes. The folder appears when all is
  * written.
  *
@@ -77,7 +84,7 @@ async function readFiles(directory: string): Promise<Map<string, TensorEntry[]>>
   modelWeights(checkpoint, config);
   const files = new Map<string, TensorEntry[]>();
   for (const entry of checkpoint.tensors()) {
-    if (entry.dtype === "F8_E4M3") {
+    if (entry.dtype === QUANTIZED_DTYPE) {
       throw new CheckpointError(entry.file, "is FP8 already", entry.name);
     }
     if (isLinear(entry) && entry.dtype !== "BF16" && entry.dtype !== "F32") {
@@ -95,12 +102,11 @@ const isLinear = ({ name, shape }: TensorEntry) => shape.length === 2 && LINEAR.
 function layoutsOf(entry: TensorEntry): TensorLayout[] {
   if (!isLinear(entry)) return [entry];
   const { name, shape } = entry;
-  const blocks = shape.map((side) => Math.ceil(side / SCALE_BLOCK));
-  const scaleName = name.replace(/weight$/, "weight_scale_inv");
-  return [
-    { name, dtype: "F8_E4M3", shape, bytes: shape[0] * shape[1] },
-    { name: scaleName, dtype: "F32", shape: blocks, bytes: 4 * blocks[0] * blocks[1] },
-  ];
+  const layoutOf = (tensor: string, dtype: WeightDtype, sides: readonly number[]) => ({
+    ...{ name: tensor, dtype, shape: sides, bytes: codeBytes(dtype, sides) },
+  });
+  const scales = scaleShape(QUANTIZED_DTYPE, shape)!;
+  return [layoutOf(name, QUANTIZED_DTYPE, shape), layoutOf(scaleName(name), "F32", scales)];
 }
 
 async function writeTensor(write: WriteBytes, entry: TensorEntry, stream: Stream) {
@@ -110,7 +116,8 @@ async function writeTensor(write: WriteBytes, entry: TensorEntry, stream: Stream
   }
   const [, columns] = entry.shape;
   const rowBytes = entry.bytes / entry.shape[0];
-  const chunkRows = Math.max(1, Math.floor(CHUNK_BYTES / rowBytes / SCALE_BLOCK)) * SCALE_BLOCK;
+  const [blockRows] = scaleBlock;
+  const chunkRows = Math.max(1, Math.floor(CHUNK_BYTES / rowBytes / blockRows)) * blockRows;
   const scales: Float32Array[] = [];
   for await (const bytes of chunksOf(entry, chunkRows * rowBytes)) {
     const rows = bytes.length / rowBytes;
@@ -131,9 +138,9 @@ async function writeTensor(write: WriteBytes, entry: TensorEntry, stream: Stream
 }
 
 function operandOf({ dtype }: TensorEntry, bytes: Uint8Array, columns: number): Operand {
-  return dtype === "BF16"
-    ? { format: "bf16", columns, values: new Uint16Array(bytes.buffer, 0, bytes.length / 2) }
-    : { format: "f32", columns, values: new Float32Array(bytes.buffer, 0, bytes.length / 4) };
+  const Values = dtype === "BF16" ? Uint16Array : Float32Array;
+  const count = bytes.length / Values.BYTES_PER_ELEMENT;
+  return storedOperand(new Values(bytes.buffer as ArrayBuffer, 0, count), columns);
 }
 
 /** A tensor's bytes, each chunk in memory of its own. */
@@ -174,7 +181,7 @@ async function writeConfig(directory: string, target: string, scales: ScaleForma
     fmt: "e4m3",
     quant_method: "fp8",
     ...(scales === "f32" ? {} : { scale_fmt: scales }),
-    weight_block_size: [SCALE_BLOCK, SCALE_BLOCK],
+    weight_block_size: scaleBlock,
   };
   const text = JSON.stringify({ ...config, quantization_config: quantization }, null, 2);
   await writeFile(join(target, "config.json"), `${text}\n`);

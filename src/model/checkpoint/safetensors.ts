@@ -1,5 +1,5 @@
 import { open, type FileHandle } from "node:fs/promises";
-import { bytesPerElement, type WeightDtype } from "../../kernels/index.ts";
+import { weightFormats } from "../../kernels/index.ts";
 
 /** A checkpoint file that is broken, truncated or not what it should be. */
 export class CheckpointError extends Error {
@@ -32,21 +32,20 @@ const LENGTH_BYTES = 8;
 
 /** Bits per element of every dtype the format knows. */
 const dtypeBits: Readonly<Record<string, number>> = {
+  ...Object.fromEntries(
+    Object.entries(weightFormats).map(([dtype, { valueBits }]) => [dtype, valueBits]),
+  ),
   BOOL: 8,
   U8: 8,
   I8: 8,
   F8_E5M2: 8,
-  F8_E4M3: 8,
   F8_E8M0: 8,
   F8_E4M3FNUZ: 8,
   F8_E5M2FNUZ: 8,
   I16: 16,
   U16: 16,
-  F16: 16,
-  BF16: 16,
   I32: 32,
   U32: 32,
-  F32: 32,
   F64: 64,
   I64: 64,
   U64: 64,
@@ -55,10 +54,6 @@ const dtypeBits: Readonly<Record<string, number>> = {
   F6_E2M3: 6,
   F6_E3M2: 6,
 };
-
-export function isWeightDtype(dtype: string): dtype is WeightDtype {
-  return Object.hasOwn(bytesPerElement, dtype);
-}
 
 /**
  * Reads a safetensors file's header; the data is not touched. Every rule of the format is held:

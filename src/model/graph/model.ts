@@ -1,6 +1,8 @@
 import {
   createStoredRows,
   PAGE_TOKENS,
+  precisions,
+  storedOperand,
   StepSampling,
   type ChosenToken,
   type Kernels,
@@ -9,7 +11,7 @@ import {
   type TokenChoice,
 } from "../../kernels/index.ts";
 import { NO_LAYER, nullTracer, type Tracer } from "../../trace/index.ts";
-import { openCheckpoint } from "../checkpoint/index.ts";
+import { kvBytesPerToken, openCheckpoint } from "../checkpoint/index.ts";
 import { readConfig, type ModelConfig } from "../checkpoint/index.ts";
 import { forwardMlp, forwardMoe } from "./feed-forward.ts";
 import { LatentAttention } from "./mla.ts";
@@ -81,8 +83,7 @@ export class Model {
 
   /** Bytes of KV cache one token takes in all layers. */
   get kvBytesPerToken(): number {
-    const { layers, latentRank, ropeWidth } = this.config;
-    return layers * (latentRank + ropeWidth) * (this.policy === "f32" ? 4 : 2);
+    return kvBytesPerToken(this.config, this.policy);
   }
 
   createKvPool(pages: number): KvPool {
@@ -92,7 +93,7 @@ export class Model {
     return {
       width,
       layers: Array.from({ length: layers }, () => ({
-        entries: createStoredRows(this.policy, values),
+        entries: createStoredRows(precisions[this.policy].kv, values),
       })),
     };
   }
@@ -200,9 +201,8 @@ export class Model {
     const columns = this.config.hiddenSize;
     const count = batch.logitRows.length;
     const logits = w.logits(count);
-    const hidden = { format: "f32", columns, values: w.hidden } as const;
-    const selected = { format: "f32", columns, values: w.update } as const;
-    stream.gather(selected, hidden, batch.logitRows, count);
+    const hidden = storedOperand(w.hidden, columns);
+    stream.gather(storedOperand(w.update, columns), hidden, batch.logitRows, count);
     stream.rmsNorm(w.normed, w.update, this.#weights.finalNorm, this.config.normEpsilon, count);
     w.project(stream, w.normed, count, { out: logits, weight: this.#weights.head });
     return logits;

@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { backends } from "../../kernels/testing/fixtures.ts";
-import { policies, type Kernels, type Operand } from "../../kernels/index.ts";
+import { policies, storedOperand, type Kernels, type Operand } from "../../kernels/index.ts";
 import {
   changedKernels,
   fixtureDirectory,
@@ -38,7 +38,7 @@ function recordingKernels(kernels: Kernels, chosen: Int32Array[]): Kernels {
         const copy = new Int32Array(rows * rule.topK);
         const asRows = ({ buffer, byteOffset }: Int32Array): Operand => {
           const values = new Float32Array(buffer, byteOffset, rows * rule.topK);
-          return { format: "f32", columns: rule.topK, values };
+          return storedOperand(values, rule.topK);
         };
         // A stream computes later and reuses ids: it is to copy them itself.
         const all = Int32Array.from({ length: rows }, (_, row) => row);

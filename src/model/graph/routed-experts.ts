@@ -2,6 +2,7 @@ import {
   allocate,
   createOperand,
   createStoredRows,
+  precisions,
   type GateRule,
   type Operand,
   type RowGroups,
@@ -84,7 +85,7 @@ export class GroupedMlp {
       this.#product = createOperand(this.#stream.operandFormat(down[0]), this.#maxPairs, width);
       this.#gate = allocate(Float32Array, this.#maxPairs * width);
       this.#up = allocate(Float32Array, this.#maxPairs * width);
-      this.#out = createStoredRows(this.#stream.policy, this.#maxPairs * hidden);
+      this.#out = createStoredRows(precisions[this.#stream.policy].rows, this.#maxPairs * hidden);
     }
     return { sorted: this.#sorted, product: this.#product };
   }
