@@ -1,5 +1,5 @@
 // W_UKᵀ times queries on tiles: the queries of 32 rows are the lines, the latent's values the columns, and neighbouring
-// weight rows are interleaved as pairs. The sum is cut and promoted where a block of 128 weight rows ends.
+// weight rows are interleaved as pairs. The sum is cut and promoted where weight rows that share scales end.
 #pragma once
 #include "gemm/product-tile.h"
 

@@ -58,10 +58,10 @@ class ProductBatch {
 
   static void skipRows(Product& product, int64_t rows) {
     product.rows -= rows;
-    product.x.values += rows * product.x.stride * codeBytes(product.x.format);
-    if (product.x.format == Dtype::fp8) product.x.scales += rows * scaleColumns(*product.weight);
+    product.x.values += rows * product.x.stride * formatOf(product.x.format).valueBytes;
+    if (product.x.scales) product.x.scales += rows * scaleColumns(*product.weight);
     product.out.values =
-        static_cast<uint8_t*>(product.out.values) + rows * product.outStride * codeBytes(product.out.format);
+        static_cast<uint8_t*>(product.out.values) + rows * product.outStride * formatOf(product.out.format).valueBytes;
   }
 
   void pack() {
@@ -122,9 +122,10 @@ class ProductBatch {
 };
 
 inline InputRows inputRows(const Operand& x, int64_t firstRow = 0) {
-  const int64_t blocks = ceilDivide(x.columns, SCALE_BLOCK);
-  return {x.format, static_cast<const uint8_t*>(x.values) + firstRow * x.columns * codeBytes(x.format), x.columns,
-          x.format == Dtype::fp8 ? x.scales + firstRow * blocks : nullptr, false};
+  const DtypeFormat& format = formatOf(x.format);
+  const auto* values = static_cast<const uint8_t*>(x.values) + firstRow * x.columns * format.valueBytes;
+  const float* scales = format.hasRowScales ? x.scales + firstRow * scaleBlocks(x.columns) : nullptr;
+  return {x.format, values, x.columns, scales, false};
 }
 
 template <bool FastDecode = false>
@@ -149,7 +150,7 @@ inline void groupedGemm(const GroupedGemm& command, Team& team) {
   ProductBatch batch(team, forms, like, std::min<int64_t>(command.groups, rows), rows);
   for (int group = 0; group < command.groups; group++) {
     StoredRows out = command.out;
-    out.values = static_cast<uint8_t*>(out.values) + starts[group] * outputs * codeBytes(out.format);
+    out.values = static_cast<uint8_t*>(out.values) + starts[group] * outputs * formatOf(out.format).valueBytes;
     batch.add({&command.weights[group], 0, outputs, inputRows(command.x, starts[group]),
                starts[group + 1] - starts[group], out, outputs, nullptr});
   }

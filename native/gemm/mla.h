@@ -25,7 +25,7 @@ inline void projectValue(const ProjectValue& command, Team& team) {
 }
 
 /// W_UK[head]ᵀ times the head's query of some rows. Lanes lie over the latent, in tiles of TILE_VECTORS vectors; the
-/// sum runs over weight rows in order, and is cut and promoted where a block of 128 weight rows ends.
+/// sum runs over weight rows in order, and is cut and promoted where weight rows that share scales end.
 template <class Format>
 class AbsorbedHead {
  public:
@@ -186,10 +186,11 @@ constexpr int64_t ABSORB_ROWS = 192;
 template <bool FastDecode, typename Run>
 inline void withAbsorbedHead(const AbsorbQuery& command, int head, Run&& run) {
 #if defined(DAYSIX_TILES)
-  const Dtype dtype = command.kvB.dtype;
-  const bool fits = command.roundInputs && (dtype == Dtype::fp8 || dtype == Dtype::bf16);
+  const bool fits = fitsTiles(command.kvB.dtype, Dtype::f32, command.roundInputs);
   if (fits && !(FastDecode && command.rows == 1)) {
-    return withTileFormat(dtype, [&](auto format) { run(AbsorbedHeadOnTiles<decltype(format)>(command, head)); });
+    return withTileFormat(command.kvB.dtype, [&](auto format) {
+      run(AbsorbedHeadOnTiles<decltype(format)>(command, head));
+    });
   }
 #endif
   withFormat(command.kvB.dtype, [&](auto format) { run(AbsorbedHead<decltype(format)>(command, head)); });

@@ -29,7 +29,7 @@ constexpr ProductForm ON_VECTORS = {
     .packTile = packTile,
     .outputCost = [](const Product& product) {
       const Weight& weight = *product.weight;
-      return weight.columns * (5 * codeBytes(weight.dtype) + product.rows) + 1;
+      return weight.columns * (5 * formatOf(weight.dtype).valueBytes + product.rows) + 1;
     },
     .taskOutputs = 32,
     .multiply = [](const Product& product, int64_t from, int64_t to, Scratch& scratch) {
@@ -57,7 +57,7 @@ constexpr ProductForm ON_TILES = {
     .packTile = packForTiles,
     .outputCost = [](const Product& product) {
       const Weight& weight = *product.weight;
-      return weight.columns * (5 * codeBytes(weight.dtype) + 2 * tilesOf(product.rows)) + 1;
+      return weight.columns * (5 * formatOf(weight.dtype).valueBytes + 2 * tilesOf(product.rows)) + 1;
     },
     .taskOutputs = 2 * STRIP_OUTPUTS,
     .multiply = [](const Product& product, int64_t from, int64_t to, Scratch& scratch) {
@@ -75,8 +75,7 @@ constexpr ProductForm ON_TILES = {
 /// decoding gives that up for single rows, which vectors multiply nearer to memory's speed.
 template <bool FastDecode>
 inline Forms formsOf(const InputRows& x, const Weight& weight) {
-  const bool fits = (weight.dtype == Dtype::fp8 || weight.dtype == Dtype::bf16) && (x.format != Dtype::f32 || x.toBf16);
-  if (!fits) return {ON_VECTORS, ON_VECTORS};
+  if (!fitsTiles(weight.dtype, x.format, x.toBf16)) return {ON_VECTORS, ON_VECTORS};
   return {FastDecode ? ON_VECTORS : ON_TILES, ON_TILES};
 }
 

@@ -1,7 +1,7 @@
 // Products on AMX's tiles: FP8 and BF16 weights with inputs that are BF16 values, for any number of rows.
 //
-// Weight rows are the lines of a tile register, 16 input rows its columns. The sums over a block of 128 inputs start at
-// zero, are taken in steps of 32 inputs, and are promoted into float32 totals by a fused multiply with the block's
+// Weight rows are the lines of a tile register, 16 input rows its columns. The sums over a block of SCALE_BLOCK inputs
+// start at zero, are taken in steps of 32 inputs, and are promoted into float32 totals by a fused multiply with the block's
 // scale. Few rows and panels keep this one order, so that a row's bits do not depend on the rows beside it.
 //
 // Inputs are packed in tiles of up to 16 rows: of each block [pair of inputs][row], then the rows' scales. A register
@@ -52,7 +52,7 @@ inline __m512i loadPairs(const uint8_t* x, int64_t left) {
     return left > 0 ? Codes::load(x, static_cast<int>(left)) : _mm512_setzero_si512();
   }
   const auto half = [&](int from) {
-    const uint8_t* codes = x + from * codeBytes(D);
+    const uint8_t* codes = x + from * formatOf(D).valueBytes;
     const auto count = static_cast<int>(std::clamp<int64_t>(left - from, 0, WIDTH));
     return toBf16(count == WIDTH ? loadCodes<D>(codes) : count ? loadCodes<D>(codes, count) : splat(0.0f));
   };
@@ -67,14 +67,14 @@ inline void packBlock(const Product& product, int64_t tile, int64_t block) {
   Vec lines[BLOCK_STEPS][TILE_LINES] = {};
   for (int64_t row = 0; row < out.rows; row++) {
     const int64_t at = tile * TILE_LINES + row;
-    const uint8_t* codes = x.values + (at * x.stride + k) * codeBytes(D);
+    const uint8_t* codes = x.values + (at * x.stride + k) * formatOf(D).valueBytes;
     __m512i pairs[BLOCK_STEPS];
     for (int i = 0; i < BLOCK_STEPS; i++) {
-      pairs[i] = loadPairs<D>(codes + i * LINE_VALUES * codeBytes(D), left - i * LINE_VALUES);
+      pairs[i] = loadPairs<D>(codes + i * LINE_VALUES * formatOf(D).valueBytes, left - i * LINE_VALUES);
     }
     for (int i = 0; i < BLOCK_STEPS; i += Format::PAIRS) Format::arrangePairs(pairs + i);
     for (int i = 0; i < BLOCK_STEPS; i++) lines[i][row].v = _mm512_castsi512_ps(pairs[i]);
-    out.scales()[row] = D == Dtype::fp8 ? x.scales[at * scaleColumns(*product.weight) + block] : 1.0f;
+    out.scales()[row] = formatOf(D).hasRowScales ? x.scales[at * scaleColumns(*product.weight) + block] : 1.0f;
   }
   const auto rows = static_cast<int>(out.rows);
   for (int i = 0; i < BLOCK_STEPS; i++) {
@@ -86,6 +86,11 @@ inline void packBlock(const Product& product, int64_t tile, int64_t block) {
     transpose(lines[i]);
     for (int line = 0; line < TILE_LINES; line++) store(out.step(i) + line * rows, lines[i][line], rows);
   }
+}
+
+/// Whether weights, and inputs that are rounded first if they are float32, are what tiles multiply.
+inline bool fitsTiles(Dtype weight, Dtype input, bool toBf16) {
+  return formatOf(weight).fitsBf16 && (formatOf(input).fitsBf16 || toBf16);
 }
 
 /// Calls run with the weight format of a dtype that tiles take.
@@ -104,12 +109,7 @@ inline void packForTiles(const Product& product, int64_t tile) {
 inline void packForTiles(const Product& product, int64_t tile) {
   withTileFormat(product.weight->dtype, [&](auto format) {
     using Format = decltype(format);
-    switch (product.x.format) {
-      case Dtype::f32: return packForTiles<Format, Dtype::f32>(product, tile);
-      case Dtype::bf16: return packForTiles<Format, Dtype::bf16>(product, tile);
-      case Dtype::fp8: return packForTiles<Format, Dtype::fp8>(product, tile);
-      case Dtype::f16: return;
-    }
+    withInputFormat(product.x.format, [&](auto input) { packForTiles<Format, input>(product, tile); });
   });
 }
 
@@ -126,7 +126,7 @@ struct Strip {
 /// The longest strip of outputs from `from` on, up to `to`, whose weights share their scales.
 inline Strip stripFrom(const Product& product, int64_t from, int64_t to) {
   const Weight& weight = *product.weight;
-  const int64_t row = product.firstRow + from, rowBytes = weight.columns * codeBytes(weight.dtype);
+  const int64_t row = product.firstRow + from, rowBytes = weight.columns * formatOf(weight.dtype).valueBytes;
   const int64_t outputs = std::min<int64_t>({STRIP_OUTPUTS, to - from, endOfScales(weight, row) - row});
   return {from, static_cast<int>(outputs), weight.data + row * rowBytes, rowBytes};
 }

@@ -2,7 +2,7 @@
 //
 // One accumulation order serves one row, a few and panels, so that a row's bits do not depend on the rows beside it.
 // This is the vectors'; product-tile.h has the tiles'. Each output has WIDTH lanes over the inputs. The lanes' sums over a
-// block of 128 inputs start afresh in every block and are promoted into the lanes' totals by a fused multiply with the
+// block of SCALE_BLOCK inputs start afresh in every block and are promoted into the lanes' totals by a fused multiply with the
 // block's scale (DeepGEMM's promotion); the lanes are added at the end, in one fixed tree.
 //
 // Inputs are first packed: as float32, in the weight format's arrangement, padded with zeros to whole steps, in tiles
@@ -47,10 +47,10 @@ inline void withRows(int rows, Run&& run) {
 
 /// Input rows where the caller keeps them.
 struct InputRows {
-  Dtype format;  // f32, bf16 or fp8
+  Dtype format;  // one that withInputFormat knows
   const uint8_t* values;
   int64_t stride;       // values from one row to the next
-  const float* scales;  // of fp8: [rows, ceil(columns / 128)]
+  const float* scales;  // [rows, scaleBlocks(columns)]; null where the format has none
   bool toBf16;          // rounds float32 values on the way
 };
 
@@ -65,11 +65,11 @@ struct Product {
   float* packed;
 };
 
-inline int64_t scaleColumns(const Weight& weight) { return ceilDivide(weight.columns, SCALE_BLOCK); }
+inline int64_t scaleColumns(const Weight& weight) { return scaleBlocks(weight.columns); }
 
 inline float weightScale(const Weight& weight, int64_t row, int64_t block) {
   if (!weight.scales) return 1.0f;
-  const int64_t at = row / SCALE_BLOCK * scaleColumns(weight) + block;
+  const int64_t at = row / formatOf(weight.dtype).scaleRows * scaleColumns(weight) + block;
   float scale;
   std::memcpy(&scale, weight.scales + at * sizeof scale, sizeof scale);
   return scale;
@@ -77,7 +77,8 @@ inline float weightScale(const Weight& weight, int64_t row, int64_t block) {
 
 /// The first weight row after `row` that has other scales.
 inline int64_t endOfScales(const Weight& weight, int64_t row) {
-  return weight.scales ? (row / SCALE_BLOCK + 1) * SCALE_BLOCK : weight.rows;
+  const int64_t rows = formatOf(weight.dtype).scaleRows;
+  return weight.scales ? (row / rows + 1) * rows : weight.rows;
 }
 
 template <class Format, Dtype D>
@@ -88,15 +89,15 @@ inline void packTile(const Product& product, int64_t tile) {
   const int rows = tiling.rowsOf(tile);
   float* packed = product.packed + tiling.first(tile) * padded;
   for (int row = 0; row < rows; row++) {
-    const uint8_t* x = product.x.values + (tiling.first(tile) + row) * product.x.stride * codeBytes(D);
+    const uint8_t* x = product.x.values + (tiling.first(tile) + row) * product.x.stride * formatOf(D).valueBytes;
     float* out = packed + row * WIDTH;
     for (int64_t k = 0; k < padded; k += Format::STEP) {
       Vec v[Format::VECTORS];
       for (int i = 0; i < Format::VECTORS; i++) {
         const int64_t from = k + i * WIDTH;
         const int64_t left = std::clamp<int64_t>(columns - from, 0, WIDTH);
-        v[i] = left == WIDTH ? loadCodes<D>(x + from * codeBytes(D))
-               : left        ? loadCodes<D>(x + from * codeBytes(D), static_cast<int>(left))
+        v[i] = left == WIDTH ? loadCodes<D>(x + from * formatOf(D).valueBytes)
+               : left        ? loadCodes<D>(x + from * formatOf(D).valueBytes, static_cast<int>(left))
                              : splat(0.0f);
         if (product.x.toBf16) v[i] = roundToBf16(v[i]);
       }
@@ -109,20 +110,14 @@ inline void packTile(const Product& product, int64_t tile) {
 /// Packs one tile of a product's input rows.
 inline void packTile(const Product& product, int64_t tile) {
   withFormat(product.weight->dtype, [&](auto format) {
-    using Format = decltype(format);
-    switch (product.x.format) {
-      case Dtype::f32: return packTile<Format, Dtype::f32>(product, tile);
-      case Dtype::bf16: return packTile<Format, Dtype::bf16>(product, tile);
-      case Dtype::fp8: return packTile<Format, Dtype::fp8>(product, tile);
-      case Dtype::f16: return;
-    }
+    withInputFormat(product.x.format, [&](auto input) { packTile<decltype(format), input>(product, tile); });
   });
 }
 
 /// table[block, i] = scale of row `firstRow + i` times scale of the weight rows that share `weightRow`'s, rounded.
 inline void tableScales(float* table, const Product& product, int64_t firstRow, int rows, int64_t weightRow) {
   const int64_t blocks = scaleColumns(*product.weight);
-  const float* rowScales = product.x.format == Dtype::fp8 ? product.x.scales + firstRow * blocks : nullptr;
+  const float* rowScales = product.x.scales ? product.x.scales + firstRow * blocks : nullptr;
   for (int64_t block = 0; block < blocks; block++) {
     const float scale = weightScale(*product.weight, weightRow, block);
     for (int i = 0; i < rows; i++) {

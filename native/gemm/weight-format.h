@@ -6,8 +6,6 @@
 
 namespace daysix::DAYSIX_ISA {
 
-constexpr int codeBytes(Dtype dtype) { return dtype == Dtype::f32 ? 4 : dtype == Dtype::fp8 ? 1 : 2; }
-
 /// WIDTH values in their own order, or n of them with zeros behind. `codes` may have any alignment.
 template <Dtype D>
 inline Vec loadCodes(const void* codes) {
@@ -28,7 +26,7 @@ inline Vec loadCodes(const void* codes, int n) {
 template <Dtype D>
 struct PlainFormat {
   static constexpr Dtype DTYPE = D;
-  static constexpr int BYTES = codeBytes(D);
+  static constexpr int BYTES = formatOf(D).valueBytes;
   static constexpr int VECTORS = 1;
   static constexpr int STEP = WIDTH;
 
@@ -50,15 +48,29 @@ struct WeightFormat : PlainFormat<D> {};
 
 namespace daysix::DAYSIX_ISA {
 
+/// Calls run with a dtype as a compile-time constant.
+template <typename Run>
+inline void withDtype(Dtype dtype, Run&& run) {
+  switch (dtype) {
+    case Dtype::f32: return run(std::integral_constant<Dtype, Dtype::f32>());
+    case Dtype::bf16: return run(std::integral_constant<Dtype, Dtype::bf16>());
+    case Dtype::f16: return run(std::integral_constant<Dtype, Dtype::f16>());
+    case Dtype::fp8: return run(std::integral_constant<Dtype, Dtype::fp8>());
+  }
+}
+
 /// Calls run with the weight format of a dtype.
 template <typename Run>
 inline void withFormat(Dtype dtype, Run&& run) {
-  switch (dtype) {
-    case Dtype::f32: return run(WeightFormat<Dtype::f32>());
-    case Dtype::bf16: return run(WeightFormat<Dtype::bf16>());
-    case Dtype::f16: return run(WeightFormat<Dtype::f16>());
-    case Dtype::fp8: return run(WeightFormat<Dtype::fp8>());
-  }
+  withDtype(dtype, [&](auto constant) { run(WeightFormat<constant>()); });
+}
+
+/// Calls run with the format of a matmul's input as a compile-time constant; none is float16.
+template <typename Run>
+inline void withInputFormat(Dtype format, Run&& run) {
+  withDtype(format, [&](auto constant) {
+    if constexpr (constant != Dtype::f16) run(constant);
+  });
 }
 
 }  // namespace daysix::DAYSIX_ISA

@@ -1,14 +1,12 @@
 // The operations of kernels/stream.ts as plain data: what the stream's ring carries and the kernels take.
 #pragma once
-#include <cstdint>
+#include "host/formats.h"
 
 namespace daysix {
 
-enum class Dtype : int32_t { f32, bf16, f16, fp8 };
 enum class Scoring : int32_t { sigmoid, softmax };
 enum class GateMethod : int32_t { noauxTc, groupLimitedGreedy, greedy };
 
-constexpr int SCALE_BLOCK = 128;
 constexpr int PAGE_TOKENS = 64;
 constexpr int KV_PIECE_TOKENS = 256;
 

@@ -14,7 +14,7 @@ STRUCT(Weight,
   FIELD(int64_t, rows)
   FIELD(int64_t, columns)
   FIELD(const uint8_t*, data)
-  /// Of an FP8 weight: float32 [ceil(rows / 128), ceil(columns / 128)], any alignment.
+  /// Where its format has some: float32 [rows / scaleRows, scaleBlocks(columns)], any alignment.
   FIELD(const uint8_t*, scales))
 
 /// A matmul's input as the policy rounds it. [rows, columns]
@@ -22,7 +22,7 @@ STRUCT(Operand,
   FIELD(Dtype, format)  // f32, bf16 or fp8
   FIELD(int64_t, columns)
   FIELD(void*, values)
-  FIELD(float*, scales))  // of fp8: [rows, ceil(columns / 128)]
+  FIELD(float*, scales))  // where its format has some: [rows, scaleBlocks(columns)]
 
 /// Rows kept between operations: float32 or BF16.
 STRUCT(StoredRows,
@@ -97,7 +97,7 @@ OPERATION(quantize, Quantize,
 
 OPERATION(quantizeWeight, QuantizeWeight,
   FIELD(uint8_t*, values)  // [rows, x.columns]
-  FIELD(float*, scales)  // [ceil(rows / 128), ceil(x.columns / 128)]
+  FIELD(float*, scales)  // [scaleBlocks(rows), scaleBlocks(x.columns)]
   FIELD(Operand, x)  // f32 or bf16
   FIELD(int, rows)
   FIELD(bool, powerOfTwoScales))

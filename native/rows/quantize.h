@@ -20,7 +20,7 @@ inline float scaleFor(float largest, bool powerOfTwo) {
   return rounded;
 }
 
-/// At most 128 values as codes of one scale, which is no number where a value is not finite.
+/// At most SCALE_BLOCK values as codes of one scale, which is no number where a value is not finite.
 inline float quantizeBlock(uint8_t* out, const float* x, int64_t count, bool powerOfTwo) {
   Vec largest = splat(ACTIVATION_FLOOR), poison = splat(0);
   forVectors(count, [&](int64_t i, auto lanes) {
@@ -66,12 +66,15 @@ inline void quantize(const Quantize& c, Team& team) {
   });
 }
 
+/// Rows of a quantised weight that share scales.
+constexpr int WEIGHT_SCALE_ROWS = formatOf(Dtype::fp8).scaleRows;
+
 /// The block of a weight whose first value is (row, column).
 template <Dtype D>
 inline void quantizeWeightBlock(const QuantizeWeight& c, int64_t row, int64_t column) {
   const int64_t columns = c.x.columns;
   const int64_t count = std::min<int64_t>(SCALE_BLOCK, columns - column);
-  const int64_t endRow = std::min<int64_t>(c.rows, row + SCALE_BLOCK);
+  const int64_t endRow = std::min<int64_t>(c.rows, row + WEIGHT_SCALE_ROWS);
   const auto forValues = [&](auto run) {
     for (int64_t r = row; r < endRow; r++) {
       const int64_t at = r * columns + column;
@@ -84,15 +87,16 @@ inline void quantizeWeightBlock(const QuantizeWeight& c, int64_t row, int64_t co
     poison = poison + (x - x);
   });
   const float scale = scaleFor(maximum(largest), c.powerOfTwoScales);
-  c.scales[row / SCALE_BLOCK * scaleBlocks(columns) + column / SCALE_BLOCK] = scale + sum(poison);
+  c.scales[row / WEIGHT_SCALE_ROWS * scaleBlocks(columns) + column / SCALE_BLOCK] = scale + sum(poison);
   forValues([&](int64_t at, Vec x, auto lanes) { storeFp8(c.values + at, x / splat(scale), lanes); });
 }
 
 inline void quantizeWeight(const QuantizeWeight& c, Team& team) {
   withDtype(c.x.format, [&](auto dtype) {
-    team.fork(scaleBlocks(c.rows), [&](int64_t task, Scratch&) {
+    const int64_t tasks = (c.rows + WEIGHT_SCALE_ROWS - 1) / WEIGHT_SCALE_ROWS;
+    team.fork(tasks, [&](int64_t task, Scratch&) {
       for (int64_t column = 0; column < c.x.columns; column += SCALE_BLOCK) {
-        quantizeWeightBlock<dtype>(c, task * SCALE_BLOCK, column);
+        quantizeWeightBlock<dtype>(c, task * WEIGHT_SCALE_ROWS, column);
       }
     });
   });

@@ -12,8 +12,6 @@ constexpr int64_t TASK_VALUES = 64 * 1024;
 
 inline int64_t taskRows(int64_t columns) { return std::max<int64_t>(1, TASK_VALUES / std::max<int64_t>(1, columns)); }
 
-inline int64_t scaleBlocks(int64_t columns) { return (columns + SCALE_BLOCK - 1) / SCALE_BLOCK; }
-
 /// Calls run(at, lanes) for each vector of `count` values; only the last may have fewer than WIDTH lanes.
 template <typename Run>
 inline void forVectors(int64_t count, Run&& run) {
@@ -27,7 +25,7 @@ constexpr bool isWhole = !std::is_same_v<Lanes, int>;
 
 template <Dtype D, typename Lanes>
 inline Vec loadValues(const void* codes, int64_t at, Lanes lanes) {
-  const uint8_t* from = static_cast<const uint8_t*>(codes) + at * codeBytes(D);
+  const uint8_t* from = static_cast<const uint8_t*>(codes) + at * formatOf(D).valueBytes;
   if constexpr (isWhole<Lanes>) return loadCodes<D>(from);
   else return loadCodes<D>(from, lanes);
 }
@@ -37,23 +35,12 @@ inline void storeValues(float* out, int64_t at, Vec values, Lanes lanes) {
   else store(out + at, values, lanes);
 }
 
-/// Calls run with a dtype as a compile-time constant.
-template <typename Run>
-inline void withDtype(Dtype dtype, Run&& run) {
-  switch (dtype) {
-    case Dtype::f32: return run(std::integral_constant<Dtype, Dtype::f32>());
-    case Dtype::bf16: return run(std::integral_constant<Dtype, Dtype::bf16>());
-    case Dtype::f16: return run(std::integral_constant<Dtype, Dtype::f16>());
-    case Dtype::fp8: return run(std::integral_constant<Dtype, Dtype::fp8>());
-  }
-}
-
 inline void embed(const Embed& c, Team& team) {
   const Weight& table = c.table;
   withDtype(table.dtype, [&](auto dtype) {
     team.forkRanges(c.rows, taskRows(table.columns), [&](int64_t from, int64_t to, Scratch&) {
       for (int64_t row = from; row < to; row++) {
-        const uint8_t* codes = table.data + c.tokens[row] * table.columns * codeBytes(dtype);
+        const uint8_t* codes = table.data + c.tokens[row] * table.columns * formatOf(dtype).valueBytes;
         float* out = c.out + row * table.columns;
         forVectors(table.columns, [&](int64_t i, auto lanes) {
           storeValues(out, i, loadValues<dtype>(codes, i, lanes), lanes);
@@ -120,14 +107,14 @@ inline void siluMultiply(const SiluMultiply& c, Team& team) {
 }
 
 inline void gather(const Gather& c, Team& team) {
-  const int64_t rowBytes = c.x.columns * codeBytes(c.x.format);
+  const int64_t rowBytes = c.x.columns * formatOf(c.x.format).valueBytes;
   const int64_t blocks = scaleBlocks(c.x.columns);
   team.forkRanges(c.rows, taskRows(c.x.columns), [&](int64_t from, int64_t to, Scratch&) {
     for (int64_t row = from; row < to; row++) {
       const int64_t source = c.sources[row];
       std::memcpy(static_cast<uint8_t*>(c.out.values) + row * rowBytes,
                   static_cast<const uint8_t*>(c.x.values) + source * rowBytes, rowBytes);
-      if (c.x.format == Dtype::fp8)
+      if (formatOf(c.x.format).hasRowScales)
         std::memcpy(c.out.scales + row * blocks, c.x.scales + source * blocks, blocks * sizeof(float));
     }
   });
@@ -139,7 +126,7 @@ inline void combineRow(const Combine& c, int64_t row) {
   const int32_t* places = c.places + row * c.topK;
   const float* weights = c.weights + row * c.topK;
   const uint8_t* values = static_cast<const uint8_t*>(c.expertRows.values);
-  const int64_t rowBytes = static_cast<int64_t>(c.hidden) * codeBytes(D);
+  const int64_t rowBytes = static_cast<int64_t>(c.hidden) * formatOf(D).valueBytes;
   float* out = c.out + row * c.hidden;
   forVectors(c.hidden, [&](int64_t i, auto lanes) {
     Vec total = splat(0);

@@ -34,7 +34,7 @@ class Random {
   uint64_t state_;
 };
 
-inline int bytesOf(Dtype dtype) { return dtype == Dtype::f32 ? 4 : dtype == Dtype::fp8 ? 1 : 2; }
+inline int bytesOf(Dtype dtype) { return formatOf(dtype).valueBytes; }
 
 inline double valueOf(Dtype dtype, const uint8_t* code) {
   uint16_t half;
