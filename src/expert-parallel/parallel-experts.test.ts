@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import fc from "fast-check";
 import { createSharedSegments, SharedMemoryTransport } from "../cluster/index.ts";
-import { gaussian, randomSource, WeightFolder } from "../kernels/testing/generators.ts";
+import { gaussian, randomSource } from "../kernels/index.ts";
+import { WeightFolder } from "../kernels/testing/weight-folder.ts";
 import {
   createOperand,
   createReferenceKernels,

@@ -56,9 +56,10 @@ export {
 export { Probes, type ProbesOptions } from "./native/index.ts";
 export { usableCores } from "./cores.ts";
 export { availableMemory, usableMemory } from "./memory.ts";
-export { mlaInputs, type MlaSizes } from "./testing/index.ts";
-export { gemmInputs, groupedGemmInputs, type MatmulSizes } from "./testing/index.ts";
-export type { WeightMaker } from "./testing/index.ts";
+export { gaussian, randomSource } from "./inputs/index.ts";
+export { mlaInputs, type MlaSizes } from "./inputs/index.ts";
+export { gemmInputs, groupedGemmInputs, type MatmulSizes } from "./inputs/index.ts";
+export type { WeightMaker } from "./inputs/index.ts";
 export { createKernels } from "./create-kernels.ts";
 export {
   greedySampling,

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { backends } from "./testing/fixtures.ts";
 import { e4m3Values, toBf16 } from "./float-formats.ts";
-import { gaussian, randomSource } from "./testing/generators.ts";
+import { gaussian, randomSource } from "./inputs/index.ts";
 import { scaleFormats, type ScaleFormat } from "./policy.ts";
 import { createOperand, createQuantizedWeight, storedOperand } from "./quantize.ts";
 import { createReferenceKernels } from "./reference/reference.ts";

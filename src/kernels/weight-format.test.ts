@@ -6,7 +6,7 @@ import { after, test } from "node:test";
 import { operandRowBytes } from "./operand-format.ts";
 import { createOperand } from "./quantize.ts";
 import { createReferenceKernels } from "./reference/index.ts";
-import { gaussian, randomSource } from "./testing/generators.ts";
+import { gaussian, randomSource } from "./inputs/index.ts";
 import {
   codeBytes,
   scaleShape,

@@ -6,7 +6,7 @@ import { after, test } from "node:test";
 import { PAGE_TOKENS, policies, type Policy, type Stream } from "../kernels/index.ts";
 import { everyOperation } from "../kernels/testing/every-operation.ts";
 import { backends, type Backend } from "../kernels/testing/fixtures.ts";
-import { WeightFolder } from "../kernels/testing/generators.ts";
+import { WeightFolder } from "../kernels/testing/weight-folder.ts";
 import { NUMERICS_VERSION } from "./checkpoint/identity.ts";
 import { repositoryRoot, tinyFixtures } from "./fixtures.ts";
 import { loadModel, type Model } from "./graph/index.ts";

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { parseTopology } from "../../cluster/index.ts";
 import { dispatchedRows } from "../../expert-parallel/index.ts";
-import { randomSource } from "../../kernels/testing/generators.ts";
+import { randomSource } from "../../kernels/index.ts";
 import { greedySampling, policies, type Policy } from "../../kernels/index.ts";
 import { tinyFixtures } from "../../model/fixtures.ts";
 import { Engine, type EngineOptions } from "./client.ts";

@@ -4,7 +4,8 @@ import { createNativeKernels, nativeProblem } from "./native.ts";
 import { createOperand } from "../quantize.ts";
 import { createReferenceKernels } from "../reference/index.ts";
 import { PAGE_TOKENS, type GateRule, type StepLayout, type Stream } from "../stream.ts";
-import { randomSource, WeightFolder } from "../testing/generators.ts";
+import { randomSource } from "../inputs/index.ts";
+import { WeightFolder } from "../testing/weight-folder.ts";
 
 const folder = new WeightFolder();
 after(() => folder.remove());

@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
-import { marginsHold, type GeneratedOperation } from "../testing/generated-memory.ts";
+import { marginsHold } from "../inputs/index.ts";
+import type { GeneratedOperation } from "../testing/generated-operation.ts";
 import { everyOperation } from "../testing/every-operation.ts";
 import { generateGemm } from "../testing/generated-operations.ts";
-import { WeightFolder } from "../testing/generators.ts";
+import { WeightFolder } from "../testing/weight-folder.ts";
 import { loadNative } from "../native-addon.ts";
 import { createNativeKernels } from "./native.ts";
 import { policies, type Policy } from "../policy.ts";

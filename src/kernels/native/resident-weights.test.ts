@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { rmSync, utimesSync, writeFileSync } from "node:fs";
 import { after, test } from "node:test";
-import { gaussian, randomSource, WeightFolder } from "../testing/generators.ts";
+import { gaussian, randomSource } from "../inputs/index.ts";
+import { WeightFolder } from "../testing/weight-folder.ts";
 import { createNativeKernels, nativeProblem } from "./native.ts";
 import { hugePageBytes, residentWeights } from "./resident-weights.ts";
 import { createKernels } from "../create-kernels.ts";

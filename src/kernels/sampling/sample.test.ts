@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { gaussian, randomSource } from "../testing/generators.ts";
+import { gaussian, randomSource } from "../inputs/index.ts";
 import { philox, uniform } from "./random.ts";
 import { createReferenceKernels } from "../reference/reference.ts";
 import {

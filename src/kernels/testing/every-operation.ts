@@ -1,5 +1,5 @@
-import { generateMla, type MlaSizes } from "./generated-attention.ts";
-import type { GeneratedOperation } from "./generated-memory.ts";
+import { generateMla } from "./generated-attention.ts";
+import type { GeneratedOperation } from "./generated-operation.ts";
 import {
   generateAdd,
   generateCombine,
@@ -14,7 +14,7 @@ import {
   generateSiluMultiply,
 } from "./generated-operations.ts";
 import { generateSample } from "./generated-sampling.ts";
-import type { WeightMaker } from "./generators.ts";
+import type { MlaSizes, WeightMaker } from "../inputs/index.ts";
 import type { Policy } from "../policy.ts";
 import type { GateRule } from "../stream.ts";
 

@@ -1,22 +1,22 @@
+import { operandRows, partsOf, type GeneratedOperation } from "./generated-operation.ts";
 import {
   floats,
+  gaussian,
+  gemmInputs,
+  groupedGemmInputs,
   inputs,
   integers,
   operandOf,
-  operandRows,
   outputOperand,
-  partsOf,
-  reference,
+  randomSource,
   storedRows,
-  type GeneratedOperation,
   type GeneratorSetting,
-} from "./generated-memory.ts";
-import { gaussian, randomSource } from "./generators.ts";
+  type MatmulSizes,
+} from "../inputs/index.ts";
 import type { Operand, StoredRows } from "../operand-format.ts";
 import { precisions } from "../policy.ts";
 import type { GateRule } from "../stream.ts";
 import { SCALE_BLOCK, type WeightDtype } from "../weight-format.ts";
-import type { Weight } from "../weight.ts";
 
 /** Rows that go through FP8's rarer cases: zeros of both signs, tiny blocks, denormal codes. */
 function rareRows(random: () => number, count: number): Float32Array {
@@ -115,24 +115,6 @@ export function generateQuantize(
   };
 }
 
-export interface MatmulSizes {
-  readonly rows: number;
-  readonly outputs: number;
-  readonly columns: number;
-  readonly dtype: WeightDtype;
-}
-
-/** A matmul's random weight, and input rows as the policy rounds them. */
-export function gemmInputs(
-  { folder, policy, seed }: GeneratorSetting,
-  { rows, outputs, columns, dtype }: MatmulSizes,
-): { readonly weight: Weight; readonly x: Operand } {
-  const random = randomSource(seed);
-  const { weight } = folder.create(random, dtype, [outputs, columns]);
-  const format = reference.createStream(policy).operandFormat(weight);
-  return { weight, x: operandOf(random, format, rows, columns) };
-}
-
 export function generateGemm(setting: GeneratorSetting, sizes: MatmulSizes): GeneratedOperation {
   const { rows, outputs } = sizes;
   const { weight, x } = gemmInputs(setting, sizes);
@@ -144,20 +126,6 @@ export function generateGemm(setting: GeneratorSetting, sizes: MatmulSizes): Gen
       return [out];
     },
   };
-}
-
-/** The random weights of some experts, and input rows for all of them together. */
-export function groupedGemmInputs(
-  { folder, policy, seed }: GeneratorSetting,
-  { rows, outputs, columns, dtype, experts }: MatmulSizes & { readonly experts: number },
-): { readonly weights: readonly Weight[]; readonly x: Operand } {
-  const random = randomSource(seed);
-  const weights = Array.from(
-    { length: experts },
-    () => folder.create(random, dtype, [outputs, columns]).weight,
-  );
-  const format = reference.createStream(policy).operandFormat(weights[0]);
-  return { weights, x: operandOf(random, format, rows, columns) };
 }
 
 /** Rows spread over `experts` groups, some of which are empty. */

@@ -1,12 +1,13 @@
+import type { GeneratedOperation } from "./generated-operation.ts";
 import {
   doubles,
   floats,
+  gaussian,
   inputs,
   integers,
-  type GeneratedOperation,
+  randomSource,
   type GeneratorSetting,
-} from "./generated-memory.ts";
-import { gaussian, randomSource } from "./generators.ts";
+} from "../inputs/index.ts";
 import { RULE_WIDTH, type LogitAdjustments } from "../stream.ts";
 
 export interface SamplingSizes {

@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { logarithm, sineAndCosine } from "../elementary.ts";
+import { gaussian, type WeightMaker } from "../inputs/index.ts";
 import { e4m3Values, fromBf16, toBf16, toE4m3 } from "../float-formats.ts";
 import {
   codeBytes,
@@ -12,42 +12,11 @@ import {
 } from "../weight-format.ts";
 import type { Weight } from "../weight.ts";
 
-/** A deterministic source of numbers in [0, 1): mulberry32. */
-export function randomSource(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let t = state;
-    t = Math.imul(t ^ (t >>> 15), t | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
-
-/** Standard normal values, with the same bits everywhere. */
-export function gaussian(random: () => number, count: number, spread = 1): Float32Array {
-  const turn = { sine: 0, cosine: 0 };
-  return Float32Array.from({ length: count }, () => {
-    const radius = Math.sqrt(-2 * logarithm(1 - random()));
-    sineAndCosine(turn, 2 * Math.PI * random());
-    return spread * radius * turn.cosine;
-  });
-}
-
 /** A weight in a file of its own beside its values after decoding and scaling, in float64. */
 export interface GeneratedWeight {
   readonly weight: Weight;
   /** [rows, columns] */
   readonly values: Float64Array;
-}
-
-/** Where generated operations get their weights. */
-export interface WeightMaker {
-  create(
-    random: () => number,
-    dtype: WeightDtype,
-    shape: readonly number[],
-  ): { readonly weight: Weight };
 }
 
 /** A folder of generated weights; the owner removes it. */

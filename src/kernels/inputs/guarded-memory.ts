@@ -1,6 +1,3 @@
-import { gaussian, type WeightMaker } from "./generators.ts";
-import type { Policy } from "../policy.ts";
-import { createReferenceKernels } from "../reference/index.ts";
 import {
   operandFormats,
   rowScales,
@@ -10,29 +7,8 @@ import {
   type RowFormat,
   type StoredRows,
 } from "../operand-format.ts";
-import type { Stream } from "../stream.ts";
 
 export type Values = Float64Array | Float32Array | Uint16Array | Uint8Array | Int32Array;
-
-/** How close two backends' results must be; integers and codes always agree exactly. */
-export type Agreement =
-  | "exact"
-  /** Largest difference as a share of the largest value. */
-  | { readonly ofMaximum: number }
-  /** Root of the summed squares, as a share of the values'. */
-  | { readonly relativeL2: number };
-
-/** An operation on generated inputs, to be enqueued on any stream of its policy. */
-export interface GeneratedOperation {
-  readonly name: string;
-  readonly rows: number;
-  readonly agreement: Agreement;
-  /**
-   * Enqueues it for rows `from` up to `to`, by default all, and returns where the outputs will be:
-   * arrays of whole rows, between values that nobody may touch.
-   */
-  enqueue(stream: Stream, from?: number, to?: number): Values[];
-}
 
 /** Values on either side of an array that belong to nobody. */
 const MARGIN = 16;
@@ -74,36 +50,6 @@ export function outputOperand(format: OperandFormatName, rows: number, columns: 
   return { format, columns, values, scales: floats(rows * rowScales(format, columns)) } as Operand;
 }
 
-export const partsOf = (x: Operand): Values[] => [x.values, x.scales];
-
-/** Rows `from` up to `to` of an operand. */
-export function operandRows(x: Operand, from: number, to: number): Operand {
-  const { format, columns } = x;
-  const blocks = rowScales(format, columns);
-  const values = x.values.subarray(from * columns, to * columns);
-  return { ...x, values, scales: x.scales.subarray(from * blocks, to * blocks) } as Operand;
-}
-
 export function storedRows(format: RowFormat, count: number): StoredRows {
   return guarded<StoredRows>(new operandFormats[format].Values(count + 2 * MARGIN));
-}
-
-export const reference = createReferenceKernels();
-
-/** Random rows as a policy rounds them for a matmul. */
-export function operandOf(
-  random: () => number,
-  format: OperandFormatName,
-  rows: number,
-  columns: number,
-) {
-  const operand = outputOperand(format, rows, columns);
-  reference.createStream("f32").quantize(operand, gaussian(random, rows * columns), rows);
-  return operand;
-}
-
-export interface GeneratorSetting {
-  readonly folder: WeightMaker;
-  readonly policy: Policy;
-  readonly seed: number;
 }
