@@ -2,6 +2,8 @@ import { SharedMemoryTransport, type SharedSegments } from "../../cluster/index.
 import { orderedPlacement, ParallelExperts } from "../../expert-parallel/index.ts";
 import {
   createKernels,
+  gaussian,
+  randomSource,
   type Policy,
   type Stream,
   type WeightMemory,
@@ -19,7 +21,6 @@ import {
 } from "../../model/index.ts";
 import { nullTracer } from "../../trace/index.ts";
 import { CountedExperts } from "./counted-experts.ts";
-import { randomNumbers } from "../random-numbers.ts";
 import { contextRead, drawingsOf, stepsOf, type Workload } from "./workload.ts";
 
 export interface ModelRankOptions {
@@ -96,7 +97,7 @@ export class ModelRank {
   /** Draws a workload's tokens and runs each drawing once, uncounted in time. */
   async prepare(workload: Workload): Promise<Reading[]> {
     const { vocabSize, layers, gate } = this.#config;
-    const random = randomNumbers(1 + this.#options.rank);
+    const random = randomSource(1 + this.#options.rank);
     const { pages } = this.#options;
     this.#passes = Array.from({ length: drawingsOf(workload) }, () =>
       stepsOf(workload, { vocabSize, pages, random }),
@@ -143,11 +144,8 @@ function createExperts(stream: Stream, config: ModelConfig, options: ModelRankOp
 
 /** Normal values of about a latent's size, pieces of a table from random places. */
 function fillRandomly(pool: KvPool, seed: number): void {
-  const random = randomNumbers(seed);
-  const table = Float32Array.from({ length: 2 ** 18 }, () => {
-    const radius = Math.sqrt(-2 * Math.log(1 - random()));
-    return radius * Math.cos(2 * Math.PI * random());
-  });
+  const random = randomSource(seed);
+  const table = gaussian(random, 2 ** 18);
   const codes = Uint16Array.from(table, toBf16);
   for (const { entries } of pool.layers) {
     const values = entries instanceof Float32Array ? table : codes;

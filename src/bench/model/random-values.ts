@@ -1,5 +1,4 @@
-import { toBf16, toE4m3 } from "../../kernels/index.ts";
-import { randomNumbers } from "../random-numbers.ts";
+import { gaussian, randomSource, toBf16, toE4m3 } from "../../kernels/index.ts";
 
 /** Random values that all tensors are cut from. */
 const TABLE_VALUES = 2 ** 20;
@@ -15,10 +14,8 @@ export class RandomValues {
   readonly #next: () => number;
 
   constructor(seed: number) {
-    this.#next = randomNumbers(seed);
-    for (let i = 0; i < TABLE_VALUES; i++) {
-      const radius = Math.sqrt(-2 * Math.log(1 - this.#next()));
-      const value = radius * Math.cos(2 * Math.PI * this.#next());
+    this.#next = randomSource(seed);
+    for (const [i, value] of gaussian(this.#next, TABLE_VALUES).entries()) {
       this.codes[i] = toE4m3(CODE_SPREAD * value);
       this.halves[i] = toBf16(0.1 * value);
     }

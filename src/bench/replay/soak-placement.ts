@@ -11,15 +11,17 @@ import { parseTopology } from "../../cluster/index.ts";
 import { dispatchedRows } from "../../expert-parallel/index.ts";
 import { Engine, greedySampling, type EngineOptions } from "../../engine/index.ts";
 import type { AskedRequest } from "../../engine/index.ts";
+import { randomSource } from "../../kernels/index.ts";
 import { readConfig } from "../../model/index.ts";
 
 const PROMPTS = 50;
 const MAX_TOKENS = 40;
 const modelDirectory = fileURLToPath(new URL("../../../models/calf", import.meta.url));
 
-/** A linear congruential generator: any fixed numbers do. */
-function* numbers(seed: number): Generator<number, never> {
-  for (let state = seed; ;) yield (state = (Math.imul(state, 1664525) + 1013904223) >>> 0);
+/** Whole numbers below a bound, any fixed ones. */
+function numbers(seed: number): (bound: number) => number {
+  const random = randomSource(seed);
+  return (bound) => Math.floor(random() * bound);
 }
 
 /** Prompts of 10 to 200 tokens, every fifth with the beginning of an earlier one. */
@@ -27,8 +29,8 @@ function prompts(vocabSize: number): AskedRequest[] {
   const random = numbers(7);
   const requests: AskedRequest[] = [];
   for (let i = 0; i < PROMPTS; i++) {
-    const length = 10 + (random.next().value % 190);
-    const fresh = Array.from({ length }, () => 16 + (random.next().value % (vocabSize - 16)));
+    const length = 10 + random(190);
+    const fresh = Array.from({ length }, () => 16 + random(vocabSize - 16));
     const shared = i % 5 === 4 ? requests[i - 4].prompt.slice(0, 128) : [];
     requests.push({
       id: `${i}`,
@@ -48,11 +50,9 @@ function prompts(vocabSize: number): AskedRequest[] {
 function randomPlacement(layers: number, experts: number, physical: number): number[][] {
   const random = numbers(11);
   return Array.from({ length: layers }, () => {
-    const map = Array.from({ length: physical }, (_, i) =>
-      i < experts ? i : random.next().value % experts,
-    );
+    const map = Array.from({ length: physical }, (_, i) => (i < experts ? i : random(experts)));
     for (let i = map.length - 1; i > 0; i--) {
-      const j = random.next().value % (i + 1);
+      const j = random(i + 1);
       [map[i], map[j]] = [map[j], map[i]];
     }
     return map;

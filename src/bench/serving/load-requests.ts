@@ -1,4 +1,4 @@
-import { randomNumbers } from "../random-numbers.ts";
+import { randomSource } from "../../kernels/index.ts";
 import type { TraceRequest } from "../mooncake.ts";
 
 /** A request of a load: what it says and when it is sent. */
@@ -50,6 +50,6 @@ export function traceLoad(
 }
 
 function words(seed: number, count: number): string {
-  const random = randomNumbers(Math.imul(seed, 0x9e3779b1));
+  const random = randomSource(Math.imul(seed, 0x9e3779b1));
   return Array.from({ length: count }, () => WORDS[Math.floor(random() * WORDS.length)]).join(" ");
 }
