@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { Engine } from "../../engine/index.ts";
 import { fixtureDirectory } from "../../model/fixtures.ts";
 import { loadChatTemplate, Tokenizer } from "../../model/index.ts";
-import { writeTinyTokenizer } from "../../model/text/tiny-tokenizer.ts";
+import { writeTinyTokenizer } from "../../model/text/tokenizer-fixtures.ts";
 import { Gateway, type GatewayOptions } from "./gateway.ts";
 import { serveGateway, type RunningServer } from "./serve.ts";
 

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { loadChatTemplate, type ChatTemplate } from "./chat-template.ts";
 import { repositoryRoot } from "../fixtures.ts";
-import { writeTinyTokenizer } from "./tiny-tokenizer.ts";
+import { writeTinyTokenizer } from "./tokenizer-fixtures.ts";
 import { Tokenizer } from "./tokenizer.ts";
 
 export const directory = mkdtempSync(join(tmpdir(), "daysix-chat-"));

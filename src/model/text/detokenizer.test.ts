@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { after, test } from "node:test";
 import fc from "fast-check";
 import { Detokenizer } from "./detokenizer.ts";
-import { writeTinyTokenizer } from "./tiny-tokenizer.ts";
+import { writeTinyTokenizer } from "./tokenizer-fixtures.ts";
 import { Tokenizer } from "./tokenizer.ts";
 
 const directory = await mkdtemp(join(tmpdir(), "daysix-detokenizer-"));

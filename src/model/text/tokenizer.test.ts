@@ -7,7 +7,7 @@ import { after, test } from "node:test";
 import { Tokenizer as HuggingFaceTokenizer } from "@huggingface/tokenizers";
 import fc from "fast-check";
 import { repositoryRoot } from "../fixtures.ts";
-import { writeTinyTokenizer } from "./tiny-tokenizer.ts";
+import { writeTinyTokenizer } from "./tokenizer-fixtures.ts";
 import { hasTokenizer, TokenizerError } from "./tokenizer-file.ts";
 import { Tokenizer } from "./tokenizer.ts";
 
