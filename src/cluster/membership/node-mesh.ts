@@ -83,11 +83,6 @@ export class NodeMesh {
     return [...this.#peers.keys()];
   }
 
-  /** Why a node was lost, if it was. */
-  lossOf(node: number): string | undefined {
-    return this.#lost.get(node);
-  }
-
   /** Sends an event. @throws RangeError for a body over 4 MiB, ControlError if the node is lost. */
   tell(node: number, body: Json): void {
     this.#peer(node).control.tell(body);
