@@ -8,8 +8,9 @@ interface ArrayType<Values> {
 }
 
 /**
- * `count` zeros for native kernels. They begin on a cache line: an engine aligns its buffers to 16
- * bytes only, and most vector loads would take two lines. A large pool lies in huge pages, if any.
+ * `count` zeros for native kernels. The first begins a cache line: JavaScript engines align buffers
+ * to 16 bytes only, and most vector loads would take two lines. A large pool lies in huge pages, if
+ * the system has any.
  */
 export function allocate<Values>(
   Type: ArrayType<Values>,

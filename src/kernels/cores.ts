@@ -3,8 +3,8 @@ import { availableParallelism } from "node:os";
 import { join } from "node:path";
 
 /**
- * Cores this process may use: those it may run on, and no more whole ones than its control groups'
- * CPU quotas give it time for.
+ * Cores this process may use: the cores it may run on, but no more whole cores than the CPU quotas
+ * of its control groups give it time for.
  */
 export function usableCores(): number {
   return coresWithin(availableParallelism(), quotas(readText));
@@ -52,7 +52,7 @@ function quotaV2(read: Read, folder: string): number {
   return quota / period;
 }
 
-/** A quota of -1 is none. */
+/** -1 means no quota. */
 function quotaV1(read: Read, folder: string): number {
   const quota = Number(read(join(folder, "cpu.cfs_quota_us")) ?? -1);
   return quota / Number(read(join(folder, "cpu.cfs_period_us")) ?? 1);

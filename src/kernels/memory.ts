@@ -6,14 +6,14 @@ export function usableMemory(): number {
 }
 
 /**
- * Bytes of it that are free or that the page cache gives back. A control group's own count of what
- * it uses holds that cache, so its limit is all that can be said of it.
+ * Bytes of that memory that are free or that the page cache gives back. A control group counts the
+ * page cache as used, so only the group's limit is known.
  */
 export function availableMemory(): number {
   return Math.min(freemem(), usableMemory());
 }
 
-/** `limit` is 0, or more than any machine has, where there is none. */
+/** Without a limit, `limit` is 0 or more than any machine has. */
 export function memoryWithin(bytes: number, limit: number): number {
   return limit > 0 ? Math.min(bytes, limit) : bytes;
 }

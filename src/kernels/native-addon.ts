@@ -11,13 +11,13 @@ export interface OperationDescription {
 export interface NativeAddon {
   /** In the order of their numbers. */
   readonly operations: readonly OperationDescription[];
-  /** Those this machine can run, best first. */
+  /** The instruction sets this machine can run, best first. */
   readonly instructionSets: readonly string[];
-  /** Those that also have faster kernels for single rows, under `name-fast-decode`. */
+  /** The instruction sets that also have faster kernels for single rows, under `name-fast-decode`. */
   readonly fastDecode: readonly string[];
   /** Where a typed array's first value lies. */
   address(array: NodeJS.TypedArray): number;
-  /** Asks for huge pages wherever a whole one lies in this memory. */
+  /** Asks for huge pages wherever a whole page lies in this memory. */
   preferHugePages(bytes: Uint8Array): void;
   /** Threads a stream gets that wants so many while others run. */
   grantedThreads(wanted: number, running: number, cores: number): number;

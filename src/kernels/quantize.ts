@@ -56,7 +56,7 @@ export function formatOfRows(values: StoredRows): RowFormat {
 
 const noScales = new Float32Array(0);
 
-/** Stored rows as the operand they are. */
+/** Stored rows as an operand that shares their memory. */
 export function storedOperand(values: StoredRows, columns: number): Operand {
   return { format: formatOfRows(values), columns, values, scales: noScales } as Operand;
 }
@@ -143,7 +143,7 @@ export function quantizeWeight(
   }
 }
 
-/** Stores values as they are kept: BF16 bits or float32. */
+/** Stores values as BF16 bits or float32, as `out` keeps them. */
 export function storeRows(out: StoredRows, x: Float32Array, count: number): void {
   if (out instanceof Float32Array) out.set(x.subarray(0, count));
   else for (let i = 0; i < count; i++) out[i] = toBf16(x[i]);

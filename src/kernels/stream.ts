@@ -123,8 +123,8 @@ export interface SamplingRows {
 }
 
 /**
- * Tokens chosen; and for the rows that want likeliest ones and have a token, what log-probabilities
- * are made of, which are those of the logits before any adjustment.
+ * Chosen tokens. A row that wants likeliest tokens, and has a token, also gets the parts of
+ * log-probabilities, taken of its logits before any adjustment.
  */
 export interface SampledRows {
   /** −1 where a logit is NaN or the largest infinite. [rows] */
@@ -240,11 +240,11 @@ export interface Stream {
   fence(): Promise<void>;
   /**
    * Gives up what has been enqueued and forgets a failure; operations enqueued later run. Fences
-   * that wait meanwhile reject. For whoever owns the stream, once nothing that was part of the
-   * failed work enqueues any more.
+   * that wait meanwhile reject. The stream's owner calls it once no part of the failed work
+   * enqueues any more.
    */
   reset(): void;
-  /** Ends the stream and its threads: what has not run never will, and `fence` rejects. */
+  /** Ends the stream and its threads: operations that have not run never will, and `fence` rejects. */
   close(): void;
 }
 

@@ -12,10 +12,10 @@ const HEADER_WORDS = 48;
 /** Commands that may wait: more than a step of the largest model enqueues. */
 const CAPACITY = 4096;
 
-/** Commands after which buffers that nothing points to any more are let go. */
+/** After so many commands the ring lets go of the buffers of commands that have run. */
 const HOLD_COMMANDS = 256;
 
-/** What a stream computes. */
+/** The operations of a stream. */
 export type Operation = Exclude<
   keyof Stream,
   "policy" | "operandFormat" | "fence" | "reset" | "close"

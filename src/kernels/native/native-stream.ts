@@ -74,7 +74,7 @@ export class NativeStream implements Stream {
     this.#roundInputs = precisions[policy].activation === "f32" ? 0 : 1;
     this.#powerOfTwoScales = options.scales === "ue8m0" ? 1 : 0;
     this.#ring = new CommandRing(addon);
-    // The addon holds the callback; a stream that nobody holds is to be collected with its threads.
+    // The addon holds the callback. The callback must not hold the stream, or it is never collected.
     const self = new WeakRef(this);
     const { header, words } = this.#ring;
     this.#native = new addon.Stream({

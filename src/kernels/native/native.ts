@@ -12,8 +12,8 @@ export interface NativeOptions {
   /** By default what DAYSIX_ISA names, else the best this machine has. */
   readonly instructionSet?: string;
   /**
-   * Multiplies single rows nearer to memory's speed, with other bits than the same rows in company;
-   * only AMX's kernels have such.
+   * Multiplies single rows nearer to memory's speed, with other bits than the same rows in company.
+   * Only AMX's kernels have this mode.
    */
   readonly fastDecode?: boolean;
   /**
@@ -34,7 +34,7 @@ export function nativeProblem(): string | undefined {
   return loadNative().problem;
 }
 
-/** Those that native kernels could use on this machine, best first; none where there are none. */
+/** Instruction sets that native kernels could use on this machine, best first. */
 export function instructionSets(): readonly string[] {
   return loadNative().addon?.instructionSets ?? [];
 }

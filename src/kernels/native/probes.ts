@@ -27,21 +27,21 @@ const READ_THROUGH_MS = 100;
 interface Memory {
   readonly address: number;
   readonly size: number;
-  /** While it lives the memory is there. */
+  /** Holds the memory. */
   readonly owner: object;
 }
 
 /**
  * Roofs to measure kernels against: how fast threads read memory and multiply at this moment. On a
- * shared machine both drift within seconds, so probes are taken between what they are compared with,
- * on as many threads and for as long. A probe blocks its caller, which is one of the threads.
+ * shared machine both drift within seconds, so probes are taken between the measurements they are
+ * compared with, on as many threads and for as long. A probe blocks its caller, one of the threads.
  */
 export class Probes {
   readonly instructionSet: string;
   readonly threads: number;
   readonly #addon: NativeAddon;
   readonly #memory: Memory;
-  /** Slices are read in turn: none is in a cache from the probe before. */
+  /** Probes read slices in turn, so that no slice is in a cache from the probe before. */
   #next = 0;
 
   /** @throws Error where there are no native kernels */

@@ -16,7 +16,7 @@ export function residentWeights(): ResidentWeights {
   const files = loadNative().addon?.residentFiles() ?? [];
   const bytes = files.reduce((sum, { size }) => sum + size, 0);
   const huge = hugePageBytes(readSmaps(), files);
-  // The last page of a file is longer than what is left of it.
+  // A file's last page is longer than the file's end in it.
   return { bytes, hugePageBytes: huge && Math.min(huge, bytes) };
 }
 

@@ -143,7 +143,7 @@ export function attention(
   }
 }
 
-/** Σ x[c] · y[at + c], in four sums so that they need not wait for each other. */
+/** Σ x[c] · y[at + c], in four sums, so that no addition waits for the one before. */
 function dot(x: Float64Array, y: Float64Array, at: number, length: number): number {
   let sum0 = 0;
   let sum1 = 0;

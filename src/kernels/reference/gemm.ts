@@ -29,7 +29,7 @@ const PANEL_ROWS = 8;
  * out[m, n] = x[m] · weight[firstRow + n] for `outputs` weight rows: DeepGEMM's promotion. A
  * block's inputs are summed on their own, multiplied by the block's scales, and added to a float32
  * accumulator in ascending order, whatever the number of rows. Inside a block the reference sums
- * in float64, which is what a kernel's float32 sum is measured against.
+ * in float64, against which a kernel's float32 sum is measured.
  */
 export function multiply(
   out: MatrixTarget,

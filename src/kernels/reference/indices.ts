@@ -1,7 +1,7 @@
 import { PAGE_TOKENS, type StepLayout } from "../stream.ts";
 
 /**
- * Refuses indices that lead out of what they point into, as native/host/indices.cc does.
+ * Refuses indices that lead out of their arrays, as native/host/indices.cc does.
  * @throws RangeError unless `count` values from `first` on are from 0 up to `limit`
  */
 export function refuseOutside(

@@ -3,7 +3,7 @@ import type { Rope } from "../stream.ts";
 
 /**
  * Rotates `2 × frequencies` values of x in place by the angles of an absolute position. DeepSeek's
- * checkpoints rotate adjacent pairs; those exported with `rope_interleave: false` pair the halves.
+ * checkpoints rotate adjacent pairs; checkpoints with `rope_interleave: false` pair the halves.
  */
 export function rotate(x: Float32Array, at: number, position: number, rope: Rope): void {
   const { frequencies, amplitude, interleaved } = rope;

@@ -104,7 +104,7 @@ export function expSum(logits: Float32Array, largest: number): number {
   return total(blockSums(Float64Array.from(logits, (logit) => exponential(logit - largest))));
 }
 
-/** The fewest tokens, likeliest first, that reach a mass; never none. */
+/** The fewest tokens, likeliest first, that reach a mass; at least one. */
 function nucleus(tokens: Int32Array, weigh: (token: number) => number, mass: number): Int32Array {
   let reached = 0;
   const last = tokens.findIndex((token) => (reached += weigh(token)) >= mass);
@@ -120,8 +120,8 @@ function draw(weights: Float64Array, random: number): number {
 }
 
 /**
- * Where the running sum of values passes a target, and what is left of the target before it. If it
- * never does, the last value that is not 0.
+ * The place where the running sum of values passes a target, and the target less the values before
+ * that place. If the sum never passes the target, the place of the last value that is not 0.
  */
 function passing(values: Float64Array, target: number): { index: number; rest: number } {
   let index = 0;

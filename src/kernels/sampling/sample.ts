@@ -38,7 +38,7 @@ export interface TokenLogprob {
   readonly logprob: number;
 }
 
-/** What a token's choice depends on besides parameters and logits. */
+/** The arguments of a token's choice besides parameters and logits. */
 export interface SampleContext {
   /** Prompt and generated tokens. */
   readonly tokens: ArrayLike<number> & Iterable<number>;
@@ -47,7 +47,7 @@ export interface SampleContext {
   readonly choice: number;
 }
 
-/** How the next token of one row is chosen, and what is told of it. */
+/** How the next token of one row is chosen, and what is reported with the token. */
 export interface TokenChoice extends SampleContext {
   readonly parameters: SamplingParameters;
   /** Of the sequence, for its parameters; without it, the choice gets one of its own. */
@@ -65,7 +65,7 @@ export interface ChosenToken {
 
 const GREEDY_BELOW = 1e-5;
 
-/** The choices of a step's rows: what the stream takes, and what it gives. */
+/** The choices of a step's rows: the stream's arguments and its results. */
 export class StepSampling {
   readonly #choices: readonly TokenChoice[];
   readonly #rows: SamplingRows;
