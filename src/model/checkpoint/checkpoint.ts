@@ -95,7 +95,7 @@ export class Checkpoint {
     this.#entries = entries;
   }
 
-  /** Those that hold tensors. */
+  /** The files that hold tensors. */
   get files(): readonly string[] {
     return [...new Set([...this.#entries.values()].map(({ file }) => file))];
   }

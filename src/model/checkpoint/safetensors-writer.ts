@@ -15,7 +15,7 @@ export type WriteBytes = (bytes: Uint8Array) => Promise<void>;
  * Writes a safetensors file, replacing the one that is there: the header of all tensors, then their
  * bytes, which `fill` writes in the same order.
  *
- * @throws RangeError when what was written is not what the header says
+ * @throws RangeError when the bytes written are not as many as the header says
  */
 export async function writeSafetensors(
   path: string,

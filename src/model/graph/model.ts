@@ -27,7 +27,7 @@ export interface ModelOptions {
   readonly maxRows: number;
   /** Where routed experts are computed; by default here. */
   readonly createExperts?: (stream: Stream, config: ModelConfig) => RoutedExperts;
-  /** The reference kernels compute when they are enqueued, which is what the spans time. */
+  /** Spans time the enqueueing; the reference kernels compute while they enqueue. */
   readonly tracer?: Tracer;
 }
 

@@ -40,8 +40,8 @@ function yarnAmplitude({ factor, mscale: weight, mscaleAllDim }: Yarn): number {
 }
 
 /**
- * How far each frequency is interpolated: 0 for those that turn often within the original length,
- * 1 for those that turn seldom. The upper end is clamped to width − 1 though there are only
+ * How far each frequency is interpolated: 0 for frequencies that turn often within the original
+ * length, 1 for frequencies that turn seldom. The upper end is clamped to width − 1 though there are only
  * width / 2 frequencies; that is the reference's arithmetic.
  */
 function yarnRamp(scaling: Yarn, theta: number, width: number): number[] {

@@ -36,13 +36,13 @@ export interface ExpertOutput {
 export interface ExpertFlight {
   /** The second act: the experts of this rank, for the rows that were dispatched to it. */
   compute(weights: ExpertWeights): Promise<void>;
-  /** The third: the outputs come home. They are valid until the micro-batch's next dispatch. */
+  /** The third act: the outputs come home, valid until the micro-batch's next dispatch. */
   combine(): Promise<ExpertOutput>;
 }
 
 /** Where a step's routed experts are computed: on this rank, or spread over a unit's ranks. */
 export interface RoutedExperts {
-  /** The first act: rows set out for their experts. What is enqueued meanwhile hides the way. */
+  /** The first act: rows set out for their experts. Work enqueued meanwhile hides their way. */
   dispatch(batch: ExpertBatch): Promise<ExpertFlight>;
 }
 

@@ -1,4 +1,4 @@
-/** tokenizer.json and tokenizer_config.json: the fields that are used, and a refusal by name of what is not. */
+/** tokenizer.json and tokenizer_config.json: the fields in use; other fields are refused by name. */
 import { access, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";

@@ -62,7 +62,7 @@ export class ToolCallReader {
     return this.#marks.get(token) === "sectionEnd";
   }
 
-  /** A marker; those out of place only end what they interrupt. */
+  /** A marker; a marker out of place only ends the part that it interrupts. */
   mark(token: number): OutputDelta[] {
     switch (this.#marks.get(token)) {
       case "separator":
