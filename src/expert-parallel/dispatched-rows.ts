@@ -9,7 +9,7 @@ export interface DispatchedRows {
   readonly links: readonly { readonly from: number; readonly to: number; readonly rows: number }[];
 }
 
-/** Adds up what ranks counted; those of units that share no experts have counted nothing. */
+/** Adds up the ranks' counts; ranks of units that share no experts have counted nothing. */
 export function dispatchedRows(
   { units }: Topology,
   nodeOfRank: readonly number[],

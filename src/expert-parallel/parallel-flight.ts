@@ -37,7 +37,7 @@ export interface UnitMember {
   readonly ranks: readonly number[];
 }
 
-/** What the flights of all micro-batches share. */
+/** The parts that the flights of all micro-batches share. */
 export interface UnitExperts {
   readonly stream: Stream;
   readonly rule: GateRule;
@@ -51,7 +51,7 @@ export interface UnitExperts {
   readonly ownWeights: (placement: LayerPlacement, weights: ExpertWeights) => ExpertWeights;
 }
 
-/** What a dispatch leaves for the acts that follow. */
+/** A dispatch's results, for the acts that follow. */
 interface Dispatched {
   readonly batch: ExpertBatch;
   readonly placement: LayerPlacement;
@@ -87,7 +87,7 @@ export class ParallelFlight implements ExpertFlight {
     this.#returned = createStoredRows(precisions[unit.stream.policy].rows, 0);
   }
 
-  /** Sends the rows, and resolves before those of the other ranks have arrived. */
+  /** Sends the rows, and resolves before the other ranks' rows have arrived. */
   async dispatch(batch: ExpertBatch, placement: LayerPlacement): Promise<void> {
     const { stream, rule, own, traffic, tracer } = this.#unit;
     await stream.fence();
@@ -98,7 +98,7 @@ export class ParallelFlight implements ExpertFlight {
     const span = tracer.begin("DISPATCH", layer, rows, microBatch);
     const messages = layout.parts.map((part) => encodeDispatch(part, input));
     const sent = this.#send(channels.dispatch(microBatch), messages);
-    // Whoever computes hears of a failure.
+    // The caller of compute hears of a failure.
     sent.catch(() => undefined);
     this.#dispatched = { batch, placement, layout, own: messages[own], sent, span };
   }
@@ -187,7 +187,7 @@ export class ParallelFlight implements ExpertFlight {
     return arrived;
   }
 
-  /** The rows given where they are enough, else twice as many as those or as many as needed. */
+  /** The given rows if they are enough; else new rows, twice as many or as many as needed. */
   #storedRows(rows: StoredRows, count: number): StoredRows {
     const { stream, hidden } = this.#unit;
     const values = count * hidden;

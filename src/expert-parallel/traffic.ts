@@ -1,4 +1,4 @@
-/** What a rank of a unit has sent and what its rows wanted, since it started. */
+/** Rows and bytes that a rank has sent, and experts that its rows chose, since the rank started. */
 export interface TrafficCounts {
   /** Rows dispatched to each rank of the unit, its own rows that stay at home included. */
   readonly rowsTo: readonly number[];
@@ -12,7 +12,7 @@ export interface TrafficCounts {
 export class Traffic {
   readonly #rowsTo: number[];
   readonly #bytesTo: number[];
-  /** By layer; dense layers have none. */
+  /** By layer; dense layers have no counts. */
   readonly #loads = new Map<number, number[]>();
   readonly #experts: number;
 

@@ -6,7 +6,7 @@ export class DispatchError extends Error {
   override readonly name = "DispatchError";
 }
 
-/** Rows received of one rank: matmul inputs as they stood there, and the experts they want. */
+/** Rows received of one rank: matmul inputs as that rank rounded them, and the experts they chose. */
 export interface ReceivedRows {
   readonly rows: number;
   /** [pairs] */
