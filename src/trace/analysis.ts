@@ -13,7 +13,7 @@ export interface TraceAnalysis {
 
 export interface RankTimes {
   readonly rank: string;
-  /** What is looked at: the rank's steps, or where none are recorded, first start to last end. */
+  /** The time analysed: the rank's steps, or first start to last end if no steps are recorded. */
   readonly window: number;
   /** Time in which anything is computed; what overlaps counts once. */
   readonly compute: number;

@@ -62,7 +62,7 @@ function spanEvent(batch: SpanBatch, i: number): string {
   const name = spanNames[batch.names[i]];
   const activity = activityOf(name);
   const layer = batch.layers[i] === NO_LAYER ? "" : `"layer":${batch.layers[i]},`;
-  // Both ends are rounded before they are subtracted: spans that touch or nest still do.
+  // Both ends are rounded before subtracting, so that spans which touch or nest still do.
   const start = Math.round(batch.starts[i] * 1000);
   const end = Math.round(batch.ends[i] * 1000);
   return (

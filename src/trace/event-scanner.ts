@@ -23,7 +23,7 @@ export class EventScanner {
   #pending: Buffer = Buffer.alloc(0);
   /** Where that begins in the bytes at hand. */
   #pendingFrom: number | undefined;
-  /** Bytes of the file before those at hand. */
+  /** Bytes of the file before the bytes at hand. */
   #position = 0;
   #started = false;
   /** Brackets and braces that are open. */

@@ -7,7 +7,7 @@ import type { TracedSpan } from "./span.ts";
  * events whose process is the device and whose thread is the stream.
  */
 const deviceCategories: ReadonlySet<string> = new Set(["kernel", "gpu_memcpy", "gpu_memset"]);
-/** Calls of the host that launch such work; both carry the same `args.correlation`. */
+/** Calls of the host that launch the device's work; call and work carry the same `args.correlation`. */
 const launchCategories: ReadonlySet<string> = new Set(["cuda_runtime", "cuda_driver"]);
 
 interface Annotation extends Interval {
@@ -80,7 +80,7 @@ function isCommunication(symbol: string, called: string): boolean {
   );
 }
 
-/** The annotation at a time that began last, of those that have not ended. */
+/** Of the annotations that have begun and not ended at a time, the one that began last. */
 function innermost(annotations: readonly Annotation[]): (time: number) => Annotation | undefined {
   const sorted = annotations.toSorted((a, b) => a.start - b.start);
   // outer[i]: the annotation that began last before i and had not ended then.
@@ -98,7 +98,7 @@ function innermost(annotations: readonly Annotation[]): (time: number) => Annota
   };
 }
 
-/** Index of the last interval that starts at a time or before it; -1 where none does. */
+/** Index of the last interval that starts at a time or before; -1 if no interval does. */
 function lastAtOrBefore(sorted: readonly Interval[], time: number): number {
   let low = -1;
   let high = sorted.length;

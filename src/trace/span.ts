@@ -3,7 +3,7 @@ export const tracks = ["compute", "communication"] as const;
 
 export type Track = (typeof tracks)[number];
 
-/** What a span's time counts as. A step contains other spans and is work of neither track. */
+/** The track that a span's time counts for. A step contains other spans and counts for neither track. */
 export type Activity = Track | "step";
 
 /**
@@ -44,14 +44,14 @@ export function activityOf(name: SpanName): Activity {
   return activities[name];
 }
 
-/** The layer of a span that belongs to none. */
+/** The layer of a span that belongs to no layer. */
 export const NO_LAYER = -1;
 
 /** A span of any profiler, as the analysis wants it. */
 export interface TracedSpan {
   readonly rank: string;
   readonly activity: Activity;
-  /** A span's name, or what a profiler's events tell of it. */
+  /** A span's name, or the name in a profiler's events. */
   readonly kind: string;
   /** Microseconds since any moment that is the trace's own. */
   readonly start: number;
@@ -71,7 +71,7 @@ export interface SpanBatch {
   /** Microseconds since the trace's epoch; NaN where an error kept the span from ending. */
   readonly ends: Float64Array;
   readonly steps: Int32Array;
-  /** NO_LAYER where there is none. */
+  /** NO_LAYER for spans of no layer. */
   readonly layers: Int16Array;
   readonly rows: Int32Array;
   readonly microBatches: Uint8Array;

@@ -10,7 +10,7 @@ import { TraceError } from "./trace-error.ts";
  * killed can be read.
  */
 export class TraceWriter {
-  /** What the recorders' clocks count from: milliseconds of Unix time. */
+  /** The start of the recorders' clocks, in milliseconds of Unix time. */
   readonly epochMs: number;
   readonly #file: string;
   readonly #stream: WriteStream;
