@@ -74,7 +74,7 @@ struct TileSums {
 class TileAttention {
  public:
   static constexpr int VALUE_BYTES = sizeof(uint16_t);
-  /// Many, to share the pairing and what is read of the entries.
+  /// Many lanes share the pairing and the reading of entries.
   static constexpr int LANES = 128, LEAST_LANES = 64;
   static constexpr int TOKENS = LINE_VALUES;
   /// The other half follows while scores are computed; while sums are, the next piece's first half.
@@ -145,7 +145,7 @@ class TileAttention {
     }
   }
 
-  /// Unpacking left each quarter's first columns in one tile, its last ones in the other.
+  /// Unpacking left each quarter's first columns in one tile and its last columns in the other.
   static void restore(Vec* strip) {
     const __m512i first = _mm512_setr_epi32(0, 1, 2, 3, 16, 17, 18, 19, 4, 5, 6, 7, 20, 21, 22, 23);
     const __m512 low = strip[0].v, high = strip[1].v;
@@ -204,8 +204,8 @@ class TileAttention {
     }
   }
 
-  /// A strip of TOKENS entries as two tiles of pairs of tokens. What is not finite becomes zero, since lanes that may
-  /// not see it multiply it by zero; it has already spoilt the scores of those that see it.
+  /// A strip of TOKENS entries as two tiles of pairs of tokens. A value that is not finite becomes zero: lanes that may
+  /// not see the value multiply it by zero, and lanes that may see the value have NaN among their scores already.
   static void pairEntries(float* out, const Piece& piece, int from, int column) {
     const int columns = std::min(STRIP, piece.width - column);
     const uint8_t* values = piece.at(from) + column * VALUE_BYTES;

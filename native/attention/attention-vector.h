@@ -158,7 +158,7 @@ inline void sumTokens(float* sums, int stride, const float* probabilities, const
 }
 
 /// Sums a tile for lanes [lane, end), which share a vector, M at a time: first the tokens that all M see, then each
-/// lane's own, since what a lane may not see may hold NaN.
+/// lane's further tokens, since an entry that a lane may not see may hold NaN.
 template <int M, typename Step>
 inline void sumLanes(float* sums, int stride, const float* scores, const float* tile, const int* visible, int lanes,
                      Tokens tokens, Step& step) {

@@ -1,8 +1,8 @@
 // Absorbed multi-head latent attention over paged KV: FlashMLA's role.
 //
 // The (row, head) pairs of a sequence are cut into blocks of lanes, and a block's context into pieces at fixed absolute
-// positions. A block's first pieces are folded into the output as they are computed; the rest, where a block alone
-// would keep other threads waiting, are computed as tasks of their own and folded afterwards, in the same order.
+// positions. The thread that computes a block's first pieces folds them into the output at once. Where the whole block
+// would keep other threads waiting, they compute its other pieces as tasks, which are folded afterwards, in order.
 #pragma once
 #include "attention/attention-vector.h"
 #include "host/team.h"
@@ -111,8 +111,8 @@ class AttentionRun {
 
   static int64_t costOf(int lanes, int pieces) { return int64_t{wholeVectors(lanes)} * pieces; }
 
-  /// Guided self-scheduling: a block folds itself if that is within one thread's share of the work left; one that is
-  /// larger folds seven eighths of a share and leaves the rest to whoever is free.
+  /// Guided self-scheduling: a thread folds a whole block that is within its share of the work left. Of a larger block
+  /// the thread folds seven eighths of a share and leaves the other pieces to free threads.
   int foldedPieces(int lanes, int pieces, int64_t costLeft) const {
     const int64_t share = costLeft / team_.threads();
     const int64_t cost = costOf(lanes, pieces);
@@ -225,7 +225,7 @@ class AttentionRun {
     return piece;
   }
 
-  /// `next`: what the same thread computes afterwards, if it is known.
+  /// `next`: the piece that the same thread computes afterwards, if known.
   void attendPiece(const QueryBlock& block, int index, const Piece& next, const BlockMemory& memory,
                    const PieceResult& out) const {
     Piece piece = pieceOf(block, index);

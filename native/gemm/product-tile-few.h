@@ -38,7 +38,7 @@ class FewRowsOnTiles {
   inline __attribute__((always_inline)) void decode(const Strip& strip, int row, int64_t block) {
     const int64_t from = block * BLOCK_BYTES;
     const uint8_t* codes = strip.row(row) + from;
-    // What comes after a row's end is its successor's in the next strip.
+    // Behind a row's end the kernel prefetches the row of the next strip that takes its place.
     const int64_t next = from + PREFETCH_BYTES < strip.rowBytes ? 0 : (STRIP_OUTPUTS - 1) * strip.rowBytes;
     for (int i = 0; i < BLOCK_BYTES; i += LINE_BYTES) {
       // To the second cache: rows a power of two apart share few sets of the first.

@@ -1,8 +1,8 @@
 // Products on AMX's tiles: FP8 and BF16 weights with inputs that are BF16 values, for any number of rows.
 //
 // Weight rows are the lines of a tile register, 16 input rows its columns. The sums over a block of SCALE_BLOCK inputs
-// start at zero, are taken in steps of 32 inputs, and are promoted into float32 totals by a fused multiply with the block's
-// scale. Few rows and panels keep this one order, so that a row's bits do not depend on the rows beside it.
+// start at zero, are taken in steps of 32 inputs, and a fused multiply with the block's scale promotes them into float32
+// totals. Few rows and panels keep this one order, so that a row's bits do not depend on the rows beside it.
 //
 // Inputs are packed in tiles of up to 16 rows: of each block [pair of inputs][row], then the rows' scales. A register
 // takes 16 columns of whatever number of rows; what it reads past the last row is multiplied in vain.
@@ -113,7 +113,7 @@ inline void packForTiles(const Product& product, int64_t tile) {
   });
 }
 
-/// A strip's weights where they are, its last row repeated in place of those it lacks.
+/// A strip's weights where they are. A short strip repeats its last row in place of missing rows.
 struct Strip {
   int64_t output;
   int outputs;
@@ -182,8 +182,8 @@ inline __attribute__((always_inline)) void multiplyBlock(float* sums, const uint
   }
 }
 
-/// Block sums on their way into totals. They are promoted one block late: read back at once they would have to wait for
-/// the tiles.
+/// Block sums on their way into totals. Sums are promoted one block late: reading them back at once would mean waiting
+/// for the tiles.
 template <int Tiles>
 class Promotion {
  public:

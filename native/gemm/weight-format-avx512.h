@@ -70,9 +70,9 @@ struct WeightFormat<Dtype::fp8> {
     return _mm512_maskz_loadu_epi8((static_cast<__mmask64>(1) << n) - 1, codes);
   }
   /// With S the sign, E the exponent's bits and M the mantissa's, a normal number's BF16 bytes are S E3 ~E3 ~E3 ~E3 ~E3
-  /// E2 E1 and E0 M2 M1 M0 0 0 0 0. Those of zeros and denormals are looked up, and the code that is no number gets its
-  /// exponent; of 64 weights of a trained model hardly ever is one so small, and a branch foreseen costs less. The code
-  /// that is no number plus one has none of E's upper bits, like the codes of up to 14.
+  /// E2 E1 and E0 M2 M1 M0 0 0 0 0. The bytes of zeros and denormals are looked up, and the code that is no number gets
+  /// its exponent. Trained weights are hardly ever so small, so the processor foresees the branch, which costs less than
+  /// the look-ups. The code that is no number plus one has none of E's upper bits, like the codes of up to 14.
   static void toPairs(__m512i* out, __m512i codes) {
     const __mmask64 rare =
         _mm512_testn_epi8_mask(_mm512_add_epi8(codes, _mm512_set1_epi8(1)), _mm512_set1_epi8(0x70));

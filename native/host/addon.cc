@@ -149,7 +149,7 @@ class StreamObject : public Napi::ObjectWrap<StreamObject> {
     const Napi::Object options = info[0].As<Napi::Object>();
     const Napi::Object header = options.Get("header").As<Napi::Object>();
     const Napi::Object words = options.Get("words").As<Napi::Object>();
-    // Collected together with this object they would be freed before its finalizer has stopped the stream.
+    // Without references of our own the buffers could be freed before this object's finalizer stops the stream.
     header_ = Napi::Persistent(header);
     words_ = Napi::Persistent(words);
     const auto count = [&](const char* name) { return options.Get(name).As<Napi::Number>().Int32Value(); };

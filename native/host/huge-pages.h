@@ -9,8 +9,8 @@ namespace daysix {
 
 constexpr size_t HUGE_PAGE_BYTES = 2 << 20;
 
-/// Asks for them wherever a whole one lies in this memory. A system without them gives small pages: whoever wants to
-/// know asks it which there are.
+/// Asks for huge pages wherever a whole one lies in this memory. A system without huge pages gives small pages; the
+/// system tells which there are.
 inline void preferHugePages([[maybe_unused]] void* data, [[maybe_unused]] size_t size) {
 #ifdef MADV_HUGEPAGE
   const auto first = reinterpret_cast<uintptr_t>(data);

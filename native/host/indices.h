@@ -5,7 +5,7 @@
 
 namespace daysix {
 
-/// Most operations follow none.
+/// Most operations follow no indices.
 template <typename Command>
 void checkIndices(const Command&) {}
 

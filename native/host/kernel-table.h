@@ -13,7 +13,7 @@ struct KernelTable {
 #include "host/operations.h"
   uint64_t (*readBytes)(const uint8_t* data, int64_t size);
   int64_t (*multiplyRegisters)(int64_t rounds);
-  /// The same with faster single rows, whose bits are not those of the same rows in company; null where it is the same.
+  /// The same kernels with faster single rows, whose bits differ from those of the same rows in company; null if none.
   const KernelTable* fastDecode;
 };
 

@@ -1,9 +1,9 @@
 // Everything that crosses the ring, once: the operations with their arguments, and the structs that arguments are made
-// of. Whoever includes this file says what STRUCT, OPERATION and FIELD become: commands.h makes structs, kernel-table.h
-// a table, decode.cc what reads a command's words and what tells TypeScript where each argument's words lie.
+// of. The including file defines STRUCT, OPERATION and FIELD: commands.h makes structs of them, kernel-table.h a table,
+// decode.cc a reader of a command's words and the description that tells TypeScript where each argument's words lie.
 //
 // A new operation takes an entry here, a kernel of that name in the namespace of each instruction set (kernels.cc), and
-// a method of NativeStream, which writes the arguments by name. indices.h checks those that a kernel follows.
+// a method of NativeStream, which writes the arguments by name. indices.h checks indices that a kernel follows.
 #ifndef NATIVE_ONLY
 #define NATIVE_ONLY(type, name)
 #endif

@@ -1,5 +1,5 @@
 // Roofs to measure kernels against: how fast this machine reads memory and multiplies, now. On a shared machine both
-// drift within seconds, so probes are short and are taken between what they are compared with.
+// drift within seconds, so probes are short and are taken between the measurements they are compared with.
 #pragma once
 #include <chrono>
 

@@ -104,7 +104,7 @@ void ThreadTeam::takeTasks(Scratch& scratch) {
   }
 }
 
-/// The first failure is the fork's; tasks nobody took are skipped.
+/// The fork rethrows the first failure; tasks that no thread has taken are skipped.
 void ThreadTeam::fail(std::exception_ptr error) {
   next_ = tasks_;
   std::lock_guard lock(failureMutex_);

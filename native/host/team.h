@@ -34,8 +34,8 @@ class Team {
          const_cast<void*>(static_cast<const void*>(&run)));
   }
 
-  /// Cuts [0, count) into a few ranges for each thread, none shorter than `least` unless count is, and calls
-  /// run(from, to, scratch) for each.
+  /// Cuts [0, count) into a few ranges for each thread, each at least `least` long if count is, and calls
+  /// run(from, to, scratch) for each range.
   template <typename Run>
   void forkRanges(int64_t count, int64_t least, Run&& run) {
     const int64_t most = threads() == 1 ? 1 : 4 * threads();

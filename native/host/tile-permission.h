@@ -10,7 +10,7 @@ namespace daysix {
 
 #if defined(__x86_64__) && defined(__linux__)
 
-/// The first call asks Linux for all threads of the process, those to come too.
+/// The first call asks Linux for all threads of the process, present and future.
 inline bool mayUseTiles() {
   static const bool may = [] {
     constexpr unsigned OSXSAVE = 1u << 27, TILE_STATE = 3u << 17, BF16_AND_TILES = 1u << 22 | 1u << 24;

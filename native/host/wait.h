@@ -1,6 +1,6 @@
-// Waiting for another thread: spin for a moment, then sleep. Whoever changes what a thread waits for stores it with
-// sequential consistency before it looks for sleepers, and a sleeper announces itself before it looks again: one of the
-// two sees the other.
+// Waiting for another thread: spin for a moment, then sleep. The changing thread stores the change with sequential
+// consistency before it looks for sleepers; the waiting thread announces its sleep before it looks for the change again.
+// So either the changing thread sees the sleeper or the waiting thread sees the change.
 #pragma once
 #include <atomic>
 #include <chrono>
@@ -32,7 +32,7 @@ bool spinUntil(Ready&& ready) {
   return ready();
 }
 
-/// Where threads sleep until what they check has changed.
+/// Where threads sleep until a condition that they check has changed.
 class WaitPoint {
  public:
   template <typename Ready>

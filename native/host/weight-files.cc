@@ -21,7 +21,7 @@ namespace daysix {
 
 namespace {
 
-/// What a thread reads at once.
+/// Bytes that a thread reads at once.
 constexpr size_t PIECE_BYTES = 16 << 20;
 
 /// What a file was when it was opened: an inode's number is given again to the next file that is made.
@@ -106,7 +106,7 @@ void WeightFile::map(int descriptor, const std::string& path) {
 
 void WeightFile::copy(int descriptor, int threads) {
   const size_t whole = (size_ + HUGE_PAGE_BYTES - 1) / HUGE_PAGE_BYTES * HUGE_PAGE_BYTES;
-  // One page more than needed: wherever this begins, so many whole ones lie in it.
+  // One page more than needed: wherever the memory begins, enough whole pages lie in it.
   void* memory = mmap(nullptr, whole + HUGE_PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) fail(errno);
   auto* first = static_cast<uint8_t*>(memory);

@@ -11,7 +11,7 @@
 
 namespace daysix {
 
-/// Memory that was mapped, and is unmapped at the end.
+/// Mapped memory, which the destructor unmaps.
 struct Mapping {
   Mapping() = default;
   ~Mapping();

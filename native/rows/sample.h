@@ -36,8 +36,8 @@ inline double blockSum(const double* values, int64_t count) {
   return ((lanes[0] + lanes[4]) + (lanes[2] + lanes[6])) + ((lanes[1] + lanes[5]) + (lanes[3] + lanes[7]));
 }
 
-/// Where the running sum of values passes a target, and what is left of the target before it. If it never does, the
-/// last value that is not 0.
+/// The place where the running sum of values passes a target, and the target less the values before that place. If the
+/// sum never passes the target, the place of the last value that is not 0.
 struct Passing {
   int64_t index = 0;
   double rest = 0;
@@ -211,7 +211,7 @@ class Sampler {
     for (int64_t i = 0; i < count; i++) m_.weights[i] = weight(m_.tokens[i]);
   }
 
-  /// How many of the kept tokens, likeliest first, reach a mass; ranks more and more of them until they do.
+  /// How many of the kept tokens, likeliest first, reach a mass; ranks more and more tokens until the mass is reached.
   int64_t nucleus(double mass) {
     double reached = 0;
     for (int64_t i = 0; i < kept_; i++) {
@@ -222,7 +222,7 @@ class Sampler {
     return kept_;
   }
 
-  /// Many are sorted faster than they are found one by one.
+  /// Sorting many tokens is faster than finding them one by one.
   void rankMore() {
     const int64_t more = std::max<int64_t>(64, 8 * ranked_);
     rank(more < kept_ / 8 ? more : kept_);

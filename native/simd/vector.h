@@ -1,5 +1,5 @@
-// The vector a kernel is written in. Each kernel file is compiled once for each instruction set, with DAYSIX_ISA naming
-// it; everything shared by those files lies in that namespace, so that no two of them share inlined code.
+// The vector a kernel is written in. Kernel files are compiled once for each instruction set, which DAYSIX_ISA names.
+// Everything that they share lies in the namespace of that name, so that two instruction sets share no inlined code.
 //
 // What is not a number stays none through every operation here, so that a damaged weight spoils the logits for all to
 // see. `max` and `min` give their second operand where either is none.
