@@ -3,7 +3,8 @@ import { spawnSync } from "node:child_process";
 import { truncateSync } from "node:fs";
 import { after, test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { randomSource, WeightFolder } from "../testing/generators.ts";
+import { randomSource } from "../inputs/index.ts";
+import { WeightFolder } from "../testing/weight-folder.ts";
 import { createNativeKernels, nativeProblem } from "./native.ts";
 import type { Weight } from "../weight.ts";
 

@@ -1,11 +1,13 @@
 import assert from "node:assert/strict";
 import { readFileSync, writeFileSync } from "node:fs";
 import { after, test } from "node:test";
+import { precisions } from "../policy.ts";
 import { createOperand, createStoredRows } from "../quantize.ts";
 import { createReferenceKernels } from "../reference/reference.ts";
 import { PAGE_TOKENS, type GateRule, type MlaShape, type Stream } from "../stream.ts";
 import { backends } from "../testing/fixtures.ts";
-import { gaussian, randomSource, WeightFolder } from "../testing/generators.ts";
+import { gaussian, randomSource } from "../inputs/index.ts";
+import { WeightFolder } from "../testing/weight-folder.ts";
 import type { Weight } from "../weight.ts";
 
 const folder = new WeightFolder();
@@ -90,7 +92,7 @@ for (const { name, create } of native) {
       t.after(() => stream.close());
       const shape: MlaShape = { heads: 2, nope: 8, rope: 8, value: 8, latent: 64, scale: 0.1 };
       const width = shape.latent + shape.rope;
-      const entries = createStoredRows(policy, PAGE_TOKENS * width).fill(0);
+      const entries = createStoredRows(precisions[policy].kv, PAGE_TOKENS * width).fill(0);
       entries[20 * width + 3] = policy === "f32" ? NaN : 0x7fc0;
       const rows = 40;
       const layout = {

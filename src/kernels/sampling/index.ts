@@ -1,10 +1,4 @@
 export { sampleRows } from "./choose.ts";
-export {
-  type ChosenToken,
-  greedySampling,
-  type SamplingParameters,
-  StepSampling,
-  type TokenChoice,
-  type TokenLogprob,
-} from "./sample.ts";
+export { greedySampling, type SamplingParameters } from "./parameters.ts";
+export { type ChosenToken, StepSampling, type TokenChoice, type TokenLogprob } from "./sample.ts";
 export { SamplingState } from "./state.ts";

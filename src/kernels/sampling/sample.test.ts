@@ -2,16 +2,10 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { gaussian, randomSource } from "../inputs/index.ts";
+import { greedySampling, type SamplingParameters } from "./parameters.ts";
 import { philox, uniform } from "./random.ts";
 import { createReferenceKernels } from "../reference/reference.ts";
-import {
-  greedySampling,
-  logprobs,
-  sample,
-  StepSampling,
-  type SamplingParameters,
-  type TokenChoice,
-} from "./sample.ts";
+import { logprobs, sample, StepSampling, type TokenChoice } from "./sample.ts";
 
 const context = { tokens: [1, 2, 3], promptLength: 3, choice: 0 };
 

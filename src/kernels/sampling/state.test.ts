@@ -2,10 +2,11 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { adjustedLogits } from "./choose.ts";
-import { greedySampling, StepSampling, type TokenChoice } from "./sample.ts";
+import { greedySampling } from "./parameters.ts";
+import { StepSampling, type TokenChoice } from "./sample.ts";
 import { SamplingState } from "./state.ts";
 import type { SamplingRows } from "../stream.ts";
-import { gaussian, randomSource } from "../testing/generators.ts";
+import { gaussian, randomSource } from "../inputs/index.ts";
 
 /** The logits from which each choice's token is taken. */
 function adjusted(choices: readonly TokenChoice[], logits: Float32Array): Float32Array[] {

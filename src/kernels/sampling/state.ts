@@ -1,5 +1,5 @@
 import { COUNT_WIDTH, type LogitAdjustments } from "../stream.ts";
-import type { SamplingParameters } from "./sample.ts";
+import type { SamplingParameters } from "./parameters.ts";
 
 /** Knuth's multiplier, the golden ratio of 2^32. */
 const HASH = 0x9e3779b1;
