@@ -60,6 +60,9 @@ const generationFields = {
   max_tokens: z.int().min(1).nullish().openapi({
     description: "Cut to what the context holds; without it the answer may fill the context.",
   }),
+  cache_salt: z.string().min(1).max(256).nullish().openapi({
+    description: "Cached prefixes are shared only with requests of the same key and salt.",
+  }),
   temperature: z.number().min(0).max(2).nullish().openapi({ description: "0 is greedy." }),
   top_p: z.number().gt(0).max(1).nullish(),
   top_k: z.int().min(-1).nullish().openapi({ description: "0 and -1 keep all tokens." }),

@@ -20,6 +20,7 @@ export interface GenerationOptions {
   /** Milliseconds. */
   readonly now: () => number;
   readonly id: string;
+  /** Whose prefixes are shared. */
   readonly tenant: string;
   readonly prompts: readonly Uint32Array[];
   readonly choicesPerPrompt: number;

@@ -24,6 +24,7 @@ import { eventStream, eventStreamHeaders } from "./stream.ts";
 import { wantsThinking } from "../answer/index.ts";
 import { TokenTally } from "../billing/index.ts";
 import { refuseUnsupportedChat, refuseUnsupportedCompletion } from "../answer/index.ts";
+import { Tenant } from "../tenant.ts";
 import { Turnstile } from "./turnstile.ts";
 import * as wire from "../wire.ts";
 
@@ -66,9 +67,6 @@ const defaults: Pick<Settings, Defaulted> = {
   randomBytes,
 };
 
-/** Prefixes are shared by all who hold the key. */
-const TENANT = "default";
-
 /** The API server: OpenAI's API as DeepSeek speaks it, in front of one engine. */
 export class Gateway implements Endpoints {
   /** Answers a `Request` with a `Response`; needs no socket. */
@@ -77,6 +75,7 @@ export class Gateway implements Endpoints {
   readonly #log: Logger;
   readonly #prompts: PromptWriter;
   readonly #admission: Admission;
+  readonly #tenant: Tenant;
   readonly #metrics = new Metrics();
   readonly #turnstile = new Turnstile();
   readonly #tally = new TokenTally();
@@ -90,6 +89,7 @@ export class Gateway implements Endpoints {
     this.#options = whole;
     this.#log = log;
     this.#prompts = new PromptWriter(options.tokenizer, options.chatTemplate, options.engine);
+    this.#tenant = new Tenant(options.apiKey);
     this.#admission = new Admission(whole.queueLimit);
     this.#startedAt = whole.now();
     this.#cluster = options.cluster ?? viewDriver(options.engine);
@@ -254,7 +254,7 @@ export class Gateway implements Endpoints {
       engine,
       metrics: this.#metrics,
       now,
-      tenant: TENANT,
+      tenant: this.#tenant.prefixes(request.cache_salt),
       choicesPerPrompt,
       stopTokens: engine.eosTokens,
       stopStrings: typeof stop === "string" ? [stop] : (stop ?? []),
@@ -266,7 +266,8 @@ export class Gateway implements Endpoints {
         this.#tally.end(generation, usage);
         this.#log.info({ requestId, id: parts.id, model, outcome, usage }, "generated");
         const streamed = request.stream ?? false;
-        await accounts?.bill({ ...end, id: parts.id, requestId, tenant: TENANT, model, streamed });
+        const { name: tenant } = this.#tenant;
+        await accounts?.bill({ ...end, id: parts.id, requestId, tenant, model, streamed });
       },
     });
     this.#tally.begin(generation);
