@@ -47,26 +47,14 @@ export function chooseDecodeRank(
   return best?.rank;
 }
 
-/**
- * Ranks for requests that wait together, in their order; undefined for those that none has room
- * for. The largest are placed first, because they fit in the fewest places; equal ones in order.
- * @param requests [requests]: KV tokens that each brings
- * @throws as `chooseDecodeRank`
- */
-export function assignDecode(
-  requests: readonly number[],
-  ranks: readonly DecodeRank[],
-): (number | undefined)[] {
-  const filling = [...ranks];
-  const chosen = requests.map((): number | undefined => undefined);
-  for (const [i, kvTokens] of [...requests.entries()].sort(([, a], [, b]) => b - a)) {
-    const rank = chooseDecodeRank(kvTokens, filling);
-    if (rank === undefined) continue;
-    chosen[i] = rank;
-    const { kvTokens: held, requests: count } = filling[rank];
-    filling[rank] = { ...filling[rank], kvTokens: held + kvTokens, requests: count + 1 };
-  }
-  return chosen;
+/** Tokens that an answer is expected to have before any has ended. */
+export const firstAnswerEstimate = 256;
+/** Answers over which the estimate is an exponential mean. */
+const ANSWERS = 32;
+
+/** The tokens that an answer is expected to have, once one more has ended. */
+export function answerEstimate(before: number, answerTokens: number): number {
+  return before + (answerTokens - before) / ANSWERS;
 }
 
 function hasRoom(rank: DecodeRank, kvTokens: number): boolean {

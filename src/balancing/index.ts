@@ -1,5 +1,10 @@
 export { maxOverMean } from "./balance.ts";
-export { assignDecode, chooseDecodeRank, type DecodeRank } from "./decode.ts";
+export {
+  answerEstimate,
+  chooseDecodeRank,
+  type DecodeRank,
+  firstAnswerEstimate,
+} from "./decode.ts";
 export {
   type ExpertPlan,
   expertPolicies,
@@ -8,7 +13,6 @@ export {
   rebalanceExperts,
 } from "./experts.ts";
 export {
-  assignPrefill,
   choosePrefillRank,
   type PrefillCosts,
   prefillLoad,

@@ -1,13 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import {
-  assignPrefill,
-  choosePrefillRank,
-  type PrefillCosts,
-  prefillLoad,
-  type PrefillLoad,
-} from "./prefill.ts";
+import { choosePrefillRank, type PrefillCosts, prefillLoad, type PrefillLoad } from "./prefill.ts";
 import { figures, replayPrefill, simplePolicies, type Turn } from "./testing/replay.ts";
 import { mooncakeTrace, serveGenTrace, type TraceRequest } from "./testing/traces.ts";
 
@@ -21,8 +15,14 @@ test("a prompt's load counts uncached tokens, each with all tokens up to itself"
 });
 
 test("an idle unit is filled from its first rank, one prompt each", () => {
-  const requests = [5, 5, 5].map((promptTokens) => ({ promptTokens, cachedTokens: [0, 0, 0] }));
-  assert.deepEqual(assignPrefill(requests, [idle, idle, idle], costs), [0, 1, 2]);
+  const loads = [idle, idle, idle];
+  const chosen = loads.map(() => {
+    const request = { promptTokens: 5, cachedTokens: [0, 0, 0] };
+    const rank = choosePrefillRank(request, loads, costs);
+    loads[rank] = prefillLoad(5, 0);
+    return rank;
+  });
+  assert.deepEqual(chosen, [0, 1, 2]);
 });
 
 test("a rank that holds the prefix gets the request when that saves more than it unbalances", () => {
@@ -51,11 +51,6 @@ test("a request avoids the rank with most tokens and the one with most attention
   assert.equal(choosePrefillRank(request, loads, { perToken: 0, perAttentionPair: 1 }), 0);
 });
 
-test("of requests that wait together the longest is placed first", () => {
-  const requests = [1, 1, 2].map((promptTokens) => ({ promptTokens, cachedTokens: [0, 0] }));
-  assert.deepEqual(assignPrefill(requests, [idle, idle], costs), [1, 1, 0]);
-});
-
 test("what raises neither of the unit's maxima goes to the rank that ends first", () => {
   const loads = [900, 1000, 100, 200].map((tokens) => ({ tokens, attentionPairs: tokens }));
   const request = { promptTokens: 10, cachedTokens: [0, 0, 0, 0] };
@@ -81,14 +76,15 @@ const queue = unit.chain((loads) => {
   return fc.record({ loads: fc.constant(loads), requests: fc.array(request, { maxLength: 12 }) });
 });
 
-test("each request of a queue gets one rank, the same every time, and loads stay as they are", () => {
+test("a request gets one rank, the same every time, and loads stay as they are", () => {
   fc.assert(
     fc.property(queue, ({ loads, requests }) => {
       const before = structuredClone(loads);
-      const ranks = assignPrefill(requests, loads, costs);
-      assert.equal(ranks.length, requests.length);
-      assert.ok(ranks.every((rank) => rank in loads));
-      assert.deepEqual(assignPrefill(requests, loads, costs), ranks);
+      for (const request of requests) {
+        const rank = choosePrefillRank(request, loads, costs);
+        assert.ok(rank in loads);
+        assert.equal(choosePrefillRank(request, loads, costs), rank);
+      }
       assert.deepEqual(loads, before);
     }),
   );

@@ -62,30 +62,6 @@ export function choosePrefillRank(
   return best.rank;
 }
 
-/**
- * Ranks for requests that wait together, in their order. Long prompts are placed first, because
- * short ones can even out what they leave; equal ones in order of arrival.
- * @throws as `choosePrefillRank`
- */
-export function assignPrefill(
-  requests: readonly PrefillRequest[],
-  loads: readonly PrefillLoad[],
-  costs: PrefillCosts,
-): number[] {
-  const outstanding = [...loads];
-  const ranks = requests.map(() => 0);
-  const longestFirst = [...requests.entries()].sort(
-    ([, a], [, b]) => b.promptTokens - a.promptTokens,
-  );
-  for (const [i, request] of longestFirst) {
-    const rank = choosePrefillRank(request, outstanding, costs);
-    const added = prefillLoad(request.promptTokens, request.cachedTokens[rank]);
-    outstanding[rank] = sum(outstanding[rank], added);
-    ranks[i] = rank;
-  }
-  return ranks;
-}
-
 function workOf(load: PrefillLoad, costs: PrefillCosts): number {
   return load.tokens * costs.perToken + load.attentionPairs * costs.perAttentionPair;
 }

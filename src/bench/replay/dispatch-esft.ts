@@ -6,6 +6,7 @@
  */
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
+import { maxOverMean } from "../../balancing/index.ts";
 import { assignRanks, parseTopology } from "../../cluster/index.ts";
 import { orderedPlacement } from "../../expert-parallel/index.ts";
 import { dispatchTraffic, type Routing } from "./dispatch-traffic.ts";
@@ -26,9 +27,6 @@ async function readRouting(domain: string): Promise<Routing> {
     return chosen;
   });
 }
-
-const maxOverMean = (counts: readonly number[]) =>
-  Math.max(...counts) / (counts.reduce((sum, count) => sum + count, 0) / counts.length);
 
 for (const domain of ["intent", "law"]) {
   const routing = await readRouting(domain);

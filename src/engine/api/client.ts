@@ -27,7 +27,7 @@ import { admitted, promptProblem } from "../requests.ts";
 import { HashedPrompts } from "./hashed-prompts.ts";
 import type { ContextCacheOptions, Placement, RankOptions } from "../rank/index.ts";
 import { EngineError } from "../fleet/index.ts";
-import { Router } from "../routing/index.ts";
+import { Router, type Route } from "../routing/index.ts";
 
 export interface EngineOptions extends Omit<
   RankOptions,
@@ -75,6 +75,7 @@ interface LiveRequest {
   readonly queue: EventQueue;
   readonly rank: number;
   readonly decodeRank: number | undefined;
+  readonly hear: Route["hear"];
   /** The first token has come. */
   isPrefilled: boolean;
 }
@@ -206,9 +207,9 @@ export class Engine {
     const request = this.#hashed.withKeys(admitted(asked));
     const handle = this.#nextHandle++;
     const router = this.#router as Router;
-    const { rank, decodeRank, prefilled, release } = router.route(request);
+    const { rank, decodeRank, hear, release } = router.route(request);
     const queue = new EventQueue(decodeRank);
-    const live: LiveRequest = { queue, rank, decodeRank, isPrefilled: false };
+    const live: LiveRequest = { queue, rank, decodeRank, hear, isPrefilled: false };
     let over = false;
     const cancel = () => {
       queue.close();
@@ -224,7 +225,6 @@ export class Engine {
       for (;;) {
         const event = await queue.next();
         if (!event) return;
-        if (event.kind === "token") prefilled();
         over = event.kind === "finished" || event.kind === "failed";
         yield event;
         if (over) return;
@@ -259,11 +259,13 @@ export class Engine {
     const rebalanced: Rebalanced[] = [];
     for (const [unit, { ranks }] of this.topology.units.entries()) {
       const current = this.#placements[unit];
-      const loads = this.#countedSince(
-        unit,
+      if (!current || ranks.some((rank) => this.#lost.has(rank))) continue;
+      const counted = loadsOf(
         ranks.map((rank) => stats[rank]),
+        current.length,
       );
-      if (!current || !loads || ranks.some((rank) => this.#lost.has(rank))) continue;
+      const loads = counted && this.#countedSince(unit, counted);
+      if (!loads) continue;
       const shape = shapeOf(this.topology.units[unit], this.nodeOfRank);
       const placement = balanced(loads, current[0].length, this.#groups, shape);
       const before = imbalance(loads, current, ranks.length);
@@ -290,9 +292,7 @@ export class Engine {
   }
 
   /** A unit's expert loads since this was last asked. */
-  #countedSince(unit: number, stats: readonly EngineStats[]): ExpertLoads | undefined {
-    const loads = loadsOf(stats);
-    if (!loads) return undefined;
+  #countedSince(unit: number, loads: ExpertLoads): ExpertLoads | undefined {
     const earlier = this.#countedLoads.get(unit);
     this.#countedLoads.set(unit, loads);
     if (!earlier) return loads;
@@ -327,8 +327,10 @@ export class Engine {
       const live = this.#requests.get(handle);
       if (!live) continue;
       live.isPrefilled ||= event.kind === "token";
+      live.hear(event.kind, rank);
       live.queue.push({ ...event, time }, rank);
     }
+    if (news.pagesInUse !== undefined) this.#router?.report(rank, news.pagesInUse);
   }
 
   async #statsOf(rank: number): Promise<EngineStats> {

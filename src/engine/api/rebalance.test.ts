@@ -111,11 +111,25 @@ test("prefill units keep a group of experts on one node, decode units do not", (
   assert.notDeepEqual(place("decode"), [0, 1, 2, 3]);
 });
 
-test("loads of a unit are its ranks' sums; ranks that computed nothing count for nothing", () => {
+test("loads of a unit are its ranks' sums; ranks that have not computed all layers count for nothing", () => {
   const stats = (expertLoads: number[][]) =>
     ({ traffic: { rowsTo: [], bytesTo: [], expertLoads } }) as unknown as Parameters<
       typeof loadsOf
     >[0][number];
-  assert.deepEqual(loadsOf([stats([[1, 2]]), stats([]), stats([[10, 20]])]), [[11, 22]]);
-  assert.equal(loadsOf([stats([])]), undefined);
+  const whole = [
+    stats([
+      [1, 2],
+      [3, 4],
+    ]),
+    stats([
+      [10, 20],
+      [30, 40],
+    ]),
+  ];
+  const early = [stats([]), stats([[5, 5]])];
+  assert.deepEqual(loadsOf([...early, ...whole], 2), [
+    [11, 22],
+    [33, 44],
+  ]);
+  assert.equal(loadsOf(early, 2), undefined);
 });

@@ -61,10 +61,13 @@ export function balanced(
   return rebalanceExperts(loads, { ...topology, policy: "eplb" }).physicalToLogical;
 }
 
-/** What a unit's ranks have counted together; undefined before any of them has computed. */
-export function loadsOf(stats: readonly EngineStats[]): ExpertLoads | undefined {
+/**
+ * What a unit's ranks have counted together, of so many layers; undefined before any of them has
+ * computed. A rank in its first step has counted some layers only: it counts from the next time on.
+ */
+export function loadsOf(stats: readonly EngineStats[], layers: number): ExpertLoads | undefined {
   const counted = stats.flatMap(({ traffic }) =>
-    traffic && traffic.expertLoads.length > 0 ? [traffic.expertLoads] : [],
+    traffic && traffic.expertLoads.length === layers ? [traffic.expertLoads] : [],
   );
   if (counted.length === 0) return undefined;
   return counted.reduce((sum, loads) =>

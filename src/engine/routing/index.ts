@@ -7,4 +7,4 @@ export {
   loadsOf,
   type UnitShape,
 } from "./expert-balance.ts";
-export { Router } from "./router.ts";
+export { type Route, Router } from "./router.ts";

@@ -25,8 +25,7 @@ test("a computed prompt no longer weighs on its rank, however often that is said
   const router = createRouter("combined=1x2");
   const first = router.route(request(1, 500));
   const second = router.route(request(2, 100));
-  first.prefilled();
-  first.prefilled();
+  for (let i = 0; i < 2; i++) first.hear("token", first.rank);
   first.release();
   assert.equal(router.route(request(3, 50)).rank, first.rank);
   assert.notEqual(first.rank, second.rank);
@@ -64,4 +63,55 @@ test("decode ranks fill evenly, and where none has room the emptiest is waited f
   routes[1].release();
   routes[1].release();
   assert.equal(router.route(request(9, 500, 100)).decodeRank, 2);
+});
+
+const UNBOUNDED = 1e6;
+
+test("without a limit a request weighs its prompt and what answers were long", () => {
+  const router = createRouter("prefill=1x1,decode=1x2", 2048);
+  const held = [0, 0];
+  for (const [i, tokens] of [30_000, 30_000, 100, 100, 30_000, 100, 30_000, 100].entries()) {
+    const { decodeRank } = router.route(request(i, tokens, UNBOUNDED));
+    held[(decodeRank as number) - 1] += tokens;
+  }
+  assert.deepEqual(held, [60_200, 60_200]);
+});
+
+test("max_tokens caps what is expected of an answer, and ended answers teach what to expect", () => {
+  const choose = (lengths: number[], maxTokens: number) => {
+    const router = createRouter("prefill=1x1,decode=1x2", 2048);
+    for (const tokens of lengths) {
+      const { decodeRank = 0, hear, release } = router.route(request(0, 100, UNBOUNDED));
+      for (let i = 0; i < tokens; i++) hear("token", i === 0 ? 0 : decodeRank);
+      hear("finished", decodeRank);
+      release();
+    }
+    router.route(request(1, 100, maxTokens));
+    router.route(request(2, 1000));
+    // Both ranks have one request: the one with less KV is chosen.
+    return router.route(request(3, 10)).decodeRank;
+  };
+  const long = Array<number>(40).fill(2000);
+  assert.equal(choose([], UNBOUNDED), 1);
+  assert.equal(choose(long, UNBOUNDED), 2);
+  assert.equal(choose(long, 16), 1);
+});
+
+test("a rank weighs what it holds, as it reports it, and no more once its requests have left", () => {
+  const router = createRouter("prefill=1x1,decode=1x2", 2048);
+  const routes = [1, 2].map((kind) => router.route(request(kind, 1000, 64)));
+  assert.deepEqual(
+    routes.map(({ decodeRank }) => decodeRank),
+    [1, 2],
+  );
+  // The second has generated far more than was expected.
+  for (let i = 0; i < 3000; i++) routes[1].hear("token", i === 0 ? 0 : 2);
+  assert.equal(router.route(request(3, 500, 64)).decodeRank, 1);
+  // Its pages are shared with others after all.
+  router.report(2, 1);
+  assert.equal(router.route(request(4, 500, 64)).decodeRank, 2);
+  for (const { release } of routes) release();
+  router.report(1, 60);
+  router.report(2, 0);
+  assert.equal(router.route(request(5, 500, 64)).decodeRank, 2);
 });

@@ -1,14 +1,16 @@
 import {
+  answerEstimate,
   chooseDecodeRank,
   choosePrefillRank,
+  firstAnswerEstimate,
   prefillLoad,
-  type DecodeRank,
   type PrefillCosts,
   type PrefillLoad,
 } from "../../balancing/index.ts";
 import type { Topology } from "../../cluster/index.ts";
 import { PAGE_TOKENS } from "../../kernels/index.ts";
-import type { AskedRequest } from "../messages.ts";
+import type { AskedRequest, GenerationEvent } from "../messages.ts";
+import { DecodingRank } from "./decoding-rank.ts";
 import { PrefixGuess, reusableBlocks } from "./prefix-guess.ts";
 
 /** The ranks that compute a request. */
@@ -16,8 +18,8 @@ export interface Route {
   /** Computes the prompt, and the rest too where no other rank does. */
   readonly rank: number;
   readonly decodeRank?: number;
-  /** The prompt is computed; may be called again. */
-  readonly prefilled: () => void;
+  /** What a rank tells of the request, in the order in which it is heard. */
+  readonly hear: (kind: GenerationEvent["kind"], from: number) => void;
   /** The request no longer weighs on any rank; may be called again. */
   readonly release: () => void;
 }
@@ -37,18 +39,14 @@ interface PrefillRank {
   load: PrefillLoad;
 }
 
-interface DecodingRank extends DecodeRank {
-  readonly rank: number;
-  kvTokens: number;
-  requests: number;
-}
-
 /** Gives requests to ranks: the prefill and decode load balancers, live. */
 export class Router {
   readonly #costs: PrefillCosts;
   #prefill: PrefillRank[] = [];
   #decode: DecodingRank[] = [];
   readonly #decodes: boolean;
+  /** Tokens that an answer is expected to have. */
+  #answerTokens = firstAnswerEstimate;
 
   constructor({ topology, costs, pages, stepRows }: RouterOptions) {
     this.#costs = costs;
@@ -56,7 +54,7 @@ export class Router {
     const room = { kvCapacity: pages * PAGE_TOKENS, requestCapacity: stepRows };
     for (const { role, ranks } of topology.units) {
       for (const rank of ranks) {
-        if (role === "decode") this.#decode.push({ rank, kvTokens: 0, requests: 0, ...room });
+        if (role === "decode") this.#decode.push(new DecodingRank(rank, room));
         else {
           const load = { tokens: 0, attentionPairs: 0 };
           this.#prefill.push({ rank, prefixes: new PrefixGuess(pages), load });
@@ -76,18 +74,31 @@ export class Router {
     this.#decode = this.#decode.filter(({ rank }) => rank !== lost);
   }
 
+  /** A rank's pages in use, after all that was heard of it so far. */
+  report(rank: number, pagesInUse: number): void {
+    this.#decode.find((each) => each.rank === rank)?.report(pagesInUse * PAGE_TOKENS);
+  }
+
   /** Only while it `serves`. */
   route(request: AskedRequest): Route {
     const { rank, release: prefilled } = this.#takePrefill(request);
-    if (!this.#decodes) return { rank, prefilled, release: prefilled };
-    const decode = this.#takeDecode(request.prompt.length + request.maxTokens);
+    const decode = this.#decodes ? this.#takeDecode(request) : undefined;
+    let answerTokens = 0;
     return {
       rank,
-      decodeRank: decode.rank,
-      prefilled,
+      ...(decode && { decodeRank: decode.rank }),
+      hear: (kind, from) => {
+        if (kind === "finished") {
+          this.#answerTokens = answerEstimate(this.#answerTokens, answerTokens);
+        }
+        if (kind !== "token") return;
+        prefilled();
+        answerTokens++;
+        if (from === decode?.rank) decode.grow(request.prompt.length + answerTokens);
+      },
       release: () => {
         prefilled();
-        decode.release();
+        decode?.release();
       },
     };
   }
@@ -113,21 +124,15 @@ export class Router {
   }
 
   /** Where no rank has room the request waits on the one that would be chosen with more. */
-  #takeDecode(kvTokens: number) {
-    const roomy = this.#decode.map((rank) => ({
-      ...rank,
-      kvCapacity: Infinity,
-      requestCapacity: Infinity,
-    }));
-    const index = chooseDecodeRank(kvTokens, this.#decode) ?? chooseDecodeRank(kvTokens, roomy);
+  #takeDecode({ prompt, maxTokens }: AskedRequest) {
+    const kvTokens = prompt.length + Math.min(maxTokens, this.#answerTokens);
+    const loads = this.#decode.map(({ load }) => load);
+    const unlimited = { kvCapacity: Infinity, requestCapacity: Infinity };
+    const roomy = loads.map((load) => ({ ...load, ...unlimited }));
+    const index = chooseDecodeRank(kvTokens, loads) ?? chooseDecodeRank(kvTokens, roomy);
     const chosen = this.#decode[index as number];
-    chosen.kvTokens += kvTokens;
-    chosen.requests++;
-    const release = once(() => {
-      chosen.kvTokens -= kvTokens;
-      chosen.requests--;
-    });
-    return { rank: chosen.rank, release };
+    const { grow, leave } = chosen.take(kvTokens);
+    return { rank: chosen.rank, grow, release: once(leave) };
   }
 }
 
