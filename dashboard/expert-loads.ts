@@ -1,3 +1,4 @@
+import { maxOverMean } from "../src/balancing/balance.ts";
 import type {
   ExpertLayer,
   StatusSnapshot,
@@ -47,8 +48,6 @@ export function expertsByRank(
 }
 
 /** Load of the fullest rank over the mean: 1 is balance. */
-export function maxOverMean(ranks: readonly (readonly PlacedExpert[])[]): number {
-  const loads = ranks.map((experts) => experts.reduce((sum, { load }) => sum + load, 0));
-  const all = loads.reduce((sum, load) => sum + load, 0);
-  return all === 0 ? 1 : Math.max(...loads) / (all / loads.length);
+export function imbalance(ranks: readonly (readonly PlacedExpert[])[]): number {
+  return maxOverMean(ranks.map((experts) => experts.reduce((sum, { load }) => sum + load, 0)));
 }

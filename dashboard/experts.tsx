@@ -1,6 +1,6 @@
 import { useState } from "preact/hooks";
 import type { StatusSnapshot } from "../src/gateway/status/status-snapshot.ts";
-import { expertsByRank, maxOverMean, recentChoices, type PlacedExpert } from "./expert-loads.ts";
+import { expertsByRank, imbalance, recentChoices, type PlacedExpert } from "./expert-loads.ts";
 import { brief } from "./format.ts";
 
 /** The experts of one layer over the ranks of one unit, by how often they are chosen. */
@@ -55,7 +55,7 @@ export function Experts({ history }: { history: readonly StatusSnapshot[] }) {
         </label>
         <p class="dim">
           {recent ? "last 10 s" : "since the start"} · fullest rank / mean{" "}
-          <b>{maxOverMean(ranks).toFixed(2)}</b>
+          <b>{imbalance(ranks).toFixed(2)}</b>
         </p>
       </div>
       <div class="expert-ranks">

@@ -219,7 +219,7 @@ test("writes that never end hold few blocks, and are dropped until the store is 
     const flushed = rank.cache.flush();
     for (let turn = 0; turn < 3; turn++) {
       await new Promise((resolve) => setImmediate(resolve));
-      clock.advance(10_000);
+      clock.advance(60_000);
     }
     await flushed;
   }

@@ -62,8 +62,8 @@ const MAX_OPEN_READS = 64;
 const CONCURRENT_WRITES = 4;
 /** A prompt waits for its blocks: a store slower than this saves little. */
 const READ_DEADLINE_MS = 2000;
-/** Nobody waits for a write, which may first have to make room. */
-const WRITE_DEADLINE_MS = 10_000;
+/** Nobody waits for a write, which may first have to look through a large directory for room. */
+const WRITE_DEADLINE_MS = 60_000;
 
 /**
  * The blocks of KV kept outside a rank (DeepSeek's on-disk context cache): read before prefill,

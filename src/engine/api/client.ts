@@ -6,15 +6,9 @@ import { addContextCacheStats } from "../../kv-cache/index.ts";
 import { forwardCosts, readConfig, type HashedBytes } from "../../model/index.ts";
 import type { TraceWriter } from "../../trace/index.ts";
 import { Fleet, type NodeOptions } from "../fleet/index.ts";
-import { planFleet, shapeOf, type FleetPlan } from "../fleet/index.ts";
+import { planFleet, type FleetPlan } from "../fleet/index.ts";
 import { EventQueue } from "./event-queue.ts";
-import {
-  balanced,
-  imbalance,
-  loadsOf,
-  type ExpertLoads,
-  type ExpertOptions,
-} from "../routing/index.ts";
+import { ExpertPlacements, type ExpertOptions } from "../routing/index.ts";
 import type {
   AskedRequest,
   EngineStats,
@@ -85,12 +79,7 @@ export class Engine {
   readonly topology: Topology;
   /** The node of each rank. */
   readonly nodeOfRank: readonly number[];
-  readonly #placements: (Placement | null)[];
-  /** Experts are chosen by groups of so many. */
-  readonly #groups: number;
-  /** By unit, when its experts were last placed anew. */
-  readonly #countedLoads = new Map<number, ExpertLoads>();
-  #version = 0;
+  readonly #experts: ExpertPlacements;
   readonly #now: () => number;
   readonly #hashed = new HashedPrompts();
   readonly #requests = new Map<number, LiveRequest>();
@@ -144,10 +133,9 @@ export class Engine {
     observer: EngineObserver,
   ) {
     this.topology = topology;
-    this.#groups = groups;
     this.#now = now;
     this.nodeOfRank = plan.nodeOfRank;
-    this.#placements = plan.placements;
+    this.#experts = new ExpertPlacements({ ...plan, topology: this.topology, groups });
     this.#keepsBlocks = plan.contextCache !== undefined;
     this.#observer = observer;
     this.#fatal = new Promise((resolve) => (this.#tellFatal = resolve));
@@ -168,7 +156,7 @@ export class Engine {
 
   /** By unit: where its experts lie; null where each rank has all of them. */
   get placements(): readonly (Placement | null)[] {
-    return this.#placements;
+    return this.#experts.current;
   }
 
   /** The ranks that are gone. */
@@ -255,30 +243,13 @@ export class Engine {
    * as it is.
    */
   async rebalance(): Promise<Rebalanced[]> {
-    const stats = await this.rankStats();
-    const rebalanced: Rebalanced[] = [];
-    for (const [unit, { ranks }] of this.topology.units.entries()) {
-      const current = this.#placements[unit];
-      if (!current || ranks.some((rank) => this.#lost.has(rank))) continue;
-      const counted = loadsOf(
-        ranks.map((rank) => stats[rank]),
-        current.length,
-      );
-      const loads = counted && this.#countedSince(unit, counted);
-      if (!loads) continue;
-      const shape = shapeOf(this.topology.units[unit], this.nodeOfRank);
-      const placement = balanced(loads, current[0].length, this.#groups, shape);
-      const before = imbalance(loads, current, ranks.length);
-      const after = imbalance(loads, placement, ranks.length);
-      if (after >= before) continue;
-      this.#placements[unit] = placement;
-      const version = ++this.#version;
-      for (const rank of ranks) {
+    const moves = this.#experts.rebalance(await this.rankStats());
+    return moves.map(({ unit, version, placement, before, after }) => {
+      for (const rank of this.topology.units[unit].ranks) {
         this.#fleet.ranks[rank].tell({ kind: "place", version, placement });
       }
-      rebalanced.push({ unit, before, after });
-    }
-    return rebalanced;
+      return { unit, before, after };
+    });
   }
 
   /** Ends all threads and processes of the cluster; what is still live fails. */
@@ -289,15 +260,6 @@ export class Engine {
       await Promise.race([flushed, setTimeout(FLUSH_MS, undefined, { ref: false })]);
     }
     await this.#fleet.close();
-  }
-
-  /** A unit's expert loads since this was last asked. */
-  #countedSince(unit: number, loads: ExpertLoads): ExpertLoads | undefined {
-    const earlier = this.#countedLoads.get(unit);
-    this.#countedLoads.set(unit, loads);
-    if (!earlier) return loads;
-    const since = loads.map((layer, l) => layer.map((load, e) => load - earlier[l][e]));
-    return since.flat().some((load) => load > 0) ? since : undefined;
   }
 
   #submit(handle: number, request: GenerationRequest, { rank, decodeRank }: LiveRequest): void {
@@ -352,7 +314,7 @@ export class Engine {
    */
   #lose(rank: number, reason: string): void {
     const unit = this.topology.units.findIndex(({ ranks }) => ranks.includes(rank));
-    const gone = this.#placements[unit] ? this.topology.units[unit].ranks : [rank];
+    const gone = this.#experts.current[unit] ? this.topology.units[unit].ranks : [rank];
     for (const each of gone) {
       if (this.#lost.has(each)) continue;
       this.#lost.set(each, reason);

@@ -6,11 +6,10 @@ import {
   type ClusterSecret,
   type ListenAddress,
   type Topology,
-  type Unit,
 } from "../../cluster/index.ts";
 import { policies } from "../../kernels/index.ts";
 import type { ModelConfig } from "../../model/index.ts";
-import { initialPlacement, type ExpertOptions, type UnitShape } from "../routing/index.ts";
+import { initialPlacement, shapeOf, type ExpertOptions } from "../routing/index.ts";
 import type { ContextCacheOptions, RankOptions, RankPlace } from "../rank/index.ts";
 
 /** Where the other nodes of a cluster come from. */
@@ -110,12 +109,6 @@ export function planFleet(options: PlanOptions, config: ModelConfig): FleetPlan 
     ...(contextCache && { contextCache: { ...contextCache, limits: { ...contextCache.limits } } }),
   };
 }
-
-export const shapeOf = ({ role, ranks }: Unit, nodeOfRank: readonly number[]): UnitShape => ({
-  role,
-  ranks: ranks.length,
-  nodes: new Set(ranks.map((rank) => nodeOfRank[rank])).size,
-});
 
 /** Where a rank stands, but for what only its own process can give it. */
 export function placeOf(plan: FleetPlan, rank: number): Omit<RankPlace, "endpoint"> {

@@ -1,5 +1,5 @@
 import { maxOverMean, rebalanceExperts } from "../../balancing/index.ts";
-import type { UnitRole } from "../../cluster/index.ts";
+import type { Unit, UnitRole } from "../../cluster/index.ts";
 import { orderedPlacement } from "../../expert-parallel/index.ts";
 import type { ModelConfig } from "../../model/index.ts";
 import type { EngineStats } from "../messages.ts";
@@ -43,6 +43,12 @@ export interface UnitShape {
   /** Over which the ranks are spread. */
   readonly nodes: number;
 }
+
+export const shapeOf = ({ role, ranks }: Unit, nodeOfRank: readonly number[]): UnitShape => ({
+  role,
+  ranks: ranks.length,
+  nodes: new Set(ranks.map((rank) => nodeOfRank[rank])).size,
+});
 
 /**
  * DeepSeek's EPLB, with as many slots on every rank as the physical experts need. As its README says,

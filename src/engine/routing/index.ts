@@ -1,10 +1,3 @@
-export {
-  balanced,
-  type ExpertLoads,
-  type ExpertOptions,
-  imbalance,
-  initialPlacement,
-  loadsOf,
-  type UnitShape,
-} from "./expert-balance.ts";
+export { type ExpertOptions, initialPlacement, shapeOf } from "./expert-balance.ts";
+export { ExpertPlacements } from "./expert-placements.ts";
 export { type Route, Router } from "./router.ts";
