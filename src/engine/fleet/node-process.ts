@@ -20,7 +20,8 @@ export interface NodeProcessOptions {
 // A signal to the process group reaches the parent too, which first finishes what is live. It then
 // tells this node to close; if it is gone, the channel to it is.
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => undefined);
-process.on("disconnect", () => process.exit(0));
+// Not by process.exit, which waits for a thread that hangs on a dead mount.
+process.on("disconnect", () => process.kill(process.pid, "SIGKILL"));
 process.once("message", ({ secret, ...options }: NodeProcessOptions) => {
   serveNode({
     ...options,
