@@ -101,7 +101,7 @@ export class Gateway implements Endpoints {
       maxModelLen: options.engine.maxModelLen,
       now: whole.now,
     });
-    this.#statusFeed = new StatusFeed(() => status.read());
+    this.#statusFeed = new StatusFeed(status);
     this.app = createApp(this, {
       apiKey: options.apiKey,
       log,

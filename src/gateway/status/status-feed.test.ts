@@ -7,11 +7,15 @@ import { statusSnapshot } from "./status-snapshot.ts";
 /** Lets what is ready happen. */
 const settle = () => new Promise((resolve) => setImmediate(resolve));
 
-/** A feed that numbers its readings. */
+/** A feed that numbers its readings, and tells how many were ticks. */
 function countingFeed() {
-  const made = { readings: 0 };
-  const feed = new StatusFeed(async () => ({ reading: ++made.readings }));
-  return { feed, made };
+  const made = { readings: 0, ticks: 0 };
+  const read = async () => ({ reading: ++made.readings });
+  const tick = () => {
+    made.ticks++;
+    return read();
+  };
+  return { feed: new StatusFeed({ read, tick }), made };
 }
 
 async function nextOf(reader: ReadableStreamDefaultReader<Uint8Array>): Promise<string> {
@@ -52,12 +56,28 @@ test("a viewer that does not read misses snapshots instead of queueing them", as
   assert.equal((await slow.read()).done, true);
 });
 
+test("who asks is no tick for those who watch, and while somebody asks there are ticks", async (t) => {
+  t.mock.timers.enable({ apis: ["setInterval"] });
+  const { feed, made } = countingFeed();
+  await feed.snapshot();
+  assert.equal(made.ticks, 1, "rates need a beginning");
+  await Promise.all([feed.snapshot(), feed.snapshot()]);
+  await feed.snapshot();
+  assert.deepEqual(made, { readings: 3, ticks: 1 });
+  for (let second = 0; second < 30; second++) {
+    t.mock.timers.tick(1000);
+    await settle();
+  }
+  assert.equal(made.ticks, 11);
+});
+
 test("a reading that fails ends the streams, and the next viewer tries again", async () => {
   let broken = true;
-  const feed = new StatusFeed(async () => {
+  const tick = async () => {
     if (broken) throw new Error("no counters");
     return {};
-  });
+  };
+  const feed = new StatusFeed({ read: tick, tick });
   await assert.rejects(feed.events().getReader().read(), /no counters/);
   broken = false;
   assert.equal(await nextOf(feed.events().getReader()), "data: {}\n\n");

@@ -1,26 +1,41 @@
 const PERIOD_MS = 1000;
+/** Ticks go on for so long after somebody has asked, so that whoever polls is told rates. */
+const TICKS_AFTER_QUESTION = 10;
 
 type Viewer = ReadableStreamDefaultController<Uint8Array>;
 
+/** What a feed tells: rates are since the last tick, and reading is no tick. */
+export interface FeedSource {
+  read(): Promise<object>;
+  tick(): Promise<object>;
+}
+
 /**
  * One snapshot a second for all viewers, as server-sent events; nothing is read while nobody
- * watches. A viewer that has not taken its last snapshot misses the next, so it holds back nobody.
+ * watches or asks. A viewer that has not taken its last snapshot misses the next, so it holds back nobody.
  */
 export class StatusFeed {
-  readonly #read: () => Promise<object>;
+  readonly #source: FeedSource;
   readonly #viewers = new Set<Viewer>();
   readonly #encoder = new TextEncoder();
   #timer: NodeJS.Timeout | undefined;
   #reading: Promise<object> | undefined;
+  #isTicking = false;
+  #ticksLeft = 0;
   #latest: Uint8Array | undefined;
 
-  constructor(read: () => Promise<object>) {
-    this.#read = read;
+  constructor(source: FeedSource) {
+    this.#source = source;
   }
 
   /** Now; those who ask at the same time share a snapshot. */
   snapshot(): Promise<object> {
-    this.#reading ??= this.#read().finally(() => (this.#reading = undefined));
+    this.#ticksLeft = TICKS_AFTER_QUESTION;
+    const isFirst = !this.#timer;
+    this.#start();
+    this.#reading ??= (isFirst ? this.#source.tick() : this.#source.read()).finally(
+      () => (this.#reading = undefined),
+    );
     return this.#reading;
   }
 
@@ -46,13 +61,21 @@ export class StatusFeed {
     this.#viewers.add(viewer);
     if (this.#latest) viewer.enqueue(this.#latest);
     if (this.#timer) return;
-    this.#timer = setInterval(() => void this.#tell(), PERIOD_MS).unref();
+    this.#start();
     void this.#tell();
   }
 
   #leave(viewer: Viewer): void {
     this.#viewers.delete(viewer);
-    if (this.#viewers.size === 0) this.#stop();
+    this.#stopUnwatched();
+  }
+
+  #start(): void {
+    this.#timer ??= setInterval(() => void this.#tell(), PERIOD_MS).unref();
+  }
+
+  #stopUnwatched(): void {
+    if (this.#viewers.size === 0 && this.#ticksLeft <= 0) this.#stop();
   }
 
   #fail(error: unknown): undefined {
@@ -69,9 +92,13 @@ export class StatusFeed {
 
   /** A reading that takes longer than a period is waited for, not doubled. */
   async #tell(): Promise<void> {
-    if (this.#reading) return;
-    const snapshot = await this.snapshot().catch((error: unknown) => this.#fail(error));
-    if (!snapshot || this.#viewers.size === 0) return;
+    if (this.#isTicking) return;
+    this.#isTicking = true;
+    this.#ticksLeft--;
+    const snapshot = await this.#source.tick().catch((error: unknown) => this.#fail(error));
+    this.#isTicking = false;
+    this.#stopUnwatched();
+    if (!snapshot || !this.#timer) return;
     this.#latest = this.#encoder.encode(`data: ${JSON.stringify(snapshot)}\n\n`);
     for (const viewer of this.#viewers) {
       if ((viewer.desiredSize ?? 0) > 0) viewer.enqueue(this.#latest);

@@ -55,7 +55,7 @@ test("a snapshot is what its schema says, and its first rates are 0", async () =
 
 test("rates are what was counted over the time that passed", async () => {
   const { world, status } = twoRanks();
-  await status.read();
+  await status.tick();
   world.now += 2500;
   world.tokens = { hit: 64, miss: 100, output: 50 };
   world.ranks = [
@@ -80,13 +80,26 @@ test("rates are what was counted over the time that passed", async () => {
 
 test("a long pause is no moment to take rates over", async () => {
   const { world, status } = twoRanks();
-  await status.read();
+  await status.tick();
   world.now += 3_600_000;
   world.tokens = { hit: 0, miss: 36, output: 0 };
   const { seconds, tokensPerSecond, tokens } = await status.read();
   assert.equal(seconds, 0);
   assert.equal(tokensPerSecond.miss, 0);
   assert.equal(tokens.miss, 36);
+});
+
+test("reading changes nothing: the next rates are still since the last tick", async () => {
+  const { world, status } = twoRanks();
+  await status.tick();
+  for (let reading = 1; reading <= 3; reading++) {
+    world.now += 1000;
+    world.tokens = { hit: 0, miss: 0, output: 60 * reading };
+    const { seconds, tokensPerSecond } = await status.read();
+    assert.deepEqual([seconds, tokensPerSecond.output], [reading, 60]);
+  }
+  assert.equal((await status.tick()).seconds, 3);
+  assert.equal((await status.read()).seconds, 0);
 });
 
 test("income is exact: all tokens at DeepSeek-R1's price", async () => {

@@ -39,10 +39,11 @@ const silent: EngineStats = {
   ...{ promptTokens: 0, hitTokens: 0, generatedTokens: 0, preemptions: 0 },
 };
 
-/** Reads a cluster's counters and makes what changed between two readings into rates. */
+/** Reads a cluster's counters and makes what changed since the last tick into rates. */
 export class Status {
   readonly #options: StatusOptions;
   readonly #startedAt: number;
+  /** The last tick's. */
   #last: Reading | undefined;
 
   constructor(options: StatusOptions) {
@@ -50,12 +51,28 @@ export class Status {
     this.#startedAt = options.now();
   }
 
+  /** Now, with rates since the last tick; whoever reads changes nothing for others. */
   async read(): Promise<StatusSnapshot> {
-    const { cluster, tokens, admission, models, maxModelLen, now } = this.#options;
-    const ranks = await cluster.rankStats().catch(() => undefined);
-    const reading: Reading = { time: now(), tokens: tokens(), ranks };
-    const before = this.#before(reading);
+    return this.#tell(await this.#readCounters());
+  }
+
+  /** As `read`; the rates that are read next are since now. */
+  async tick(): Promise<StatusSnapshot> {
+    const reading = await this.#readCounters();
+    const snapshot = this.#tell(reading);
     this.#last = reading;
+    return snapshot;
+  }
+
+  async #readCounters(): Promise<Reading> {
+    const { cluster, tokens, now } = this.#options;
+    const ranks = await cluster.rankStats().catch(() => undefined);
+    return { time: now(), tokens: tokens(), ranks };
+  }
+
+  #tell(reading: Reading): StatusSnapshot {
+    const { cluster, admission, models, maxModelLen } = this.#options;
+    const before = this.#before(reading);
     const seconds = (reading.time - before.time) / 1000;
     const { waiting, running, decoding } = admission;
     return {
@@ -64,7 +81,7 @@ export class Status {
       upSeconds: Math.max(0, reading.time - this.#startedAt) / 1000,
       models: [...models],
       maxModelLen,
-      engine: ranks ? "up" : "down",
+      engine: reading.ranks ? "up" : "down",
       units: this.#units(reading, before, seconds),
       requests: { waiting, prefill: running - decoding, decode: decoding },
       tokens: { ...reading.tokens },
