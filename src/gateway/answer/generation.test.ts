@@ -19,7 +19,7 @@ function generationOf(events: readonly GenerationEvent[], onEnd = async () => {}
     vocabSize: 10,
     eosTokens: [],
     async *generate() {
-      for (const event of events) yield { ...event, time: 0 };
+      for (const [index, event] of events.entries()) yield { ...event, time: 10 * index };
     },
     stats: () => Promise.reject(new Error("no statistics")),
   };
@@ -34,6 +34,7 @@ function generationOf(events: readonly GenerationEvent[], onEnd = async () => {}
       ...{ temperature: 0, topP: 1, topK: 0, minP: 0, seed: 1, logitBias: {} },
       ...{ presencePenalty: 0, frequencyPenalty: 0, repetitionPenalty: 1 },
     },
+    ...{ unreadEvents: 100, onUnread: () => undefined },
     createReader: () => ({
       reasoningTokens: 0,
       isMarker: () => false,
@@ -50,7 +51,7 @@ function generationOf(events: readonly GenerationEvent[], onEnd = async () => {}
       ...{ outcome, finishReasons: [...finishReasons] },
       tokens: [usage.prompt_tokens, usage.completion_tokens],
     }));
-  return { generation, client, summary };
+  return { generation, client, summary, ends };
 }
 
 async function readAll(generation: Generation): Promise<void> {
@@ -98,4 +99,17 @@ test("an answer whose end cannot be told is never finished", async () => {
     for await (const event of generation.events()) kinds.push(event.kind);
   }, /no ledger/);
   assert.deepEqual(kinds, ["delta", "delta"]);
+});
+
+test("times are those of the events, however slowly they are taken", async () => {
+  const { generation, ends } = generationOf([
+    ...beginning,
+    token,
+    { kind: "finished", reason: "stop" },
+  ]);
+  for await (const event of generation.events()) {
+    if (event.kind === "delta") await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+  const { sequences, firstTokenMs, decodeMs } = ends[0].reading;
+  assert.deepEqual([sequences, firstTokenMs, decodeMs], [1, 10, 20]);
 });

@@ -4,6 +4,7 @@ import { ChoiceOutput, type ChoiceDelta, type TokenReader } from "./choice-outpu
 import type { EngineDriver } from "../engine-driver.ts";
 import { ApiError, ClientGone, engineFailure } from "../errors.ts";
 import { merge } from "./merge.ts";
+import { readAhead } from "./read-ahead.ts";
 import { Meter, type ChoiceFinish, type GenerationEnd } from "../billing/index.ts";
 import type { Metrics } from "../status/index.ts";
 import type { Usage } from "../wire.ts";
@@ -31,6 +32,10 @@ export interface GenerationOptions {
   readonly sampling: SamplingParameters;
   readonly topLogprobs: number | undefined;
   readonly createReader: () => TokenReader;
+  /** Events of one sequence that may wait to be told. */
+  readonly unreadEvents: number;
+  /** More of them wait: whoever reads the events is too slow. */
+  readonly onUnread: () => void;
   /** Told once, when the last sequence has ended; the answer's last word waits for it. */
   readonly onEnd: (end: GenerationEnd) => Promise<void>;
 }
@@ -137,18 +142,25 @@ export class Generation {
     yield { kind: "finished", choice, reason: "stop" };
   }
 
-  /** One sequence in the engine, counted and timed; it ends in `finished` or throws. */
+  /**
+   * One sequence in the engine, counted when it is told and timed when it was heard; it ends in
+   * `finished` or throws.
+   */
   async *#sequence(prompt: number, choice: number): AsyncGenerator<GenerationEvent> {
-    const { engine, ticket, metrics, now } = this.#options;
+    const { engine, ticket, metrics, now, unreadEvents, onUnread } = this.#options;
     const meter = this.#meter.sequence(prompt, now());
+    const left = new AbortController();
+    const signal = AbortSignal.any([ticket.signal, left.signal]);
+    const events = engine.generate(this.#request(prompt, choice), signal);
     try {
-      for await (const event of engine.generate(this.#request(prompt, choice), ticket.signal)) {
+      for await (const event of readAhead(events, unreadEvents, onUnread)) {
+        ticket.signal.throwIfAborted();
         if (event.kind === "failed") throw engineFailure(event.code, event.message);
         if (event.kind === "started") {
           ticket.started();
           meter.started(event.hitTokens);
         } else if (event.kind === "token") {
-          const milliseconds = meter.token(now());
+          const milliseconds = meter.token(event.time);
           if (meter.tokens === 1) {
             ticket.decoding();
             metrics.observeFirstToken(milliseconds);
@@ -164,6 +176,8 @@ export class Generation {
       if (!ticket.signal.aborted) throw error;
       const { reason } = ticket.signal;
       throw reason instanceof ApiError ? reason : new ClientGone();
+    } finally {
+      left.abort();
     }
   }
 

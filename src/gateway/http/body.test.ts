@@ -1,10 +1,13 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { Bodies } from "./bodies.ts";
 import { readJson, untilFirstFault } from "./body.ts";
+import { clientLimits } from "./client-limits.ts";
 import { ApiError } from "../errors.ts";
 import { chatRequest, completionRequest } from "../wire.ts";
 
 const LIMIT = 2 ** 20;
+const bodies = new Bodies({ ...clientLimits, bodyBytes: LIMIT });
 
 function post(
   body: string | Uint8Array | ReadableStream | null,
@@ -19,7 +22,7 @@ function post(
 
 async function refusal(request: Request, schema: typeof chatRequest | typeof completionRequest) {
   try {
-    await readJson<unknown>(request, schema, LIMIT);
+    await readJson<unknown>(request, schema, bodies);
   } catch (error) {
     assert.ok(error instanceof ApiError, String(error));
     return error;
@@ -151,7 +154,7 @@ test("null means absent and unknown fields are ignored", async () => {
       }),
     ),
     chatRequest,
-    LIMIT,
+    bodies,
   );
   assert.equal(request.temperature ?? "absent", "absent");
   assert.ok(!("metadata" in request));
@@ -200,12 +203,12 @@ test("lengths are bounded, and told with the field's name and both numbers", asy
     assert.equal((await refusal(post(body), completionRequest)).message, message);
   }
   const tokens = JSON.stringify({ model: "calf", prompt: many(200_000, 7) });
-  await readJson<unknown>(post(tokens), completionRequest, LIMIT);
+  await readJson<unknown>(post(tokens), completionRequest, bodies);
 });
 
 test("of a list of wrong elements the first is told and no other looked at", () => {
   const wrong = Array.from({ length: 1000 }, () => ({}));
-  const bodies = [
+  const wrongBodies = [
     chatRequest.safeParse({ model: "calf", messages: wrong }, untilFirstFault),
     completionRequest.safeParse({ model: "calf", prompt: wrong }, untilFirstFault),
     completionRequest.safeParse({ model: "calf", prompt: [[-1, -1], [-1]] }, untilFirstFault),
@@ -214,5 +217,5 @@ test("of a list of wrong elements the first is told and no other looked at", () 
       untilFirstFault,
     ),
   ];
-  for (const { error } of bodies) assert.ok(JSON.stringify(error?.issues).length < 2000);
+  for (const { error } of wrongBodies) assert.ok(JSON.stringify(error?.issues).length < 2000);
 });

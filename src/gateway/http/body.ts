@@ -1,5 +1,6 @@
 import type { z } from "@hono/zod-openapi";
-import { ApiError, ClientGone, invalidValue } from "../errors.ts";
+import { ApiError, invalidValue } from "../errors.ts";
+import type { Bodies } from "./bodies.ts";
 import { findExcess, requestBounds } from "./json-bounds.ts";
 
 type Issue = z.core.$ZodIssue;
@@ -8,13 +9,13 @@ type Issue = z.core.$ZodIssue;
 export const untilFirstFault: z.core.ParseContextInternal<Issue> = { abortEarly: true };
 
 /**
- * A request's JSON body, read no further than `limit` bytes and checked against its schema.
- * @throws ApiError naming what is wrong: size, content type, UTF-8, JSON, or the field.
+ * A request's JSON body, read as `bodies` allow and checked against its schema.
+ * @throws ApiError naming what is wrong: size, time, content type, UTF-8, JSON, or the field.
  */
 export async function readJson<T>(
   request: Request,
   schema: z.ZodType<T>,
-  limit: number,
+  bodies: Bodies,
 ): Promise<T> {
   const type = request.headers.get("content-type") ?? "nothing";
   if (!/^application\/([\w.-]+\+)?json\b/i.test(type)) {
@@ -24,7 +25,10 @@ export async function readJson<T>(
   if (encoding !== "identity") {
     throw mediaType(`content-encoding: expected none, got ${encoding.slice(0, 100)}`);
   }
-  const text = decodeUtf8(await readBytes(request, limit));
+  return bodies.hold(request, (bytes) => parse(decodeUtf8(bytes), schema));
+}
+
+function parse<T>(text: string, schema: z.ZodType<T>): T {
   const excess = findExcess(text, requestBounds);
   if (excess) throw wrongField(excess.path, excess.message);
   const result = schema.safeParse(parseJson(text), untilFirstFault);
@@ -39,34 +43,6 @@ function wrongField(path: readonly PropertyKey[], message: string): ApiError {
 }
 
 const mediaType = (message: string) => new ApiError(415, "unsupported_media_type", message);
-
-const tooLarge = (limit: number) =>
-  new ApiError(413, "body_too_large", `the body is too large: expected at most ${limit} bytes`, {
-    headers: { connection: "close" },
-  });
-
-/** A body whose length is stated ends there, and needs no stream to be cut short. */
-async function readBytes(request: Request, limit: number): Promise<Uint8Array> {
-  const stated = request.headers.get("content-length");
-  if (Number(stated ?? 0) > limit) throw tooLarge(limit);
-  try {
-    if (stated === null) return await readPieces(request, limit);
-    return new Uint8Array(await request.arrayBuffer());
-  } catch (error) {
-    throw error instanceof ApiError ? error : new ClientGone();
-  }
-}
-
-async function readPieces(request: Request, limit: number): Promise<Uint8Array> {
-  const pieces: Uint8Array[] = [];
-  let size = 0;
-  for await (const piece of request.body ?? []) {
-    size += piece.byteLength;
-    if (size > limit) throw tooLarge(limit);
-    pieces.push(piece);
-  }
-  return Buffer.concat(pieces, size);
-}
 
 function decodeUtf8(bytes: Uint8Array): string {
   try {

@@ -19,6 +19,8 @@ export interface TinyServer {
   readonly url: string;
   readonly engine: Engine;
   readonly running: RunningServer;
+  /** Answers without a socket, which may hold much of an answer that nobody reads. */
+  readonly app: Gateway["app"];
   /** Posts JSON. */
   fetch(path: string, body: object): Promise<Response>;
   /** Posts JSON and gives the answer's; throws unless the status is 200. */
@@ -62,6 +64,7 @@ export async function startTinyServer(options: Partial<GatewayOptions> = {}): Pr
     url,
     engine,
     running,
+    app: gateway.app,
     fetch: send,
     async post(path, body) {
       const response = await send(path, body);

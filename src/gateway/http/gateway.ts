@@ -4,7 +4,10 @@ import { pino, type Logger } from "pino";
 import { Detokenizer, type ChatTemplate, type Tokenizer } from "../../model/index.ts";
 import type { Accounts } from "../billing/index.ts";
 import { Admission } from "../admission.ts";
+import { Bodies } from "./bodies.ts";
 import { readJson } from "./body.ts";
+import { clientLimits, type ClientLimits } from "./client-limits.ts";
+import { Refusals } from "./refusals.ts";
 import { chatChunks, chatCompletion, type AnswerHead } from "../answer/index.ts";
 import type { TokenReader } from "../answer/index.ts";
 import { viewDriver, type ClusterView } from "../status/index.ts";
@@ -40,8 +43,7 @@ export interface GatewayOptions {
   readonly sampling?: SamplingDefaults;
   /** Sequences that may wait; more are refused with 429. */
   readonly queueLimit?: number;
-  /** Bytes of a request's body; the default holds 128K tokens in any form. */
-  readonly bodyLimit?: number;
+  readonly limits?: ClientLimits;
   readonly keepAliveMs?: number;
   /** Undefined: nothing is billed. */
   readonly accounts?: Accounts;
@@ -55,13 +57,13 @@ export interface GatewayOptions {
   readonly randomBytes?: (count: number) => Uint8Array;
 }
 
-type Defaulted = "sampling" | "queueLimit" | "bodyLimit" | "keepAliveMs" | "now" | "randomBytes";
+type Defaulted = "sampling" | "queueLimit" | "limits" | "keepAliveMs" | "now" | "randomBytes";
 type Settings = GatewayOptions & Required<Pick<GatewayOptions, Defaulted>>;
 
 const defaults: Pick<Settings, Defaulted> = {
   sampling: { temperature: 1, topP: 1 },
   queueLimit: 256,
-  bodyLimit: 4 * 2 ** 20,
+  limits: clientLimits,
   keepAliveMs: 10_000,
   now: Date.now,
   randomBytes,
@@ -78,6 +80,8 @@ export class Gateway implements Endpoints {
   readonly #tenant: Tenant;
   readonly #metrics = new Metrics();
   readonly #turnstile = new Turnstile();
+  readonly #refusals: Refusals;
+  readonly #bodies: Bodies;
   readonly #tally = new TokenTally();
   readonly #cluster: ClusterView;
   readonly #statusFeed: StatusFeed;
@@ -92,6 +96,8 @@ export class Gateway implements Endpoints {
     this.#tenant = new Tenant(options.apiKey);
     this.#admission = new Admission(whole.queueLimit);
     this.#startedAt = whole.now();
+    this.#refusals = new Refusals(this.#metrics, log, whole.now);
+    this.#bodies = new Bodies(whole.limits, this.#refusals.note);
     this.#cluster = options.cluster ?? viewDriver(options.engine);
     const status = new Status({
       cluster: this.#cluster,
@@ -112,10 +118,19 @@ export class Gateway implements Endpoints {
     });
   }
 
+  get limits(): ClientLimits {
+    return this.#options.limits;
+  }
+
+  /** A connection more than there may be was closed. */
+  refuseConnection(): void {
+    this.#refusals.note("connections_full");
+  }
+
   /** A conversation's next message: read, rendered, admitted, generated, told. */
   async chat(context: Context<Env>): Promise<Response> {
     await this.#turnstile.pass();
-    const request = await readJson(context.req.raw, wire.chatRequest, this.#options.bodyLimit);
+    const request = await readJson(context.req.raw, wire.chatRequest, this.#bodies);
     this.#assertServed(request.model);
     refuseUnsupportedChat(request);
     const choices = request.n ?? 1;
@@ -142,18 +157,14 @@ export class Gateway implements Endpoints {
       createCallId: () => this.#createId("call_"),
     };
     return request.stream
-      ? this.#stream(generation, chatChunks(generation, answer))
+      ? this.#stream(context, generation, chatChunks(generation, answer))
       : context.json(await chatCompletion(generation, answer));
   }
 
   /** Raw continuations of one or more prompts; the same path without template and channels. */
   async completions(context: Context<Env>): Promise<Response> {
     await this.#turnstile.pass();
-    const request = await readJson(
-      context.req.raw,
-      wire.completionRequest,
-      this.#options.bodyLimit,
-    );
+    const request = await readJson(context.req.raw, wire.completionRequest, this.#bodies);
     this.#assertServed(request.model);
     refuseUnsupportedCompletion(request);
     const choices = countPrompts(request) * (request.n ?? 1);
@@ -177,13 +188,13 @@ export class Gateway implements Endpoints {
       tokenBytes: this.#tokenBytes,
     };
     return request.stream
-      ? this.#stream(generation, completionChunks(generation, answer))
+      ? this.#stream(context, generation, completionChunks(generation, answer))
       : context.json(await completion(generation, answer));
   }
 
   async tokenize(context: Context<Env>): Promise<Response> {
     await this.#turnstile.pass();
-    const request = await readJson(context.req.raw, wire.tokenizeRequest, this.#options.bodyLimit);
+    const request = await readJson(context.req.raw, wire.tokenizeRequest, this.#bodies);
     if (request.model) this.#assertServed(request.model);
     const tokens = [...this.#prompts.text(request.prompt, request.add_special_tokens ?? true)];
     const { maxModelLen } = this.#options.engine;
@@ -251,6 +262,8 @@ export class Gateway implements Endpoints {
     const { model, stop } = request;
     const generation = new Generation({
       ...parts,
+      unreadEvents: this.limits.unreadEvents,
+      onUnread: () => this.#cut(context, generation),
       engine,
       metrics: this.#metrics,
       now,
@@ -274,13 +287,27 @@ export class Gateway implements Endpoints {
     return generation;
   }
 
-  #stream(generation: Generation, chunks: AsyncGenerator<object>): Promise<Response> {
+  #stream(
+    context: Context<Env>,
+    generation: Generation,
+    chunks: AsyncGenerator<object>,
+  ): Promise<Response> {
     return eventStream(chunks, {
+      unreadMs: this.limits.unreadMs,
+      onUnread: () => this.#cut(context, generation),
       keepAliveMs: this.#options.keepAliveMs,
       describeError: (error) =>
         error instanceof ClientGone ? undefined : knownError(error, this.#log).envelope(),
       onLeave: () => generation.cancel(),
     });
+  }
+
+  /** Ends a request whose client does not read, and its connection with it. */
+  #cut({ env }: Context<Env>, generation: Generation): void {
+    this.#refusals.note("unread");
+    generation.cancel();
+    // A request that came over no socket has no bindings.
+    (env as Partial<Env["Bindings"]> | undefined)?.outgoing?.destroy();
   }
 
   /** @throws ApiError when `choices` more cannot be taken in, or their bill not written. */

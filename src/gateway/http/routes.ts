@@ -1,4 +1,5 @@
 import { createHash, timingSafeEqual } from "node:crypto";
+import type { HttpBindings } from "@hono/node-server";
 import { Hono, type Context, type MiddlewareHandler } from "hono";
 import type { Logger } from "pino";
 import type { DashboardFiles } from "./dashboard-files.ts";
@@ -8,6 +9,7 @@ import { openApiDocument } from "./openapi.ts";
 
 export interface Env {
   Variables: { requestId: string; route: string };
+  Bindings: HttpBindings;
 }
 
 type Endpoint = (context: Context<Env>) => Response | Promise<Response>;

@@ -22,7 +22,14 @@ export async function serveGateway(
   const server = createAdaptorServer({
     fetch: gateway.app.fetch,
     overrideGlobalObjects: false,
+    serverOptions: {
+      headersTimeout: gateway.limits.headersMs,
+      // Node's own deadline, for whatever is not read by then.
+      requestTimeout: 2 * (gateway.limits.headersMs + gateway.limits.bodyMs),
+    },
   }) as Server;
+  server.maxConnections = gateway.limits.connections;
+  server.on("drop", () => gateway.refuseConnection());
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
     server.listen(port, host, () => {

@@ -8,6 +8,8 @@ const options = {
   keepAliveMs: 10_000,
   describeError: (error: unknown) => (error instanceof ApiError ? error.envelope() : undefined),
   onLeave: () => {},
+  unreadMs: 10_000,
+  onUnread: () => {},
 };
 const failure = new ApiError(500, "broken", "the engine broke");
 
@@ -63,4 +65,33 @@ test("chunks are made when the client has room, and leaving is told", async () =
   assert.ok(made <= 2, `${made} chunks were made for one that was read`);
   await reader?.cancel();
   assert.ok(left);
+});
+
+test("a client that does not read is told of after a while, and not one that reads or waits", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  let unread = 0;
+  let next = () => {};
+  const chunks = (async function* () {
+    yield { a: 1 };
+    await new Promise<void>((resolve) => (next = resolve));
+    yield { a: 2 };
+  })();
+  const response = await eventStream(chunks, {
+    ...options,
+    keepAliveMs: 100_000,
+    unreadMs: 1000,
+    onUnread: () => unread++,
+  });
+  const reader = response.body?.getReader();
+  await reader?.read();
+  const second = reader?.read();
+  await new Promise((resolve) => setImmediate(resolve));
+  t.mock.timers.tick(5000);
+  assert.equal(unread, 0, "it waits for what is not ready");
+  next();
+  await second;
+  t.mock.timers.tick(999);
+  assert.equal(unread, 0);
+  t.mock.timers.tick(1);
+  assert.equal(unread, 1);
 });

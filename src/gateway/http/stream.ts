@@ -11,8 +11,12 @@ export interface EventStreamOptions {
   readonly keepAliveMs: number;
   /** The error's body for a stream that has begun; undefined when nobody is left to tell. */
   readonly describeError: (error: unknown) => object | undefined;
-  /** The client has stopped reading. */
+  /** The client has left. */
   readonly onLeave: () => void;
+  /** How long what is ready may wait for the client to read, in milliseconds. */
+  readonly unreadMs: number;
+  /** It has waited for longer. */
+  readonly onUnread: () => void;
 }
 
 /**
@@ -29,15 +33,18 @@ export async function eventStream(
   const encoder = new TextEncoder();
   let left = false;
   let next: Promise<IteratorResult<string>> | undefined = Promise.resolve(first);
+  let unread: NodeJS.Timeout | undefined;
   const body = new ReadableStream<Uint8Array>(
     {
       async pull(controller) {
+        clearTimeout(unread);
         try {
           const { done, value } = await (next ?? lines.next());
           next = undefined;
           if (left) return;
           if (done) controller.close();
           else controller.enqueue(encoder.encode(value));
+          unread = done ? undefined : setTimeout(options.onUnread, options.unreadMs).unref();
         } catch (error) {
           if (left) return;
           const told = options.describeError(error);
@@ -46,6 +53,7 @@ export async function eventStream(
         }
       },
       cancel() {
+        clearTimeout(unread);
         left = true;
         options.onLeave();
       },

@@ -67,6 +67,7 @@ function contextCacheFamilies(cache: NonNullable<EngineStats["contextCache"]>): 
 /** The gateway's figures, in Prometheus' text format. */
 export class Metrics {
   readonly #requests = new Map<string, number>();
+  readonly #refusals = new Map<string, number>();
   readonly #timeToFirstToken = new Histogram();
   readonly #interToken = new Histogram();
   #promptTokens = 0;
@@ -77,6 +78,11 @@ export class Metrics {
   countRequest(route: string, status: number): void {
     const labels = `route="${route}",status="${status}"`;
     this.#requests.set(labels, (this.#requests.get(labels) ?? 0) + 1);
+  }
+
+  /** A client held too much of the server, and was refused or cut. */
+  countRefusal(reason: string): void {
+    this.#refusals.set(reason, (this.#refusals.get(reason) ?? 0) + 1);
   }
 
   countUsage(usage: Usage): void {
@@ -103,6 +109,10 @@ export class Metrics {
       ([labels, count]) => `daysix_requests_total{${labels}} ${count}`,
     );
     families.push(["requests_total", "counter", "Requests answered.", requests]);
+    const refusals = [...this.#refusals].map(
+      ([reason, count]) => `daysix_refusals_total{reason="${reason}"} ${count}`,
+    );
+    families.push(["refusals_total", "counter", "Clients that held too much.", refusals]);
     add("prompt_tokens_total", "counter", "Prompt tokens billed.", this.#promptTokens);
     add("prompt_cache_hit_tokens_total", "counter", "Of these, cache hits.", this.#hitTokens);
     add("completion_tokens_total", "counter", "Generated tokens billed.", this.#completionTokens);

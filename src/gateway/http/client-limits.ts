@@ -1,0 +1,19 @@
+/** What clients may hold of the server, whatever they send or leave unread. */
+export const clientLimits = {
+  /** Bytes of one request's body: 128K tokens in any form. */
+  bodyBytes: 4 * 2 ** 20,
+  /** Bytes of all bodies that are being read or parsed, 32 of the largest; who comes then gets a 503. */
+  allBodiesBytes: 128 * 2 ** 20,
+  /** Milliseconds in which a body has to arrive, the largest at 1.1 Mbit/s; a late one gets a 408. */
+  bodyMs: 30_000,
+  /** Milliseconds in which a request's headers have to arrive. */
+  headersMs: 10_000,
+  /** Open connections; one more is closed at once. */
+  connections: 2048,
+  /** Milliseconds for which a client may read nothing of a stream that waits; then it is cut. */
+  unreadMs: 30_000,
+  /** Events of one sequence that may wait for a client to read; with one more its stream is cut. */
+  unreadEvents: 8192,
+};
+
+export type ClientLimits = Readonly<typeof clientLimits>;
