@@ -126,3 +126,16 @@ test(
     await assert.rejects(writer.close(), /^TraceError: \/dev\/full: .*ENOSPC/);
   },
 );
+
+test("spans that a slow disk does not take are left out, and told of", async (t) => {
+  const file = temporaryFile(t);
+  const writer = await TraceWriter.create(file, 0, 1000);
+  for (let step = 0; step < 100; step++) writer.write(stepOf(0, 0));
+  await assert.rejects(writer.close(), {
+    name: "TraceError",
+    message: new RegExp(`^${file}: too slow: spans were left out \\d+ times$`),
+  });
+  const { spans, cut } = await readTrace(file);
+  assert.equal(cut, false);
+  assert.ok(spans.length > 0 && spans.length < 100, `${spans.length} spans`);
+});

@@ -1,3 +1,4 @@
+import { setTimeout } from "node:timers/promises";
 import {
   joinCluster,
   type Address,
@@ -52,10 +53,13 @@ export async function serveNode(options: JoinedNodeOptions): Promise<void> {
   try {
     await node.ended;
   } finally {
-    await node.close();
+    await Promise.race([node.close(), setTimeout(CLOSE_MS, undefined, { ref: false })]);
     await mesh.close();
   }
 }
+
+/** A rank's thread that is inside the kernel, as on a dead mount, does not end: so long it may take. */
+const CLOSE_MS = 5000;
 
 type OwnModel = Pick<NodeRanksOptions, "modelDirectory" | "model" | "weights">;
 
