@@ -4,6 +4,8 @@ export interface Clock {
   now(): number;
   /** Calls back once after some milliseconds, unless the returned function was called before. */
   after(milliseconds: number, callback: () => void): () => void;
+  /** Calls back once what waits for the caller to return has had its turn. */
+  soon(callback: () => void): void;
 }
 
 export const systemClock: Clock = {
@@ -12,4 +14,5 @@ export const systemClock: Clock = {
     const timer = setTimeout(callback, milliseconds);
     return () => clearTimeout(timer);
   },
+  soon: (callback) => void setImmediate(callback),
 };

@@ -103,6 +103,10 @@ export class ManualClock implements Clock {
     return () => this.#timers.delete(timer);
   }
 
+  soon(callback: () => void): void {
+    this.after(0, callback);
+  }
+
   get pending(): number {
     return this.#timers.size;
   }

@@ -1,6 +1,6 @@
 export { channels, MICRO_BATCHES } from "./channels.ts";
 export { type Clock, systemClock } from "./clock.ts";
-export { ControlError, type Json } from "./links/index.ts";
+export { ControlError } from "./links/index.ts";
 export type { Traffic } from "./counters.ts";
 export { defaultFailureTimeoutMs, type NodeOptions } from "./membership/index.ts";
 export { type ClusterIdentity, HandshakeError } from "./links/index.ts";

@@ -1,32 +1,89 @@
+/**
+ * What ranks are told and say. The schemas are the one source: types are inferred from them, threads
+ * pass the values as they are, and what comes from another node is checked against them.
+ */
+import { z } from "zod";
 import type { TrafficCounts } from "../expert-parallel/index.ts";
 import type { SamplingParameters, TokenLogprob } from "../kernels/index.ts";
-import type { SpanBatch } from "../trace/index.ts";
 import type { ContextCacheStats } from "../kv-cache/index.ts";
+import type { SpanBatch } from "../trace/index.ts";
+
+const whole = z.int().min(0);
+/** Names a request among the live ones. */
+const handle = z.uint32();
+const rank = z.int().min(0).max(65_535);
+const bytes: z.ZodType<Uint8Array> = z.instanceof(Uint8Array);
+const words: z.ZodType<Uint32Array> = z.instanceof(Uint32Array);
+const doubles: z.ZodType<Float64Array> = z.instanceof(Float64Array);
+const tokens = z.array(z.int()).readonly();
+
+const sampling: z.ZodType<SamplingParameters> = z.object({
+  temperature: z.number(),
+  topP: z.number(),
+  topK: z.number(),
+  minP: z.number(),
+  presencePenalty: z.number(),
+  frequencyPenalty: z.number(),
+  repetitionPenalty: z.number(),
+  logitBias: z.record(z.string(), z.number()),
+  seed: z.number(),
+});
+
+const requestSchema = z
+  .object({
+    id: z.string().max(256),
+    /** Prefix reuse never crosses tenants. */
+    tenant: z.string().max(4096),
+    prompt: words,
+    /** Keys of the prompt's full pages (`bytesOfKeys`), where they are known already. */
+    blockKeys: bytes.exactOptional(),
+    /** Index of the choice among n: part of the random number's counter. */
+    choice: whole,
+    maxTokens: z.number(),
+    stopTokens: tokens,
+    sampling,
+    /** Alternatives reported with each token; undefined reports no logprobs. */
+    topLogprobs: whole.exactOptional(),
+  })
+  .readonly();
 
 /** One sequence to generate; a request with n choices is n of these. */
-export interface GenerationRequest {
-  readonly id: string;
-  /** Prefix reuse never crosses tenants. */
-  readonly tenant: string;
-  readonly prompt: Uint32Array;
-  /** Keys of the prompt's full pages (`bytesOfKeys`), where they are known already. */
-  readonly blockKeys?: Uint8Array;
-  /** Index of the choice among n: part of the random number's counter. */
-  readonly choice: number;
-  readonly maxTokens: number;
-  readonly stopTokens: readonly number[];
-  readonly sampling: SamplingParameters;
-  /** Alternatives reported with each token; undefined reports no logprobs. */
-  readonly topLogprobs?: number;
-}
+export type GenerationRequest = z.infer<typeof requestSchema>;
 
 /** A request as a program may make it: a plain list of token ids will do. */
 export type AskedRequest = Omit<GenerationRequest, "prompt"> & {
   readonly prompt: Uint32Array | readonly number[];
 };
 
+/** What a rank is told. */
+export const commandSchema = z.discriminatedUnion("kind", [
+  z.object({
+    kind: z.literal("generate"),
+    handle,
+    request: requestSchema,
+    /** Goes on there after the first token. */
+    decodeRank: rank.exactOptional(),
+  }),
+  /** A prefill rank will hand this request over. */
+  z.object({ kind: z.literal("expect"), handle, request: requestSchema, prefillRank: rank }),
+  z.object({ kind: z.literal("cancel"), handle }),
+  /** A report of events has been read. */
+  z.object({ kind: z.literal("heard") }),
+  /** The unit's experts lie so from the first step on for which all its ranks know it. */
+  z.object({
+    kind: z.literal("place"),
+    /** Ascending. */
+    version: whole,
+    placement: z.array(z.array(whole).readonly()).readonly(),
+  }),
+]);
+
+export type RankCommand = z.infer<typeof commandSchema>;
+
+const finishReason = z.enum(["stop", "length"]);
+
 /** `stop`: a stop token was generated (it is the last token event); `length`: maxTokens or context. */
-export type FinishReason = "stop" | "length";
+export type FinishReason = z.infer<typeof finishReason>;
 
 export type GenerationEvent =
   /** First computation has begun. `hitTokens`: prompt tokens answered by the prefix cache. */
@@ -44,90 +101,124 @@ export type GenerationEvent =
 /** `time`: when the engine's client heard of it, in milliseconds by the client's clock. */
 export type TimedEvent = GenerationEvent & { readonly time: number };
 
-/** A moment of the engine, for health, metrics and tests. */
-export interface EngineStats {
-  readonly waiting: number;
-  readonly running: number;
-  readonly pages: number;
-  /** Pages neither free nor merely kept for reuse. */
-  readonly pagesInUse: number;
-  /** Pages no request uses that hold prefixes which may be reused. */
-  readonly pagesCached: number;
-  readonly steps: number;
-  readonly promptTokens: number;
-  readonly hitTokens: number;
-  readonly generatedTokens: number;
-  readonly preemptions: number;
-  /** Of ranks whose unit shares its experts. */
-  readonly traffic?: TrafficCounts;
-  /** Present when there is a context cache. */
-  readonly contextCache?: ContextCacheStats;
-  /** Why the rank computes no more; its counts are the last known. */
-  readonly lost?: string;
-}
-
-/** What the worker is told. `handle` names a request among the live ones. */
-export type EngineCommand =
-  | {
-      readonly kind: "generate";
-      readonly handle: number;
-      readonly request: GenerationRequest;
-      /** Goes on there after the first token. */
-      readonly decodeRank?: number;
-    }
-  /** A prefill rank will hand this request over. */
-  | {
-      readonly kind: "expect";
-      readonly handle: number;
-      readonly request: GenerationRequest;
-      readonly prefillRank: number;
-    }
-  | { readonly kind: "cancel"; readonly handle: number }
-  /** A report of events has been read. */
-  | { readonly kind: "heard" }
-  /** The unit's experts lie so from the first step on for which all its ranks know it. */
-  | {
-      readonly kind: "place";
-      /** Ascending. */
-      readonly version: number;
-      readonly placement: readonly (readonly number[])[];
-    };
-
-/** What the worker is asked. */
-export interface EngineQuestion {
-  /** `flush`: the stats once the context cache has written what was computed so far. */
-  readonly kind: "stats" | "flush";
-  readonly question: number;
-}
-
-/** What a rank says unasked; all events of a step travel together. */
-export type RankNews =
-  | {
-      readonly kind: "events";
-      readonly events: readonly HandledEvent[];
-      /** Of the rank's pool, after the step. */
-      readonly pagesInUse?: number;
-    }
-  | { readonly kind: "spans"; readonly spans: SpanBatch };
-
-/** What the worker says. */
-export type EngineReport =
-  | RankNews
-  | { readonly kind: "ready"; readonly limits: EngineLimits }
-  | { readonly kind: "stats"; readonly question: number; readonly stats: EngineStats }
-  | { readonly kind: "refused"; readonly message: string };
-
 export interface HandledEvent {
   readonly handle: number;
   readonly event: GenerationEvent;
 }
 
+/** The events of a step as columns, in the order in which a request hears them. */
+const columnsSchema = z
+  .object({
+    /** Handle and hit tokens of each request that started. */
+    started: words,
+    /** Handle, token and number of alternatives of each chosen token. */
+    tokens: words,
+    /** By token; NaN where none was asked for. */
+    logprobs: doubles,
+    /** The tokens' alternatives, one token's after the other's. */
+    top: words,
+    topLogprobs: doubles,
+    finished: z.array(z.object({ handle, reason: finishReason })),
+    failed: z.array(z.object({ handle, code: z.string(), message: z.string() })),
+  })
+  .refine(({ started, tokens: chosen, logprobs, top, topLogprobs }) => {
+    if (started.length % 2 > 0 || chosen.length !== 3 * logprobs.length) return false;
+    let alternatives = 0;
+    for (let i = 2; i < chosen.length; i += 3) alternatives += chosen[i];
+    return alternatives === top.length && top.length === topLogprobs.length;
+  }, "expected columns that fit each other");
+
+export type EventColumns = z.infer<typeof columnsSchema>;
+
+const spans: z.ZodType<SpanBatch> = z
+  .object({
+    node: whole,
+    rank,
+    names: bytes,
+    starts: doubles,
+    ends: doubles,
+    steps: z.instanceof(Int32Array),
+    layers: z.instanceof(Int16Array),
+    rows: z.instanceof(Int32Array),
+    microBatches: bytes,
+  })
+  .refine(
+    ({ names, starts, ends, steps, layers, rows, microBatches }) =>
+      [starts, ends, steps, layers, rows, microBatches].every(
+        ({ length }) => length === names.length,
+      ),
+    "expected columns of one length",
+  );
+
+/** What a rank says unasked; all events of a step travel together. */
+export const newsSchema = z.discriminatedUnion("kind", [
+  z.object({
+    kind: z.literal("events"),
+    columns: columnsSchema,
+    /** Of the rank's pool, after the step. */
+    pagesInUse: whole,
+  }),
+  z.object({ kind: z.literal("spans"), spans }),
+]);
+
+export type RankNews = z.infer<typeof newsSchema>;
+
+/** Counts and words by name, which nobody computes with. */
+const figures = z.record(
+  z.string(),
+  z.union([whole, z.string(), z.record(z.string(), z.union([whole, z.string()]))]),
+);
+
+const counts = z.array(whole).readonly();
+const traffic: z.ZodType<TrafficCounts> = z.object({
+  rowsTo: counts,
+  bytesTo: counts,
+  expertLoads: z.array(counts).readonly(),
+});
+
+/** A moment of the engine, for health, metrics and tests. */
+export const statsSchema = z
+  .object({
+    waiting: whole,
+    running: whole,
+    pages: whole,
+    /** Pages neither free nor merely kept for reuse. */
+    pagesInUse: whole,
+    /** Pages no request uses that hold prefixes which may be reused. */
+    pagesCached: whole,
+    steps: whole,
+    promptTokens: whole,
+    hitTokens: whole,
+    generatedTokens: whole,
+    preemptions: whole,
+    /** Of ranks whose unit shares its experts. */
+    traffic: traffic.exactOptional(),
+    /** Present when there is a context cache. */
+    contextCache: z
+      .custom<ContextCacheStats>((said) => figures.safeParse(said).success)
+      .exactOptional(),
+    /** Why the rank computes no more; its counts are the last known. */
+    lost: z.string().exactOptional(),
+  })
+  .readonly();
+
+export type EngineStats = z.infer<typeof statsSchema>;
+
 /** What a request must fit. */
-export interface EngineLimits {
-  /** Prompt and generated tokens together. */
-  readonly maxModelLen: number;
-  readonly vocabSize: number;
-  readonly eosTokens: readonly number[];
-  /** Pages of the rank's pool. */
-  readonly pages: number;
-}
+export const limitsSchema = z
+  .object({
+    /** Prompt and generated tokens together. */
+    maxModelLen: whole,
+    vocabSize: whole,
+    eosTokens: tokens,
+    /** Pages of the rank's pool. */
+    pages: whole,
+  })
+  .readonly();
+
+export type EngineLimits = z.infer<typeof limitsSchema>;
+
+/** `flush`: the stats once the context cache has written what was computed so far. */
+export const questionSchema = z.enum(["stats", "flush"]);
+
+export type RankQuestion = z.infer<typeof questionSchema>;

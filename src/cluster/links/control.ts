@@ -1,39 +1,31 @@
 import { z } from "zod";
 import { type Frame, FrameError } from "./frame.ts";
-import { parseFrame } from "./handshake.ts";
+import { decodeBody, encodeBody } from "./body.ts";
+import { parseAs } from "./handshake.ts";
 import type { NodeLink } from "./node-link.ts";
-
-/** Anything JSON can hold; whoever receives it checks it against a schema. */
-export type Json =
-  | null
-  | boolean
-  | number
-  | string
-  | readonly Json[]
-  | { readonly [key: string]: Json };
 
 /** The other node could not do what it was asked, or is gone. */
 export class ControlError extends Error {
   override readonly name = "ControlError";
 }
 
-const json = z.custom<Json>((value) => value !== undefined);
+const said = z.custom<unknown>((value) => value !== undefined);
 const controlSchema = z.discriminatedUnion("kind", [
-  z.object({ kind: z.literal("tell"), body: json }),
-  z.object({ kind: z.literal("ask"), question: z.int().min(0), body: json }),
-  z.object({ kind: z.literal("answer"), question: z.int().min(0), body: json }),
+  z.object({ kind: z.literal("tell"), body: said }),
+  z.object({ kind: z.literal("ask"), question: z.int().min(0), body: said }),
+  z.object({ kind: z.literal("answer"), question: z.int().min(0), body: said }),
   z.object({ kind: z.literal("failure"), question: z.int().min(0), message: z.string() }),
 ]);
 
 export interface ControlHandlers {
   /** An error thrown here cuts the link with it. */
-  readonly told: (body: Json) => void;
+  readonly told: (body: unknown) => void;
   /** A rejection is passed on to whoever asked, by its message. */
-  readonly asked: (body: Json) => Promise<Json>;
+  readonly asked: (body: unknown) => Promise<unknown>;
 }
 
 interface Question {
-  readonly resolve: (answer: Json) => void;
+  readonly resolve: (answer: unknown) => void;
   readonly reject: (error: Error) => void;
 }
 
@@ -50,24 +42,24 @@ export class ControlChannel {
     this.#handlers = handlers;
   }
 
-  /** @throws RangeError if the body is too large. */
-  tell(body: Json): void {
-    this.#link.tell("control", { kind: "tell", body });
+  /** Typed arrays in the body travel as bytes. @throws RangeError if the body is too large. */
+  tell(body: unknown): void {
+    this.#tell({ kind: "tell", body });
   }
 
   /** Rejects with ControlError when the other side fails or is lost. */
-  async ask(body: Json): Promise<Json> {
+  async ask(body: unknown): Promise<unknown> {
     if (this.#ended) throw this.#ended;
     const question = this.#next++;
     return new Promise((resolve, reject) => {
-      this.#link.tell("control", { kind: "ask", question, body });
+      this.#tell({ kind: "ask", question, body });
       this.#questions.set(question, { resolve, reject });
     });
   }
 
   /** @throws FrameError for a frame that holds no control message. */
   receive(frame: Frame): void {
-    const message = parseFrame(frame, "control", controlSchema);
+    const message = parseAs("control", decodeBody(frame.payload), controlSchema);
     if (message.kind === "tell") this.#beTold(message.body);
     else if (message.kind === "ask") void this.#answer(message.question, message.body);
     else {
@@ -78,6 +70,10 @@ export class ControlChannel {
     }
   }
 
+  #tell(message: z.input<typeof controlSchema>): void {
+    this.#link.tellControl(encodeBody(message));
+  }
+
   /** Nobody waits for a node that is gone. */
   end(reason: string): void {
     this.#ended = new ControlError(reason);
@@ -85,7 +81,7 @@ export class ControlChannel {
     this.#questions.clear();
   }
 
-  #beTold(body: Json): void {
+  #beTold(body: unknown): void {
     try {
       this.#handlers.told(body);
     } catch (error) {
@@ -93,13 +89,13 @@ export class ControlChannel {
     }
   }
 
-  async #answer(question: number, body: Json): Promise<void> {
+  async #answer(question: number, body: unknown): Promise<void> {
     try {
       const answer = await this.#handlers.asked(body);
-      this.#link.tell("control", { kind: "answer", question, body: answer });
+      this.#tell({ kind: "answer", question, body: answer });
     } catch (error) {
       const message = (error as Error).message.slice(0, 4096);
-      this.#link.tell("control", { kind: "failure", question, message });
+      this.#tell({ kind: "failure", question, message });
     }
   }
 }

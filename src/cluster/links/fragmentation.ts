@@ -1,4 +1,12 @@
-import { type Frame, FrameError, MAXIMUM_DATA_BYTES, MAXIMUM_MESSAGE_BYTES } from "./frame.ts";
+import {
+  CONTROL_FRAME_BYTES,
+  type Frame,
+  FrameError,
+  MAXIMUM_CONTROL_BYTES,
+  MAXIMUM_DATA_BYTES,
+  MAXIMUM_MESSAGE_BYTES,
+  nodeFrame,
+} from "./frame.ts";
 
 /** A message from rank to rank. */
 export interface RankMessage {
@@ -52,6 +60,21 @@ export class Outbox {
     if (stream.length > 0) this.#streams.set(key, stream);
     return { type: "data", from, to, channel, remaining, payload };
   }
+}
+
+/** The frames of a control message. @throws RangeError if it is too long. */
+export function controlFrames(message: Uint8Array): Frame[] {
+  if (message.length > MAXIMUM_CONTROL_BYTES) {
+    throw new RangeError(
+      `a control message holds at most ${MAXIMUM_CONTROL_BYTES} bytes, got ${message.length}`,
+    );
+  }
+  const frames = Math.max(1, Math.ceil(message.length / CONTROL_FRAME_BYTES));
+  return Array.from({ length: frames }, (_, index) => {
+    const end = Math.min(message.length, (index + 1) * CONTROL_FRAME_BYTES);
+    const payload = message.subarray(index * CONTROL_FRAME_BYTES, end);
+    return { ...nodeFrame("control", payload), remaining: message.length - end };
+  });
 }
 
 /** Puts the messages together again that the other side's outbox has cut. */

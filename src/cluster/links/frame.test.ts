@@ -1,8 +1,16 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { MessageAssembler, Outbox, type RankMessage } from "./fragmentation.ts";
-import { encodeHeader, type Frame, FrameDecoder, FrameError, nodeFrame } from "./frame.ts";
+import { controlFrames, MessageAssembler, Outbox, type RankMessage } from "./fragmentation.ts";
+import {
+  CONTROL_FRAME_BYTES,
+  encodeHeader,
+  type Frame,
+  FrameDecoder,
+  FrameError,
+  MAXIMUM_CONTROL_BYTES,
+  nodeFrame,
+} from "./frame.ts";
 
 const encode = (frame: Frame) => Buffer.concat([encodeHeader(frame), frame.payload]);
 
@@ -55,6 +63,19 @@ test("any other bytes are refused as such, or wait for more", () => {
     }),
     { numRuns: 1000 },
   );
+});
+
+test("a control message longer than a frame is put together again", () => {
+  const message = Uint8Array.from({ length: 2 * CONTROL_FRAME_BYTES + 5 }, (_, i) => i % 251);
+  const assembler = new MessageAssembler();
+  const frames = decodeAll(controlFrames(message).map(encode));
+  const whole = frames.map((each) => assembler.add(each));
+  assert.deepEqual(whole.slice(0, 2), [undefined, undefined]);
+  assert.ok(Buffer.from(message).equals(whole[2] as Uint8Array));
+  assert.throws(() => controlFrames(new Uint8Array(MAXIMUM_CONTROL_BYTES + 1)), {
+    name: "RangeError",
+    message: /a control message holds at most 67108864 bytes, got 67108865/,
+  });
 });
 
 const withHeader = (offset: number, bytes: readonly number[]) => {

@@ -4,7 +4,7 @@
  *     type u8 | zero u8 u16 | from u16 | to u16 | channel u32 | length u32 | remaining u32 | payload
  *
  * `length` counts the payload's bytes; `remaining` those of the same message in frames to come.
- * Only frames of type data use from, to, channel and remaining.
+ * Frames of type data use from, to and channel; data and control use remaining.
  */
 export const frameTypes = [
   "hello",
@@ -39,17 +39,22 @@ export const MAXIMUM_DATA_BYTES = 128 * 1024;
 /** Bytes of a whole message between ranks: a layer's rows of a large step, with room to spare. */
 export const MAXIMUM_MESSAGE_BYTES = 512 * 1024 * 1024;
 
+/** Bytes of a whole control message. */
+export const MAXIMUM_CONTROL_BYTES = 64 * 1024 * 1024;
+/** Longer control messages are cut. */
+export const CONTROL_FRAME_BYTES = 1024 * 1024;
+
 const maximumPayload: Readonly<Record<FrameType, number>> = {
   hello: 16 * 1024,
   refusal: 16 * 1024,
   membership: 256 * 1024,
-  control: 4 * 1024 * 1024,
+  control: CONTROL_FRAME_BYTES,
   data: MAXIMUM_DATA_BYTES,
   heartbeat: 0,
 };
 
 /** A frame between nodes rather than ranks. @throws RangeError if the payload is too long. */
-export function nodeFrame(type: FrameType, payload = new Uint8Array(0)): Frame {
+export function nodeFrame(type: FrameType, payload: Uint8Array = new Uint8Array(0)): Frame {
   if (payload.length > maximumPayload[type]) {
     throw new RangeError(
       `a ${type} frame holds at most ${maximumPayload[type]} bytes, got ${payload.length}`,
@@ -85,10 +90,9 @@ function decodeHeader(header: Uint8Array): Frame {
       `a ${type} frame of ${length} bytes is over the limit of ${maximumPayload[type]}`,
     );
   }
-  if (length + remaining > MAXIMUM_MESSAGE_BYTES) {
-    throw new FrameError(
-      `a message of ${length + remaining} bytes is over the limit of ${MAXIMUM_MESSAGE_BYTES}`,
-    );
+  const most = type === "control" ? MAXIMUM_CONTROL_BYTES : MAXIMUM_MESSAGE_BYTES;
+  if (length + remaining > most) {
+    throw new FrameError(`a message of ${length + remaining} bytes is over the limit of ${most}`);
   }
   const from = view.getUint16(4);
   const to = view.getUint16(6);

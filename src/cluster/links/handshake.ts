@@ -59,7 +59,12 @@ const refusalSchema = z.object({ reason: z.string().max(4096) });
 /** Checks a frame's type and JSON payload. @throws FrameError */
 export function parseFrame<T>(frame: Frame, type: FrameType, schema: z.ZodType<T>): T {
   if (frame.type !== type) throw new FrameError(`expected a ${type} frame, got ${frame.type}`);
-  const result = schema.safeParse(parseJson(frame));
+  return parseAs(type, parseJson(frame), schema);
+}
+
+/** Checks what a type of frame has said. @throws FrameError naming the field that is wrong */
+export function parseAs<T>(type: FrameType, said: unknown, schema: z.ZodType<T>): T {
+  const result = schema.safeParse(said);
   if (result.success) return result.data;
   const [{ path, message }] = result.error.issues;
   throw new FrameError(`${type} frame: ${path.join(".")}: ${message}`);

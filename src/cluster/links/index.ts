@@ -1,4 +1,4 @@
-export { ControlChannel, ControlError, type Json } from "./control.ts";
+export { ControlChannel, ControlError } from "./control.ts";
 export type { RankMessage } from "./fragmentation.ts";
 export { FrameSocket } from "./frame-socket.ts";
 export { type Frame, FrameError, MAXIMUM_MESSAGE_BYTES } from "./frame.ts";

@@ -1,6 +1,6 @@
 import type { Clock } from "../clock.ts";
 import type { Traffic } from "../counters.ts";
-import { MessageAssembler, Outbox, type RankMessage } from "./fragmentation.ts";
+import { controlFrames, MessageAssembler, Outbox, type RankMessage } from "./fragmentation.ts";
 import { type Frame, FrameError, type FrameType, nodeFrame } from "./frame.ts";
 import type { FrameSocket } from "./frame-socket.ts";
 import { jsonFrame } from "./handshake.ts";
@@ -9,7 +9,7 @@ import { heartbeatInterval, SilenceWatch } from "./silence-watch.ts";
 /** What a link delivers. A FrameError thrown by one of these cuts the link with it. */
 export interface LinkHandlers {
   readonly message: (message: RankMessage) => void;
-  /** A frame of type membership or control. */
+  /** A frame of type membership, or a whole control message as one. */
   readonly control: (frame: Frame) => void;
   /** Called once, unless the link was closed on this side. */
   readonly lost: (reason: string) => void;
@@ -34,6 +34,7 @@ export class NodeLink {
   readonly #timing: LinkTiming;
   readonly #outbox = new Outbox();
   readonly #assembler = new MessageAssembler();
+  readonly #controls = new MessageAssembler();
   readonly #watch: SilenceWatch;
   readonly #traffic = { sent: { messages: 0, bytes: 0 }, received: { messages: 0, bytes: 0 } };
   #cancelHeartbeat: () => void;
@@ -71,6 +72,11 @@ export class NodeLink {
       });
       this.#pump();
     });
+  }
+
+  /** Sends a body past the messages between ranks. @throws RangeError if it is too large. */
+  tellControl(body: Uint8Array): void {
+    for (const frame of controlFrames(body)) if (!this.#ended) this.#socket.write(frame);
   }
 
   /** Sends a JSON value past the messages between ranks. @throws RangeError if it is too large. */
@@ -111,7 +117,8 @@ export class NodeLink {
   #receive(frame: Frame): void {
     if (this.#ended || frame.type === "heartbeat") return;
     if (frame.type === "data") this.#receiveData(frame);
-    else if (frame.type === "control" || frame.type === "membership") this.#handlers.control(frame);
+    else if (frame.type === "control") this.#receiveControl(frame);
+    else if (frame.type === "membership") this.#handlers.control(frame);
     else throw new FrameError(`a ${frame.type} frame has no place after the handshake`);
   }
 
@@ -121,6 +128,11 @@ export class NodeLink {
     this.#traffic.received.messages++;
     this.#traffic.received.bytes += message.length;
     this.#handlers.message({ from: frame.from, to: frame.to, channel: frame.channel, message });
+  }
+
+  #receiveControl(frame: Frame): void {
+    const payload = this.#controls.add(frame);
+    if (payload) this.#handlers.control({ ...frame, payload });
   }
 
   #scheduleHeartbeat(): () => void {

@@ -94,10 +94,14 @@ test("nodes tell each other, ask and answer; a failure to answer is passed on", 
   meshes[1].tell(2, { event: "started" });
   const answer = await meshes[1].ask(2, [1, 2]);
   assert.deepEqual(answer, { body: [1, 2], from: 1, answered: 2 });
+  // Longer than a frame.
+  const long = Uint8Array.from({ length: 3_000_000 }, (_, i) => i % 251);
+  const { body } = (await meshes[2].ask(1, long)) as { body: Uint8Array };
+  assert.ok(Buffer.from(long).equals(body));
   assert.deepEqual(told, [[2, 1, { event: "started" }]]);
   const failure = { name: "ControlError", message: "no such model" };
   await assert.rejects(meshes[0].ask(1, "fail"), failure);
-  assert.throws(() => meshes[0].tell(1, "x".repeat(5_000_000)), RangeError);
+  assert.throws(() => meshes[0].tell(1, new Uint8Array(65 * 2 ** 20)), RangeError);
   await assert.rejects(meshes[0].ask(7, null), /node 7 is lost: there is no link/);
   close(...meshes);
   const [coordinator, silent] = await formCluster(2);

@@ -1,4 +1,4 @@
-import { ControlChannel, ControlError, type Json } from "../links/index.ts";
+import { ControlChannel, ControlError } from "../links/index.ts";
 import type { RankMessage } from "../links/index.ts";
 import { type Frame, FrameError } from "../links/index.ts";
 import type { FrameSocket } from "../links/index.ts";
@@ -8,9 +8,9 @@ import { type LinkTiming, type LinkTraffic, NodeLink } from "../links/index.ts";
 /** What a node hears from the others. `from` and `node` are node numbers. */
 export interface ClusterHandlers {
   /** An error thrown here cuts the link to the node. */
-  readonly told?: (body: Json, from: number, mesh: NodeMesh) => void;
+  readonly told?: (body: unknown, from: number, mesh: NodeMesh) => void;
   /** A rejection is passed on to whoever asked, by its message. */
-  readonly asked?: (body: Json, from: number, mesh: NodeMesh) => Promise<Json>;
+  readonly asked?: (body: unknown, from: number, mesh: NodeMesh) => Promise<unknown>;
   /** A node is dead, frozen, silent or cut off, or has broken the protocol; its link is closed. */
   readonly lost?: (node: number, reason: string, mesh: NodeMesh) => void;
 }
@@ -83,13 +83,13 @@ export class NodeMesh {
     return [...this.#peers.keys()];
   }
 
-  /** Sends an event. @throws RangeError for a body over 4 MiB, ControlError if the node is lost. */
-  tell(node: number, body: Json): void {
+  /** Sends an event. @throws RangeError for a body over 64 MiB, ControlError if the node is lost. */
+  tell(node: number, body: unknown): void {
     this.#peer(node).control.tell(body);
   }
 
   /** Asks a question. Rejects with ControlError when the node fails to answer or is lost. */
-  async ask(node: number, body: Json): Promise<Json> {
+  async ask(node: number, body: unknown): Promise<unknown> {
     return this.#peer(node).control.ask(body);
   }
 

@@ -7,7 +7,7 @@ import { greedySampling, nativeProblem, residentWeights } from "../../kernels/in
 import { tinyFixtures } from "../../model/fixtures.ts";
 import { Engine, type EngineOptions } from "./client.ts";
 import { emptied, read } from "./fixtures.ts";
-import { EngineError } from "../fleet/rank-worker.ts";
+import { EngineError } from "../fleet/rank-handle.ts";
 import type { GenerationEvent, AskedRequest } from "../messages.ts";
 
 const [fixture] = tinyFixtures().filter(({ name }) => name === "v3");

@@ -7,6 +7,7 @@ import { forwardCosts, readConfig, type HashedBytes } from "../../model/index.ts
 import type { TraceWriter } from "../../trace/index.ts";
 import { Fleet, type NodeOptions } from "../fleet/index.ts";
 import { planFleet, type FleetPlan } from "../fleet/index.ts";
+import { eventsOf } from "../event-columns.ts";
 import { EventQueue } from "./event-queue.ts";
 import { ExpertPlacements, type ExpertOptions } from "../routing/index.ts";
 import type {
@@ -114,8 +115,8 @@ export class Engine {
     engine.#fleet = await Fleet.start({
       ...{ plan, modelDirectory, modelBytes, weights, nodes: nodes ?? { count: 1 } },
       listener: {
-        onNews: (rank, news) => engine.#hear(rank, news),
-        onLost: (rank, reason) => engine.#lose(rank, reason),
+        heard: (rank, news) => engine.#hear(rank, news),
+        lost: (rank, reason) => engine.#lose(rank, reason),
       },
     });
     engine.#router = new Router({
@@ -256,7 +257,7 @@ export class Engine {
   async close(): Promise<void> {
     this.#closing = true;
     if (this.#keepsBlocks && this.#ended === undefined) {
-      const flushed = Promise.allSettled(this.#fleet.ranks.map((rank) => rank.flush()));
+      const flushed = Promise.allSettled(this.#fleet.ranks.map((rank) => rank.ask("flush")));
       await Promise.race([flushed, setTimeout(FLUSH_MS, undefined, { ref: false })]);
     }
     await this.#fleet.close();
@@ -285,7 +286,7 @@ export class Engine {
     // Once those who wait for these events have had their turn.
     setImmediate(() => this.#fleet.ranks[rank].tell({ kind: "heard" }));
     const time = this.#now();
-    for (const { handle, event } of news.events) {
+    for (const { handle, event } of eventsOf(news.columns)) {
       const live = this.#requests.get(handle);
       if (!live) continue;
       live.isPrefilled ||= event.kind === "token";
@@ -298,7 +299,7 @@ export class Engine {
   async #statsOf(rank: number): Promise<EngineStats> {
     if (!this.#lost.has(rank)) {
       try {
-        const stats = await this.#fleet.ranks[rank].stats();
+        const stats = await this.#fleet.ranks[rank].ask("stats");
         this.#lastStats.set(rank, stats);
         return stats;
       } catch (error) {

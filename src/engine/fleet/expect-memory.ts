@@ -1,7 +1,7 @@
 import { stat } from "node:fs/promises";
 import { availableMemory, type WeightMemory } from "../../kernels/index.ts";
 import { openCheckpoint } from "../../model/index.ts";
-import { EngineError } from "./rank-worker.ts";
+import { EngineError } from "./rank-handle.ts";
 
 /** What a rank's thread takes beside its pool, at the very least: an isolate with this code. */
 const THREAD_BYTES = 16 * 2 ** 20;

@@ -5,7 +5,6 @@ import {
   defaultFailureTimeoutMs,
   generateSecret,
   openCluster,
-  type Json,
   type NodeMesh,
 } from "../../cluster/index.ts";
 import type { WeightMemory } from "../../kernels/index.ts";
@@ -13,27 +12,23 @@ import { modelIdentity, type HashedBytes, type ModelIdentity } from "../../model
 import { expectMemory } from "./expect-memory.ts";
 import { fleetIdentity } from "./fleet-identity.ts";
 import type { FleetPlan, NodeOptions } from "./fleet-plan.ts";
-import type { EngineCommand, EngineLimits, EngineStats, RankNews } from "../messages.ts";
-import { newsSchema, orderOf, parseBody, startedSchema, statsSchema } from "./node-messages.ts";
+import {
+  statsSchema,
+  type EngineLimits,
+  type EngineStats,
+  type RankCommand,
+  type RankQuestion,
+} from "../messages.ts";
+import {
+  nodeNewsSchema,
+  parseBody,
+  startedSchema,
+  type NodeOrder,
+  type NodeQuestion,
+} from "./node-messages.ts";
 import type { NodeProcessOptions } from "./node-process.ts";
 import { NodeRanks } from "./node-ranks.ts";
-import { EngineError } from "./rank-worker.ts";
-
-/** A rank as the engine sees it, wherever it is. */
-export interface RankHandle {
-  readonly limits: EngineLimits;
-  /** A rank that is lost hears nothing; `onLost` has told of it. */
-  tell(command: EngineCommand): void;
-  stats(): Promise<EngineStats>;
-  /** Resolves when the context cache has written what was computed so far. */
-  flush(): Promise<void>;
-}
-
-export interface FleetListener {
-  readonly onNews: (rank: number, news: RankNews) => void;
-  /** A rank's thread or node is gone; told once for each rank. */
-  readonly onLost: (rank: number, reason: string) => void;
-}
+import { EngineError, type RankHandle, type RankListener } from "./rank-handle.ts";
 
 export interface FleetOptions {
   readonly plan: FleetPlan;
@@ -41,7 +36,7 @@ export interface FleetOptions {
   readonly modelBytes: HashedBytes;
   readonly weights: WeightMemory;
   readonly nodes: NodeOptions;
-  readonly listener: FleetListener;
+  readonly listener: RankListener;
 }
 
 /** All ranks of the cluster, of this process and of others. This node is its coordinator. */
@@ -50,7 +45,7 @@ export class Fleet {
   readonly #modelDirectory: string;
   readonly #model: ModelIdentity;
   readonly #weights: WeightMemory;
-  readonly #listener: FleetListener;
+  readonly #listener: RankListener;
   readonly #lost = new Set<number>();
   readonly #processes: ChildProcess[] = [];
   readonly #handles: RankHandle[] = [];
@@ -98,7 +93,7 @@ export class Fleet {
   }
 
   async close(): Promise<void> {
-    for (const node of this.#mesh?.connected ?? []) this.#mesh?.tell(node, { kind: "close" });
+    for (const node of this.#mesh?.connected ?? []) this.#mesh?.tell(node, closing);
     await this.#own?.close();
     await this.#mesh?.close();
     await Promise.all(this.#processes.map(endProcess));
@@ -152,10 +147,10 @@ export class Fleet {
         model: this.#model,
         weights: this.#weights,
         mesh: this.#mesh,
-        listen: (rank) => ({
-          onNews: (news) => this.#listener.onNews(rank, news),
-          onEnd: (message) => this.#lose(rank, message),
-        }),
+        listener: {
+          heard: (rank, news) => this.#listener.heard(rank, news),
+          lost: (rank, reason) => this.#lose(rank, reason),
+        },
       }).then((ranks) => (this.#own = ranks)),
       ...(this.#mesh?.connected ?? []).map((node) => this.#startNode(node)),
     ]);
@@ -170,11 +165,10 @@ export class Fleet {
     const ranks = [...this.#plan.nodeOfRank.keys()].filter(
       (rank) => this.#plan.nodeOfRank[rank] === node,
     );
-    const answer = await mesh
-      .ask(node, { kind: "start", plan: this.#plan } as unknown as Json)
-      .catch((error: Error) => {
-        throw new EngineError(`node ${node}: ${error.message}`);
-      });
+    const start: NodeQuestion = { kind: "start", plan: this.#plan };
+    const answer = await mesh.ask(node, start).catch((error: Error) => {
+      throw new EngineError(`node ${node}: ${error.message}`);
+    });
     const limits = parseBody(answer, startedSchema);
     for (const [index, rank] of ranks.entries()) {
       this.#handles[rank] = new RemoteRank(mesh, node, rank, limits[index]);
@@ -182,8 +176,8 @@ export class Fleet {
   }
 
   /** An error thrown here cuts the link to the node. */
-  #hear(body: Json, from: number, mesh: NodeMesh): void {
-    const news = parseBody(body, newsSchema);
+  #hear(body: unknown, from: number, mesh: NodeMesh): void {
+    const news = parseBody(body, nodeNewsSchema);
     if (news.kind === "unreachable") {
       // Its ranks cannot reach each other: one of the two nodes has to go.
       mesh.cut(news.node, `node ${from} has lost it: ${news.reason}`);
@@ -192,8 +186,8 @@ export class Fleet {
     if (this.#plan.nodeOfRank[news.rank] !== from) {
       throw new RangeError(`rank ${news.rank} is not on node ${from}`);
     }
-    if (news.kind === "ended") this.#lose(news.rank, news.message);
-    else this.#listener.onNews(news.rank, news as RankNews);
+    if (news.kind === "lost") this.#lose(news.rank, news.reason);
+    else this.#listener.heard(news.rank, news.news);
   }
 
   #loseNode(node: number, reason: string): void {
@@ -205,9 +199,11 @@ export class Fleet {
   #lose(rank: number, reason: string): void {
     if (this.#lost.has(rank)) return;
     this.#lost.add(rank);
-    this.#listener.onLost(rank, reason);
+    this.#listener.lost(rank, reason);
   }
 }
+
+const closing: NodeOrder = { kind: "close" };
 
 /** A rank of another node. */
 class RemoteRank implements RankHandle {
@@ -223,25 +219,15 @@ class RemoteRank implements RankHandle {
     this.#rank = rank;
   }
 
-  tell(command: EngineCommand): void {
-    if (this.#mesh.connected.includes(this.#node)) {
-      this.#mesh.tell(this.#node, orderOf(this.#rank, command));
-    }
+  tell(command: RankCommand): void {
+    if (!this.#mesh.connected.includes(this.#node)) return;
+    const order: NodeOrder = { kind: "command", rank: this.#rank, command };
+    this.#mesh.tell(this.#node, order);
   }
 
-  async stats(): Promise<EngineStats> {
-    return this.#ask("stats");
-  }
-
-  async flush(): Promise<void> {
-    await this.#ask("flush");
-  }
-
-  async #ask(kind: "stats" | "flush"): Promise<EngineStats> {
-    return parseBody(
-      await this.#mesh.ask(this.#node, { kind, rank: this.#rank }),
-      statsSchema,
-    ) as EngineStats;
+  async ask(question: RankQuestion): Promise<EngineStats> {
+    const asked: NodeQuestion = { kind: "rank", rank: this.#rank, question };
+    return parseBody(await this.#mesh.ask(this.#node, asked), statsSchema);
   }
 }
 

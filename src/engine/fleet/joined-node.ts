@@ -3,17 +3,15 @@ import {
   joinCluster,
   type Address,
   type ClusterSecret,
-  type Json,
   type ListenAddress,
   type NodeMesh,
 } from "../../cluster/index.ts";
 import type { Policy, WeightMemory } from "../../kernels/index.ts";
 import { modelIdentity, type HashedBytes } from "../../model/index.ts";
 import { fleetIdentity } from "./fleet-identity.ts";
-import type { EngineCommand } from "../messages.ts";
 import { NodeRanks, type NodeRanksOptions } from "./node-ranks.ts";
-import { newsOf, orderSchema, parseBody, questionSchema } from "./node-messages.ts";
-import { EngineError } from "./rank-worker.ts";
+import { nodeQuestionSchema, orderSchema, parseBody, type NodeNews } from "./node-messages.ts";
+import { EngineError } from "./rank-handle.ts";
 
 export interface JoinedNodeOptions {
   readonly coordinator: Address;
@@ -79,35 +77,30 @@ class JoinedNode {
     this.ended.catch(() => undefined);
   }
 
-  async answer(body: Json, mesh: NodeMesh): Promise<Json> {
-    const question = parseBody(body, questionSchema);
-    if (question.kind !== "start") {
-      const worker = this.#started().rank(question.rank);
-      if (question.kind === "flush") await worker.flush();
-      return (await worker.stats()) as unknown as Json;
+  async answer(body: unknown, mesh: NodeMesh): Promise<unknown> {
+    const question = parseBody(body, nodeQuestionSchema);
+    if (question.kind === "rank") {
+      return this.#started().rank(question.rank).ask(question.question);
     }
     if (this.#ranks) throw new EngineError("this node has started its ranks already");
     this.#ranks = await NodeRanks.start({
       plan: question.plan,
       ...this.#own,
       mesh,
-      listen: (rank) => ({
-        onNews: (news) => tell(mesh, newsOf(rank, news)),
-        onEnd: (message) => tell(mesh, { kind: "ended", rank, message }),
-      }),
+      listener: {
+        heard: (rank, news) => tell(mesh, { kind: "said", rank, news }),
+        lost: (rank, reason) => tell(mesh, { kind: "lost", rank, reason }),
+      },
     });
     const ranks = this.#ranks;
-    return ranks.ranks.map((rank) => ranks.rank(rank).limits) as unknown as Json;
+    return ranks.ranks.map((rank) => ranks.rank(rank).limits);
   }
 
-  obey(body: Json, from: number): void {
+  obey(body: unknown, from: number): void {
     if (from !== 0) throw new EngineError("only the coordinator gives orders");
     const order = parseBody(body, orderSchema);
     if (order.kind === "close") this.#end();
-    else
-      this.#started()
-        .rank(order.rank)
-        .tell(order.command as EngineCommand);
+    else this.#started().rank(order.rank).tell(order.command);
   }
 
   lose(node: number, reason: string, mesh: NodeMesh): void {
@@ -126,6 +119,6 @@ class JoinedNode {
 }
 
 /** A coordinator that is gone hears nothing more, and needs nothing more. */
-function tell(mesh: NodeMesh, news: Json): void {
+function tell(mesh: NodeMesh, news: NodeNews): void {
   if (mesh.connected.includes(0)) mesh.tell(0, news);
 }

@@ -1,17 +1,18 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { Json } from "../../cluster/index.ts";
-import { greedySampling } from "../../kernels/index.ts";
-import { fleetPlanSchema, planFleet, placeOf } from "./fleet-plan.ts";
+import { decodeBody, encodeBody } from "../../cluster/links/body.ts";
 import { parseTopology } from "../../cluster/index.ts";
-import { request } from "../api/fixtures.ts";
-import { admitted } from "../requests.ts";
-import type { EngineCommand, RankNews } from "../messages.ts";
-import { newsOf, newsSchema, orderOf, orderSchema, parseBody } from "./node-messages.ts";
+import { greedySampling } from "../../kernels/index.ts";
 import type { ModelConfig } from "../../model/index.ts";
+import { request } from "../api/fixtures.ts";
+import { columnsOf, eventsOf } from "../event-columns.ts";
+import type { HandledEvent, RankCommand, RankNews } from "../messages.ts";
+import { admitted } from "../requests.ts";
+import { fleetPlanSchema, placeOf, planFleet } from "./fleet-plan.ts";
+import { nodeNewsSchema, orderSchema, parseBody } from "./node-messages.ts";
 
 /** What arrives of a body. */
-const wire = (body: unknown) => JSON.parse(JSON.stringify(body)) as Json;
+const wire = (body: unknown) => decodeBody(encodeBody(body));
 
 const asked = admitted({
   ...request([1, 2, 3]),
@@ -20,7 +21,7 @@ const asked = admitted({
   sampling: { ...greedySampling, temperature: 0.1 + 0.2, logitBias: { 7: -1.5 }, seed: 2 ** 40 },
 });
 
-const commands: EngineCommand[] = [
+const commands: RankCommand[] = [
   { kind: "generate", handle: 1, request: asked },
   { kind: "generate", handle: 2, request: asked, decodeRank: 3 },
   { kind: "expect", handle: 2, request: asked, prefillRank: 0 },
@@ -31,59 +32,78 @@ const commands: EngineCommand[] = [
 
 for (const command of commands) {
   test(`another node is told to ${command.kind} as it would be here`, () => {
-    const order = parseBody(wire(orderOf(5, command)), orderSchema);
-    assert.deepEqual(order, { kind: "command", rank: 5, command });
+    const order = { kind: "command", rank: 5, command };
+    assert.deepEqual(parseBody(wire(order), orderSchema), order);
   });
 }
 
 const logprob = Math.fround(-0.1234567);
-const news: RankNews[] = [
-  {
-    kind: "events",
-    events: [
-      { handle: 1, event: { kind: "started", hitTokens: 64 } },
-      { handle: 1, event: { kind: "token", token: 3, logprob, top: [{ token: 3, logprob }] } },
-      { handle: 1, event: { kind: "finished", reason: "stop" } },
-      { handle: 2, event: { kind: "failed", code: "rank_lost", message: "rank 2 is lost" } },
-    ],
-  },
-  {
-    kind: "spans",
-    spans: {
-      node: 1,
-      rank: 5,
-      names: Uint8Array.of(1, 2),
-      starts: Float64Array.of(0.5, 1e9 + 0.25),
-      // A span that an error kept from ending.
-      ends: Float64Array.of(1.5, Number.NaN),
-      steps: Int32Array.of(1, 1),
-      layers: Int16Array.of(-1, 3),
-      rows: Int32Array.of(7, 7),
-      microBatches: Uint8Array.of(0, 1),
-    },
-  },
+const events: HandledEvent[] = [
+  { handle: 1, event: { kind: "started", hitTokens: 64 } },
+  { handle: 1, event: { kind: "token", token: 3, logprob, top: [{ token: 3, logprob }] } },
+  { handle: 3, event: { kind: "token", token: 2 ** 31, top: [] } },
+  { handle: 3, event: { kind: "token", token: 5, logprob: 0, top: [] } },
+  { handle: 1, event: { kind: "finished", reason: "stop" } },
+  { handle: 2, event: { kind: "failed", code: "rank_lost", message: "rank 2 is lost" } },
+];
+const columns = columnsOf(events);
+const spans = {
+  node: 1,
+  rank: 5,
+  names: Uint8Array.of(1, 2),
+  starts: Float64Array.of(0.5, 1e9 + 0.25),
+  // A span that an error kept from ending.
+  ends: Float64Array.of(1.5, Number.NaN),
+  steps: Int32Array.of(1, 1),
+  layers: Int16Array.of(-1, 3),
+  rows: Int32Array.of(7, 7),
+  microBatches: Uint8Array.of(0, 1),
+};
+
+const said: RankNews[] = [
+  { kind: "events", columns, pagesInUse: 7 },
+  { kind: "spans", spans },
 ];
 
-for (const each of news) {
-  test(`${each.kind} of another node's rank arrive as they were`, () => {
-    assert.deepEqual(parseBody(wire(newsOf(5, each)), newsSchema), { ...each, rank: 5 });
+for (const news of said) {
+  test(`${news.kind} of another node's rank arrive as they were`, () => {
+    const told = { kind: "said", rank: 5, news };
+    assert.deepEqual(parseBody(wire(told), nodeNewsSchema), told);
   });
 }
 
+test("a step's events become columns and events again, each request's in order", () => {
+  assert.deepEqual([...eventsOf(columns)], events);
+});
+
 test("what is no message is named by the field that is wrong", () => {
-  const wrong: [body: Json, schema: typeof orderSchema | typeof newsSchema, message: RegExp][] = [
-    [{ kind: "command", rank: 1, command: { kind: "cancel" } }, orderSchema, /^command\.handle: /],
-    [{ kind: "command", rank: -1, command: { kind: "heard" } }, orderSchema, /^rank: /],
+  const command = (change: object) => ({ kind: "command", rank: 1, command: change });
+  const told = (news: object) => ({ kind: "said", rank: 0, news });
+  const stepped = (change: object) =>
+    told({ kind: "events", columns: { ...columns, ...change }, pagesInUse: 0 });
+  const generate = (change: object) =>
+    command({ kind: "generate", handle: 1, request: { ...asked, ...change } });
+  const wrong: [body: unknown, schema: typeof orderSchema | typeof nodeNewsSchema, RegExp][] = [
+    [command({ kind: "cancel" }), orderSchema, /^command\.handle: /],
+    [{ ...command({ kind: "heard" }), rank: -1 }, orderSchema, /^rank: /],
     [{ kind: "run", code: "process.exit()" }, orderSchema, /^kind: /],
+    [generate({ prompt: [1, 2] }), orderSchema, /^command\.request\.prompt: /],
+    [generate({ prompt: Int32Array.of(-1) }), orderSchema, /^command\.request\.prompt: /],
     [
-      { kind: "events", rank: 0, events: [{ handle: 0, event: {} }] },
-      newsSchema,
-      /^events\.0\.event/,
+      stepped({ tokens: Uint32Array.of(1, 2) }),
+      nodeNewsSchema,
+      /^news\.columns: .* fit each other/,
     ],
-    [null, newsSchema, /expected object/],
+    [stepped({ top: new Uint32Array(9) }), nodeNewsSchema, /^news\.columns: .* fit each other/],
+    [
+      told({ kind: "spans", spans: { ...spans, rows: Int32Array.of(1) } }),
+      nodeNewsSchema,
+      /^news\.spans: expected columns of one length/,
+    ],
+    [null, nodeNewsSchema, /expected object/],
   ];
   for (const [body, schema, message] of wrong) {
-    assert.throws(() => parseBody(body, schema as typeof orderSchema), { message });
+    assert.throws(() => parseBody(wire(body), schema as typeof orderSchema), { message });
   }
 });
 

@@ -4,7 +4,8 @@ import { createPermits, FilePermits } from "../../kv-cache/index.ts";
 import type { ModelIdentity } from "../../model/index.ts";
 import { expectMemory } from "./expect-memory.ts";
 import { placeOf, type FleetPlan } from "./fleet-plan.ts";
-import { RankWorker, type RankListener } from "./rank-worker.ts";
+import type { RankListener } from "./rank-handle.ts";
+import { RankWorker } from "./rank-worker.ts";
 import type { WorkerOptions } from "./worker.ts";
 
 export interface NodeRanksOptions {
@@ -15,8 +16,7 @@ export interface NodeRanksOptions {
   readonly weights: WeightMemory;
   /** The links to other nodes; without one all ranks are here. */
   readonly mesh?: NodeMesh | undefined;
-  /** What a rank says, and that it has ended. */
-  readonly listen: (rank: number) => RankListener;
+  readonly listener: RankListener;
 }
 
 /** The ranks of one process, each in a thread of its own. */
@@ -58,20 +58,18 @@ export class NodeRanks {
     await Promise.all([...this.#workers.values()].map((worker) => worker.terminate()));
   }
 
-  async #start({ plan, modelDirectory, model, weights, listen }: NodeRanksOptions): Promise<void> {
+  async #start(options: NodeRanksOptions): Promise<void> {
+    const { plan, modelDirectory, model, weights, listener } = options;
     const { kvMemoryBytes } = plan;
     const ranks = this.ranks.length;
     await expectMemory({ ranks, kvMemoryBytes, nodes: 1, weights, modelDirectory });
     const filePermits = createPermits();
-    const listenTo = (rank: number): RankListener => {
-      const { onNews, onEnd } = listen(rank);
-      return {
-        onNews,
-        onEnd: (message) => {
-          new FilePermits(filePermits, rank).returnAll();
-          onEnd(message);
-        },
-      };
+    const heard: RankListener = {
+      heard: (rank, news) => listener.heard(rank, news),
+      lost: (rank, reason) => {
+        new FilePermits(filePermits, rank).returnAll();
+        listener.lost(rank, reason);
+      },
     };
     const started = await Promise.allSettled(
       this.ranks.map(async (rank) => {
@@ -80,7 +78,7 @@ export class NodeRanks {
           ...{ modelDirectory, weights },
           place: { ...placeOf(plan, rank), endpoint: this.#router.endpoint(rank), filePermits },
         };
-        this.#workers.set(rank, await RankWorker.start(options, listenTo(rank)));
+        this.#workers.set(rank, await RankWorker.start(options, heard));
       }),
     );
     for (const result of started) if (result.status === "rejected") throw result.reason;

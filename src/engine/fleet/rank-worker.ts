@@ -1,33 +1,16 @@
 import { once } from "node:events";
 import { Worker } from "node:worker_threads";
-import type {
-  EngineCommand,
-  EngineLimits,
-  EngineQuestion,
-  EngineReport,
-  EngineStats,
-  RankNews,
-} from "../messages.ts";
-import type { WorkerOptions } from "./worker.ts";
-
-/** A rank's worker thread could not start, or has ended. */
-export class EngineError extends Error {
-  override readonly name = "EngineError";
-}
+import type { EngineLimits, EngineStats, RankCommand, RankQuestion } from "../messages.ts";
+import { EngineError, type RankHandle, type RankListener } from "./rank-handle.ts";
+import type { ThreadMessage, ThreadReport, WorkerOptions } from "./worker.ts";
 
 interface Question {
   readonly resolve: (stats: EngineStats) => void;
   readonly reject: (error: Error) => void;
 }
 
-export interface RankListener {
-  readonly onNews: (news: RankNews) => void;
-  /** Told once, however the thread ends. */
-  readonly onEnd: (message: string) => void;
-}
-
 /** A rank's thread as its node's main thread sees it: commands in, reports out. */
-export class RankWorker {
+export class RankWorker implements RankHandle {
   readonly limits: EngineLimits;
   readonly #worker: Worker;
   readonly #questions = new Map<number, Question>();
@@ -41,71 +24,66 @@ export class RankWorker {
       transferList: [options.place.endpoint.port],
     });
     const first = await firstReport(worker);
-    if (first.kind === "ready") return new RankWorker(worker, first.limits, listener);
+    const { rank } = options.place.endpoint;
+    if (first.kind === "ready") return new RankWorker(worker, rank, first.limits, listener);
     await worker.terminate();
     throw new EngineError(first.kind === "refused" ? first.message : "unexpected first report");
   }
 
-  private constructor(worker: Worker, limits: EngineLimits, { onNews, onEnd }: RankListener) {
+  private constructor(worker: Worker, rank: number, limits: EngineLimits, listener: RankListener) {
     this.#worker = worker;
     this.limits = limits;
     const end = (message: string) => {
       if (this.#ended !== undefined) return;
       this.#ended = message;
       for (const { reject } of this.#questions.values()) reject(new EngineError(message));
-      onEnd(message);
+      listener.lost(rank, message);
     };
-    worker.on("message", (report: EngineReport) => {
-      if (report.kind === "stats") this.#answer(report.question, report.stats);
-      else if (report.kind === "events" || report.kind === "spans") onNews(report);
+    worker.on("message", (report: ThreadReport) => {
+      if (report.kind === "stats") this.#answer(report.number, report.stats);
+      else if (report.kind === "news") listener.heard(rank, report.news);
     });
     worker.on("error", (error) => end(error.message));
     worker.on("exit", () => end("the engine's thread has ended"));
   }
 
-  tell(command: EngineCommand): void {
-    this.#worker.postMessage(command);
+  tell(command: RankCommand): void {
+    this.#post({ command });
   }
 
-  stats(): Promise<EngineStats> {
-    return this.#ask("stats");
-  }
-
-  /** Resolves when the context cache has written what was computed so far. */
-  async flush(): Promise<void> {
-    await this.#ask("flush");
-  }
-
-  async #ask(kind: EngineQuestion["kind"]): Promise<EngineStats> {
+  async ask(question: RankQuestion): Promise<EngineStats> {
     if (this.#ended !== undefined) throw new EngineError(this.#ended);
-    const question = this.#asked++;
+    const number = this.#asked++;
     const answer = new Promise<EngineStats>((resolve, reject) => {
-      this.#questions.set(question, { resolve, reject });
+      this.#questions.set(number, { resolve, reject });
     });
-    const asked: EngineQuestion = { kind, question };
-    this.#worker.postMessage(asked);
+    this.#post({ question, number });
     return answer;
+  }
+
+  #post(message: ThreadMessage): void {
+    this.#worker.postMessage(message);
   }
 
   async terminate(): Promise<void> {
     await this.#worker.terminate();
   }
 
-  #answer(question: number, stats: EngineStats): void {
-    this.#questions.get(question)?.resolve(stats);
-    this.#questions.delete(question);
+  #answer(number: number, stats: EngineStats): void {
+    this.#questions.get(number)?.resolve(stats);
+    this.#questions.delete(number);
   }
 }
 
 /** The worker's first words; rejects if it ends without any. */
-async function firstReport(worker: Worker): Promise<EngineReport> {
+async function firstReport(worker: Worker): Promise<ThreadReport> {
   const given = new AbortController();
   const ended = once(worker, "exit", { signal: given.signal }).then(([code]) => {
     throw new EngineError(`the engine's thread ended with code ${code} before it was ready`);
   });
   try {
     const [report] = await Promise.race([once(worker, "message", { signal: given.signal }), ended]);
-    return report as EngineReport;
+    return report as ThreadReport;
   } finally {
     ended.catch(() => undefined);
     given.abort();

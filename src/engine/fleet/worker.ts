@@ -1,10 +1,16 @@
+/** A rank's thread: where a rank's loop runs, and how its node's main thread speaks with it. */
 import { parentPort, workerData } from "node:worker_threads";
+import { systemClock } from "../../cluster/index.ts";
 import { clockSince, SpanRecorder } from "../../trace/index.ts";
-import type { EngineCommand, EngineQuestion, EngineReport } from "../messages.ts";
-import { Rank, type RankOptions } from "../rank/index.ts";
-import { UnheardReports } from "../rank/index.ts";
+import type {
+  EngineLimits,
+  EngineStats,
+  RankCommand,
+  RankNews,
+  RankQuestion,
+} from "../messages.ts";
+import { Rank, RankLoop, type RankOptions, type RankPort } from "../rank/index.ts";
 
-/** A rank's thread: commands in, one report per step out. */
 const port = parentPort;
 if (!port) throw new Error("a rank must run in a worker thread");
 
@@ -13,8 +19,19 @@ export interface WorkerOptions extends RankOptions {
   readonly traceEpochMs?: number;
 }
 
-const report = (message: EngineReport) => port.postMessage(message);
-const nextTurn = () => new Promise<void>((resolve) => setImmediate(resolve));
+/** What the thread is told: a command for its rank, or a question that it answers by number. */
+export type ThreadMessage =
+  | { readonly command: RankCommand }
+  | { readonly question: RankQuestion; readonly number: number };
+
+/** What a rank's thread says: first whether it is ready, then what its rank says. */
+export type ThreadReport =
+  | { readonly kind: "ready"; readonly limits: EngineLimits }
+  | { readonly kind: "refused"; readonly message: string }
+  | { readonly kind: "news"; readonly news: RankNews }
+  | { readonly kind: "stats"; readonly number: number; readonly stats: EngineStats };
+
+const report = (message: ThreadReport) => port.postMessage(message);
 
 /** The rank's recorder where the engine was asked for a trace. */
 function createRecorder({ traceEpochMs, place }: WorkerOptions): SpanRecorder | undefined {
@@ -26,63 +43,28 @@ function createRecorder({ traceEpochMs, place }: WorkerOptions): SpanRecorder | 
   });
 }
 
-/** What cannot be told to a request ends the thread, and so is heard. */
-function die(error: unknown): never {
-  throw error;
+/** Ends the thread, and so is heard. */
+function die(error: unknown): void {
+  setImmediate(() => {
+    throw error;
+  });
 }
 
 function serve(rank: Rank, recorder?: SpanRecorder): void {
-  const { core } = rank;
-  let stepping = false;
-  const unheard = new UnheardReports();
-  const run = async () => {
-    if (stepping) return;
-    stepping = true;
-    while (rank.joinsSteps || !core.idle) {
-      const events = await core.step();
-      // Before the events: after a request's last one nobody may be listening.
-      if (recorder) report({ kind: "spans", spans: recorder.take() });
-      if (events.length > 0) {
-        report({ kind: "events", events, pagesInUse: core.stats.pagesInUse });
-        unheard.sent();
-      }
-      await unheard.room();
-      // Commands that arrived during the step are heard before the next one.
-      await nextTurn();
+  const say = { say: (news) => report({ kind: "news", news }), die } satisfies RankPort;
+  const loop = new RankLoop(rank, say, systemClock, recorder && (() => recorder.take()));
+  port?.on("message", (message: ThreadMessage) => {
+    if ("command" in message) loop.hear(message.command);
+    else {
+      const { number } = message;
+      loop
+        .answer(message.question)
+        .then((stats) => report({ kind: "stats", number, stats }))
+        .catch(die);
     }
-    stepping = false;
-  };
-  const start = () => void run().catch((error) => setImmediate(die, error));
-  port?.on("message", (command: EngineCommand | EngineQuestion) => {
-    switch (command.kind) {
-      case "generate":
-        core.submit(command.handle, command.request, command.decodeRank);
-        break;
-      case "expect":
-        core.expect(command.handle, command.request, command.prefillRank);
-        break;
-      case "cancel":
-        core.cancel(command.handle);
-        break;
-      case "heard":
-        unheard.heard();
-        return;
-      case "place":
-        rank.place(command.version, command.placement);
-        break;
-      default:
-        void answer(rank, command);
-    }
-    start();
   });
-  rank.listen(start).catch((error) => setImmediate(die, error));
-  report({ kind: "ready", limits: core.limits });
-  start();
-}
-
-async function answer({ core, traffic }: Rank, { kind, question }: EngineQuestion): Promise<void> {
-  if (kind === "flush") await core.flush();
-  report({ kind: "stats", question, stats: { ...core.stats, ...(traffic && { traffic }) } });
+  report({ kind: "ready", limits: rank.core.limits });
+  loop.start();
 }
 
 try {

@@ -1,0 +1,90 @@
+import type { Clock } from "../../cluster/index.ts";
+import type { SpanBatch } from "../../trace/index.ts";
+import { columnsOf } from "../event-columns.ts";
+import type { EngineStats, RankCommand, RankNews, RankQuestion } from "../messages.ts";
+import type { Rank } from "./rank.ts";
+import { UnheardReports } from "./unheard-reports.ts";
+
+/** Where a rank's words go. */
+export interface RankPort {
+  say(news: RankNews): void;
+  /** The rank cannot go on: the error has no request to be told to. */
+  die(error: unknown): void;
+}
+
+/** What the loop asks of a rank. */
+export type LoopedRank = Pick<Rank, "core" | "joinsSteps" | "traffic" | "place" | "listen">;
+
+/** A rank at work, on whatever thread and clock: commands in, one report a step out. */
+export class RankLoop {
+  readonly #rank: LoopedRank;
+  readonly #port: RankPort;
+  readonly #clock: Clock;
+  readonly #takeSpans: (() => SpanBatch) | undefined;
+  readonly #unheard = new UnheardReports();
+  #stepping = false;
+
+  constructor(rank: LoopedRank, port: RankPort, clock: Clock, takeSpans?: () => SpanBatch) {
+    this.#rank = rank;
+    this.#port = port;
+    this.#clock = clock;
+    this.#takeSpans = takeSpans;
+  }
+
+  /** Steps from now on when there is work, and listens to the ranks that hand sequences over. */
+  start(): void {
+    this.#rank.listen(() => this.#wake()).catch((error) => this.#port.die(error));
+    this.#wake();
+  }
+
+  hear(command: RankCommand): void {
+    const { core } = this.#rank;
+    switch (command.kind) {
+      case "generate":
+        core.submit(command.handle, command.request, command.decodeRank);
+        break;
+      case "expect":
+        core.expect(command.handle, command.request, command.prefillRank);
+        break;
+      case "cancel":
+        core.cancel(command.handle);
+        break;
+      case "heard":
+        this.#unheard.heard();
+        return;
+      case "place":
+        this.#rank.place(command.version, command.placement);
+    }
+    this.#wake();
+  }
+
+  async answer(question: RankQuestion): Promise<EngineStats> {
+    const { core, traffic } = this.#rank;
+    if (question === "flush") await core.flush();
+    return { ...core.stats, ...(traffic && { traffic }) };
+  }
+
+  #wake(): void {
+    if (this.#stepping) return;
+    this.#stepping = true;
+    this.#run().catch((error) => this.#port.die(error));
+  }
+
+  async #run(): Promise<void> {
+    const { core } = this.#rank;
+    while (this.#rank.joinsSteps || !core.idle) {
+      const events = await core.step();
+      // Before the events: after a request's last one nobody may be listening.
+      if (this.#takeSpans) this.#port.say({ kind: "spans", spans: this.#takeSpans() });
+      if (events.length > 0) {
+        const { pagesInUse } = core.stats;
+        this.#port.say({ kind: "events", columns: columnsOf(events), pagesInUse });
+        this.#unheard.sent();
+      }
+      await this.#unheard.room();
+      // Commands that arrived during the step are heard before the next one.
+      await new Promise<void>((resolve) => this.#clock.soon(resolve));
+    }
+    this.#stepping = false;
+  }
+}
