@@ -124,6 +124,14 @@ export class ManualClock implements Clock {
     this.#now = end;
   }
 
+  /** Moves on to the next callback; whether there is one. */
+  advanceToNext(): boolean {
+    const at = Math.min(...[...this.#timers].map((timer) => timer.at));
+    if (at === Infinity) return false;
+    this.advance(Math.max(0, at - this.#now));
+    return true;
+  }
+
   /** Moves on without calling anything, as for a process that was stopped. */
   freeze(milliseconds: number): void {
     this.#now += milliseconds;

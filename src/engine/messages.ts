@@ -163,7 +163,7 @@ export const newsSchema = z.discriminatedUnion("kind", [
 
 export type RankNews = z.infer<typeof newsSchema>;
 
-/** Counts and words by name, which nobody computes with. */
+/** Counts and words by name. */
 const figures = z.record(
   z.string(),
   z.union([whole, z.string(), z.record(z.string(), z.union([whole, z.string()]))]),

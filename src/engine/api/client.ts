@@ -1,15 +1,9 @@
 import { setMaxListeners } from "node:events";
-import { setTimeout } from "node:timers/promises";
-import { parseTopology, type Topology } from "../../cluster/index.ts";
-import type { WeightMemory } from "../../kernels/index.ts";
-import { addContextCacheStats } from "../../kv-cache/index.ts";
-import { forwardCosts, readConfig, type HashedBytes } from "../../model/index.ts";
-import type { TraceWriter } from "../../trace/index.ts";
-import { Fleet, type NodeOptions } from "../fleet/index.ts";
-import { planFleet, type FleetPlan } from "../fleet/index.ts";
+import { parseTopology, systemClock, type Clock, type Topology } from "../../cluster/index.ts";
+import { forwardCosts, readConfig } from "../../model/index.ts";
 import { eventsOf } from "../event-columns.ts";
-import { EventQueue } from "./event-queue.ts";
-import { ExpertPlacements, type ExpertOptions } from "../routing/index.ts";
+import { EngineError, Fleet, planFleet } from "../fleet/index.ts";
+import type { RankFleet, RankListener } from "../fleet/index.ts";
 import type {
   AskedRequest,
   EngineStats,
@@ -18,48 +12,13 @@ import type {
   RankNews,
   TimedEvent,
 } from "../messages.ts";
+import type { Placement } from "../rank/index.ts";
 import { admitted, promptProblem } from "../requests.ts";
+import { ExpertPlacements, Router, type Route } from "../routing/index.ts";
+import type { EngineObserver, EngineOptions, EngineParts, Rebalanced } from "./engine-options.ts";
+import { addStats, lostStats } from "./engine-stats.ts";
+import { EventQueue } from "./event-queue.ts";
 import { HashedPrompts } from "./hashed-prompts.ts";
-import type { ContextCacheOptions, Placement, RankOptions } from "../rank/index.ts";
-import { EngineError } from "../fleet/index.ts";
-import { Router, type Route } from "../routing/index.ts";
-
-export interface EngineOptions extends Omit<
-  RankOptions,
-  "weights" | "place" | "chunkRows" | "contextCache"
-> {
-  readonly contextCache?: ContextCacheOptions;
-  /** What of the checkpoint tells its identity; by default a sample of each tensor. */
-  readonly modelBytes?: HashedBytes;
-  /** On this node and those it starts; by default mapped. */
-  readonly weights?: WeightMemory;
-  readonly chunkRows?: number;
-  /** Units and their ranks; by default one that computes prompts and answers alike. */
-  readonly topology?: Topology;
-  /** Processes over which each unit's ranks are spread; by default this one. */
-  readonly nodes?: NodeOptions;
-  /** How experts lie over the ranks of a unit, by default in order; or all on each rank. */
-  readonly experts?: ExpertOptions | "replicated";
-  /** Times the events: milliseconds, by default of Unix time. */
-  readonly now?: () => number;
-}
-
-/** Who hears what befalls the cluster. */
-export interface EngineObserver {
-  /** Spans of every rank go there. */
-  readonly trace?: TraceWriter | undefined;
-  /** Told once for each rank that is gone, or cannot step without one that is. */
-  readonly lost?: (rank: number, reason: string) => void;
-}
-
-/** A unit whose experts were placed anew. */
-export interface Rebalanced {
-  /** Index among the topology's units. */
-  readonly unit: number;
-  /** Load of the busiest rank over the mean, for the loads that were counted. */
-  readonly before: number;
-  readonly after: number;
-}
 
 const DEFAULT_CHUNK_ROWS = 256;
 /** Time that closing leaves for blocks not yet in the context cache. */
@@ -82,6 +41,7 @@ export class Engine {
   readonly nodeOfRank: readonly number[];
   readonly #experts: ExpertPlacements;
   readonly #now: () => number;
+  readonly #clock: Clock;
   readonly #hashed = new HashedPrompts();
   readonly #requests = new Map<number, LiveRequest>();
   /** Why ranks are lost, with the last that was heard of their counts. */
@@ -91,7 +51,7 @@ export class Engine {
   readonly #fatal: Promise<EngineError>;
   #tellFatal!: (error: EngineError) => void;
   readonly #keepsBlocks: boolean;
-  #fleet!: Fleet;
+  #fleet!: RankFleet;
   #router: Router | undefined;
   #nextHandle = 0;
   #ended: string | undefined;
@@ -111,32 +71,41 @@ export class Engine {
       },
       config,
     );
-    const engine = new Engine(topology, plan, config.gate.groups, now, observer);
-    engine.#fleet = await Fleet.start({
-      ...{ plan, modelDirectory, modelBytes, weights, nodes: nodes ?? { count: 1 } },
-      listener: {
-        heard: (rank, news) => engine.#hear(rank, news),
-        lost: (rank, reason) => engine.#lose(rank, reason),
-      },
+    return Engine.over({ plan, config, now, clock: systemClock }, observer, (listener) =>
+      Fleet.start({
+        ...{ plan, modelDirectory, modelBytes, weights, listener },
+        nodes: nodes ?? { count: 1 },
+      }),
+    );
+  }
+
+  /** Over ranks that run however `startRanks` has it, on threads or on a clock of their own. */
+  static async over(
+    parts: EngineParts,
+    observer: EngineObserver,
+    startRanks: (listener: RankListener) => Promise<RankFleet>,
+  ): Promise<Engine> {
+    const engine = new Engine(parts, observer);
+    const { topology } = engine;
+    engine.#fleet = await startRanks({
+      heard: (rank, news) => engine.#hear(rank, news),
+      lost: (rank, reason) => engine.#lose(rank, reason),
     });
     engine.#router = new Router({
-      ...{ topology, stepRows, costs: forwardCosts(config) },
+      ...{ topology, stepRows: parts.plan.chunkRows, costs: forwardCosts(parts.config) },
       pages: Math.min(...engine.#fleet.ranks.map(({ limits }) => limits.pages)),
     });
     return engine;
   }
 
-  private constructor(
-    topology: Topology,
-    plan: FleetPlan,
-    groups: number,
-    now: () => number,
-    observer: EngineObserver,
-  ) {
-    this.topology = topology;
+  private constructor({ plan, config, now, clock }: EngineParts, observer: EngineObserver) {
+    this.topology = parseTopology(plan.topology);
     this.#now = now;
+    this.#clock = clock;
     this.nodeOfRank = plan.nodeOfRank;
-    this.#experts = new ExpertPlacements({ ...plan, topology: this.topology, groups });
+    this.#experts = new ExpertPlacements({
+      ...{ ...plan, topology: this.topology, groups: config.gate.groups },
+    });
     this.#keepsBlocks = plan.contextCache !== undefined;
     this.#observer = observer;
     this.#fatal = new Promise((resolve) => (this.#tellFatal = resolve));
@@ -258,7 +227,10 @@ export class Engine {
     this.#closing = true;
     if (this.#keepsBlocks && this.#ended === undefined) {
       const flushed = Promise.allSettled(this.#fleet.ranks.map((rank) => rank.ask("flush")));
-      await Promise.race([flushed, setTimeout(FLUSH_MS, undefined, { ref: false })]);
+      await new Promise<void>((resolve) => {
+        const cancel = this.#clock.after(FLUSH_MS, resolve);
+        void flushed.then(cancel).then(resolve);
+      });
     }
     await this.#fleet.close();
   }
@@ -284,7 +256,7 @@ export class Engine {
       return;
     }
     // Once those who wait for these events have had their turn.
-    setImmediate(() => this.#fleet.ranks[rank].tell({ kind: "heard" }));
+    this.#clock.soon(() => this.#fleet.ranks[rank].tell({ kind: "heard" }));
     const time = this.#now();
     for (const { handle, event } of eventsOf(news.columns)) {
       const live = this.#requests.get(handle);
@@ -306,7 +278,7 @@ export class Engine {
         if (!this.#lost.has(rank) || this.#ended !== undefined) throw error;
       }
     }
-    return { ...noStats, ...this.#lastStats.get(rank), ...idle, lost: this.#lost.get(rank) ?? "" };
+    return lostStats(this.#lastStats.get(rank), this.#lost.get(rank) ?? "");
   }
 
   /**
@@ -355,32 +327,4 @@ export class Engine {
 function needs({ rank, decodeRank, isPrefilled }: LiveRequest, gone: readonly number[]): boolean {
   if (decodeRank !== undefined && gone.includes(decodeRank)) return true;
   return gone.includes(rank) && !(decodeRank !== undefined && isPrefilled);
-}
-
-const idle = { waiting: 0, running: 0, pages: 0, pagesInUse: 0, pagesCached: 0 } as const;
-const noStats: EngineStats = {
-  ...idle,
-  steps: 0,
-  promptTokens: 0,
-  hitTokens: 0,
-  generatedTokens: 0,
-  preemptions: 0,
-};
-
-/** Sums; traffic is a rank's own. */
-function addStats(a: EngineStats, b: EngineStats): EngineStats {
-  const caches = [a, b].flatMap(({ contextCache }) => contextCache ?? []);
-  return {
-    waiting: a.waiting + b.waiting,
-    running: a.running + b.running,
-    pages: a.pages + b.pages,
-    pagesInUse: a.pagesInUse + b.pagesInUse,
-    pagesCached: a.pagesCached + b.pagesCached,
-    steps: a.steps + b.steps,
-    promptTokens: a.promptTokens + b.promptTokens,
-    hitTokens: a.hitTokens + b.hitTokens,
-    generatedTokens: a.generatedTokens + b.generatedTokens,
-    preemptions: a.preemptions + b.preemptions,
-    ...(caches.length > 0 && { contextCache: caches.reduce(addContextCacheStats) }),
-  };
 }

@@ -1,1 +1,2 @@
-export { Engine, type EngineOptions, type Rebalanced } from "./client.ts";
+export { Engine } from "./client.ts";
+export type { EngineOptions, Rebalanced } from "./engine-options.ts";

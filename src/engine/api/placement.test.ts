@@ -5,7 +5,8 @@ import { dispatchedRows } from "../../expert-parallel/index.ts";
 import { randomSource } from "../../kernels/index.ts";
 import { greedySampling, policies, type Policy } from "../../kernels/index.ts";
 import { tinyFixtures } from "../../model/fixtures.ts";
-import { Engine, type EngineOptions } from "./client.ts";
+import { Engine } from "./client.ts";
+import type { EngineOptions } from "./engine-options.ts";
 import { emptied, read } from "./fixtures.ts";
 import type { GenerationEvent, AskedRequest } from "../messages.ts";
 

@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { parseTopology } from "../../cluster/index.ts";
 import { tinyFixtures } from "../../model/fixtures.ts";
-import { Engine, type EngineOptions } from "./client.ts";
+import { Engine } from "./client.ts";
+import type { EngineOptions } from "./engine-options.ts";
 import { answer, read, request } from "./fixtures.ts";
 
 const [fixture] = tinyFixtures().filter(({ name }) => name === "fp8");

@@ -28,7 +28,7 @@ import {
 } from "./node-messages.ts";
 import type { NodeProcessOptions } from "./node-process.ts";
 import { NodeRanks } from "./node-ranks.ts";
-import { EngineError, type RankHandle, type RankListener } from "./rank-handle.ts";
+import { EngineError, type RankFleet, type RankHandle, type RankListener } from "./rank-handle.ts";
 
 export interface FleetOptions {
   readonly plan: FleetPlan;
@@ -40,7 +40,7 @@ export interface FleetOptions {
 }
 
 /** All ranks of the cluster, of this process and of others. This node is its coordinator. */
-export class Fleet {
+export class Fleet implements RankFleet {
   readonly #plan: FleetPlan;
   readonly #modelDirectory: string;
   readonly #model: ModelIdentity;

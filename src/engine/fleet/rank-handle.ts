@@ -21,6 +21,12 @@ export interface RankListener {
   lost(rank: number, reason: string): void;
 }
 
+/** All ranks of an engine, by number. */
+export interface RankFleet {
+  readonly ranks: readonly RankHandle[];
+  close(): Promise<void>;
+}
+
 /** A rank could not start, or has ended. */
 export class EngineError extends Error {
   override readonly name = "EngineError";

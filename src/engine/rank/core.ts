@@ -17,8 +17,11 @@ import type { UnitClock } from "./unit.ts";
 import { Scheduler, type StepPart } from "./scheduler.ts";
 import { Sequence } from "./sequence.ts";
 
+/** Who computes a step, and where its KV lies: a model, or a script of one. */
+export type StepComputer = Pick<Model, "config" | "maxRows" | "tracer" | "createKvPool" | "choose">;
+
 export interface CoreOptions {
-  readonly model: Model;
+  readonly model: StepComputer;
   /** KV pages of the rank. */
   readonly pages: number;
   /** Prompt and generated tokens together: at most, and by default, what the model and pages hold. */
@@ -36,7 +39,7 @@ export interface CoreOptions {
 /** One rank's engine: requests in, a step at a time, events out. */
 export class EngineCore {
   readonly limits: EngineLimits;
-  readonly #model: Model;
+  readonly #model: StepComputer;
   readonly #kv: KvPool;
   readonly #pool: PagePool;
   readonly #contextCache: ContextCache | undefined;

@@ -13,7 +13,7 @@ import { UnitClock } from "./unit.ts";
 export class Rank {
   readonly core: EngineCore;
   readonly #transport: Transport;
-  readonly #place: RankPlace;
+  readonly #place: Omit<RankPlace, "endpoint">;
   readonly #experts: PlacedExperts | undefined;
   /** Rejects when a rank is lost without which this one cannot step. */
   readonly #unitLost: Promise<never>;
@@ -64,10 +64,10 @@ export class Rank {
     return new Rank(core, transport, place, unitLost, parallel);
   }
 
-  private constructor(
+  constructor(
     core: EngineCore,
     transport: Transport,
-    place: RankPlace,
+    place: Omit<RankPlace, "endpoint">,
     unitLost: Promise<never>,
     experts?: PlacedExperts,
   ) {

@@ -1,0 +1,53 @@
+import type { Clock, Topology } from "../../cluster/index.ts";
+import type { WeightMemory } from "../../kernels/index.ts";
+import type { HashedBytes, ModelConfig } from "../../model/index.ts";
+import type { TraceWriter } from "../../trace/index.ts";
+import type { FleetPlan, NodeOptions } from "../fleet/index.ts";
+import type { ContextCacheOptions, RankOptions } from "../rank/index.ts";
+import type { ExpertOptions } from "../routing/index.ts";
+
+export interface EngineOptions extends Omit<
+  RankOptions,
+  "weights" | "place" | "chunkRows" | "contextCache"
+> {
+  readonly contextCache?: ContextCacheOptions;
+  /** What of the checkpoint tells its identity; by default a sample of each tensor. */
+  readonly modelBytes?: HashedBytes;
+  /** On this node and those it starts; by default mapped. */
+  readonly weights?: WeightMemory;
+  readonly chunkRows?: number;
+  /** Units and their ranks; by default one that computes prompts and answers alike. */
+  readonly topology?: Topology;
+  /** Processes over which each unit's ranks are spread; by default this one. */
+  readonly nodes?: NodeOptions;
+  /** How experts lie over the ranks of a unit, by default in order; or all on each rank. */
+  readonly experts?: ExpertOptions | "replicated";
+  /** Times the events: milliseconds, by default of Unix time. */
+  readonly now?: () => number;
+}
+
+/** Who hears what befalls the cluster. */
+export interface EngineObserver {
+  /** Spans of every rank go there. */
+  readonly trace?: TraceWriter | undefined;
+  /** Told once for each rank that is gone, or cannot step without one that is. */
+  readonly lost?: (rank: number, reason: string) => void;
+}
+
+/** What an engine is made of besides its ranks. */
+export interface EngineParts {
+  readonly plan: FleetPlan;
+  readonly config: ModelConfig;
+  /** Times the events. */
+  readonly now: () => number;
+  readonly clock: Clock;
+}
+
+/** A unit whose experts were placed anew. */
+export interface Rebalanced {
+  /** Index among the topology's units. */
+  readonly unit: number;
+  /** Load of the busiest rank over the mean, for the loads that were counted. */
+  readonly before: number;
+  readonly after: number;
+}

@@ -1,0 +1,38 @@
+import { addContextCacheStats } from "../../kv-cache/index.ts";
+import type { EngineStats } from "../messages.ts";
+
+const idle = { waiting: 0, running: 0, pages: 0, pagesInUse: 0, pagesCached: 0 } as const;
+const noStats: EngineStats = {
+  ...idle,
+  steps: 0,
+  promptTokens: 0,
+  hitTokens: 0,
+  generatedTokens: 0,
+  preemptions: 0,
+};
+
+/** Of a rank that is gone: what it counted, as far as was heard, and nothing that it holds. */
+export const lostStats = (last: EngineStats | undefined, reason: string): EngineStats => ({
+  ...noStats,
+  ...last,
+  ...idle,
+  lost: reason,
+});
+
+/** Sums; traffic is a rank's own. */
+export function addStats(a: EngineStats, b: EngineStats): EngineStats {
+  const caches = [a, b].flatMap(({ contextCache }) => contextCache ?? []);
+  return {
+    waiting: a.waiting + b.waiting,
+    running: a.running + b.running,
+    pages: a.pages + b.pages,
+    pagesInUse: a.pagesInUse + b.pagesInUse,
+    pagesCached: a.pagesCached + b.pagesCached,
+    steps: a.steps + b.steps,
+    promptTokens: a.promptTokens + b.promptTokens,
+    hitTokens: a.hitTokens + b.hitTokens,
+    generatedTokens: a.generatedTokens + b.generatedTokens,
+    preemptions: a.preemptions + b.preemptions,
+    ...(caches.length > 0 && { contextCache: caches.reduce(addContextCacheStats) }),
+  };
+}
