@@ -107,13 +107,13 @@ async function serve(topology: string) {
     for await (const event of engine.generate(one)) events.push(event);
     return events;
   };
-  let over = false;
-  const answers = Promise.all(asked.map(answer)).finally(() => (over = true));
-  while (!over) {
-    await turn();
-    clock.advanceToNext();
-  }
-  const told = await answers;
+  const answers = Promise.all(asked.map(answer));
+  // A turn of the real event loop for each of the virtual clock's: all that follows has happened then.
+  const turns = (async () => {
+    do await turn();
+    while (clock.advanceToNext());
+  })();
+  const [told] = await Promise.all([answers, turns]);
   return { told, stats: await engine.rankStats() };
 }
 
