@@ -5,7 +5,7 @@ import type { AskedRequest, GenerationEvent, TimedEvent } from "../messages.ts";
 
 /** A greedy request of twelve tokens with logprobs. */
 export function request(
-  prompt: readonly number[],
+  prompt: AskedRequest["prompt"],
   change: Partial<AskedRequest> = {},
 ): AskedRequest {
   return {
