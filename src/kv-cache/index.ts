@@ -1,11 +1,13 @@
 export {
-  ArrivingKv,
   decodeTransfer,
   encodeTransfer,
+  entryBytes,
   readEntries,
   TransferError,
+  type KvEntries,
   type PagedKv,
   type TransferMessage,
+  writeEntries,
 } from "./transfer.ts";
 export type { BlobStore } from "./blob-store.ts";
 export {

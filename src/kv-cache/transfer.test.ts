@@ -3,13 +3,13 @@ import { test } from "node:test";
 import fc from "fast-check";
 import { PAGE_TOKENS } from "../kernels/index.ts";
 import {
-  ArrivingKv,
   decodeTransfer,
   encodeTransfer,
   readEntries,
   TransferError,
+  writeEntries,
+  type KvEntries,
   type PagedKv,
-  type TransferMessage,
 } from "./transfer.ts";
 
 const WIDTH = 3;
@@ -43,7 +43,6 @@ test("a prompt's KV arrives whole, however it was cut and wherever its pages lie
       (rows, tokens, cuts, pages, otherPages) => {
         const source = createKv(true, rows);
         const target = createKv(false, rows);
-        const arriving = new ArrivingKv(target, tokens);
         const ends = [...cuts.filter((cut) => cut < tokens), tokens].sort((a, b) => a - b);
         ends.forEach((end, i) => {
           const first = i === 0 ? 0 : ends[i - 1];
@@ -52,10 +51,9 @@ test("a prompt's KV arrives whole, however it was cut and wherever its pages lie
             const sent = decodeTransfer(
               encodeTransfer(entriesOf(layer, first, bytes, end - first)),
             );
-            arriving.accept(sent as TransferMessage & { kind: "entries" });
+            writeEntries(target, otherPages, sent as KvEntries);
           }
         });
-        arriving.writeTo(otherPages, 0);
         for (let layer = 0; layer < LAYERS; layer++) {
           assert.deepEqual(
             readEntries(target, layer, otherPages, 0, tokens),
@@ -66,8 +64,10 @@ test("a prompt's KV arrives whole, however it was cut and wherever its pages lie
     ),
   ));
 
-test("hand-over and abandonment say what they said", () => {
+test("offers, grants, hand-overs and abandonments say what they said", () => {
   for (const message of [
+    { kind: "offer", handle: 4 },
+    { kind: "grant", handle: 2, first: 192 },
     { kind: "handover", handle: 3, token: 42 },
     { kind: "abandon", handle: 9 },
   ] as const) {
@@ -75,18 +75,20 @@ test("hand-over and abandonment say what they said", () => {
   }
 });
 
-test("entries outside the prompt, of a wrong size or in no layer are refused", () => {
-  const arriving = new ArrivingKv(createKv(false, Float32Array), 10);
+test("entries outside the pages, of a wrong size or in no layer are refused", () => {
+  const kv = createKv(false, Float32Array);
   const bytes = new Uint8Array(2 * WIDTH * 4);
-  arriving.accept(entriesOf(1, 8, bytes, 2));
+  const last = PAGE_TOKENS - 2;
+  writeEntries(kv, [1], entriesOf(1, last, bytes, 2));
   for (const wrong of [
-    entriesOf(1, 9, bytes, 2),
+    entriesOf(1, last + 1, bytes, 2),
     entriesOf(1, -1, bytes, 2),
     entriesOf(1, 0, bytes, 3),
+    entriesOf(1, 4, bytes.subarray(0, 0), -2),
     entriesOf(2, 0, bytes, 2),
     entriesOf(0, 0, bytes.subarray(1), 2),
   ]) {
-    assert.throws(() => arriving.accept(wrong), TransferError);
+    assert.throws(() => writeEntries(kv, [1], wrong), TransferError);
   }
   assert.throws(() => decodeTransfer(new Uint8Array(19)), TransferError);
   assert.throws(() => decodeTransfer(new Uint8Array(20).fill(9)), TransferError);

@@ -5,23 +5,29 @@ export class TransferError extends Error {
   override readonly name = "TransferError";
 }
 
-/** What a prefill rank tells a decode rank about a sequence; `handle` names it on both. */
+/** What prefill and decode ranks tell each other about a sequence; `handle` names it on both. */
 export type TransferMessage =
-  /** KV of consecutive positions in one layer: `bytes` holds `count` entries. */
-  | {
-      readonly kind: "entries";
-      readonly handle: number;
-      readonly layer: number;
-      readonly first: number;
-      readonly count: number;
-      readonly bytes: Uint8Array;
-    }
+  /** The prefill rank has begun to compute the prompt: may its KV be sent? */
+  | { readonly kind: "offer"; readonly handle: number }
+  /** The decode rank has pages for the whole prompt, and holds the KV of positions before `first`. */
+  | { readonly kind: "grant"; readonly handle: number; readonly first: number }
+  | KvEntries
   /** All of the prompt's KV has been sent, and this is the first generated token. */
   | { readonly kind: "handover"; readonly handle: number; readonly token: number }
-  /** Nothing more will come. */
+  /** The prefill rank sends nothing more. */
   | { readonly kind: "abandon"; readonly handle: number };
 
-const kinds = ["entries", "handover", "abandon"] as const;
+/** KV of consecutive positions in one layer: `bytes` holds `count` entries. */
+export interface KvEntries {
+  readonly kind: "entries";
+  readonly handle: number;
+  readonly layer: number;
+  readonly first: number;
+  readonly count: number;
+  readonly bytes: Uint8Array;
+}
+
+const kinds = ["offer", "grant", "entries", "handover", "abandon"] as const;
 const HEAD_WORDS = 5;
 
 export function encodeTransfer(message: TransferMessage): Uint8Array {
@@ -31,6 +37,7 @@ export function encodeTransfer(message: TransferMessage): Uint8Array {
   head[0] = kinds.indexOf(message.kind);
   head[1] = message.handle;
   if (message.kind === "entries") head.set([message.layer, message.first, message.count], 2);
+  if (message.kind === "grant") head[2] = message.first;
   if (message.kind === "handover") head[2] = message.token;
   encoded.set(bytes, HEAD_WORDS * 4);
   return encoded;
@@ -42,18 +49,22 @@ export function decodeTransfer(encoded: Uint8Array): TransferMessage {
     throw new TransferError(`${encoded.byteLength} bytes are no transfer`);
   }
   const head = new Int32Array(encoded.slice(0, HEAD_WORDS * 4).buffer);
-  const [kind, handle, second, first, count] = head;
-  switch (kinds[kind]) {
+  const [number, handle, second, first, count] = head;
+  const kind = kinds[number];
+  switch (kind) {
     case "entries": {
       const bytes = encoded.subarray(HEAD_WORDS * 4);
-      return { kind: "entries", handle, layer: second, first, count, bytes };
+      return { kind, handle, layer: second, first, count, bytes };
     }
+    case "grant":
+      return { kind, handle, first: second };
     case "handover":
-      return { kind: "handover", handle, token: second };
+      return { kind, handle, token: second };
+    case "offer":
     case "abandon":
-      return { kind: "abandon", handle };
+      return { kind, handle };
     default:
-      throw new TransferError(`${kind} is no kind of transfer`);
+      throw new TransferError(`${number} is no kind of transfer`);
   }
 }
 
@@ -64,9 +75,13 @@ export interface PagedKv {
   readonly width: number;
 }
 
-/** Rows of the same type. */
-const rowsLike = (entries: StoredRows, count: number): StoredRows =>
-  entries instanceof Float32Array ? new Float32Array(count) : new Uint16Array(count);
+const bytesOf = ({ buffer, byteOffset, byteLength }: StoredRows) =>
+  new Uint8Array(buffer, byteOffset, byteLength);
+
+/** Bytes of one position in one layer. */
+export function entryBytes({ layers, width }: PagedKv): number {
+  return width * layers[0].entries.BYTES_PER_ELEMENT;
+}
 
 /** Runs of positions that lie in one page, and where each begins in the pool. */
 function* pageRuns(pages: readonly number[], first: number, end: number) {
@@ -81,54 +96,40 @@ function* pageRuns(pages: readonly number[], first: number, end: number) {
 
 /** Copies a layer's entries of positions `first` to `end` out of a sequence's pages. */
 export function readEntries(
-  { layers, width }: PagedKv,
+  kv: PagedKv,
   layer: number,
   pages: readonly number[],
   first: number,
   end: number,
 ): Uint8Array {
-  const { entries } = layers[layer];
-  const out = rowsLike(entries, (end - first) * width);
+  const size = entryBytes(kv);
+  const pool = bytesOf(kv.layers[layer].entries);
+  const out = new Uint8Array((end - first) * size);
   for (const { position, count, entry } of pageRuns(pages, first, end)) {
-    const from = entry * width;
-    out.set(entries.subarray(from, from + count * width), (position - first) * width);
+    out.set(pool.subarray(entry * size, (entry + count) * size), (position - first) * size);
   }
-  return new Uint8Array(out.buffer);
+  return out;
 }
 
-/** A prompt's KV while it arrives, kept beside the pool until the sequence has pages. */
-export class ArrivingKv {
-  readonly tokens: number;
-  readonly #kv: PagedKv;
-  /** [layers][tokens, width] */
-  readonly #layers: readonly StoredRows[];
-
-  constructor(kv: PagedKv, tokens: number) {
-    this.tokens = tokens;
-    this.#kv = kv;
-    this.#layers = kv.layers.map(({ entries }) => rowsLike(entries, tokens * kv.width));
+/**
+ * Copies entries that came from another rank into a sequence's pages.
+ * @throws TransferError for entries of no layer, outside the pages or of a wrong size
+ */
+export function writeEntries(
+  kv: PagedKv,
+  pages: readonly number[],
+  { layer, first, count, bytes }: KvEntries,
+): void {
+  const size = entryBytes(kv);
+  const room = pages.length * PAGE_TOKENS;
+  const fits = layer in kv.layers && first >= 0 && count >= 0 && first + count <= room;
+  if (!fits || bytes.byteLength !== count * size) {
+    const said = `${count} entries of ${bytes.byteLength} bytes from ${first} in layer ${layer}`;
+    throw new TransferError(`${said} do not fit ${pages.length} pages`);
   }
-
-  /** @throws TransferError for entries outside the prompt */
-  accept({ layer, first, count, bytes }: TransferMessage & { readonly kind: "entries" }): void {
-    const rows = this.#layers[layer];
-    const fits = rows && first >= 0 && count >= 0 && first + count <= this.tokens;
-    const entryBytes = this.#kv.width * (rows?.BYTES_PER_ELEMENT ?? 0);
-    if (!fits || bytes.byteLength !== count * entryBytes) {
-      const said = `${count} entries of ${bytes.byteLength} bytes from ${first} in layer ${layer}`;
-      throw new TransferError(`${said} do not fit a prompt of ${this.tokens} tokens`);
-    }
-    new Uint8Array(rows.buffer).set(bytes, first * entryBytes);
-  }
-
-  /** Writes positions from `first` on into a sequence's pages. */
-  writeTo(pages: readonly number[], first: number): void {
-    const { layers, width } = this.#kv;
-    for (const [layer, { entries }] of layers.entries()) {
-      for (const { position, count, entry } of pageRuns(pages, first, this.tokens)) {
-        const from = position * width;
-        entries.set(this.#layers[layer].subarray(from, from + count * width), entry * width);
-      }
-    }
+  const pool = bytesOf(kv.layers[layer].entries);
+  for (const run of pageRuns(pages, first, first + count)) {
+    const from = (run.position - first) * size;
+    pool.set(bytes.subarray(from, from + run.count * size), run.entry * size);
   }
 }

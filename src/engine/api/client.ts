@@ -183,9 +183,10 @@ export class Engine {
       for (;;) {
         const event = await queue.next();
         if (!event) return;
-        over = event.kind === "finished" || event.kind === "failed";
+        // A rank that fails a request has told no other rank that may have it.
+        over = event.kind === "finished";
         yield event;
-        if (over) return;
+        if (over || event.kind === "failed") return;
       }
     } finally {
       signal?.removeEventListener("abort", cancel);
@@ -321,8 +322,8 @@ export class Engine {
 }
 
 /**
- * Whether a sequence cannot go on without ranks. One that is past its prompt needs its prefill rank
- * no more, unless its KV is still on the way, of which the decode rank then tells.
+ * Whether a sequence cannot go on without ranks. After prefill the decode rank goes on alone; if it
+ * still lacks KV of the prompt, it says so.
  */
 function needs({ rank, decodeRank, isPrefilled }: LiveRequest, gone: readonly number[]): boolean {
   if (decodeRank !== undefined && gone.includes(decodeRank)) return true;

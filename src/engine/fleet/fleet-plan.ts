@@ -110,6 +110,8 @@ export function planFleet(options: PlanOptions, config: ModelConfig): FleetPlan 
   };
 }
 
+const partnerOf = { prefill: "decode", decode: "prefill", combined: undefined } as const;
+
 /** Where a rank stands, but for what only its own process can give it. */
 export function placeOf(plan: FleetPlan, rank: number): Omit<RankPlace, "endpoint"> {
   const { units } = parseTopology(plan.topology);
@@ -119,8 +121,7 @@ export function placeOf(plan: FleetPlan, rank: number): Omit<RankPlace, "endpoin
   return {
     node: plan.nodeOfRank[rank],
     unit,
-    prefillRanks:
-      role === "decode" ? units.flatMap((u) => (u.role === "prefill" ? u.ranks : [])) : [],
+    partners: units.flatMap((other) => (other.role === partnerOf[role] ? other.ranks : [])),
     ...(placement && { placement }),
   };
 }

@@ -121,9 +121,9 @@ test("a plan arrives whole, endless limits included, and says where each rank st
     config,
   );
   assert.deepEqual(parseBody(wire(plan), fleetPlanSchema), plan);
-  const { node, unit, prefillRanks, placement } = placeOf(plan, 4);
+  const { node, unit, partners, placement } = placeOf(plan, 4);
   assert.deepEqual(
-    [unit, prefillRanks],
+    [unit, partners],
     [
       [2, 3, 4],
       [0, 1],

@@ -14,10 +14,11 @@ import {
   type Policy,
 } from "../../kernels/index.ts";
 import { DirectoryBlobStore, MemoryBlobStore, type BlobStore } from "../../kv-cache/index.ts";
-import { changedKernels, tinyFixtures, type Fixture } from "../../model/fixtures.ts";
+import { tinyFixtures, type Fixture } from "../../model/fixtures.ts";
 import { loadModel, modelIdentity, numericIdentity } from "../../model/index.ts";
 import { Engine } from "../api/client.ts";
 import { EngineCore } from "./core.ts";
+import { lateKernels } from "./fixtures.ts";
 import { answer, hits, read, request } from "../api/fixtures.ts";
 import type { GenerationEvent, AskedRequest } from "../messages.ts";
 
@@ -234,9 +235,7 @@ test("however slowly a store answers, whoever leaves and whatever runs out, answ
     expected.push(answer(events));
   }
   // Fetches end, and clients leave, in the middle of steps too.
-  const kernels = changedKernels(() => ({
-    fence: () => new Promise((resolve) => setImmediate(resolve)),
-  }));
+  const kernels = lateKernels();
   const warm = new MemoryBlobStore(limits);
   await run(await createCore({ store: warm, kernels }), kinds.slice(0, 2));
   let hitBlocks = 0;

@@ -13,6 +13,7 @@ import {
 import { changedKernels, tinyFixtures } from "../../model/fixtures.ts";
 import { loadModel } from "../../model/index.ts";
 import { EngineCore, type CoreOptions } from "./core.ts";
+import { lateKernels } from "./fixtures.ts";
 import type { GenerationEvent, AskedRequest } from "../messages.ts";
 
 const [fixture] = tinyFixtures().filter(({ name }) => name === "v3");
@@ -57,10 +58,6 @@ async function alone(one: AskedRequest) {
   core.submit(0, one);
   return (await finish(core)).get(0);
 }
-
-/** Kernels that compute while the thread hears other things, as native ones do. */
-const lateKernels = () =>
-  changedKernels(() => ({ fence: () => new Promise((resolve) => setImmediate(resolve)) }));
 
 test("a request cancelled while its step computes is told no more and spoils nothing", async () => {
   const core = await createCore(lateKernels());

@@ -1,8 +1,14 @@
-import type { Transport } from "../../cluster/index.ts";
-import { PAGE_TOKENS, type ChosenToken, type TokenChoice } from "../../kernels/index.ts";
-import { ContextCache, PagePool, type ContextCacheOptions } from "../../kv-cache/index.ts";
+import { PeerLostError, type Transport } from "../../cluster/index.ts";
+import { PAGE_TOKENS, type ChosenToken } from "../../kernels/index.ts";
+import {
+  ContextCache,
+  decodeTransfer,
+  PagePool,
+  type ContextCacheOptions,
+} from "../../kv-cache/index.ts";
 import type { ChosenTokens, KvPool, Model, StepBatch } from "../../model/index.ts";
-import { PrefillReceiver, PrefillSender, type HandedOver } from "./handover.ts";
+import { PrefillReceiver } from "./prefill-receiver.ts";
+import { PrefillSender } from "./prefill-sender.ts";
 import type {
   AskedRequest,
   EngineLimits,
@@ -16,6 +22,7 @@ import { admitted, problemWith } from "../requests.ts";
 import type { UnitClock } from "./unit.ts";
 import { Scheduler, type StepPart } from "./scheduler.ts";
 import { Sequence } from "./sequence.ts";
+import { batchOf, choiceOf } from "./step-batch.ts";
 
 /** Who computes a step, and where its KV lies: a model, or a script of one. */
 export type StepComputer = Pick<Model, "config" | "maxRows" | "tracer" | "createKvPool" | "choose">;
@@ -48,8 +55,8 @@ export class EngineCore {
   readonly #unit: UnitClock | undefined;
   readonly #sender: PrefillSender | undefined;
   readonly #receiver: PrefillReceiver;
-  /** Why prefill ranks are lost. */
-  readonly #lostPrefill = new Map<number, string>();
+  /** Why ranks that hand over to this one, or take over, are lost. */
+  readonly #lostRanks = new Map<number, string>();
   /** Live requests by handle. */
   readonly #sequences = new Map<number, Sequence>();
   #events: HandledEvent[] = [];
@@ -73,11 +80,14 @@ export class EngineCore {
     this.#kv = model.createKvPool(pages);
     this.#pool = new PagePool(pages);
     this.#unit = unit;
-    this.#sender = transport && new PrefillSender(transport, this.#kv);
-    this.#receiver = new PrefillReceiver(this.#kv);
+    this.#sender = transport && this.#createSender(transport);
+    this.#receiver = this.#createReceiver(transport);
     this.#contextCache = contextCache && new ContextCache({ ...contextCache, kv: this.#kv, pages });
-    const onFetched = () => this.#wake();
-    this.#scheduler = new Scheduler(this.#pool, model.maxRows, this.#contextCache, onFetched);
+    const listener = {
+      onAdmitted: (sequence: Sequence) => this.#agree(sequence),
+      onFetched: () => this.#wake(),
+    };
+    this.#scheduler = new Scheduler(this.#pool, model.maxRows, this.#contextCache, listener);
   }
 
   /** Whether there is nothing to compute and nothing to tell. */
@@ -87,7 +97,7 @@ export class EngineCore {
 
   get stats(): EngineStats {
     return {
-      waiting: this.#scheduler.waiting + this.#receiver.arriving,
+      waiting: this.#sequences.size - this.#scheduler.running,
       running: this.#scheduler.running,
       pages: this.#pool.pages,
       pagesInUse: this.#pool.inUse,
@@ -106,39 +116,50 @@ export class EngineCore {
    * this one computes the prompt and the first token, and hands over.
    */
   submit(handle: number, asked: AskedRequest, decodeRank?: number): void {
-    const problem = problemWith(asked, this.limits);
-    if (problem) {
-      this.#publish(handle, { kind: "failed", code: "invalid_request", message: problem });
-      this.#sender?.abandon(handle, decodeRank);
-      this.#wake();
-      return;
-    }
-    this.#add(new Sequence(handle, admitted(asked), decodeRank));
+    if (!this.#refuses(handle, asked, decodeRank)) {
+      const sequence = new Sequence(handle, admitted(asked), decodeRank);
+      this.#sequences.set(handle, sequence);
+      this.#scheduler.add(sequence);
+    } else if (decodeRank !== undefined) this.#sender?.abandon(handle, decodeRank);
+    this.#wake();
   }
 
   /** Expects a sequence that a prefill rank computes and hands over. */
   expect(handle: number, request: GenerationRequest, prefillRank: number): void {
-    const lost = this.#lostPrefill.get(prefillRank);
-    if (lost !== undefined) this.#orphan(handle, lost);
-    else this.#adopt(this.#receiver.expect(handle, request, prefillRank));
+    const refused = this.#refuses(handle, request, prefillRank);
+    const sequence = refused ? undefined : new Sequence(handle, request);
+    if (sequence) {
+      sequence.arriving = true;
+      this.#sequences.set(handle, sequence);
+    }
+    if (!this.#lostRanks.has(prefillRank)) this.#receiver.expect(handle, prefillRank, sequence);
+    this.#wake();
   }
 
-  /** Takes what a prefill rank sent. */
-  receive(prefillRank: number, transfer: Uint8Array): void {
-    this.#adopt(this.#receiver.accept(prefillRank, transfer));
+  /**
+   * Takes what another rank sent about a hand-over.
+   * @throws TransferError for what it should not have sent
+   */
+  receive(rank: number, transfer: Uint8Array): void {
+    const message = decodeTransfer(transfer);
+    if (message.kind === "grant") this.#sender?.grant(message.handle, message.first);
+    else this.#receiver.accept(rank, message);
+    this.#wake();
   }
 
-  /** Ends what a prefill rank, now gone, was still to hand over. */
-  losePrefill(rank: number, reason: string): void {
-    this.#lostPrefill.set(rank, reason);
-    for (const handle of this.#receiver.lose(rank)) this.#orphan(handle, reason);
+  /** Another rank is gone, and with it what it was still to hand over or take over. */
+  lose(rank: number, reason: string): void {
+    this.#lostRanks.set(rank, reason);
+    const orphans = this.#receiver.lose(rank);
+    const leaving = [...this.#sequences.values()].filter(({ decodeRank }) => decodeRank === rank);
+    for (const sequence of [...orphans, ...leaving]) this.#fail(sequence, "rank_lost", reason);
+    this.#wake();
   }
 
   /** Forgets a request and frees its pages at once, in the middle of a step too. */
   cancel(handle: number): void {
     const sequence = this.#sequences.get(handle);
     if (sequence) this.#drop(sequence);
-    else this.#receiver.cancel(handle);
     this.#wake();
   }
 
@@ -182,24 +203,43 @@ export class EngineCore {
     return byUnit;
   }
 
-  #add(sequence: Sequence): void {
-    this.#sequences.set(sequence.handle, sequence);
-    this.#scheduler.add(sequence);
-    this.#wake();
+  #createSender(transport: Transport): PrefillSender {
+    return new PrefillSender(transport, this.#kv, {
+      onHandedOver: (sequence) => {
+        if (this.#isLive(sequence)) this.#end(sequence);
+        this.#wake();
+      },
+      onFailed: (sequence, error) => this.#failTransfer(sequence, error),
+    });
   }
 
-  #orphan(handle: number, message: string): void {
-    this.#publish(handle, { kind: "failed", code: "rank_lost", message });
-    this.#wake();
+  #createReceiver(transport: Transport | undefined): PrefillReceiver {
+    return new PrefillReceiver(transport, this.#kv, {
+      onOffered: (sequence) => this.#scheduler.add(sequence),
+      onArrived: (sequence, token) => {
+        sequence.started = true;
+        sequence.append(token);
+        this.#scheduler.settle(sequence);
+      },
+      onAbandoned: (sequence) => this.#end(sequence),
+      onFailed: (sequence, error) => this.#failTransfer(sequence, error),
+    });
   }
 
-  #adopt(whole: HandedOver | undefined): void {
-    if (!whole) return;
-    const sequence = new Sequence(whole.handle, whole.request);
-    sequence.started = true;
-    sequence.arrived = whole.kv;
-    sequence.append(whole.token);
-    this.#add(sequence);
+  /** Whether a request is answered with what is wrong; `otherRank` has a part in it. */
+  #refuses(handle: number, asked: AskedRequest, otherRank?: number): boolean {
+    const lost = otherRank === undefined ? undefined : this.#lostRanks.get(otherRank);
+    const message = lost ?? problemWith(asked, this.limits);
+    if (message === undefined) return false;
+    const code = lost === undefined ? "invalid_request" : "rank_lost";
+    this.#publish(handle, { kind: "failed", code, message });
+    return true;
+  }
+
+  /** A sequence has pages: the rank that has its prompt, or will take it over, is told so. */
+  #agree(sequence: Sequence): void {
+    if (sequence.arriving) void this.#receiver.grant(sequence);
+    else if (sequence.decodeRank !== undefined) this.#sender?.offer(sequence, sequence.decodeRank);
   }
 
   /** Tells a request that computation began, and how much of its prompt the cache answered. */
@@ -216,18 +256,17 @@ export class EngineCore {
   /** Tokens of the parts that reach their sequence's end; undefined if the step failed. */
   async #compute(parts: readonly StepPart[], batch: StepBatch): Promise<ChosenTokens | undefined> {
     const live = () => parts.filter(({ sequence }) => this.#isLive(sequence));
-    const handsOver = parts.some(({ sequence }) => sequence.decodeRank !== undefined);
-    const onLayer = (layer: number) => this.#sender?.sendLayer(live(), layer);
+    const onLayer = (layer: number) => this.#sender?.completeLayer(live(), layer);
     try {
       return await this.#model.choose(batch, this.#kv, {
         choices: parts.filter(({ last }) => last).map(({ sequence }) => choiceOf(sequence)),
         usableTokens: this.#usableTokens,
-        ...(handsOver && { onLayer }),
+        ...(this.#sender?.sendsLayersOf(parts) && { onLayer }),
       });
     } catch (error) {
       // The other ranks of a unit would wait for this one's rows for ever.
       if (this.#unit) throw error;
-      for (const { sequence } of parts) if (this.#isLive(sequence)) this.#fail(sequence, error);
+      for (const { sequence } of live()) this.#failStep(sequence, error);
       return undefined;
     }
   }
@@ -238,13 +277,13 @@ export class EngineCore {
     for (const part of parts) {
       const own = part.last ? row++ : row;
       if (!this.#isLive(part.sequence)) continue;
-      this.#sender?.complete(part);
       this.#scheduler.complete(part);
+      this.#sender?.complete(part.sequence);
       if (!part.last) continue;
       try {
         this.#appendToken(part.sequence, chosen(own));
       } catch (error) {
-        this.#fail(part.sequence, error);
+        this.#failStep(part.sequence, error);
       }
     }
   }
@@ -259,8 +298,8 @@ export class EngineCore {
       this.#publish(sequence.handle, { kind: "finished", reason });
       this.#drop(sequence);
     } else if (sequence.decodeRank !== undefined) {
+      this.#scheduler.hold(sequence);
       this.#sender?.handOver(sequence, token);
-      this.#end(sequence);
     }
   }
 
@@ -278,64 +317,38 @@ export class EngineCore {
     return this.#sequences.get(sequence.handle) === sequence;
   }
 
-  #fail(sequence: Sequence, error: unknown): void {
-    const { message } = error as Error;
-    this.#publish(sequence.handle, { kind: "failed", code: "step_failed", message });
+  #failStep(sequence: Sequence, error: unknown): void {
+    this.#fail(sequence, "step_failed", (error as Error).message);
+  }
+
+  /** A sequence could not be handed over. */
+  #failTransfer(sequence: Sequence, error: Error): void {
+    if (!this.#isLive(sequence)) return;
+    const code = error instanceof PeerLostError ? "rank_lost" : "handover_failed";
+    this.#fail(sequence, code, error.message);
+    this.#wake();
+  }
+
+  #fail(sequence: Sequence, code: string, message: string): void {
+    this.#publish(sequence.handle, { kind: "failed", code, message });
     this.#drop(sequence);
   }
 
   /** Ends a sequence that no other rank is to go on with. */
   #drop(sequence: Sequence): void {
-    this.#sender?.abandon(sequence.handle, sequence.decodeRank);
+    const { handle, decodeRank } = sequence;
+    if (decodeRank !== undefined) this.#sender?.abandon(handle, decodeRank);
     this.#end(sequence);
   }
 
   #end(sequence: Sequence): void {
     this.#scheduler.remove(sequence);
+    this.#receiver.cancel(sequence.handle);
     this.#sequences.delete(sequence.handle);
   }
-}
-
-function choiceOf({ request, tokens, promptLength, sampling: state }: Sequence): TokenChoice {
-  const { choice, sampling: parameters, topLogprobs } = request;
-  return { tokens, promptLength, choice, parameters, state, topLogprobs };
 }
 
 function expectWhole(name: string, value: number, least: number): void {
   if (Number.isInteger(value) && value >= least) return;
   throw new RangeError(`${name}: expected a whole number of at least ${least}, got ${value}`);
-}
-
-function rowsOf(parts: readonly StepPart[]): number {
-  return parts.reduce((sum, part) => sum + part.rows, 0);
-}
-
-/** Lays the parts' rows out as one batch; only a context's last row needs logits. */
-function batchOf(parts: readonly StepPart[]): StepBatch {
-  const rows = rowsOf(parts);
-  const tableStride = Math.max(0, ...parts.map(({ sequence }) => sequence.pages.length));
-  const tokens = new Int32Array(rows);
-  const positions = new Int32Array(rows);
-  const rowStarts = new Int32Array(parts.length + 1);
-  const pageTables = new Int32Array(parts.length * tableStride);
-  const logitRows: number[] = [];
-  parts.forEach(({ sequence, rows: count, last }, i) => {
-    const start = rowStarts[i];
-    for (let j = 0; j < count; j++) {
-      tokens[start + j] = sequence.tokens[sequence.computed + j];
-      positions[start + j] = sequence.computed + j;
-    }
-    rowStarts[i + 1] = start + count;
-    pageTables.set(sequence.pages, i * tableStride);
-    if (last) logitRows.push(start + count - 1);
-  });
-  return {
-    rows,
-    tokens,
-    positions,
-    rowStarts,
-    pageTables,
-    tableStride,
-    logitRows: Int32Array.from(logitRows),
-  };
 }

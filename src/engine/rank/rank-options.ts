@@ -14,8 +14,8 @@ export interface RankPlace {
   readonly node: number;
   /** The ranks of its unit in order; they step together where they share experts. */
   readonly unit: readonly number[];
-  /** Ranks that hand sequences over to this one. */
-  readonly prefillRanks: readonly number[];
+  /** Ranks that hand sequences over to this one, or take them over from it. */
+  readonly partners: readonly number[];
   /** Logical expert of each physical one, by layer of routed experts; undefined: all on each rank. */
   readonly placement?: Placement;
   /** By which the ranks of a process share the threads for files; a rank alone needs none. */

@@ -93,11 +93,11 @@ export class Rank {
   }
 
   /**
-   * Takes in what prefill ranks send, each until it is lost. Rejects when a rank of the own unit is
-   * lost, or with what a prefill rank should not have sent.
+   * Takes in what the partners of hand-overs send, each until it is lost. Rejects when a rank of the
+   * own unit is lost, or with what a partner should not have sent.
    */
   async listen(onTransfer: () => void): Promise<void> {
-    const heard = this.#place.prefillRanks.map((rank) => this.#hear(rank, onTransfer));
+    const heard = this.#place.partners.map((rank) => this.#hear(rank, onTransfer));
     await Promise.all([...heard, this.#unitLost]);
   }
 
@@ -108,7 +108,7 @@ export class Rank {
         transfer = await this.#transport.receive(rank, channels.transfer);
       } catch (error) {
         if (!(error instanceof PeerLostError)) throw error;
-        this.core.losePrefill(rank, error.message);
+        this.core.lose(rank, error.message);
         onTransfer();
         return;
       }

@@ -6,8 +6,14 @@ import { PagePool } from "../../kv-cache/index.ts";
 import { Scheduler, type BlockSource, type StepPart } from "./scheduler.ts";
 import { Sequence } from "./sequence.ts";
 
-function sequence(handle: number, prompt: readonly number[], maxTokens = 8, tenant = ""): Sequence {
-  return new Sequence(handle, {
+function sequence(
+  handle: number,
+  prompt: readonly number[],
+  maxTokens = 8,
+  tenant = "",
+  decodeRank?: number,
+): Sequence {
+  const request = {
     id: `${handle}`,
     tenant,
     prompt: Uint32Array.from(prompt),
@@ -15,7 +21,8 @@ function sequence(handle: number, prompt: readonly number[], maxTokens = 8, tena
     maxTokens,
     stopTokens: [],
     sampling: greedySampling,
-  });
+  };
+  return new Sequence(handle, request, decodeRank);
 }
 
 const tokensOf = (length: number, first = 0) => Array.from({ length }, (_, i) => first + i);
@@ -159,6 +166,31 @@ test("the newest sequence is preempted, keeps its tokens and is first in line ag
   );
 });
 
+test("a sequence that will be handed over has pages for its whole prompt, and keeps them", () => {
+  const pool = new PagePool(4);
+  const scheduler = new Scheduler(pool, 60);
+  const leaving = sequence(0, tokensOf(130), 8, "", 1);
+  const newer = sequence(1, tokensOf(60, 500));
+  scheduler.add(leaving);
+  scheduler.add(newer);
+  const step = () => {
+    for (const part of scheduler.plan()) {
+      scheduler.complete(part);
+      if (part.last) part.sequence.append(9);
+    }
+  };
+  step();
+  assert.deepEqual([leaving.computed, leaving.pages.length], [60, 3]);
+  for (let i = 0; i < 3; i++) step();
+  scheduler.hold(leaving);
+  for (let i = 0; i < 8; i++) step();
+  assert.deepEqual([leaving.pages.length, newer.pages.length, pool.inUse], [3, 0, 3]);
+  assert.equal(scheduler.waiting, 2);
+  scheduler.remove(leaving);
+  step();
+  assert.deepEqual([newer.remaining, pool.inUse], [1, 2]);
+});
+
 test("equal prompts computed side by side end up on the same pages", () => {
   const pool = new PagePool(8);
   const scheduler = new Scheduler(pool, 300);
@@ -192,7 +224,7 @@ function heldCache() {
 test("a sequence is planned once its blocks are read, and saves only what it computed", async () => {
   const { cache, saved, end } = heldCache();
   let fetched = 0;
-  const scheduler = new Scheduler(new PagePool(8), 300, cache, () => fetched++);
+  const scheduler = new Scheduler(new PagePool(8), 300, cache, { onFetched: () => fetched++ });
   const one = sequence(0, tokensOf(200));
   scheduler.add(one);
   assert.deepEqual(scheduler.plan(), []);
@@ -208,7 +240,7 @@ test("a read that ends after its sequence left changes nothing, though it may be
   const { cache, end } = heldCache();
   const pool = new PagePool(4);
   let fetched = 0;
-  const scheduler = new Scheduler(pool, 300, cache, () => fetched++);
+  const scheduler = new Scheduler(pool, 300, cache, { onFetched: () => fetched++ });
   const one = sequence(0, tokensOf(200));
   scheduler.add(one);
   scheduler.plan();
@@ -245,6 +277,29 @@ test("a sequence whose blocks are being read gives way to one that computes", as
   assert.equal(newer.computed, 0);
   await end(1, 2);
   assert.equal(newer.computed, 128);
+});
+
+test("the rows of a part that gives way go to others", async () => {
+  const { cache, end } = heldCache();
+  const scheduler = new Scheduler(new PagePool(5), 201, cache);
+  const [long, middle, newest] = [
+    sequence(0, tokensOf(200)),
+    sequence(1, tokensOf(100, 500)),
+    sequence(2, tokensOf(5, 900)),
+  ];
+  for (const one of [long, middle, newest]) scheduler.add(one);
+  const [first] = scheduler.plan();
+  assert.equal(first.sequence, newest);
+  scheduler.complete(first);
+  newest.append(7);
+  await end(0, 0);
+  await end(1, 0);
+  const parts = scheduler.plan().map(({ sequence: { handle }, rows }) => [handle, rows]);
+  assert.equal(scheduler.preemptions, 1);
+  assert.deepEqual(parts, [
+    [0, 200],
+    [1, 1],
+  ]);
 });
 
 test("few sequences read at the same time, the others in their turn", async () => {

@@ -1,5 +1,5 @@
 import { PAGE_TOKENS } from "../../kernels/index.ts";
-import type { ArrivingKv, BlockKey, ContextCache, PagePool } from "../../kv-cache/index.ts";
+import type { BlockKey, ContextCache, PagePool } from "../../kv-cache/index.ts";
 import type { Sequence } from "./sequence.ts";
 
 /** A sequence's rows in a step: its next `rows` uncomputed tokens. */
@@ -13,6 +13,21 @@ export interface StepPart {
 /** What scheduling needs of the context cache. */
 export type BlockSource = Pick<ContextCache, "isReadable" | "load" | "save">;
 
+/** Who hears of sequences on their way through the scheduler. */
+export interface SchedulerListener {
+  /** It has left the queue, and its pages are its own. */
+  readonly onAdmitted?: (sequence: Sequence) => void;
+  /** Its blocks are read: it can be computed. */
+  readonly onFetched?: () => void;
+}
+
+/** A step while it is planned. */
+interface Plan {
+  readonly parts: Map<Sequence, StepPart>;
+  /** Rows that are still free. */
+  budget: number;
+}
+
 /** Sequences whose blocks are read at the same time: bounds the memory their reads take. */
 const MAX_FETCHERS = 8;
 
@@ -22,32 +37,37 @@ const MAX_FETCHERS = 8;
  * running sequence gives its pages back and waits to be computed again; nothing is lost, because
  * its tokens stay with it. With a context cache a sequence sits out the steps during which its blocks
  * are read, and computed blocks are written behind the step.
+ *
+ * A sequence that goes from one rank to another has pages for its whole prompt on both before its KV
+ * is sent, and keeps them until it is handed over. So those that a decode rank has made room for
+ * always get on at their prefill ranks, and no rank waits for itself by way of others.
  */
 export class Scheduler {
   readonly #pool: PagePool;
   readonly #rowBudget: number;
   readonly #cache: BlockSource | undefined;
-  /** Told when a sequence that was fetching can be computed. */
-  readonly #onFetched: () => void;
+  readonly #listener: SchedulerListener;
   readonly #waiting: Sequence[] = [];
   /** In order of admission. */
   readonly #running = new Set<Sequence>();
+  /** Have pages and are not computed: their KV arrives, or waits to be sent. */
+  readonly #moving = new Set<Sequence>();
   preemptions = 0;
 
   constructor(
     pool: PagePool,
     rowBudget: number,
     cache?: BlockSource,
-    onFetched: () => void = () => undefined,
+    listener: SchedulerListener = {},
   ) {
     this.#pool = pool;
     this.#rowBudget = rowBudget;
+    this.#listener = listener;
     this.#cache = cache;
-    this.#onFetched = onFetched;
   }
 
   get waiting(): number {
-    return this.#waiting.length;
+    return this.#waiting.length + this.#moving.size;
   }
 
   get running(): number {
@@ -61,36 +81,36 @@ export class Scheduler {
   /** Ends a sequence wherever it is, in the middle of a step too. */
   remove(sequence: Sequence): void {
     this.#releasePages(sequence);
-    if (this.#running.delete(sequence)) return;
+    if (this.#running.delete(sequence) || this.#moving.delete(sequence)) return;
     const at = this.#waiting.indexOf(sequence);
     if (at >= 0) this.#waiting.splice(at, 1);
   }
 
   /** The next step's parts; each has pages for its rows. */
   plan(): StepPart[] {
-    const parts = new Map<Sequence, StepPart>();
-    let budget = this.#rowBudget;
-    const schedule = (sequence: Sequence): void => {
-      const rows = Math.min(sequence.remaining, budget);
-      // An earlier part may have taken this one's pages.
-      if (rows === 0 || sequence.fetching || !this.#running.has(sequence)) return;
-      if (!this.#makeRoom(sequence, rows, parts)) return;
-      parts.set(sequence, { sequence, rows, last: rows === sequence.remaining });
-      budget -= rows;
-    };
+    const plan: Plan = { parts: new Map(), budget: this.#rowBudget };
     const running = [...this.#running];
-    running.filter(({ remaining }) => remaining === 1).forEach(schedule);
-    running.filter(({ remaining }) => remaining > 1).forEach(schedule);
+    for (const each of running) if (each.remaining === 1) this.#schedule(each, plan);
+    for (const each of running) if (each.remaining > 1) this.#schedule(each, plan);
     for (let place = 0; place < this.#waiting.length;) {
-      if (budget === 0) break;
       const sequence = this.#waiting[place];
+      if (plan.budget === 0 && !sequence.arriving) break;
       const outcome = this.#admit(sequence);
       if (outcome === "no pages") break;
       // Who has blocks to fetch waits for those who fetch, within the store's deadline; others pass.
       if (outcome === "no fetch") place++;
-      else schedule(sequence);
+      else this.#schedule(sequence, plan);
     }
-    return [...parts.values()];
+    return [...plan.parts.values()];
+  }
+
+  #schedule(sequence: Sequence, plan: Plan): void {
+    const rows = Math.min(sequence.remaining, plan.budget);
+    // An earlier part may have taken this one's pages.
+    if (rows === 0 || sequence.fetching || !this.#running.has(sequence)) return;
+    if (!this.#makeRoom(sequence, rows, plan)) return;
+    plan.parts.set(sequence, { sequence, rows, last: rows === sequence.remaining });
+    plan.budget -= rows;
   }
 
   /** Takes note that a part's rows are computed: full pages may now be reused by others. */
@@ -113,35 +133,49 @@ export class Scheduler {
     return blocks;
   }
 
-  /** Lets a waiting sequence run, with the prefix the pool still holds, if it fits. */
+  /** A sequence's prompt is computed; it keeps its pages until its KV is sent. */
+  hold(sequence: Sequence): void {
+    this.#running.delete(sequence);
+    this.#moving.add(sequence);
+  }
+
+  /** All of a prompt's KV has come into its sequence's pages. */
+  settle(sequence: Sequence): void {
+    sequence.arriving = false;
+    this.#moving.delete(sequence);
+    this.#running.add(sequence);
+    this.#publish(sequence, sequence.promptLength - sequence.computed);
+  }
+
+  /** Admits a waiting sequence, with the prefix the pool still holds, if it fits. */
   #admit(sequence: Sequence): "admitted" | "no pages" | "no fetch" {
+    const { arriving } = sequence;
+    // The token that a prefill rank adds needs a place too.
+    const tokens = sequence.tokens.length + (arriving ? 1 : 0);
     // At least one token is left to compute: its logits are needed.
-    const reusable = Math.floor((sequence.tokens.length - 1) / PAGE_TOKENS);
+    const reusable = Math.floor((tokens - 1) / PAGE_TOKENS);
     const keys = sequence.blockKeys.slice(0, reusable);
     const hits = this.#pool.countMatching(keys);
-    const fetches = !sequence.arrived && hits < reusable && (this.#cache?.isReadable ?? false);
+    const fetches = !arriving && hits < reusable && (this.#cache?.isReadable ?? false);
     if (fetches && this.#fetchers >= MAX_FETCHERS) return "no fetch";
-    const needed = Math.ceil(sequence.tokens.length / PAGE_TOKENS) - hits;
+    const blocks = Math.ceil(tokens / PAGE_TOKENS);
     sequence.pages = keys.slice(0, hits).map((key) => this.#pool.reuse(key));
-    if (needed > this.#pool.available) {
+    if (blocks - hits > this.#pool.available) {
       this.#releasePages(sequence);
       return "no pages";
     }
     sequence.computed = hits * PAGE_TOKENS;
     this.#waiting.splice(this.#waiting.indexOf(sequence), 1);
-    this.#running.add(sequence);
-    if (sequence.arrived) this.#settle(sequence, sequence.arrived);
-    else if (this.#cache && fetches) void this.#fetch(sequence, keys.slice(hits), this.#cache);
+    if (arriving || sequence.decodeRank !== undefined) this.#allocateUpTo(blocks, sequence);
+    (arriving ? this.#moving : this.#running).add(sequence);
+    if (this.#cache && fetches) void this.#fetch(sequence, keys.slice(hits), this.#cache);
+    this.#listener.onAdmitted?.(sequence);
     return "admitted";
   }
 
-  /** Puts KV that came from a prefill rank into pages, which admission made sure there are. */
-  #settle(sequence: Sequence, arrived: ArrivingKv): void {
-    const needed = Math.ceil(arrived.tokens / PAGE_TOKENS);
-    while (sequence.pages.length < needed) sequence.pages.push(this.#pool.allocate() as number);
-    arrived.writeTo(sequence.pages, sequence.computed);
-    sequence.arrived = undefined;
-    this.#publish(sequence, arrived.tokens - sequence.computed);
+  /** Only where there are enough pages. */
+  #allocateUpTo(blocks: number, { pages }: Sequence): void {
+    while (pages.length < blocks) pages.push(this.#pool.allocate() as number);
   }
 
   /** Sequences that wait for the context cache. */
@@ -154,21 +188,21 @@ export class Scheduler {
    * need in any case, are taken here, between steps: one freed during a step may still be written.
    */
   async #fetch(sequence: Sequence, keys: readonly BlockKey[], cache: BlockSource): Promise<void> {
-    const first = sequence.pages.length;
+    const first = sequence.computed / PAGE_TOKENS;
     // Admission made sure that there are enough.
-    const pages = keys.map(() => this.#pool.allocate() as number);
-    sequence.pages.push(...pages);
+    this.#allocateUpTo(first + keys.length, sequence);
+    const pages = sequence.pages.slice(first, first + keys.length);
     const fetching = new AbortController();
     sequence.fetching = fetching;
     const loaded = await cache.load({ keys, pages, first }, fetching.signal);
     if (fetching.signal.aborted) return;
     sequence.fetching = undefined;
     this.#publish(sequence, loaded * PAGE_TOKENS);
-    this.#onFetched();
+    this.#listener.onFetched?.();
   }
 
   /** Allocates the pages `rows` more tokens need, preempting newer sequences for it. */
-  #makeRoom(sequence: Sequence, rows: number, parts: Map<Sequence, StepPart>): boolean {
+  #makeRoom(sequence: Sequence, rows: number, plan: Plan): boolean {
     const needed = Math.ceil((sequence.computed + rows) / PAGE_TOKENS);
     while (sequence.pages.length < needed) {
       const page = this.#pool.allocate();
@@ -176,8 +210,11 @@ export class Scheduler {
         sequence.pages.push(page);
         continue;
       }
-      const newest = [...this.#running].at(-1) as Sequence;
-      parts.delete(newest);
+      const newest = [...this.#running].findLast(
+        ({ decodeRank }) => decodeRank === undefined,
+      ) as Sequence;
+      plan.budget += plan.parts.get(newest)?.rows ?? 0;
+      plan.parts.delete(newest);
       this.#preempt(newest);
       if (newest === sequence) return false;
     }

@@ -1,5 +1,5 @@
 import { PAGE_TOKENS, SamplingState } from "../../kernels/index.ts";
-import { BlockKeys, type ArrivingKv, type BlockKey } from "../../kv-cache/index.ts";
+import { BlockKeys, type BlockKey } from "../../kv-cache/index.ts";
 import type { GenerationRequest } from "../messages.ts";
 
 /** One request on its way: its tokens so far and the pages that hold their KV. */
@@ -12,10 +12,8 @@ export class Sequence {
   computed = 0;
   /** The rank that decodes this sequence, where it is not the one that prefills it. */
   readonly decodeRank: number | undefined;
-  /** Positions whose KV the decode rank has been sent. */
-  sent = 0;
-  /** KV that came from a prefill rank, until it is in pages. */
-  arrived: ArrivingKv | undefined;
+  /** Whether a prefill rank computes its prompt, which it has not yet handed over. */
+  arriving = false;
   /** While blocks are read from the context cache into `pages`; aborting it frees them. */
   fetching: AbortController | undefined;
   /** Whether the client has been told that computation began. */

@@ -1,0 +1,138 @@
+import { channels, type Transport } from "../../cluster/index.ts";
+import {
+  encodeTransfer,
+  TransferError,
+  writeEntries,
+  type KvEntries,
+  type PagedKv,
+  type TransferMessage,
+} from "../../kv-cache/index.ts";
+import type { Sequence } from "./sequence.ts";
+
+/** What a prefill rank says. */
+export type FromPrefill = Exclude<TransferMessage, { readonly kind: "grant" }>;
+
+/** Who finds pages for the sequences that arrive, and goes on with them. */
+export interface ReceiverListener {
+  /** Its prefill rank has begun: it needs pages. */
+  readonly onOffered: (sequence: Sequence) => void;
+  /** Its KV is in its pages; the token is the first generated one. */
+  readonly onArrived: (sequence: Sequence, token: number) => void;
+  /** Its prefill rank has ended it, and says so to the client. */
+  readonly onAbandoned: (sequence: Sequence) => void;
+  /** Its prefill rank could not be told. */
+  readonly onFailed: (sequence: Sequence, error: Error) => void;
+}
+
+/** A sequence that its prefill rank has not yet handed over or abandoned. */
+interface Arrival {
+  readonly prefillRank: number;
+  /** Undefined once it is over here: what still comes is dropped. */
+  sequence: Sequence | undefined;
+  granted: boolean;
+  /** By layer: positions from here on are still to come. */
+  readonly received: Int32Array;
+}
+
+/**
+ * The decode side of the hand-over: KV goes straight into pages that were reserved before the
+ * prefill rank was allowed to send it. Request and offer come on different paths, in any order.
+ */
+export class PrefillReceiver {
+  readonly #transport: Transport | undefined;
+  readonly #kv: PagedKv;
+  readonly #listener: ReceiverListener;
+  readonly #arrivals = new Map<number, Arrival>();
+  /** What came of sequences before their requests. */
+  readonly #early = new Map<
+    number,
+    { readonly prefillRank: number; readonly message: FromPrefill }
+  >();
+
+  constructor(transport: Transport | undefined, kv: PagedKv, listener: ReceiverListener) {
+    this.#transport = transport;
+    this.#kv = kv;
+    this.#listener = listener;
+  }
+
+  /** A prefill rank will offer this sequence; undefined: one that is already over here. */
+  expect(handle: number, prefillRank: number, sequence: Sequence | undefined): void {
+    const received = new Int32Array(this.#kv.layers.length);
+    this.#arrivals.set(handle, { prefillRank, sequence, granted: false, received });
+    const early = this.#early.get(handle);
+    this.#early.delete(handle);
+    if (early) this.accept(prefillRank, early.message);
+  }
+
+  /** The sequence has pages for its whole prompt; the prefill rank may send what is not yet there. */
+  async grant(sequence: Sequence): Promise<void> {
+    const { handle, computed: first } = sequence;
+    const arrival = this.#arrivals.get(handle) as Arrival;
+    arrival.granted = true;
+    arrival.received.fill(first);
+    const message = encodeTransfer({ kind: "grant", handle, first });
+    try {
+      await this.#transport?.send(arrival.prefillRank, channels.transfer, message);
+    } catch (error) {
+      this.#listener.onFailed(sequence, error as Error);
+    }
+  }
+
+  /** Drops what is still under way. */
+  cancel(handle: number): void {
+    const arrival = this.#arrivals.get(handle);
+    if (arrival) arrival.sequence = undefined;
+  }
+
+  /** A prefill rank is lost: sequences that it has not handed over, which never come. */
+  lose(prefillRank: number): Sequence[] {
+    for (const [handle, early] of this.#early) {
+      if (early.prefillRank === prefillRank) this.#early.delete(handle);
+    }
+    const lost = [...this.#arrivals].filter(([, arrival]) => arrival.prefillRank === prefillRank);
+    for (const [handle] of lost) this.#arrivals.delete(handle);
+    return lost.flatMap(([, { sequence }]) => sequence ?? []);
+  }
+
+  /** @throws TransferError for what a prefill rank should not say */
+  accept(prefillRank: number, message: FromPrefill): void {
+    const { kind, handle } = message;
+    const arrival = this.#arrivals.get(handle);
+    if (!arrival && (kind === "offer" || kind === "abandon")) {
+      this.#early.set(handle, { prefillRank, message });
+      return;
+    }
+    if (arrival?.prefillRank !== prefillRank) {
+      throw new TransferError(`rank ${prefillRank} says ${kind} of a sequence that it has not`);
+    }
+    const { sequence } = arrival;
+    if (kind === "handover" || kind === "abandon") this.#arrivals.delete(handle);
+    if (!sequence) return;
+    if (kind === "offer") this.#listener.onOffered(sequence);
+    else if (kind === "abandon") this.#listener.onAbandoned(sequence);
+    else if (!arrival.granted) throw new TransferError(`${kind} of a sequence without a grant`);
+    else if (kind === "entries") this.#take(sequence, arrival, message);
+    else {
+      expectWhole(sequence, arrival);
+      this.#listener.onArrived(sequence, message.token);
+    }
+  }
+
+  #take(sequence: Sequence, { received }: Arrival, entries: KvEntries): void {
+    const { layer, first, count } = entries;
+    const { promptLength, pages } = sequence;
+    if (first !== received[layer] || first + count > promptLength) {
+      const said = `entries from ${first} to ${first + count} in layer ${layer}`;
+      throw new TransferError(`${said}: expected ${received[layer]} to ${promptLength} at most`);
+    }
+    writeEntries(this.#kv, pages, entries);
+    received[layer] += count;
+  }
+}
+
+function expectWhole({ promptLength }: Sequence, { received }: Arrival): void {
+  const layer = received.findIndex((position) => position !== promptLength);
+  if (layer < 0) return;
+  const got = `${received[layer]} of ${promptLength} positions in layer ${layer}`;
+  throw new TransferError(`handed over with ${got}`);
+}

@@ -1,0 +1,180 @@
+import { channels, type Transport } from "../../cluster/index.ts";
+import {
+  encodeTransfer,
+  entryBytes,
+  readEntries,
+  TransferError,
+  type PagedKv,
+  type TransferMessage,
+} from "../../kv-cache/index.ts";
+import type { StepPart } from "./scheduler.ts";
+import type { Sequence } from "./sequence.ts";
+
+/** Bytes of KV in a message: a fraction of what a link lets be on its way. */
+const PIECE_BYTES = 256 * 1024;
+
+/** Who owns the sequences that are sent. */
+export interface SenderListener {
+  /** The decode rank has all of it: the sequence is over here. */
+  readonly onHandedOver: (sequence: Sequence) => void;
+  readonly onFailed: (sequence: Sequence, error: Error) => void;
+}
+
+/** A sequence whose KV goes to its decode rank. */
+interface Outgoing {
+  readonly sequence: Sequence;
+  readonly decodeRank: number;
+  granted: boolean;
+  /** By layer: positions from here on are still to be sent. */
+  readonly sent: Int32Array;
+  /** By layer: positions before this one are computed. */
+  readonly computed: Int32Array;
+  /** The first generated token, once the prompt is computed. */
+  token: number | undefined;
+}
+
+/**
+ * The prefill side of the hand-over. A prompt is offered when its computation begins; once the decode
+ * rank has pages for it, its KV is read out of the pool and sent, layer by layer while it is computed.
+ * To each decode rank one piece is on its way at a time, so that nothing piles up beside the pool.
+ */
+export class PrefillSender {
+  readonly #transport: Transport;
+  readonly #kv: PagedKv;
+  readonly #listener: SenderListener;
+  /** By handle, in order of their offers. */
+  readonly #outgoing = new Map<number, Outgoing>();
+  /** Decode ranks to which a piece is on its way. */
+  readonly #sending = new Set<number>();
+
+  constructor(transport: Transport, kv: PagedKv, listener: SenderListener) {
+    this.#transport = transport;
+    this.#kv = kv;
+    this.#listener = listener;
+  }
+
+  /** Asks the decode rank for room. */
+  offer(sequence: Sequence, decodeRank: number): void {
+    const layers = this.#kv.layers.length;
+    const outgoing: Outgoing = {
+      ...{ sequence, decodeRank, granted: false, token: undefined },
+      sent: new Int32Array(layers),
+      computed: new Int32Array(layers),
+    };
+    this.#outgoing.set(sequence.handle, outgoing);
+    void this.#tryToSend(outgoing, { kind: "offer", handle: sequence.handle });
+  }
+
+  /**
+   * The decode rank has room for a sequence, and already holds what is before position `first`.
+   * @throws TransferError for a grant that makes no sense
+   */
+  grant(handle: number, first: number): void {
+    const outgoing = this.#outgoing.get(handle);
+    // It may have been cancelled here meanwhile.
+    if (!outgoing) return;
+    const { promptLength } = outgoing.sequence;
+    if (outgoing.granted || first < 0 || first > promptLength) {
+      throw new TransferError(`a grant from position ${first} of ${promptLength} makes no sense`);
+    }
+    outgoing.granted = true;
+    outgoing.sent.fill(first);
+    void this.#sendAll(outgoing.decodeRank);
+  }
+
+  /** Whether layers of a step may be sent before the step ends. */
+  sendsLayersOf(parts: readonly StepPart[]): boolean {
+    return parts.some(({ sequence }) => this.#outgoing.get(sequence.handle)?.granted);
+  }
+
+  /** A layer of a step's parts is computed. */
+  completeLayer(parts: readonly StepPart[], layer: number): void {
+    for (const { sequence, rows } of parts) {
+      const outgoing = this.#outgoing.get(sequence.handle);
+      if (!outgoing) continue;
+      outgoing.computed[layer] = sequence.computed + rows;
+      void this.#sendAll(outgoing.decodeRank);
+    }
+  }
+
+  /** All layers of a sequence are computed so far. */
+  complete({ handle, computed }: Sequence): void {
+    const outgoing = this.#outgoing.get(handle);
+    if (!outgoing) return;
+    outgoing.computed.fill(computed);
+    void this.#sendAll(outgoing.decodeRank);
+  }
+
+  /** The prompt is computed: when all of it is sent, the decode rank goes on after this token. */
+  handOver({ handle }: Sequence, token: number): void {
+    const outgoing = this.#outgoing.get(handle);
+    if (!outgoing) return;
+    outgoing.token = token;
+    void this.#sendAll(outgoing.decodeRank);
+  }
+
+  /** Tells the decode rank to expect nothing more. */
+  abandon(handle: number, decodeRank: number): void {
+    this.#outgoing.delete(handle);
+    // Nobody here waits for it: a decode rank that cannot be told is lost.
+    this.#send(decodeRank, { kind: "abandon", handle }).catch(() => undefined);
+  }
+
+  async #sendAll(decodeRank: number): Promise<void> {
+    if (this.#sending.has(decodeRank)) return;
+    this.#sending.add(decodeRank);
+    for (;;) {
+      const next = [...this.#outgoing.values()].find(
+        (outgoing) => outgoing.decodeRank === decodeRank && hasMore(outgoing),
+      );
+      if (!next) break;
+      await this.#sendNext(next);
+    }
+    this.#sending.delete(decodeRank);
+  }
+
+  /** Sends a piece of a layer, or the hand-over once there is none left. */
+  async #sendNext(outgoing: Outgoing): Promise<void> {
+    const { sequence, sent, computed, token } = outgoing;
+    const { handle, pages } = sequence;
+    const layer = firstUnsent(outgoing);
+    if (layer < 0) {
+      this.#outgoing.delete(handle);
+      const message = { kind: "handover", handle, token: token as number } as const;
+      if (await this.#tryToSend(outgoing, message)) this.#listener.onHandedOver(sequence);
+      return;
+    }
+    const first = sent[layer];
+    const most = Math.max(1, Math.floor(PIECE_BYTES / entryBytes(this.#kv)));
+    const end = Math.min(computed[layer], first + most);
+    const bytes = readEntries(this.#kv, layer, pages, first, end);
+    sent[layer] = end;
+    const count = end - first;
+    await this.#tryToSend(outgoing, { kind: "entries", handle, layer, first, count, bytes });
+  }
+
+  /** Whether it was sent; if not, the sequence is over. */
+  async #tryToSend({ sequence, decodeRank }: Outgoing, message: TransferMessage): Promise<boolean> {
+    try {
+      await this.#send(decodeRank, message);
+      return true;
+    } catch (error) {
+      this.#outgoing.delete(sequence.handle);
+      this.#listener.onFailed(sequence, error as Error);
+      return false;
+    }
+  }
+
+  async #send(decodeRank: number, message: TransferMessage): Promise<void> {
+    await this.#transport.send(decodeRank, channels.transfer, encodeTransfer(message));
+  }
+}
+
+/** The first layer with computed positions that are not sent; −1 if there is none. */
+function firstUnsent({ sent, computed }: Outgoing): number {
+  return sent.findIndex((position, layer) => position < computed[layer]);
+}
+
+function hasMore(outgoing: Outgoing): boolean {
+  return outgoing.granted && (outgoing.token !== undefined || firstUnsent(outgoing) >= 0);
+}
