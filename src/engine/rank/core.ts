@@ -1,5 +1,5 @@
 import { PeerLostError, type Transport } from "../../cluster/index.ts";
-import { PAGE_TOKENS, type ChosenToken } from "../../kernels/index.ts";
+import { PAGE_TOKENS, type ChosenToken, type TokenChoice } from "../../kernels/index.ts";
 import {
   ContextCache,
   decodeTransfer,
@@ -20,9 +20,9 @@ import type {
 } from "../messages.ts";
 import { admitted, problemWith } from "../requests.ts";
 import type { UnitClock } from "./unit.ts";
-import { Scheduler, type StepPart } from "./scheduler.ts";
+import { Scheduler, type Proposer, type StepPart } from "./scheduler.ts";
 import { Sequence } from "./sequence.ts";
-import { batchOf, choiceOf } from "./step-batch.ts";
+import { layOut } from "./step-batch.ts";
 
 /** Who computes a step, and where its KV lies: a model, or a script of one. */
 export type StepComputer = Pick<Model, "config" | "maxRows" | "tracer" | "createKvPool" | "choose">;
@@ -41,6 +41,8 @@ export interface CoreOptions {
   readonly usableTokens?: number;
   /** Where blocks are kept outside the rank's pool; nowhere if not given. */
   readonly contextCache?: Omit<ContextCacheOptions, "kv" | "pages">;
+  /** Tokens to compute along with a sequence's last; those that the choices confirm stand. */
+  readonly propose?: Proposer;
 }
 
 /** One rank's engine: requests in, a step at a time, events out. */
@@ -68,7 +70,8 @@ export class EngineCore {
   #generatedTokens = 0;
 
   constructor(options: CoreOptions) {
-    const { model, pages, maxModelLen, usableTokens, unit, transport, contextCache } = options;
+    const { model, pages, maxModelLen, usableTokens, unit, transport } = options;
+    const { contextCache, propose } = options;
     const { maxPositions, vocabSize, eosTokens } = model.config;
     const fits = Math.min(maxPositions, pages * PAGE_TOKENS);
     expectWhole("maxModelLen", maxModelLen ?? fits, 2);
@@ -87,7 +90,9 @@ export class EngineCore {
       onAdmitted: (sequence: Sequence) => this.#agree(sequence),
       onFetched: () => this.#wake(),
     };
-    this.#scheduler = new Scheduler(this.#pool, model.maxRows, this.#contextCache, listener);
+    const proposer = propose && this.#bounded(propose);
+    const { maxRows } = model;
+    this.#scheduler = new Scheduler(this.#pool, maxRows, this.#contextCache, listener, proposer);
   }
 
   /** Whether there is nothing to compute and nothing to tell. */
@@ -184,11 +189,11 @@ export class EngineCore {
 
   async #computeStep(parts: readonly StepPart[]): Promise<void> {
     // Before the unit is heard: a cancellation meanwhile may take a sequence's pages.
-    const batch = batchOf(parts);
+    const { batch, choices } = layOut(parts);
     if (this.#unit && (await this.#unit.join(batch.rows)) === 0) return;
     const span = this.#model.tracer.beginStep(this.#steps++, batch.rows);
     this.#announce(parts);
-    const chosen = await this.#compute(parts, batch);
+    const chosen = await this.#compute(parts, batch, choices);
     if (chosen) this.#advance(parts, chosen);
     this.#model.tracer.end(span);
   }
@@ -201,6 +206,15 @@ export class EngineCore {
     const byUnit = await (called ? Promise.race([woken, called]) : woken);
     left.abort();
     return byUnit;
+  }
+
+  /** Proposes nothing that the answer has no room for. */
+  #bounded(propose: Proposer): Proposer {
+    return (sequence, most) => {
+      const { generated, request, tokens } = sequence;
+      const room = Math.min(request.maxTokens - generated, this.limits.maxModelLen - tokens.length);
+      return propose(sequence, Math.min(most, room - 1));
+    };
   }
 
   #createSender(transport: Transport): PrefillSender {
@@ -254,12 +268,16 @@ export class EngineCore {
   }
 
   /** Tokens of the parts that reach their sequence's end; undefined if the step failed. */
-  async #compute(parts: readonly StepPart[], batch: StepBatch): Promise<ChosenTokens | undefined> {
+  async #compute(
+    parts: readonly StepPart[],
+    batch: StepBatch,
+    choices: readonly TokenChoice[],
+  ): Promise<ChosenTokens | undefined> {
     const live = () => parts.filter(({ sequence }) => this.#isLive(sequence));
     const onLayer = (layer: number) => this.#sender?.completeLayer(live(), layer);
     try {
       return await this.#model.choose(batch, this.#kv, {
-        choices: parts.filter(({ last }) => last).map(({ sequence }) => choiceOf(sequence)),
+        choices,
         usableTokens: this.#usableTokens,
         ...(this.#sender?.sendsLayersOf(parts) && { onLayer }),
       });
@@ -275,16 +293,27 @@ export class EngineCore {
   #advance(parts: readonly StepPart[], chosen: ChosenTokens): void {
     let row = 0;
     for (const part of parts) {
-      const own = part.last ? row++ : row;
-      if (!this.#isLive(part.sequence)) continue;
-      this.#scheduler.complete(part);
-      this.#sender?.complete(part.sequence);
-      if (!part.last) continue;
+      const { sequence, rows, proposed, logitRows } = part;
+      const first = row;
+      row += logitRows.length;
+      if (!this.#isLive(sequence)) continue;
+      this.#scheduler.complete({ sequence, rows: rows - proposed.length });
+      this.#sender?.complete(sequence);
       try {
-        this.#appendToken(part.sequence, chosen(own));
+        this.#appendTokens(part, (i) => chosen(first + i));
       } catch (error) {
-        this.#failStep(part.sequence, error);
+        this.#failStep(sequence, error);
       }
+    }
+  }
+
+  /** A proposal stands if it is what would have been chosen; so does the token chosen after it. */
+  #appendTokens({ sequence, logitRows, proposed }: StepPart, chosen: ChosenTokens): void {
+    for (const i of logitRows.keys()) {
+      const choice = chosen(i);
+      this.#appendToken(sequence, choice);
+      if (!this.#isLive(sequence) || choice.token !== proposed[i]) return;
+      this.#scheduler.complete({ sequence, rows: 1 });
     }
   }
 

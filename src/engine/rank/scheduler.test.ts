@@ -88,8 +88,8 @@ test("whatever arrives, leaves and runs out, each context is whole and everyone 
           for (const part of parts) {
             const one = part.sequence;
             scheduler.complete(part);
-            assert.equal(part.last, one.remaining === 0);
-            if (!part.last) continue;
+            assert.equal(part.logitRows.length, one.remaining === 0 ? 1 : 0);
+            if (one.remaining > 0) continue;
             one.append(1000 + one.tokens.length);
             if (one.generated === one.request.maxTokens) end(one);
           }
@@ -108,7 +108,7 @@ test("next tokens come before prompt chunks, and prompts are served first come f
   const rows = () =>
     scheduler.plan().map((part) => {
       scheduler.complete(part);
-      if (part.last) part.sequence.append(7);
+      if (part.sequence.remaining === 0) part.sequence.append(7);
       return [part.sequence.handle, part.rows];
     });
   assert.deepEqual(rows(), [
@@ -176,7 +176,7 @@ test("a sequence that will be handed over has pages for its whole prompt, and ke
   const step = () => {
     for (const part of scheduler.plan()) {
       scheduler.complete(part);
-      if (part.last) part.sequence.append(9);
+      if (part.sequence.remaining === 0) part.sequence.append(9);
     }
   };
   step();
@@ -231,7 +231,7 @@ test("a sequence is planned once its blocks are read, and saves only what it com
   await end(0, 2);
   assert.deepEqual([fetched, one.computed], [1, 128]);
   const [part] = scheduler.plan();
-  assert.deepEqual([part.rows, part.last], [72, true]);
+  assert.deepEqual([part.rows, part.logitRows], [72, [71]]);
   scheduler.complete(part);
   assert.deepEqual(saved, [2]);
 });

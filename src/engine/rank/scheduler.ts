@@ -2,13 +2,17 @@ import { PAGE_TOKENS } from "../../kernels/index.ts";
 import type { BlockKey, ContextCache, PagePool } from "../../kv-cache/index.ts";
 import type { Sequence } from "./sequence.ts";
 
-/** A sequence's rows in a step: its next `rows` uncomputed tokens. */
+/** A sequence's rows in a step: its next uncomputed tokens, then those proposed to follow them. */
 export interface StepPart {
   readonly sequence: Sequence;
   readonly rows: number;
-  /** Whether the rows reach the sequence's end, so that its next token can be sampled. */
-  readonly last: boolean;
+  /** Of the part's rows, those after which a token is chosen: the sequence's end, and proposals. */
+  readonly logitRows: readonly number[];
+  readonly proposed: readonly number[];
 }
+
+/** Tokens, at most so many, that are likely to follow a sequence's own. */
+export type Proposer = (sequence: Sequence, most: number) => readonly number[];
 
 /** What scheduling needs of the context cache. */
 export type BlockSource = Pick<ContextCache, "isReadable" | "load" | "save">;
@@ -47,6 +51,7 @@ export class Scheduler {
   readonly #rowBudget: number;
   readonly #cache: BlockSource | undefined;
   readonly #listener: SchedulerListener;
+  readonly #propose: Proposer | undefined;
   readonly #waiting: Sequence[] = [];
   /** In order of admission. */
   readonly #running = new Set<Sequence>();
@@ -59,10 +64,12 @@ export class Scheduler {
     rowBudget: number,
     cache?: BlockSource,
     listener: SchedulerListener = {},
+    propose?: Proposer,
   ) {
     this.#pool = pool;
     this.#rowBudget = rowBudget;
     this.#listener = listener;
+    this.#propose = propose;
     this.#cache = cache;
   }
 
@@ -101,6 +108,7 @@ export class Scheduler {
       if (outcome === "no fetch") place++;
       else this.#schedule(sequence, plan);
     }
+    if (this.#propose) this.#extend(plan, this.#propose);
     return [...plan.parts.values()];
   }
 
@@ -109,12 +117,31 @@ export class Scheduler {
     // An earlier part may have taken this one's pages.
     if (rows === 0 || sequence.fetching || !this.#running.has(sequence)) return;
     if (!this.#makeRoom(sequence, rows, plan)) return;
-    plan.parts.set(sequence, { sequence, rows, last: rows === sequence.remaining });
+    const logitRows = rows === sequence.remaining ? [rows - 1] : [];
+    plan.parts.set(sequence, { sequence, rows, logitRows, proposed: [] });
     plan.budget -= rows;
   }
 
-  /** Takes note that a part's rows are computed: full pages may now be reused by others. */
-  complete({ sequence, rows }: StepPart): void {
+  /** Gives rows and pages that nobody needs to proposals. */
+  #extend(plan: Plan, propose: Proposer): void {
+    for (const { sequence, rows, logitRows } of plan.parts.values()) {
+      if (logitRows.length === 0 || sequence.decodeRank !== undefined) continue;
+      const proposed = plan.budget > 0 ? propose(sequence, plan.budget) : [];
+      const end = sequence.computed + rows;
+      this.#allocateUpTo(Math.ceil((end + proposed.length) / PAGE_TOKENS), sequence);
+      const fit = proposed.slice(0, sequence.pages.length * PAGE_TOKENS - end);
+      plan.parts.set(sequence, {
+        ...{ sequence, rows: rows + fit.length, proposed: fit },
+        logitRows: [rows - 1, ...fit.map((_, i) => rows + i)],
+      });
+      plan.budget -= fit.length;
+    }
+  }
+
+  /**
+   * Takes note that rows of tokens that stand are computed: full pages may now be reused by others.
+   */
+  complete({ sequence, rows }: Pick<StepPart, "sequence" | "rows">): void {
     for (const block of this.#publish(sequence, rows)) {
       this.#cache?.save(sequence.blockKeys[block], sequence.pages[block], block);
     }
@@ -173,9 +200,13 @@ export class Scheduler {
     return "admitted";
   }
 
-  /** Only where there are enough pages. */
+  /** As far as there are pages. */
   #allocateUpTo(blocks: number, { pages }: Sequence): void {
-    while (pages.length < blocks) pages.push(this.#pool.allocate() as number);
+    while (pages.length < blocks) {
+      const page = this.#pool.allocate();
+      if (page === undefined) return;
+      pages.push(page);
+    }
   }
 
   /** Sequences that wait for the context cache. */

@@ -66,13 +66,20 @@ export class Sequence {
   }
 
   append(token: number): void {
+    this.#tokens = this.followedBy([token]);
+    this.#sampling?.append(token);
+  }
+
+  /** The tokens and others that may come after them; a view that lasts until a token is appended. */
+  followedBy(proposed: readonly number[]): Uint32Array {
+    if (proposed.length === 0) return this.#tokens;
     const { length } = this.#tokens;
-    if (length === this.#room.length) {
-      this.#room = new Uint32Array(2 * length + PAGE_TOKENS);
+    const all = length + proposed.length;
+    if (all > this.#room.length) {
+      this.#room = new Uint32Array(2 * all + PAGE_TOKENS);
       this.#room.set(this.#tokens);
     }
-    this.#room[length] = token;
-    this.#tokens = this.#room.subarray(0, length + 1);
-    this.#sampling?.append(token);
+    this.#room.set(proposed, length);
+    return this.#room.subarray(0, all);
   }
 }

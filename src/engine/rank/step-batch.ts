@@ -1,43 +1,33 @@
 import type { TokenChoice } from "../../kernels/index.ts";
 import type { StepBatch } from "../../model/index.ts";
 import type { StepPart } from "./scheduler.ts";
-import type { Sequence } from "./sequence.ts";
 
-function rowsOf(parts: readonly StepPart[]): number {
-  return parts.reduce((sum, part) => sum + part.rows, 0);
-}
-
-/** Lays the parts' rows out as one batch; only a context's last row needs logits. */
-export function batchOf(parts: readonly StepPart[]): StepBatch {
-  const rows = rowsOf(parts);
+/** Lays the parts' rows out as one batch, and says how a token is chosen after each logit row. */
+export function layOut(parts: readonly StepPart[]): { batch: StepBatch; choices: TokenChoice[] } {
+  const rows = parts.reduce((sum, part) => sum + part.rows, 0);
   const tableStride = Math.max(0, ...parts.map(({ sequence }) => sequence.pages.length));
   const tokens = new Int32Array(rows);
   const positions = new Int32Array(rows);
   const rowStarts = new Int32Array(parts.length + 1);
   const pageTables = new Int32Array(parts.length * tableStride);
   const logitRows: number[] = [];
-  parts.forEach(({ sequence, rows: count, last }, i) => {
+  const choices: TokenChoice[] = [];
+  parts.forEach(({ sequence, rows: count, logitRows: own, proposed }, i) => {
+    const { computed, pages, request, promptLength } = sequence;
+    const context = sequence.followedBy(proposed);
     const start = rowStarts[i];
-    for (let j = 0; j < count; j++) {
-      tokens[start + j] = sequence.tokens[sequence.computed + j];
-      positions[start + j] = sequence.computed + j;
-    }
+    tokens.set(context.subarray(computed, computed + count), start);
+    for (let j = 0; j < count; j++) positions[start + j] = computed + j;
     rowStarts[i + 1] = start + count;
-    pageTables.set(sequence.pages, i * tableStride);
-    if (last) logitRows.push(start + count - 1);
+    pageTables.set(pages, i * tableStride);
+    const { choice, sampling: parameters, topLogprobs } = request;
+    for (const row of own) {
+      logitRows.push(start + row);
+      // A choice's position, on which its random number depends, is the length of its context.
+      const upToRow = context.subarray(0, computed + row + 1);
+      choices.push({ tokens: upToRow, promptLength, choice, parameters, topLogprobs });
+    }
   });
-  return {
-    rows,
-    tokens,
-    positions,
-    rowStarts,
-    pageTables,
-    tableStride,
-    logitRows: Int32Array.from(logitRows),
-  };
-}
-
-export function choiceOf({ request, tokens, promptLength }: Sequence): TokenChoice {
-  const { choice, sampling: parameters, topLogprobs } = request;
-  return { tokens, promptLength, choice, parameters, topLogprobs };
+  const batch = { rows, tokens, positions, rowStarts, pageTables, tableStride };
+  return { batch: { ...batch, logitRows: Int32Array.from(logitRows) }, choices };
 }

@@ -1,0 +1,108 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { createReferenceKernels, greedySampling } from "../../kernels/index.ts";
+import { MemoryBlobStore } from "../../kv-cache/index.ts";
+import { tinyFixtures } from "../../model/fixtures.ts";
+import { loadModel, numericIdentity } from "../../model/index.ts";
+import { answer, hits, request } from "../api/fixtures.ts";
+import type { AskedRequest, GenerationEvent } from "../messages.ts";
+import { EngineCore, type CoreOptions } from "./core.ts";
+import type { Proposer } from "./scheduler.ts";
+
+const [fixture] = tinyFixtures().filter(({ name }) => name === "v3");
+const kernels = createReferenceKernels();
+const model = await loadModel(fixture.directory, { kernels, policy: "w8a16", maxRows: 64 });
+const promptOf = (length: number, from = 0) =>
+  Array.from({ length }, (_, i) => fixture.tokens[(from + i) % fixture.tokens.length]);
+
+const sampling = {
+  ...greedySampling,
+  temperature: 0.9,
+  topP: 0.95,
+  presencePenalty: 0.3,
+  repetitionPenalty: 1.1,
+  seed: 11,
+};
+const requests = [
+  request(promptOf(50), { maxTokens: 40 }),
+  request(promptOf(100, 5), { maxTokens: 41, sampling }),
+  request(promptOf(20, 3), { maxTokens: 30, sampling: { ...sampling, seed: 5 } }),
+];
+
+async function run(asked: readonly AskedRequest[], change: Partial<CoreOptions> = {}) {
+  return runOn(new EngineCore({ model, pages: 16, ...change }), asked);
+}
+
+async function runOn(core: EngineCore, asked: readonly AskedRequest[]) {
+  const told = asked.map((): GenerationEvent[] => []);
+  asked.forEach((one, handle) => core.submit(handle, one));
+  while (!core.idle) {
+    for (const { handle, event } of await core.step()) told[handle].push(event);
+  }
+  await core.flush();
+  assert.equal(core.stats.pagesInUse, 0, "every page is given back");
+  return { core, told, answers: told.map(answer) };
+}
+
+const tokensOf = (events: readonly GenerationEvent[]) =>
+  events.flatMap((event) => (event.kind === "token" ? [event.token] : []));
+
+const plain = await run(requests);
+const contexts = requests.map(({ prompt }, i) => [...prompt, ...tokensOf(plain.told[i])]);
+
+/** Proposes what is known to come, of which every so manieth token is wrong. */
+function scripted(count: number, wrongEvery: number): Proposer {
+  let proposals = 0;
+  return ({ handle, tokens }, most) =>
+    contexts[handle]
+      .slice(tokens.length, tokens.length + Math.min(count, most))
+      .map((token) => (++proposals % wrongEvery === 0 ? (token + 1) % 300 : token));
+}
+
+test("proposed tokens, right or wrong, leave no trace in the answers", async () => {
+  for (const [count, wrongEvery] of [
+    [1, 2],
+    [3, 4],
+    [4, Infinity],
+    [5, 1],
+    [100, 7],
+  ]) {
+    for (const pages of [16, 4]) {
+      const { core, answers } = await run(requests, {
+        pages,
+        propose: scripted(count, wrongEvery),
+      });
+      assert.deepEqual(answers, plain.answers, `${count} proposals in ${pages} pages`);
+      const saved = plain.core.stats.steps - core.stats.steps;
+      if (pages === 16) assert.equal(saved > 0, wrongEvery > 1, `${saved} steps saved`);
+    }
+  }
+});
+
+test("right proposals make several tokens a step, and none beyond what was asked for", async () => {
+  const script = scripted(4, Infinity);
+  const propose: Proposer = (sequence, most) => {
+    assert.ok(sequence.generated + most < 40, `${most} after ${sequence.generated}`);
+    return script(sequence, most);
+  };
+  const { core, answers } = await run(requests.slice(0, 1), { propose });
+  assert.deepEqual(answers, plain.answers.slice(0, 1));
+  assert.equal(core.stats.steps, 40 / 5);
+  assert.equal(core.stats.generatedTokens, 40);
+});
+
+test("KV of proposals is reused, and kept in the context cache, only where they stand", async () => {
+  const next = contexts.map((tokens) => request([...tokens, 5, 6], { maxTokens: 4 }));
+  const expected = (await run(next)).answers;
+  const store = new MemoryBlobStore({ maxBytes: 1e8, maxAgeMs: 1e9 });
+  const identity = await numericIdentity(fixture.directory, { kernels, policy: "w8a16" });
+  const contextCache = { store, identity };
+  const core = new EngineCore({ model, pages: 16, contextCache, propose: scripted(5, 3) });
+  await runOn(core, requests);
+  const again = await runOn(core, next);
+  assert.deepEqual(again.answers, expected, "from the pool");
+  assert.deepEqual(again.told.map(hits), [64, 128, 0]);
+  const warm = await run(next, { contextCache });
+  assert.deepEqual(warm.answers, expected, "from the context cache");
+  assert.deepEqual(warm.told.map(hits), [64, 128, 0]);
+});
