@@ -13,7 +13,8 @@ import {
 import { changedKernels, tinyFixtures } from "../../model/fixtures.ts";
 import { loadModel } from "../../model/index.ts";
 import { EngineCore, type CoreOptions } from "./core.ts";
-import { lateKernels } from "./fixtures.ts";
+import { lateKernels, Neighbours } from "./fixtures.ts";
+import { UnitClock } from "./unit.ts";
 import type { GenerationEvent, AskedRequest } from "../messages.ts";
 
 const [fixture] = tinyFixtures().filter(({ name }) => name === "v3");
@@ -137,6 +138,47 @@ test(
     }
   },
 );
+
+/** An engine whose steps fail as long as it is told so. */
+async function createFailingCore(change: Partial<CoreOptions> = {}) {
+  const health = { fails: true };
+  const kernels = changedKernels((stream) => ({
+    embed(...given: Parameters<Stream["embed"]>) {
+      if (health.fails) throw new Error("tensor x is damaged");
+      stream.embed(...given);
+    },
+  }));
+  return { core: await createCore(kernels, change), health };
+}
+
+test("a rank whose steps fail one after another gives itself up, by name", async () => {
+  const { core, health } = await createFailingCore();
+  const failSome = async (count: number) => {
+    for (let handle = 0; handle < count; handle++) {
+      core.submit(handle, request(prompt));
+      const last = (await finish(core)).get(handle)?.at(-1);
+      assert.ok(last?.kind === "failed" && last.code === "step_failed");
+    }
+  };
+  await failSome(7);
+  health.fails = false;
+  core.submit(0, request(prompt));
+  assert.equal((await finish(core)).get(0)?.at(-1)?.kind, "finished");
+  health.fails = true;
+  await failSome(7);
+  core.submit(7, request(prompt));
+  await assert.rejects(
+    core.step(),
+    /^Error: 8 steps failed in a row, the last: tensor x is damaged/,
+  );
+});
+
+test("a rank that shares experts leaves with its first failed step, as nobody can step without it", async () => {
+  const transport = new Neighbours().transport(0);
+  const { core } = await createFailingCore({ unit: new UnitClock(transport, [0]) });
+  core.submit(0, request(prompt));
+  await assert.rejects(core.step(), /^Error: a step failed: tensor x is damaged/);
+});
 
 test("a damaged tensor is named to the requests that needed it", async () => {
   const directory = mkdtempSync(join(tmpdir(), "daysix-engine-"));

@@ -45,6 +45,12 @@ export interface CoreOptions {
   readonly propose?: Proposer;
 }
 
+/**
+ * So many steps in a row do not fail by chance. A rank that stayed would be empty, and so draw the
+ * requests that others could answer.
+ */
+const MOST_FAILED_STEPS = 8;
+
 /** One rank's engine: requests in, a step at a time, events out. */
 export class EngineCore {
   readonly limits: EngineLimits;
@@ -65,6 +71,7 @@ export class EngineCore {
   /** Ends the wait of a step that has nothing to compute. */
   #wake: () => void = () => undefined;
   #steps = 0;
+  #failedInARow = 0;
   #promptTokens = 0;
   #hitTokens = 0;
   #generatedTokens = 0;
@@ -175,7 +182,7 @@ export class EngineCore {
 
   /**
    * One step of the unit: plan, compute, sample, tell. A rank without rows waits for some, or joins
-   * the step that another rank of its unit calls.
+   * the step that another rank of its unit calls. Rejects when the rank can go on no more.
    */
   async step(): Promise<readonly HandledEvent[]> {
     const parts = this.#scheduler.plan();
@@ -276,14 +283,22 @@ export class EngineCore {
     const live = () => parts.filter(({ sequence }) => this.#isLive(sequence));
     const onLayer = (layer: number) => this.#sender?.completeLayer(live(), layer);
     try {
-      return await this.#model.choose(batch, this.#kv, {
+      const chosen = await this.#model.choose(batch, this.#kv, {
         choices,
         usableTokens: this.#usableTokens,
         ...(this.#sender?.sendsLayersOf(parts) && { onLayer }),
       });
+      this.#failedInARow = 0;
+      return chosen;
     } catch (error) {
+      this.#failedInARow++;
+      const { message } = error as Error;
       // The other ranks of a unit would wait for this one's rows for ever.
-      if (this.#unit) throw error;
+      if (this.#unit) throw new Error(`a step failed: ${message}`, { cause: error });
+      if (this.#failedInARow === MOST_FAILED_STEPS) {
+        const last = `${MOST_FAILED_STEPS} steps failed in a row, the last: ${message}`;
+        throw new Error(last, { cause: error });
+      }
       for (const { sequence } of live()) this.#failStep(sequence, error);
       return undefined;
     }
