@@ -259,8 +259,12 @@ export class EngineCore {
 
   /** A sequence has pages: the rank that has its prompt, or will take it over, is told so. */
   #agree(sequence: Sequence): void {
-    if (sequence.arriving) void this.#receiver.grant(sequence);
-    else if (sequence.decodeRank !== undefined) this.#sender?.offer(sequence, sequence.decodeRank);
+    const { arriving, decodeRank, request } = sequence;
+    if (arriving) void this.#receiver.grant(sequence);
+    // An answer of one token ends here.
+    else if (decodeRank !== undefined && request.maxTokens > 1) {
+      this.#sender?.offer(sequence, decodeRank);
+    }
   }
 
   /** Tells a request that computation began, and how much of its prompt the cache answered. */

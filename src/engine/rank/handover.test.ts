@@ -93,6 +93,15 @@ test("what the decode rank holds of a prompt is not sent again", async () => {
   assert.deepEqual(answer(client.told(1)), answer(client.told(0)));
 });
 
+test("an answer of one token needs no room on the decode rank", async () => {
+  const { client, cores, sent } = openRanks([8, 8]);
+  client.submit(0, request(promptOf(100), { maxTokens: 1 }));
+  await client.run();
+  assert.equal(answer(client.told(0)).length, 2);
+  assert.deepEqual([sent("offer"), sent("entries"), sent("abandon")], [[], [], [0]]);
+  cores.forEach(expectEmpty);
+});
+
 test("a prompt too long for what is free waits its turn, and shorter ones after it theirs", async () => {
   const { client, sent } = openRanks([16, 5]);
   for (const [handle, length] of [130, 250, 20, 30].entries()) {

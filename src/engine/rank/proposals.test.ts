@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { createReferenceKernels, greedySampling } from "../../kernels/index.ts";
 import { MemoryBlobStore } from "../../kv-cache/index.ts";
 import { tinyFixtures } from "../../model/fixtures.ts";
-import { loadModel, numericIdentity } from "../../model/index.ts";
+import { loadModel, modelIdentity, numericIdentity } from "../../model/index.ts";
 import { answer, hits, request } from "../api/fixtures.ts";
 import type { AskedRequest, GenerationEvent } from "../messages.ts";
 import { EngineCore, type CoreOptions } from "./core.ts";
@@ -95,7 +95,10 @@ test("KV of proposals is reused, and kept in the context cache, only where they 
   const next = contexts.map((tokens) => request([...tokens, 5, 6], { maxTokens: 4 }));
   const expected = (await run(next)).answers;
   const store = new MemoryBlobStore({ maxBytes: 1e8, maxAgeMs: 1e9 });
-  const identity = await numericIdentity(fixture.directory, { kernels, policy: "w8a16" });
+  const identity = numericIdentity(await modelIdentity(fixture.directory, "sample"), {
+    kernels,
+    policy: "w8a16",
+  });
   const contextCache = { store, identity };
   const core = new EngineCore({ model, pages: 16, contextCache, propose: scripted(5, 3) });
   await runOn(core, requests);

@@ -25,7 +25,8 @@ export function layOut(parts: readonly StepPart[]): { batch: StepBatch; choices:
       logitRows.push(start + row);
       // A choice's position, on which its random number depends, is the length of its context.
       const upToRow = context.subarray(0, computed + row + 1);
-      choices.push({ tokens: upToRow, promptLength, choice, parameters, topLogprobs });
+      const state = sequence.sampling;
+      choices.push({ tokens: upToRow, promptLength, choice, parameters, state, topLogprobs });
     }
   });
   const batch = { rows, tokens, positions, rowStarts, pageTables, tableStride };
