@@ -15,10 +15,10 @@ import {
   PriceBook,
   serveGateway,
   type SamplingDefaults,
+  TextWorker,
   viewCluster,
 } from "../gateway/index.ts";
 import { createKernels, nativeProblem } from "../kernels/index.ts";
-import { loadChatTemplate, Tokenizer } from "../model/index.ts";
 import { UsageError } from "./arguments.ts";
 import { runUntilStopped, type Shutdown } from "./shutdown.ts";
 import { createTrace } from "./trace.ts";
@@ -53,7 +53,13 @@ const dashboardDirectory = fileURLToPath(new URL("../dashboard", import.meta.url
 /** Time that live answers have after a signal. */
 export const DRAIN_MS = 30_000;
 /** Time that each part has to close: the engine's blocks may still have to reach a slow disk. */
-const CLOSE_MS = { server: DRAIN_MS + 5000, engine: 15_000, trace: 5000, ledger: 5000 } as const;
+const CLOSE_MS = {
+  server: DRAIN_MS + 5000,
+  engine: 15_000,
+  trace: 5000,
+  text: 5000,
+  ledger: 5000,
+} as const;
 
 /** Loads a model and listens, until `shutdown` closes what was opened. */
 export async function startServing(options: ServeOptions, shutdown: Shutdown): Promise<Serving> {
@@ -67,8 +73,12 @@ export async function startServing(options: ServeOptions, shutdown: Shutdown): P
     withinMs: CLOSE_MS.ledger,
     close: async () => accounts?.close(),
   });
-  const tokenizer = await Tokenizer.load(directory);
-  const chatTemplate = await loadChatTemplate(directory, tokenizer);
+  const text = await TextWorker.start(directory);
+  shutdown.opened({
+    name: "the text worker",
+    withinMs: CLOSE_MS.text,
+    close: () => text.close(),
+  });
   const trace = await createTrace(options.trace);
   shutdown.opened({
     name: "the trace",
@@ -78,7 +88,7 @@ export async function startServing(options: ServeOptions, shutdown: Shutdown): P
   const engine = await Engine.start(
     {
       ...options.engine,
-      usableTokens: tokenizer.vocabSize,
+      usableTokens: text.vocabulary.vocabSize,
       ...(maxModelLen === undefined ? {} : { maxModelLen }),
     },
     {
@@ -97,8 +107,7 @@ export async function startServing(options: ServeOptions, shutdown: Shutdown): P
   if (options.engine.contextCache) watchContextCache(engine, log);
   const gateway = new Gateway({
     engine,
-    tokenizer,
-    chatTemplate,
+    text,
     servedNames: names,
     sampling: await samplingDefaults(directory),
     log,

@@ -1,4 +1,4 @@
-import { ApiError } from "./errors.ts";
+import { ApiError, queueFull } from "./errors.ts";
 
 /** A request that has been let in; released when its answer is complete or its client gone. */
 export interface Ticket {
@@ -11,8 +11,6 @@ export interface Ticket {
   /** Also frees what the request still holds; may be called again. */
   release(): void;
 }
-
-const RETRY_AFTER_SECONDS = "1";
 
 const shuttingDown = () => new ApiError(503, "shutting_down", "the server is shutting down");
 
@@ -54,11 +52,8 @@ export class Admission {
       throw shuttingDown();
     }
     if (this.#waiting + sequences > this.#queueLimit) {
-      throw new ApiError(
-        429,
-        "queue_full",
-        `${this.#waiting} sequences are waiting, expected at most ${this.#queueLimit}; try again`,
-        { headers: { "retry-after": RETRY_AFTER_SECONDS } },
+      throw queueFull(
+        `${this.#waiting} sequences are waiting, expected at most ${this.#queueLimit}`,
       );
     }
   }

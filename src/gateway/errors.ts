@@ -53,6 +53,14 @@ export function unsupported(param: string, message: string): ApiError {
   return new ApiError(400, "unsupported_parameter", message, { param });
 }
 
+const RETRY_AFTER_SECONDS = "1";
+
+/** A queue that holds as much as it may. */
+export function queueFull(problem: string): ApiError {
+  const headers = { "retry-after": RETRY_AFTER_SECONDS };
+  return new ApiError(429, "queue_full", `${problem}; try again`, { headers });
+}
+
 /** What an engine's failure means over HTTP: gone, or broken at this request. */
 export function engineFailure(code: string, message: string): ApiError {
   const gone = code === "engine_ended" || code === "rank_lost";

@@ -27,3 +27,4 @@ export { readLedger } from "./billing/index.ts";
 export { reportOn, type Report, type ReportOptions } from "./billing/index.ts";
 export type { SamplingDefaults } from "./answer/index.ts";
 export { serveGateway, type RunningServer } from "./http/index.ts";
+export { TextWorker } from "./text/index.ts";

@@ -25,7 +25,7 @@ export {
   type RoutedExperts,
 } from "./graph/index.ts";
 export type { ExpertWeights, LayerWeights, ModelWeights } from "./checkpoint/index.ts";
-export { Tokenizer } from "./text/index.ts";
+export { Tokenizer, Vocabulary, type VocabularyTables } from "./text/index.ts";
 export { hasTokenizer, TokenizerError } from "./text/index.ts";
 export { Detokenizer } from "./text/index.ts";
 export { ChatTemplate, loadChatTemplate, type RenderOptions } from "./text/index.ts";
@@ -36,6 +36,11 @@ export {
   type ContentPart,
   type ToolCall,
 } from "./text/index.ts";
-export { OutputParser, type OutputDelta } from "./text/index.ts";
+export {
+  OutputParser,
+  startsInReasoning,
+  type OutputDelta,
+  type ToolCallFormat,
+} from "./text/index.ts";
 export { modelWeights, SCALE_SUFFIX, scaleName, type WeightSource } from "./checkpoint/index.ts";
 export { kvEntryBytes } from "./checkpoint/index.ts";

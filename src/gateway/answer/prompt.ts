@@ -1,6 +1,6 @@
-import { ChatTemplateError, type ChatTemplate, type Tokenizer } from "../../model/index.ts";
 import type { EngineDriver } from "../engine-driver.ts";
 import { ApiError, invalidValue } from "../errors.ts";
+import type { TextWorker } from "../text/index.ts";
 import type { ChatRequest, CompletionRequest } from "../wire.ts";
 
 /** The functions the model may call. */
@@ -18,76 +18,92 @@ export function countPrompts({ prompt }: CompletionRequest): number {
 
 /** Requests' words as tokens, refused where they cannot fit the context. */
 export class PromptWriter {
-  readonly #tokenizer: Tokenizer;
-  readonly #template: ChatTemplate;
+  readonly #text: TextWorker;
   readonly #maxModelLen: number;
   readonly #vocabSize: number;
 
-  constructor(tokenizer: Tokenizer, template: ChatTemplate, engine: EngineDriver) {
-    this.#tokenizer = tokenizer;
-    this.#template = template;
+  constructor(text: TextWorker, engine: EngineDriver) {
+    this.#text = text;
     this.#maxModelLen = engine.maxModelLen;
     this.#vocabSize = engine.vocabSize;
   }
 
   /** @throws ApiError when the messages do not fit, or the template cannot say them. */
-  chat(request: ChatRequest, thinking: boolean | undefined): Uint32Array {
-    const tools = offeredTools(request);
+  async chat(
+    request: ChatRequest,
+    thinking: boolean | undefined,
+    signal: AbortSignal,
+  ): Promise<Uint32Array> {
+    const options = { ...request.chat_template_kwargs, tools: offeredTools(request), thinking };
     const { messages } = request;
-    this.#assertMayFit(JSON.stringify([messages, tools]), "messages");
-    const kwargs = { ...request.chat_template_kwargs, tools, thinking };
-    try {
-      return this.#assertFits(this.#template.render(messages, kwargs), "messages");
-    } catch (error) {
-      if (error instanceof ChatTemplateError) throw invalidValue(error.field, error.message);
-      throw error;
-    }
+    const task = { kind: "chat", messages, options, limit: this.#limit } as const;
+    const [prompt] = await this.#text.perform(task, signal);
+    return this.#assertFits(prompt, "messages");
   }
 
   /** @throws ApiError when a prompt does not fit or holds unknown tokens. */
-  completions(prompt: CompletionRequest["prompt"]): Uint32Array[] {
-    if (typeof prompt === "string") return [this.text(prompt)];
-    return isTokens(prompt)
-      ? [this.#assertTokens(prompt)]
-      : prompt.map((each) =>
-          typeof each === "string" ? this.text(each) : this.#assertTokens(each),
-        );
+  async completions(
+    prompt: CompletionRequest["prompt"],
+    signal: AbortSignal,
+  ): Promise<readonly Uint32Array[]> {
+    if (typeof prompt === "string") return this.#raw([prompt], true, signal);
+    const prompts: readonly (string | readonly number[])[] = isTokens(prompt) ? [prompt] : prompt;
+    const tokens = prompts.map((each) =>
+      typeof each === "string" ? undefined : this.#assertTokens(each),
+    );
+    const texts = prompts.filter((each) => typeof each === "string");
+    const encoded = texts.length === 0 ? [] : [...(await this.#raw(texts, true, signal))];
+    return tokens.map((each) => each ?? (encoded.shift() as Uint32Array));
   }
 
-  /** A raw prompt may name special tokens; it begins with exactly one begin-of-sentence token. */
-  text(text: string, begins = true): Uint32Array {
-    this.#assertMayFit(text, "prompt");
-    const tokens = this.#tokenizer.encode(text, { specials: true });
-    const { bos } = this.#tokenizer;
-    const whole = begins && bos !== undefined && tokens[0] !== bos ? [bos, ...tokens] : tokens;
-    return this.#assertFits(whole, "prompt");
+  /** A raw prompt may name special tokens. `begins`: with exactly one begin-of-sentence token. */
+  async text(text: string, begins: boolean, signal: AbortSignal): Promise<Uint32Array> {
+    const [prompt] = await this.#raw([text], begins, signal);
+    return prompt;
+  }
+
+  async #raw(
+    texts: readonly string[],
+    begins: boolean,
+    signal: AbortSignal,
+  ): Promise<readonly Uint32Array[]> {
+    for (const text of texts) this.#assertMayFit(text);
+    const task = { kind: "raw", texts, begins, limit: this.#limit } as const;
+    const prompts = await this.#text.perform(task, signal);
+    return prompts.map((prompt) => this.#assertFits(prompt, "prompt"));
+  }
+
+  /** The longest prompt that leaves room for an answer. */
+  get #limit(): number {
+    return this.#maxModelLen - 1;
   }
 
   /** Refuses what is far too long before it costs anything to find out how long it is. */
-  #assertMayFit(text: string, param: string): void {
-    const least = this.#tokenizer.minimumTokens(text);
-    if (least >= this.#maxModelLen) throw this.#tooLong(`at least ${least}`, param);
+  #assertMayFit(text: string): void {
+    const least = this.#text.vocabulary.minimumTokens(text);
+    if (least > this.#limit) throw this.#tooLong(least, "prompt");
   }
 
-  #assertFits(tokens: number[], param: string): Uint32Array {
-    if (tokens.length >= this.#maxModelLen) throw this.#tooLong(`${tokens.length}`, param);
-    return Uint32Array.from(tokens);
+  #assertFits(tokens: Uint32Array, param: string): Uint32Array {
+    if (tokens.length > this.#limit) throw this.#tooLong(tokens.length, param);
+    return tokens;
   }
 
-  #assertTokens(tokens: number[]): Uint32Array {
+  #assertTokens(tokens: readonly number[]): Uint32Array {
     if (tokens.length === 0) throw invalidValue("prompt", "prompt: expected tokens, got none");
     const foreign = tokens.find((token) => token >= this.#vocabSize);
     if (foreign !== undefined) {
       const message = `prompt: expected token ids below ${this.#vocabSize}, got ${foreign}`;
       throw invalidValue("prompt", message);
     }
-    return this.#assertFits(tokens, "prompt");
+    return this.#assertFits(Uint32Array.from(tokens), "prompt");
   }
 
-  #tooLong(length: string, param: string): ApiError {
+  /** `least`: a text is encoded no further than the limit. */
+  #tooLong(least: number, param: string): ApiError {
     const message =
       `This model's maximum context length is ${this.#maxModelLen} tokens, ` +
-      `the answer included; the prompt has ${length}.`;
+      `the answer included; the prompt has at least ${least}.`;
     return new ApiError(400, "context_length_exceeded", message, { param });
   }
 }

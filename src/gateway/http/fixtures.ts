@@ -3,8 +3,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Engine } from "../../engine/index.ts";
 import { fixtureDirectory } from "../../model/fixtures.ts";
-import { loadChatTemplate, Tokenizer } from "../../model/index.ts";
 import { writeTinyTokenizer } from "../../model/text/tokenizer-fixtures.ts";
+import { TextWorker } from "../text/index.ts";
 import { Gateway, type GatewayOptions } from "./gateway.ts";
 import { serveGateway, type RunningServer } from "./serve.ts";
 
@@ -34,18 +34,16 @@ export interface TinyServer {
 /** Starts a server on the `v3` parity checkpoint with a byte-level tokenizer. */
 export async function startTinyServer(options: Partial<GatewayOptions> = {}): Promise<TinyServer> {
   const directory = await tinyCheckpoint();
-  const tokenizer = await Tokenizer.load(directory);
-  const chatTemplate = await loadChatTemplate(directory, tokenizer);
+  const text = await TextWorker.start(directory);
   const engine = await Engine.start({
     modelDirectory: directory,
     policy: "w8a16",
     kvMemoryBytes: KV_MEMORY_BYTES,
-    usableTokens: tokenizer.vocabSize,
+    usableTokens: text.vocabulary.vocabSize,
   });
   const gateway = new Gateway({
     engine,
-    tokenizer,
-    chatTemplate,
+    text,
     servedNames: SERVED_NAMES,
     ...options,
   });
@@ -75,6 +73,7 @@ export async function startTinyServer(options: Partial<GatewayOptions> = {}): Pr
     async close() {
       await running.close();
       await engine.close();
+      await text.close();
       await rm(directory, { recursive: true });
     },
   };

@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import type { Context, Hono } from "hono";
 import { pino, type Logger } from "pino";
-import { Detokenizer, type ChatTemplate, type Tokenizer } from "../../model/index.ts";
+import { Detokenizer, OutputParser, startsInReasoning } from "../../model/index.ts";
 import type { Accounts } from "../billing/index.ts";
 import { Admission } from "../admission.ts";
 import { Bodies } from "./bodies.ts";
@@ -28,13 +28,13 @@ import { wantsThinking } from "../answer/index.ts";
 import { TokenTally } from "../billing/index.ts";
 import { refuseUnsupportedChat, refuseUnsupportedCompletion } from "../answer/index.ts";
 import { Tenant } from "../tenant.ts";
+import type { TextWorker } from "../text/index.ts";
 import { Turnstile } from "./turnstile.ts";
 import * as wire from "../wire.ts";
 
 export interface GatewayOptions {
   readonly engine: EngineDriver;
-  readonly tokenizer: Tokenizer;
-  readonly chatTemplate: ChatTemplate;
+  readonly text: TextWorker;
   /** The model's names. One that ends in `reasoner` thinks unless told not to. */
   readonly servedNames: readonly string[];
   /** Undefined: anyone may ask. */
@@ -92,7 +92,7 @@ export class Gateway implements Endpoints {
     const log = options.log ?? pino({ level: "silent" });
     this.#options = whole;
     this.#log = log;
-    this.#prompts = new PromptWriter(options.tokenizer, options.chatTemplate, options.engine);
+    this.#prompts = new PromptWriter(options.text, options.engine);
     this.#tenant = new Tenant(options.apiKey);
     this.#admission = new Admission(whole.queueLimit);
     this.#startedAt = whole.now();
@@ -137,15 +137,14 @@ export class Gateway implements Endpoints {
     this.#assertRoom(choices);
 
     const thinking = wantsThinking(request);
-    const prompt = this.#prompts.chat(request, thinking);
+    const prompt = await this.#prompts.chat(request, thinking, context.req.raw.signal);
     const head = this.#head("chatcmpl-", request.model);
     const generation = this.#generate(context, request, {
       id: head.id,
       prompts: [prompt],
       maxTokens: request.max_completion_tokens ?? request.max_tokens ?? undefined,
       topLogprobs: request.logprobs ? (request.top_logprobs ?? 0) : undefined,
-      createReader: () =>
-        this.#options.chatTemplate.createParser(prompt, offeredTools(request).length > 0),
+      createReader: () => this.#parserAfter(prompt, offeredTools(request).length > 0),
     });
 
     const answer = {
@@ -169,7 +168,7 @@ export class Gateway implements Endpoints {
     refuseUnsupportedCompletion(request);
     const choices = countPrompts(request) * (request.n ?? 1);
     this.#assertRoom(choices);
-    const prompts = this.#prompts.completions(request.prompt);
+    const prompts = await this.#prompts.completions(request.prompt, context.req.raw.signal);
 
     const head = this.#head("cmpl-", request.model);
     const generation = this.#generate(context, request, {
@@ -177,7 +176,7 @@ export class Gateway implements Endpoints {
       prompts,
       maxTokens: request.max_tokens ?? undefined,
       topLogprobs: request.logprobs ?? undefined,
-      createReader: () => plainText(new Detokenizer(this.#options.tokenizer)),
+      createReader: () => plainText(new Detokenizer(this.#options.text.vocabulary)),
     });
 
     const answer = {
@@ -196,9 +195,14 @@ export class Gateway implements Endpoints {
     await this.#turnstile.pass();
     const request = await readJson(context.req.raw, wire.tokenizeRequest, this.#bodies);
     if (request.model) this.#assertServed(request.model);
-    const tokens = [...this.#prompts.text(request.prompt, request.add_special_tokens ?? true)];
+    const begins = request.add_special_tokens ?? true;
+    const tokens = await this.#prompts.text(request.prompt, begins, context.req.raw.signal);
     const { maxModelLen } = this.#options.engine;
-    const body: wire.Tokenized = { count: tokens.length, max_model_len: maxModelLen, tokens };
+    const body: wire.Tokenized = {
+      count: tokens.length,
+      max_model_len: maxModelLen,
+      tokens: [...tokens],
+    };
     return context.json(body);
   }
 
@@ -287,6 +291,15 @@ export class Gateway implements Endpoints {
     return generation;
   }
 
+  /** Reads what the model says after this prompt. */
+  #parserAfter(prompt: Uint32Array, offersTools: boolean): OutputParser {
+    const { vocabulary, toolCallFormat } = this.#options.text;
+    return new OutputParser(vocabulary, {
+      startsInReasoning: startsInReasoning(vocabulary, prompt),
+      toolCalls: offersTools ? toolCallFormat : undefined,
+    });
+  }
+
   #stream(
     context: Context<Env>,
     generation: Generation,
@@ -342,7 +355,7 @@ export class Gateway implements Endpoints {
     return Buffer.from(this.#options.randomBytes(4)).readUInt32LE();
   }
 
-  readonly #tokenBytes = (token: number) => this.#options.tokenizer.tokenBytes(token);
+  readonly #tokenBytes = (token: number) => this.#options.text.vocabulary.tokenBytes(token);
 }
 
 /** A reader that takes everything a model says for content. */

@@ -1,6 +1,6 @@
 /**
  * Lets callers through one on each turn of the event loop. A thousand requests that arrive at once
- * would else be read, rendered and tokenised in one turn, and everybody else would wait for all.
+ * would else be read and checked in one turn, and everybody else would wait for all.
  */
 export class Turnstile {
   readonly #waiting: (() => void)[] = [];

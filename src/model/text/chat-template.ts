@@ -5,7 +5,6 @@ import { z } from "zod";
 import { composeDeepseek, type DeepseekFamily } from "./chat-families.ts";
 import { JinjaTemplate } from "./chat-jinja.ts";
 import { type ChatMessage, ChatTemplateError, type ChatTool } from "./chat-message.ts";
-import { OutputParser, startsInReasoning } from "./output-parser.ts";
 import type { ToolCallFormat } from "./tool-call-reader.ts";
 import type { Segment, Tokenizer } from "./tokenizer.ts";
 
@@ -22,18 +21,20 @@ type Compose = (messages: readonly ChatMessage[], options: RenderOptions) => Seg
 export class ChatTemplate {
   /** `jinja`: the folder's own template. */
   readonly family: DeepseekFamily | "jinja";
+  /** The file, and where in it, that the template is from. */
+  readonly path: string;
   /** How the model writes tool calls; undefined where that is not known. */
   readonly toolCallFormat: ToolCallFormat | undefined;
   readonly #compose: Compose;
   readonly #tokenizer: Tokenizer;
 
   constructor(
-    family: DeepseekFamily | "jinja",
-    toolCallFormat: ToolCallFormat | undefined,
+    { family, path, toolCallFormat }: Pick<ChatTemplate, "family" | "path" | "toolCallFormat">,
     compose: Compose,
     tokenizer: Tokenizer,
   ) {
     this.family = family;
+    this.path = path;
     this.toolCallFormat = toolCallFormat;
     this.#compose = compose;
     this.#tokenizer = tokenizer;
@@ -56,14 +57,6 @@ export class ChatTemplate {
       .join("");
   }
 
-  /** Reads what the model says after this prompt. `toolCalls`: whether it was offered tools. */
-  createParser(prompt: Uint32Array, toolCalls: boolean): OutputParser {
-    return new OutputParser(this.#tokenizer, {
-      startsInReasoning: startsInReasoning(this.#tokenizer, prompt),
-      toolCalls: toolCalls ? this.toolCallFormat : undefined,
-    });
-  }
-
   #segments(messages: readonly ChatMessage[], options: RenderOptions): Segment[] {
     if (messages.length === 0) throw new ChatTemplateError("messages", "expected at least one");
     return this.#compose(messages, options);
@@ -83,10 +76,9 @@ export async function loadChatTemplate(
   const { source, path } = await readSource(directory);
   const family = recognise(source, await readModelType(directory));
   if (family !== undefined) {
-    const format = family === "deepseek-v3.1" ? "deepseek-v3.1" : "deepseek-v3";
+    const toolCallFormat = family === "deepseek-v3.1" ? "deepseek-v3.1" : "deepseek-v3";
     return new ChatTemplate(
-      family,
-      format,
+      { family, path, toolCallFormat },
       (messages, options) =>
         composeDeepseek(family, messages, options.tools ?? [], wantsThinking(options)),
       tokenizer,
@@ -94,8 +86,7 @@ export async function loadChatTemplate(
   }
   const jinja = new JinjaTemplate(source, path, tokenizer);
   return new ChatTemplate(
-    "jinja",
-    jinjaToolCalls(source),
+    { family: "jinja", path, toolCallFormat: jinjaToolCalls(source) },
     (messages, options) => jinja.compose(messages, jinjaVariables(options)),
     tokenizer,
   );

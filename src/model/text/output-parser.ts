@@ -6,7 +6,7 @@
 import { Detokenizer } from "./detokenizer.ts";
 import type { OutputDelta } from "./output-delta.ts";
 import { ToolCallReader, type ToolCallFormat } from "./tool-call-reader.ts";
-import type { Tokenizer } from "./tokenizer.ts";
+import type { Vocabulary } from "./vocabulary.ts";
 
 export interface OutputOptions {
   /** The prompt ended inside `<think>`. */
@@ -16,13 +16,13 @@ export interface OutputOptions {
 }
 
 /** Whether the prompt's last marker is `<think>`, so that the model goes on with thoughts. */
-export function startsInReasoning(tokenizer: Tokenizer, prompt: Uint32Array): boolean {
-  const last = prompt.findLast((token) => tokenizer.isSpecial(token));
-  return last !== undefined && last === tokenizer.specialId("<think>");
+export function startsInReasoning(vocabulary: Vocabulary, prompt: Uint32Array): boolean {
+  const last = prompt.findLast((token) => vocabulary.isSpecial(token));
+  return last !== undefined && last === vocabulary.specialId("<think>");
 }
 
 export class OutputParser {
-  readonly #tokenizer: Tokenizer;
+  readonly #vocabulary: Vocabulary;
   readonly #think: number | undefined;
   readonly #endThink: number | undefined;
   readonly #calls: ToolCallReader | undefined;
@@ -30,18 +30,18 @@ export class OutputParser {
   #mode: "reasoning" | "content" | "calls";
   #reasoningTokens = 0;
 
-  constructor(tokenizer: Tokenizer, { startsInReasoning: reasoning, toolCalls }: OutputOptions) {
-    this.#tokenizer = tokenizer;
-    this.#think = tokenizer.specialId("<think>");
-    this.#endThink = tokenizer.specialId("</think>");
-    this.#calls = toolCalls && new ToolCallReader(tokenizer, toolCalls);
-    this.#text = new Detokenizer(tokenizer);
+  constructor(vocabulary: Vocabulary, { startsInReasoning: reasoning, toolCalls }: OutputOptions) {
+    this.#vocabulary = vocabulary;
+    this.#think = vocabulary.specialId("<think>");
+    this.#endThink = vocabulary.specialId("</think>");
+    this.#calls = toolCalls && new ToolCallReader(vocabulary, toolCalls);
+    this.#text = new Detokenizer(vocabulary);
     this.#mode = reasoning && this.#endThink !== undefined ? "reasoning" : "content";
   }
 
   /** Whether a token marks a part and is not itself said. */
   isMarker(token: number): boolean {
-    return this.#tokenizer.isSpecial(token);
+    return this.#vocabulary.isSpecial(token);
   }
 
   /** Tokens of thought so far, without the tags. */
@@ -50,7 +50,7 @@ export class OutputParser {
   }
 
   push(token: number): OutputDelta[] {
-    if (!this.#tokenizer.isSpecial(token)) {
+    if (!this.#vocabulary.isSpecial(token)) {
       if (this.#mode === "reasoning") this.#reasoningTokens++;
       return this.#say(this.#text.push(token));
     }

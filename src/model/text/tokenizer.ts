@@ -11,6 +11,7 @@ import {
   TokenizerError,
   type TokenizerFile,
 } from "./tokenizer-file.ts";
+import { Vocabulary, type VocabularyTables } from "./vocabulary.ts";
 
 export interface EncodeOptions {
   /** Whether added tokens in the text are matched; false encodes `<｜User｜>` as the letters it is written with. */
@@ -25,36 +26,18 @@ export interface Segment {
   readonly special: boolean;
 }
 
-export class Tokenizer {
-  /** One more than the highest token id; the model's embedding may have more rows. */
-  readonly vocabSize: number;
-  readonly bos: number | undefined;
-  readonly eos: number | undefined;
+/** A vocabulary that can also encode. */
+export class Tokenizer extends Vocabulary {
   readonly #pieces: PreTokenizer;
   readonly #encoder: BytePairEncoder;
-  readonly #specials: ReadonlyMap<string, number>;
-  readonly #specialTokens: ReadonlySet<number>;
   /** Any added token, the longest first; undefined where there are none. */
   readonly #specialPattern: RegExp | undefined;
-  /** All tokens' bytes, one after the other, and where each begins. [vocabSize + 1] */
-  readonly #bytes: Uint8Array;
-  readonly #offsets: Int32Array;
-  readonly #longestToken: number;
 
   constructor(file: TokenizerFile, config: TokenizerConfig) {
+    super(vocabularyTables(file, config));
     this.#pieces = createPreTokenizer(file.pre_tokenizer);
     this.#encoder = createEncoder(file.model);
-    this.#specials = new Map(file.added_tokens.map((token) => [token.content, token.id]));
-    this.#specialTokens = new Set(this.#specials.values());
-    this.#specialPattern = anyOf([...this.#specials.keys()]);
-    const bytes = tokenBytesById(file);
-    this.vocabSize = bytes.length;
-    this.#bytes = Buffer.concat(bytes);
-    this.#offsets = new Int32Array(bytes.length + 1);
-    bytes.forEach((token, id) => (this.#offsets[id + 1] = this.#offsets[id] + token.length));
-    this.#longestToken = bytes.reduce((longest, token) => Math.max(longest, token.length), 1);
-    this.bos = this.#specials.get(config.bos_token ?? "");
-    this.eos = this.#specials.get(config.eos_token ?? "");
+    this.#specialPattern = anyOf(this.tables.specials.map(([text]) => text));
   }
 
   /** @throws TokenizerError naming the file that is missing or malformed, or the field not supported. */
@@ -76,7 +59,7 @@ export class Tokenizer {
     const tokens: number[] = [];
     let text = "";
     for (const segment of segments) {
-      const special = segment.special ? this.#specials.get(segment.text) : undefined;
+      const special = segment.special ? this.specialId(segment.text) : undefined;
       if (special === undefined) {
         text += segment.text;
         continue;
@@ -92,7 +75,7 @@ export class Tokenizer {
 
   #encodePlain(text: string, tokens: number[], limit: number): void {
     // This many characters have more tokens than the limit leaves room for, whatever they are.
-    const enough = (limit + 1 - tokens.length) * this.#longestToken;
+    const enough = (limit + 1 - tokens.length) * this.longestToken;
     this.#pieces(text.length > enough ? text.slice(0, enough) : text, (piece) => {
       this.#encoder.encode(piece, tokens);
       return tokens.length <= limit;
@@ -112,31 +95,6 @@ export class Tokenizer {
     }
     if (done < text.length) segments.push({ text: text.slice(done), special: false });
     return segments;
-  }
-
-  /** A lower bound on the text's token count, from its length alone: refuses what cannot fit unseen. */
-  minimumTokens(text: string): number {
-    return Math.ceil(Buffer.byteLength(text) / this.#longestToken);
-  }
-
-  /** Added tokens are written out; bytes that are no UTF-8 become U+FFFD, ids outside the vocabulary nothing. */
-  decode(tokens: readonly number[]): string {
-    const bytes = Buffer.concat(tokens.map((token) => this.tokenBytes(token)));
-    return new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytes);
-  }
-
-  /** The token's raw bytes, a view not to be written to; a token can be part of a character. */
-  tokenBytes(token: number): Uint8Array {
-    return this.#bytes.subarray(this.#offsets[token] ?? 0, this.#offsets[token + 1] ?? 0);
-  }
-
-  /** Whether this is an added token, which is never part of ordinary text. */
-  isSpecial(token: number): boolean {
-    return this.#specialTokens.has(token);
-  }
-
-  specialId(text: string): number | undefined {
-    return this.#specials.get(text);
   }
 }
 
@@ -177,12 +135,25 @@ function bytesOf(token: string): Buffer {
   return bytes.includes(-1) ? Buffer.from(token) : Buffer.from(bytes);
 }
 
-/** Each id's bytes, none where no token has it. */
-function tokenBytesById({ model, added_tokens }: TokenizerFile): Uint8Array[] {
-  const bytes: Uint8Array[] = [];
-  for (const [token, id] of Object.entries(model.vocab)) bytes[id] = bytesOf(token);
-  for (const { content, id } of added_tokens) bytes[id] = Buffer.from(content);
-  return Array.from(bytes, (token) => token ?? new Uint8Array(0));
+function vocabularyTables(
+  { model, added_tokens }: TokenizerFile,
+  { bos_token, eos_token }: TokenizerConfig,
+): VocabularyTables {
+  const bytesById: Uint8Array[] = [];
+  for (const [token, id] of Object.entries(model.vocab)) bytesById[id] = bytesOf(token);
+  for (const { content, id } of added_tokens) bytesById[id] = Buffer.from(content);
+  // Where no token has an id, it has no bytes.
+  const bytes = Array.from(bytesById, (token) => token ?? new Uint8Array(0));
+  const offsets = new Int32Array(bytes.length + 1);
+  bytes.forEach((token, id) => (offsets[id + 1] = offsets[id] + token.length));
+  const specials = new Map(added_tokens.map(({ content, id }) => [content, id]));
+  return {
+    bytes: Buffer.concat(bytes),
+    offsets,
+    specials: [...specials],
+    bos: specials.get(bos_token ?? ""),
+    eos: specials.get(eos_token ?? ""),
+  };
 }
 
 /** Matches any of the texts, at each place the longest. */

@@ -1,6 +1,6 @@
 /** Tool calls as the models write them, from markers and the text between them. */
 import type { OutputDelta } from "./output-delta.ts";
-import type { Tokenizer } from "./tokenizer.ts";
+import type { Vocabulary } from "./vocabulary.ts";
 
 /** V3, R1 and R1-0528 write the first, V3.1 the second. */
 export type ToolCallFormat = "deepseek-v3" | "deepseek-v3.1" | "kimi-k2";
@@ -43,11 +43,11 @@ export class ToolCallReader {
   #fenced = false;
   #index = -1;
 
-  constructor(tokenizer: Tokenizer, format: ToolCallFormat) {
+  constructor(vocabulary: Vocabulary, format: ToolCallFormat) {
     this.#format = format;
     this.#marks = new Map(
       markersOf[format].flatMap(([mark, text]) => {
-        const token = tokenizer.specialId(text);
+        const token = vocabulary.specialId(text);
         return token === undefined ? [] : [[token, mark] as const];
       }),
     );

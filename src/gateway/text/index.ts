@@ -1,0 +1,1 @@
+export { TextWorker } from "./text-worker.ts";

@@ -1,0 +1,216 @@
+import { systemClock } from "../../cluster/index.ts";
+import { type ToolCallFormat, Vocabulary } from "../../model/index.ts";
+import { ApiError, ClientGone, invalidValue, queueFull } from "../errors.ts";
+import type { TextReport, TextTask } from "./messages.ts";
+import { type StartedThread, type StartOptions, startThread } from "./start-thread.ts";
+import { type TextThread, textThreadOn } from "./text-thread.ts";
+
+interface TextWorkerOptions extends StartOptions {
+  /** For one request's text. */
+  readonly taskLimitMs: number;
+  /** Tasks that may wait, and the characters of all of them. */
+  readonly queueLimit: number;
+  readonly queuedCharacters: number;
+}
+
+const defaults: Omit<TextWorkerOptions, "createThread"> = {
+  startLimitMs: 20_000,
+  taskLimitMs: 5_000,
+  queueLimit: 1024,
+  queuedCharacters: 64 * 2 ** 20,
+  clock: systemClock,
+};
+
+interface Job {
+  readonly task: TextTask;
+  readonly characters: number;
+  readonly resolve: (prompts: readonly Uint32Array[]) => void;
+  readonly reject: (error: Error) => void;
+}
+
+/**
+ * Renders chat templates and tokenises, on a thread of its own, so that nobody waits for a text but
+ * who sent it. A task that takes too long costs its thread, which is replaced, and is refused alone.
+ */
+export class TextWorker {
+  readonly vocabulary: Vocabulary;
+  /** How the model writes tool calls; undefined where that is not known. */
+  readonly toolCallFormat: ToolCallFormat | undefined;
+  readonly #options: TextWorkerOptions;
+  readonly #queue: Job[] = [];
+  #queuedCharacters = 0;
+  #running: Job | undefined;
+  #cancelTimer = () => {};
+  /** Undefined while the next one starts, and when that has failed. */
+  #thread: TextThread | undefined;
+  #restarting = false;
+  #closed = false;
+
+  /** @throws TextWorkerError naming the file that cannot be used. */
+  static async start(
+    directory: string,
+    options: Partial<TextWorkerOptions> = {},
+  ): Promise<TextWorker> {
+    const whole = { createThread: textThreadOn(directory), ...defaults, ...options };
+    let worker: TextWorker | undefined;
+    const started = await startThread(whole, {
+      report: (report) => {
+        if (worker) worker.#hear(report);
+      },
+      ended: (message) => {
+        if (worker) worker.#lose(message);
+      },
+    });
+    worker = new TextWorker(whole, started);
+    return worker;
+  }
+
+  private constructor(options: TextWorkerOptions, { thread, format }: StartedThread) {
+    this.#options = options;
+    this.vocabulary = new Vocabulary(format.vocabulary);
+    this.toolCallFormat = format.toolCallFormat;
+    this.#thread = thread;
+  }
+
+  /**
+   * A task's prompts.
+   * @throws ApiError when the text is refused, costs too much or finds no place in the queue;
+   * ClientGone when `signal` was aborted.
+   */
+  perform(task: TextTask, signal: AbortSignal): Promise<readonly Uint32Array[]> {
+    const characters = charactersOf(
+      task.kind === "chat" ? [task.messages, task.options] : task.texts,
+    );
+    return new Promise((resolve, reject) => {
+      if (signal.aborted) throw new ClientGone();
+      if (this.#closed) throw ended("the server is closing");
+      this.#assertRoom(characters);
+      const leave = () => {
+        this.#leaveQueue(job);
+        reject(new ClientGone());
+      };
+      const job: Job = {
+        task,
+        characters,
+        resolve: (prompts) => {
+          signal.removeEventListener("abort", leave);
+          resolve(prompts);
+        },
+        reject: (error) => {
+          signal.removeEventListener("abort", leave);
+          reject(error);
+        },
+      };
+      signal.addEventListener("abort", leave);
+      this.#queue.push(job);
+      this.#queuedCharacters += characters;
+      this.#next();
+    });
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#cancelTimer();
+    this.#refuseAll(ended("the server is closing"));
+    await this.#thread?.terminate();
+  }
+
+  #assertRoom(characters: number): void {
+    const { queueLimit, queuedCharacters } = this.#options;
+    if (this.#queue.length >= queueLimit) {
+      throw queueFull(`${queueLimit} texts are waiting, expected at most ${queueLimit}`);
+    }
+    if (this.#queue.length > 0 && this.#queuedCharacters + characters > queuedCharacters) {
+      const waiting = `${this.#queuedCharacters} characters are waiting, ${characters} more`;
+      throw queueFull(`${waiting} would exceed ${queuedCharacters}`);
+    }
+  }
+
+  #leaveQueue(job: Job): void {
+    const at = this.#queue.indexOf(job);
+    if (at < 0) return;
+    this.#queue.splice(at, 1);
+    this.#queuedCharacters -= job.characters;
+  }
+
+  /** Posts the next task once the last is answered. */
+  #next(): void {
+    if (this.#running || this.#queue.length === 0) return;
+    if (!this.#thread) {
+      void this.#restart();
+      return;
+    }
+    const job = this.#queue[0];
+    this.#leaveQueue(job);
+    this.#running = job;
+    const { clock, taskLimitMs } = this.#options;
+    this.#cancelTimer = clock.after(taskLimitMs, () =>
+      this.#stop(`took longer than ${taskLimitMs} ms`),
+    );
+    this.#thread.post(job.task);
+  }
+
+  #hear(report: TextReport): void {
+    const job = this.#running;
+    if (!job) return;
+    this.#running = undefined;
+    this.#cancelTimer();
+    if (report.kind === "prompts") job.resolve(report.prompts);
+    else if (report.kind === "unsayable") job.reject(invalidValue(report.field, report.message));
+    else job.reject(ended(report.kind === "failed" ? report.message : report.kind));
+    this.#next();
+  }
+
+  #stop(reason: string): void {
+    const thread = this.#thread;
+    this.#lose(reason, thread?.terminate());
+  }
+
+  /** The running task has ended its thread: it is refused, and the others go on with the next one. */
+  #lose(reason: string, gone?: Promise<unknown>): void {
+    this.#cancelTimer();
+    this.#thread = undefined;
+    const message = `rendering and tokenising this request's text ${reason}`;
+    this.#running?.reject(new ApiError(400, "text_too_costly", message));
+    this.#running = undefined;
+    void this.#restart(gone);
+  }
+
+  async #restart(gone?: Promise<unknown>): Promise<void> {
+    if (this.#restarting || this.#closed) return;
+    this.#restarting = true;
+    try {
+      await gone;
+      const { thread } = await startThread(this.#options, {
+        report: (report) => this.#hear(report),
+        ended: (message) => this.#lose(message),
+      });
+      if (this.#closed) await thread.terminate();
+      else this.#thread = thread;
+    } catch (error) {
+      this.#refuseAll(ended((error as Error).message));
+    } finally {
+      this.#restarting = false;
+    }
+    this.#next();
+  }
+
+  #refuseAll(error: ApiError): void {
+    const jobs = this.#running ? [this.#running, ...this.#queue] : [...this.#queue];
+    this.#running = undefined;
+    this.#queue.length = 0;
+    this.#queuedCharacters = 0;
+    for (const job of jobs) job.reject(error);
+  }
+}
+
+const ended = (message: string) => new ApiError(503, "text_worker_failed", message);
+
+/** Characters of all strings in a value, keys included. */
+function charactersOf(value: unknown): number {
+  if (typeof value === "string") return value.length;
+  if (typeof value !== "object" || value === null) return 0;
+  let characters = 0;
+  for (const [key, child] of Object.entries(value)) characters += key.length + charactersOf(child);
+  return characters;
+}

@@ -1,0 +1,85 @@
+/** The text worker's thread: a folder's chat template and tokenizer, one task after the other. */
+import { join } from "node:path";
+import { parentPort, workerData } from "node:worker_threads";
+import {
+  type ChatTemplate,
+  ChatTemplateError,
+  loadChatTemplate,
+  Tokenizer,
+} from "../../model/index.ts";
+import type { TextReport, TextTask } from "./messages.ts";
+
+const port = parentPort;
+if (!port) throw new Error("the text worker must run in a worker thread");
+
+const report = (message: TextReport) => port.postMessage(message);
+
+/** Long enough for a pattern that tries every way to cut a run of one letter. */
+const TRIAL_RUN = 4096;
+
+/** Encodes what makes patterns backtrack; one that never ends is told by the gateway. */
+function tryTokenizer(tokenizer: Tokenizer): void {
+  for (const piece of ["a", "A", "1", " ", "\n", ".", "é", "中", "ab1 .", "a\n"]) {
+    tokenizer.encode(piece.repeat(TRIAL_RUN), { specials: true });
+  }
+}
+
+/** A template may refuse these conversations, but must come to an end. */
+function tryTemplate(template: ChatTemplate): void {
+  const user = { role: "user", content: "a" } as const;
+  const reply = { role: "assistant", content: "b" } as const;
+  for (const conversation of [[user], [user, reply, user]]) {
+    try {
+      template.render(conversation);
+    } catch (error) {
+      if (!(error instanceof ChatTemplateError)) throw error;
+    }
+  }
+}
+
+function perform(
+  task: TextTask,
+  tokenizer: Tokenizer,
+  template: ChatTemplate,
+): Uint32Array<ArrayBuffer>[] {
+  if (task.kind === "chat") {
+    return [Uint32Array.from(template.render(task.messages, task.options, task.limit))];
+  }
+  const { bos } = tokenizer;
+  return task.texts.map((text) => {
+    const tokens = tokenizer.encode(text, { specials: true, limit: task.limit });
+    const begun = !task.begins || bos === undefined || tokens[0] === bos;
+    return Uint32Array.from(begun ? tokens : [bos, ...tokens]);
+  });
+}
+
+function answer(task: TextTask, tokenizer: Tokenizer, template: ChatTemplate): void {
+  try {
+    const prompts = perform(task, tokenizer, template);
+    const buffers = prompts.map((prompt) => prompt.buffer);
+    port?.postMessage({ kind: "prompts", prompts } satisfies TextReport, buffers);
+  } catch (error) {
+    const { message } = error as Error;
+    if (error instanceof ChatTemplateError) {
+      report({ kind: "unsayable", field: error.field, message });
+    } else report({ kind: "failed", message });
+  }
+}
+
+try {
+  const directory = workerData as string;
+  const tokenizerFile = join(directory, "tokenizer.json");
+  report({ kind: "trying", what: `${tokenizerFile}: reading it` });
+  const tokenizer = await Tokenizer.load(directory);
+  report({ kind: "trying", what: `${tokenizerFile}: encoding ${TRIAL_RUN} letters` });
+  tryTokenizer(tokenizer);
+  report({ kind: "trying", what: `${directory}: reading the chat template` });
+  const template = await loadChatTemplate(directory, tokenizer);
+  report({ kind: "trying", what: `${template.path}: rendering a conversation of one letter` });
+  tryTemplate(template);
+  port.on("message", (task: TextTask) => answer(task, tokenizer, template));
+  const { toolCallFormat } = template;
+  report({ kind: "ready", format: { vocabulary: tokenizer.tables, toolCallFormat } });
+} catch (error) {
+  report({ kind: "refused", message: (error as Error).message });
+}
