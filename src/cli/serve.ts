@@ -1,4 +1,3 @@
-import { readFile } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { pino, type Logger } from "pino";
@@ -19,6 +18,7 @@ import {
   viewCluster,
 } from "../gateway/index.ts";
 import { createKernels, nativeProblem } from "../kernels/index.ts";
+import { parseModelJson, readIfThere } from "../model/index.ts";
 import { UsageError } from "./arguments.ts";
 import { runUntilStopped, type Shutdown } from "./shutdown.ts";
 import { createTrace } from "./trace.ts";
@@ -218,8 +218,9 @@ const generationConfig = z.looseObject({
 
 /** What the checkpoint recommends, where a request says nothing. */
 async function samplingDefaults(directory: string): Promise<SamplingDefaults> {
-  const text = await readFile(join(directory, "generation_config.json"), "utf8").catch(() => "{}");
-  const { data } = generationConfig.safeParse(JSON.parse(text));
+  const file = join(directory, "generation_config.json");
+  const bytes = await readIfThere(file);
+  const { data } = generationConfig.safeParse(bytes ? parseModelJson(bytes, file) : {});
   if (data?.do_sample === false) return { temperature: 0, topP: 1 };
   return { temperature: data?.temperature ?? 1, topP: data?.top_p ?? 1 };
 }

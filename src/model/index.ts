@@ -1,3 +1,5 @@
+export { untilFirstFault } from "./first-fault.ts";
+export { parseModelJson, readIfThere } from "./model-file.ts";
 export { forwardCosts, type ForwardCosts } from "./graph/index.ts";
 export type { ModelConfig } from "./checkpoint/index.ts";
 export { readConfig } from "./checkpoint/index.ts";
@@ -26,7 +28,7 @@ export {
 } from "./graph/index.ts";
 export type { ExpertWeights, LayerWeights, ModelWeights } from "./checkpoint/index.ts";
 export { Tokenizer, Vocabulary, type VocabularyTables } from "./text/index.ts";
-export { hasTokenizer, TokenizerError } from "./text/index.ts";
+export { hasTokenizer, TokenizerError, tokenizerPath } from "./text/index.ts";
 export { Detokenizer } from "./text/index.ts";
 export { ChatTemplate, loadChatTemplate, type RenderOptions } from "./text/index.ts";
 export {

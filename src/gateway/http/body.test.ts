@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { untilFirstFault } from "../../model/index.ts";
 import { Bodies } from "./bodies.ts";
-import { readJson, untilFirstFault } from "./body.ts";
+import { readJson } from "./body.ts";
 import { clientLimits } from "./client-limits.ts";
 import { ApiError } from "../errors.ts";
 import { chatRequest, completionRequest } from "../wire.ts";

@@ -1,12 +1,10 @@
 import type { z } from "@hono/zod-openapi";
+import { untilFirstFault } from "../../model/index.ts";
 import { ApiError, invalidValue } from "../errors.ts";
 import type { Bodies } from "./bodies.ts";
 import { findExcess, requestBounds } from "./json-bounds.ts";
 
 type Issue = z.core.$ZodIssue;
-
-/** A million wrong elements are one fault, not a million descriptions of faults. */
-export const untilFirstFault: z.core.ParseContextInternal<Issue> = { abortEarly: true };
 
 /**
  * A request's JSON body, read as `bodies` allow and checked against its schema.

@@ -1,11 +1,11 @@
 /** The text worker's thread: a folder's chat template and tokenizer, one task after the other. */
-import { join } from "node:path";
 import { parentPort, workerData } from "node:worker_threads";
 import {
   type ChatTemplate,
   ChatTemplateError,
   loadChatTemplate,
   Tokenizer,
+  tokenizerPath,
 } from "../../model/index.ts";
 import type { TextReport, TextTask } from "./messages.ts";
 
@@ -68,7 +68,7 @@ function answer(task: TextTask, tokenizer: Tokenizer, template: ChatTemplate): v
 
 try {
   const directory = workerData as string;
-  const tokenizerFile = join(directory, "tokenizer.json");
+  const tokenizerFile = tokenizerPath(directory);
   report({ kind: "trying", what: `${tokenizerFile}: reading it` });
   const tokenizer = await Tokenizer.load(directory);
   report({ kind: "trying", what: `${tokenizerFile}: encoding ${TRIAL_RUN} letters` });

@@ -1,13 +1,24 @@
-import { access, readdir, readFile } from "node:fs/promises";
+import { access, readdir } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { z } from "zod";
 import { isWeightDtype, scaleShape, weightFormats, type Weight } from "../../kernels/index.ts";
-import { CheckpointError, readSafetensors, type TensorEntry } from "./safetensors.ts";
+import { parseModelJson, readModelFile } from "../model-file.ts";
+import { CheckpointError, isObject, readSafetensors, type TensorEntry } from "./safetensors.ts";
 
 export const SINGLE_FILE = "model.safetensors";
 export const INDEX_FILE = "model.safetensors.index.json";
 
-const indexSchema = z.looseObject({ weight_map: z.record(z.string(), z.string()) });
+/** Twice the largest published. */
+const MOST_INDEX_BYTES = 32 * 2 ** 20;
+
+/** Checked in one plain loop: a large model has a hundred thousand tensors. */
+const filesByTensor = z
+  .custom<Record<string, string>>(isObject, "expected tensors' files by name")
+  .refine((map) => Object.values(map).every((shard) => typeof shard === "string"), {
+    error: "expected a file's name for each tensor",
+  });
+
+const indexSchema = z.looseObject({ weight_map: filesByTensor });
 
 /** The name that DeepSeek's checkpoints give a weight's scales. */
 export function scaleName(weight: string): string {
@@ -70,13 +81,7 @@ async function readShards(directory: string, indexFile: string): Promise<TensorE
 }
 
 async function readIndex(indexFile: string): Promise<Record<string, string>> {
-  let json: unknown;
-  try {
-    json = JSON.parse(await readFile(indexFile, "utf8"));
-  } catch (cause) {
-    const problem = `is not valid JSON: ${(cause as Error).message}`;
-    throw Object.assign(new CheckpointError(indexFile, problem), { cause });
-  }
+  const json = parseModelJson(await readModelFile(indexFile, MOST_INDEX_BYTES), indexFile);
   const parsed = indexSchema.safeParse(json);
   if (!parsed.success) {
     const [issue] = parsed.error.issues;

@@ -1,7 +1,7 @@
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
 import { weightFormats, type GateRule, type ScaleFormat } from "../../kernels/index.ts";
+import { parseModelJson, readIfThere, readModelFile } from "../model-file.ts";
 
 /** A config field that is missing, mistyped or asks for something not implemented. */
 export class ConfigError extends Error {
@@ -133,25 +133,15 @@ type RawConfig = z.infer<typeof configSchema>;
 /** Reads config.json, and generation_config.json where there is one, of a checkpoint directory. */
 export async function readConfig(directory: string): Promise<ModelConfig> {
   const file = join(directory, "config.json");
-  const config = parseConfig(await readJson(file), file);
+  const config = parseConfig(parseModelJson(await readModelFile(file), file), file);
   const generationFile = join(directory, "generation_config.json");
-  const generation = await readJson(generationFile).catch((error: unknown) => {
-    if (error instanceof ConfigError) throw error;
-    return {};
-  });
-  const parsed = z.looseObject({ eos_token_id: ids }).safeParse(generation);
+  const generation = await readIfThere(generationFile);
+  const parsed = z
+    .looseObject({ eos_token_id: ids })
+    .safeParse(generation ? parseModelJson(generation, generationFile) : {});
   if (!parsed.success) throw describeIssue(parsed.error, generationFile);
   const stops = [...config.eosTokens, ...listOf(parsed.data.eos_token_id)];
   return { ...config, eosTokens: [...new Set(stops)] };
-}
-
-async function readJson(file: string): Promise<unknown> {
-  const text = await readFile(file, "utf8");
-  try {
-    return JSON.parse(text);
-  } catch (cause) {
-    throw new ConfigError(`${file} is not valid JSON: ${(cause as Error).message}`, { cause });
-  }
 }
 
 /** Normalises a parsed config.json; `source` names it in errors. */

@@ -1,6 +1,7 @@
 import { createHash, type Hash } from "node:crypto";
-import { open, readFile, type FileHandle } from "node:fs/promises";
+import type { FileHandle } from "node:fs/promises";
 import { basename, join } from "node:path";
+import { openModelFile, readIfThere } from "../model-file.ts";
 import { openCheckpoint } from "./checkpoint.ts";
 import { CheckpointError, type TensorEntry } from "./safetensors.ts";
 
@@ -12,6 +13,8 @@ const wholeFiles = [
   "tokenizer_config.json",
   "chat_template.jinja",
 ] as const;
+
+const MOST_WHOLE_BYTES = 64 * 2 ** 20;
 
 /**
  * What is read of each tensor: its first and last bytes and pieces between them, one for every
@@ -37,7 +40,7 @@ export type HashedBytes = "sample" | "all";
 export async function modelHash(directory: string, bytes: HashedBytes = "sample"): Promise<string> {
   const hash = createHash("sha256");
   for (const name of wholeFiles) {
-    const content = await readFile(join(directory, name)).catch(nullIfMissing);
+    const content = await readIfThere(join(directory, name), MOST_WHOLE_BYTES);
     addField(hash, name, content ?? "missing");
   }
   const tensors = [...(await openCheckpoint(directory)).tensors()];
@@ -51,11 +54,6 @@ export async function modelHash(directory: string, bytes: HashedBytes = "sample"
   );
   files.forEach((file, i) => addField(hash, basename(file), hashes[i]));
   return hash.digest("hex");
-}
-
-function nullIfMissing(error: NodeJS.ErrnoException): null {
-  if (error.code === "ENOENT") return null;
-  throw error;
 }
 
 /** Lengths keep neighbouring fields apart. */
@@ -82,7 +80,7 @@ async function fileHash(
   bytes: HashedBytes,
 ): Promise<string> {
   const hash = createHash("sha256");
-  const handle = await open(file, "r");
+  const handle = await openModelFile(file);
   const buffer = Buffer.alloc(CHUNK_BYTES);
   const add = async (from: number, to: number) => {
     for (let at = from; at < to; at += buffer.length) {

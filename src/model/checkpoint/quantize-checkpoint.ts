@@ -1,4 +1,14 @@
-import { copyFile, mkdir, open, readdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import {
+  copyFile,
+  mkdir,
+  open,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  stat,
+  writeFile,
+} from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import {
   codeBytes,
@@ -167,10 +177,11 @@ async function expectAbsent(target: string): Promise<void> {
 
 /** Tokenizer, template and whatever else is no weight. */
 async function copyOthers(directory: string, target: string): Promise<void> {
-  for (const entry of await readdir(directory, { withFileTypes: true })) {
-    const isWeights = /\.(safetensors|safetensors\.index\.json|bin|pth?|gguf)$/.test(entry.name);
-    if (isWeights || entry.isDirectory()) continue;
-    await copyFile(join(directory, entry.name), join(target, entry.name));
+  for (const name of await readdir(directory)) {
+    const isWeights = /\.(safetensors|safetensors\.index\.json|bin|pth?|gguf)$/.test(name);
+    const path = join(directory, name);
+    if (isWeights || !(await stat(path)).isFile()) continue;
+    await copyFile(path, join(target, name));
   }
 }
 

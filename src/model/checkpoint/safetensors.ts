@@ -1,5 +1,6 @@
-import { open, type FileHandle } from "node:fs/promises";
+import type { FileHandle } from "node:fs/promises";
 import { weightFormats } from "../../kernels/index.ts";
+import { openModelFile } from "../model-file.ts";
 
 /** A checkpoint file that is broken, truncated or not what it should be. */
 export class CheckpointError extends Error {
@@ -60,7 +61,7 @@ const dtypeBits: Readonly<Record<string, number>> = {
  * tensors tile the data without holes or overlaps, and lengths match shapes.
  */
 export async function readSafetensors(file: string): Promise<TensorEntry[]> {
-  const handle = await open(file, "r");
+  const handle = await openModelFile(file);
   try {
     const { size } = await handle.stat();
     const text = await readHeader(handle, file, size);
@@ -130,7 +131,7 @@ function checkMetadata(metadata: unknown, file: string): void {
   if (!valid) throw new CheckpointError(file, "__metadata__ must map strings to strings");
 }
 
-function isObject(value: unknown): value is Record<string, unknown> {
+export function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 

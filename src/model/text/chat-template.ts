@@ -1,7 +1,7 @@
 /** Which chat format a model folder speaks, and conversations written in it. */
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
+import { parseModelJson, readIfThere } from "../model-file.ts";
 import { composeDeepseek, type DeepseekFamily } from "./chat-families.ts";
 import { JinjaTemplate } from "./chat-jinja.ts";
 import { type ChatMessage, ChatTemplateError, type ChatTool } from "./chat-message.ts";
@@ -128,10 +128,10 @@ const templateConfig = z.object({
 async function readSource(directory: string): Promise<{ source: string; path: string }> {
   const file = join(directory, "chat_template.jinja");
   const alone = await readIfThere(file);
-  if (alone !== undefined) return { source: alone, path: file };
-  const path = `${join(directory, "tokenizer_config.json")}: chat_template`;
-  const config = await readIfThere(join(directory, "tokenizer_config.json"));
-  const { success, data } = templateConfig.safeParse(JSON.parse(config ?? "{}"));
+  if (alone) return { source: alone.toString(), path: file };
+  const configFile = join(directory, "tokenizer_config.json");
+  const path = `${configFile}: chat_template`;
+  const { success, data } = templateConfig.safeParse(await readJsonIfThere(configFile));
   if (!success) throw new ChatTemplateError(path, "expected a text or a list of named ones");
   const source =
     typeof data.chat_template === "string"
@@ -142,12 +142,11 @@ async function readSource(directory: string): Promise<{ source: string; path: st
 }
 
 async function readModelType(directory: string): Promise<string | undefined> {
-  const config: unknown = JSON.parse((await readIfThere(join(directory, "config.json"))) ?? "{}");
-  return z.object({ model_type: z.string().optional() }).parse(config).model_type;
+  const config = await readJsonIfThere(join(directory, "config.json"));
+  return z.object({ model_type: z.string().optional() }).safeParse(config).data?.model_type;
 }
 
-const readIfThere = (path: string) =>
-  readFile(path, "utf8").catch((error: unknown) => {
-    if (error instanceof Error && "code" in error && error.code === "ENOENT") return undefined;
-    throw error;
-  });
+async function readJsonIfThere(path: string): Promise<unknown> {
+  const bytes = await readIfThere(path);
+  return bytes ? parseModelJson(bytes, path) : {};
+}

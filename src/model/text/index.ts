@@ -9,7 +9,7 @@ export { ChatTemplate, loadChatTemplate, type RenderOptions } from "./chat-templ
 export { Detokenizer } from "./detokenizer.ts";
 export type { OutputDelta } from "./output-delta.ts";
 export { OutputParser, startsInReasoning } from "./output-parser.ts";
-export { hasTokenizer, TokenizerError } from "./tokenizer-file.ts";
+export { hasTokenizer, TokenizerError, tokenizerPath } from "./tokenizer-file.ts";
 export { Tokenizer } from "./tokenizer.ts";
 export type { ToolCallFormat } from "./tool-call-reader.ts";
 export { Vocabulary, type VocabularyTables } from "./vocabulary.ts";

@@ -1,7 +1,9 @@
 /** tokenizer.json and tokenizer_config.json: the fields in use; other fields are refused by name. */
-import { access, readFile } from "node:fs/promises";
+import { access } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
+import { untilFirstFault } from "../first-fault.ts";
+import { parseModelJson, readModelFile } from "../model-file.ts";
 
 /** A tokenizer folder that lacks a file or asks for what is not implemented; the message names file and field. */
 export class TokenizerError extends Error {
@@ -10,6 +12,15 @@ export class TokenizerError extends Error {
 
 const FILE = "tokenizer.json";
 const CONFIG_FILE = "tokenizer_config.json";
+
+/** Four times the largest published. */
+const MOST_FILE_BYTES = 64 * 2 ** 20;
+
+/** Tables are as long as the highest id; published vocabularies end at a quarter of this. */
+const tokenId = z
+  .int()
+  .min(0)
+  .max(2 ** 20);
 
 /** Refused where given, for it would change tokens. */
 const never = z.literal([false, null, ""]).optional();
@@ -44,7 +55,7 @@ const tokenizerFile = z.object({
   added_tokens: z
     .array(
       z.object({
-        id: z.int().min(0),
+        id: tokenId,
         content: z.string().min(1),
         lstrip: never,
         rstrip: never,
@@ -54,7 +65,7 @@ const tokenizerFile = z.object({
     .default([]),
   model: z.object({
     type: z.literal("BPE"),
-    vocab: z.record(z.string(), z.int().min(0)),
+    vocab: z.record(z.string(), tokenId),
     merges: z.array(z.union([z.string(), z.tuple([z.string(), z.string()])])),
     /** A piece that is a token as it stands is not merged. */
     ignore_merges: z.boolean().default(false),
@@ -79,11 +90,13 @@ export function hasTokenizer(directory: string): Promise<boolean> {
   return exists(join(directory, FILE));
 }
 
+export const tokenizerPath = (directory: string) => join(directory, FILE);
+
 /** @throws TokenizerError */
 export async function readTokenizerFiles(
   directory: string,
 ): Promise<{ readonly file: TokenizerFile; readonly config: TokenizerConfig }> {
-  const path = join(directory, FILE);
+  const path = tokenizerPath(directory);
   const configPath = join(directory, CONFIG_FILE);
   return {
     file: parse(tokenizerFile, await readJson(path), path),
@@ -96,13 +109,11 @@ export async function readTokenizerFiles(
 }
 
 async function readJson(path: string): Promise<unknown> {
-  const text = await readFile(path, "utf8").catch((cause: unknown) => {
-    throw new TokenizerError(`${path}: ${String(cause)}`, { cause });
-  });
   try {
-    return JSON.parse(text);
+    return parseModelJson(await readModelFile(path, MOST_FILE_BYTES), path);
   } catch (cause) {
-    throw new TokenizerError(`${path}: ${String(cause)}`, { cause });
+    const { message } = cause as Error;
+    throw new TokenizerError(message.includes(path) ? message : `${path}: ${message}`, { cause });
   }
 }
 
@@ -111,7 +122,7 @@ function parse<Schema extends z.ZodType>(
   value: unknown,
   path: string,
 ): z.output<Schema> {
-  const result = schema.safeParse(value);
+  const result = schema.safeParse(value, untilFirstFault);
   if (result.success) return result.data;
   const [issue] = result.error.issues;
   throw new TokenizerError(`${path}: ${issue.path.join(".")}: ${issue.message}`);

@@ -9,6 +9,7 @@ import {
   readTokenizerFiles,
   type TokenizerConfig,
   TokenizerError,
+  tokenizerPath,
   type TokenizerFile,
 } from "./tokenizer-file.ts";
 import { Vocabulary, type VocabularyTables } from "./vocabulary.ts";
@@ -43,7 +44,12 @@ export class Tokenizer extends Vocabulary {
   /** @throws TokenizerError naming the file that is missing or malformed, or the field not supported. */
   static async load(directory: string): Promise<Tokenizer> {
     const { file, config } = await readTokenizerFiles(directory);
-    return new Tokenizer(file, config);
+    try {
+      return new Tokenizer(file, config);
+    } catch (cause) {
+      const { message } = cause as Error;
+      throw new TokenizerError(`${tokenizerPath(directory)}: ${message}`, { cause });
+    }
   }
 
   /** Never adds a begin-of-sentence token by itself. */
