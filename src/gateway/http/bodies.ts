@@ -28,10 +28,10 @@ export class Bodies {
    * @throws ApiError 413 for a body that is too large, 408 for a late one, 503 when there is no room
    * for more; ClientGone when the client has left.
    */
-  async hold<T>(request: Request, use: (bytes: Uint8Array) => T): Promise<T> {
+  async hold<T>(request: Request, use: (bytes: Uint8Array) => T | Promise<T>): Promise<T> {
     const held: Held = { bytes: 0, isOver: false };
     try {
-      return use(await this.#inTime(this.#read(request, held)));
+      return await use(await this.#inTime(this.#read(request, held)));
     } finally {
       this.#heldBytes -= held.bytes;
       held.isOver = true;

@@ -21,9 +21,11 @@ function post(
   });
 }
 
+const atOnce = async () => undefined;
+
 async function refusal(request: Request, schema: typeof chatRequest | typeof completionRequest) {
   try {
-    await readJson<unknown>(request, schema, bodies);
+    await readJson<unknown>(request, schema, bodies, atOnce);
   } catch (error) {
     assert.ok(error instanceof ApiError, String(error));
     return error;
@@ -156,6 +158,7 @@ test("null means absent and unknown fields are ignored", async () => {
     ),
     chatRequest,
     bodies,
+    atOnce,
   );
   assert.equal(request.temperature ?? "absent", "absent");
   assert.ok(!("metadata" in request));
@@ -204,7 +207,7 @@ test("lengths are bounded, and told with the field's name and both numbers", asy
     assert.equal((await refusal(post(body), completionRequest)).message, message);
   }
   const tokens = JSON.stringify({ model: "calf", prompt: many(200_000, 7) });
-  await readJson<unknown>(post(tokens), completionRequest, bodies);
+  await readJson<unknown>(post(tokens), completionRequest, bodies, atOnce);
 });
 
 test("of a list of wrong elements the first is told and no other looked at", () => {

@@ -7,13 +7,14 @@ import { findExcess, requestBounds } from "./json-bounds.ts";
 type Issue = z.core.$ZodIssue;
 
 /**
- * A request's JSON body, read as `bodies` allow and checked against its schema.
+ * A request's JSON body, read as `bodies` allow and, after `turn`, checked against its schema.
  * @throws ApiError naming what is wrong: size, time, content type, UTF-8, JSON, or the field.
  */
 export async function readJson<T>(
   request: Request,
   schema: z.ZodType<T>,
   bodies: Bodies,
+  turn: () => Promise<void>,
 ): Promise<T> {
   const type = request.headers.get("content-type") ?? "nothing";
   if (!/^application\/([\w.-]+\+)?json\b/i.test(type)) {
@@ -23,7 +24,10 @@ export async function readJson<T>(
   if (encoding !== "identity") {
     throw mediaType(`content-encoding: expected none, got ${encoding.slice(0, 100)}`);
   }
-  return bodies.hold(request, (bytes) => parse(decodeUtf8(bytes), schema));
+  return bodies.hold(request, async (bytes) => {
+    await turn();
+    return parse(decodeUtf8(bytes), schema);
+  });
 }
 
 function parse<T>(text: string, schema: z.ZodType<T>): T {

@@ -1,4 +1,5 @@
 import { randomBytes } from "node:crypto";
+import type { z } from "@hono/zod-openapi";
 import type { Context, Hono } from "hono";
 import { pino, type Logger } from "pino";
 import { Detokenizer, OutputParser, startsInReasoning } from "../../model/index.ts";
@@ -129,8 +130,7 @@ export class Gateway implements Endpoints {
 
   /** A conversation's next message: read, rendered, admitted, generated, told. */
   async chat(context: Context<Env>): Promise<Response> {
-    await this.#turnstile.pass();
-    const request = await readJson(context.req.raw, wire.chatRequest, this.#bodies);
+    const request = await this.#read(context, wire.chatRequest);
     this.#assertServed(request.model);
     refuseUnsupportedChat(request);
     const choices = request.n ?? 1;
@@ -162,8 +162,7 @@ export class Gateway implements Endpoints {
 
   /** Raw continuations of one or more prompts; the same path without template and channels. */
   async completions(context: Context<Env>): Promise<Response> {
-    await this.#turnstile.pass();
-    const request = await readJson(context.req.raw, wire.completionRequest, this.#bodies);
+    const request = await this.#read(context, wire.completionRequest);
     this.#assertServed(request.model);
     refuseUnsupportedCompletion(request);
     const choices = countPrompts(request) * (request.n ?? 1);
@@ -192,8 +191,7 @@ export class Gateway implements Endpoints {
   }
 
   async tokenize(context: Context<Env>): Promise<Response> {
-    await this.#turnstile.pass();
-    const request = await readJson(context.req.raw, wire.tokenizeRequest, this.#bodies);
+    const request = await this.#read(context, wire.tokenizeRequest);
     if (request.model) this.#assertServed(request.model);
     const begins = request.add_special_tokens ?? true;
     const tokens = await this.#prompts.text(request.prompt, begins, context.req.raw.signal);
@@ -289,6 +287,11 @@ export class Gateway implements Endpoints {
     });
     this.#tally.begin(generation);
     return generation;
+  }
+
+  /** Bodies are read side by side; each is checked on a turn of the event loop of its own. */
+  #read<T>(context: Context<Env>, schema: z.ZodType<T>): Promise<T> {
+    return readJson(context.req.raw, schema, this.#bodies, () => this.#turnstile.pass());
   }
 
   /** Reads what the model says after this prompt. */

@@ -26,7 +26,7 @@ interface RawTask extends Limited {
 
 export type TextTask = ChatTask | RawTask;
 
-/** What the gateway's thread needs to read a model's tokens. */
+/** What the gateway needs to read a model's tokens. */
 export interface TextFormat {
   readonly vocabulary: VocabularyTables;
   readonly toolCallFormat: ToolCallFormat | undefined;

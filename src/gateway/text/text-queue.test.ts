@@ -4,7 +4,7 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import { ManualClock } from "../../cluster/fixtures.ts";
 import { ClientGone } from "../errors.ts";
 import type { TextReport, TextTask } from "./messages.ts";
-import type { CreateTextThread, TextThreadListener } from "./text-thread.ts";
+import type { CreateTextProcess, TextProcessListener } from "./text-process.ts";
 import { TextWorker } from "./text-worker.ts";
 
 const format = {
@@ -16,14 +16,14 @@ const text = (words: string) => ({ kind: "raw", texts: [words], begins: true, li
 const words = (task: TextTask) => (task.kind === "raw" ? task.texts[0] : "");
 const stays = new AbortController().signal;
 
-/** Threads that do nothing until the test says so. */
-class FakeThreads {
-  readonly created: TextThreadListener[] = [];
+/** Processes that do nothing until the test says so. */
+class FakeProcesses {
+  readonly created: TextProcessListener[] = [];
   readonly posted: string[] = [];
   terminated = 0;
   startsWell = true;
 
-  readonly create: CreateTextThread = (listener) => {
+  readonly create: CreateTextProcess = (listener) => {
     this.created.push(listener);
     const first: TextReport = this.startsWell
       ? { kind: "ready", format }
@@ -41,81 +41,81 @@ class FakeThreads {
 }
 
 async function startFake(options: { queueLimit?: number; queuedCharacters?: number } = {}) {
-  const threads = new FakeThreads();
+  const processes = new FakeProcesses();
   const clock = new ManualClock();
-  const fake = { createThread: threads.create, clock, taskLimitMs: 100, ...options };
-  return { threads, clock, worker: await TextWorker.start("nowhere", fake) };
+  const fake = { createProcess: processes.create, clock, taskLimitMs: 100, ...options };
+  return { processes, clock, worker: await TextWorker.start("nowhere", fake) };
 }
 
 test("one text is at work at a time, in order of arrival", async () => {
-  const { threads, worker } = await startFake();
+  const { processes, worker } = await startFake();
   const tasks = ["a", "b", "c"].map((each) => worker.perform(text(each), stays));
   for (const [done, task] of tasks.entries()) {
-    assert.deepEqual(threads.posted, ["a", "b", "c"].slice(0, done + 1));
-    threads.answer();
+    assert.deepEqual(processes.posted, ["a", "b", "c"].slice(0, done + 1));
+    processes.answer();
     await task;
   }
   await worker.close();
 });
 
 test("whoever leaves the queue is never at work", async () => {
-  const { threads, worker } = await startFake();
+  const { processes, worker } = await startFake();
   const leaving = new AbortController();
   const first = worker.perform(text("a"), stays);
   const left = worker.perform(text("b"), leaving.signal);
   const last = worker.perform(text("c"), stays);
   leaving.abort();
   await assert.rejects(left, ClientGone);
-  threads.answer();
-  threads.answer();
+  processes.answer();
+  processes.answer();
   await Promise.all([first, last]);
-  assert.deepEqual(threads.posted, ["a", "c"]);
+  assert.deepEqual(processes.posted, ["a", "c"]);
   await worker.close();
 });
 
-test("a text over its time is refused alone, on a thread that is replaced", async () => {
-  const { threads, clock, worker } = await startFake();
+test("a text over its time is refused alone, on a process that is replaced", async () => {
+  const { processes, clock, worker } = await startFake();
   const slow = worker.perform(text("slow"), stays);
   const next = worker.perform(text("next"), stays);
   const refused = assert.rejects(slow, { status: 400, code: "text_too_costly" });
   clock.advance(99);
-  assert.equal(threads.terminated, 0);
+  assert.equal(processes.terminated, 0);
   clock.advance(1);
   await refused;
-  while (threads.posted.length < 2) await nextTurn();
-  assert.equal(threads.terminated, 1);
-  assert.equal(threads.created.length, 2);
-  threads.answer();
+  while (processes.posted.length < 2) await nextTurn();
+  assert.equal(processes.terminated, 1);
+  assert.equal(processes.created.length, 2);
+  processes.answer();
   await next;
   assert.equal(clock.pending, 0);
   await worker.close();
 });
 
-test("a thread that dies takes one text along, and one that cannot start again says why", async () => {
-  const { threads, worker } = await startFake();
+test("a process that dies takes one text along, and one that cannot start again says why", async () => {
+  const { processes, worker } = await startFake();
   const first = worker.perform(text("a"), stays);
   const second = worker.perform(text("b"), stays);
-  threads.startsWell = false;
-  threads.created[0].ended("needed more than 7 MiB");
+  processes.startsWell = false;
+  processes.created[0].ended("needed more than 7 MiB");
   await assert.rejects(first, { status: 400, message: /text needed more than 7 MiB/ });
   await assert.rejects(second, { status: 503, message: "tokenizer.json: is gone" });
-  threads.startsWell = true;
+  processes.startsWell = true;
   const third = worker.perform(text("c"), stays);
-  while (!threads.posted.includes("c")) await nextTurn();
-  threads.answer();
+  while (!processes.posted.includes("c")) await nextTurn();
+  processes.answer();
   await third;
   await worker.close();
 });
 
 test("the queue is bounded in texts and in characters, and a lone text always has a place", async () => {
-  const { threads, worker } = await startFake({ queueLimit: 3, queuedCharacters: 10 });
+  const { processes, worker } = await startFake({ queueLimit: 3, queuedCharacters: 10 });
   const full = { status: 429, code: "queue_full" };
   const tasks = ["a".repeat(50), "b".repeat(50)].map((each) => worker.perform(text(each), stays));
   await assert.rejects(worker.perform(text("c"), stays), full);
-  threads.answer();
+  processes.answer();
   tasks.push(...["d", "e", "f"].map((each) => worker.perform(text(each), stays)));
   await assert.rejects(worker.perform(text("g"), stays), full);
-  for (let answers = 0; answers < 4; answers++) threads.answer();
+  for (let answers = 0; answers < 4; answers++) processes.answer();
   await Promise.all(tasks);
   await worker.close();
 });

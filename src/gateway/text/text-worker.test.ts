@@ -1,8 +1,12 @@
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { existsSync } from "node:fs";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { loadChatTemplate, Tokenizer } from "../../model/index.ts";
 import { writeTinyTokenizer } from "../../model/text/tokenizer-fixtures.ts";
 import { TextWorker } from "./text-worker.ts";
@@ -101,4 +105,23 @@ test("a folder whose files never come to an end is refused by the file's name", 
     const directory = await folder(changes);
     await assert.rejects(TextWorker.start(directory, { startLimitMs: 1500 }), { message });
   }
+});
+
+test("a text at work does not outlive a gateway that was killed", async () => {
+  const directory = await folder({ template: ENDLESS_WHEN_ASKED });
+  const script = `
+    import { TextWorker } from ${JSON.stringify(new URL("./text-worker.js", import.meta.url))};
+    const text = await TextWorker.start(${JSON.stringify(directory)}, { taskLimitMs: 60_000 });
+    void text.perform(${JSON.stringify(chat("loop"))}, new AbortController().signal);
+    console.log("at work");`;
+  const gateway = spawn(process.execPath, ["--input-type=module", "-e", script], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  await once(gateway.stdout, "data");
+  const children = await readFile(`/proc/${gateway.pid}/task/${gateway.pid}/children`, "utf8");
+  const [child] = children.trim().split(" ");
+  assert.ok(existsSync(`/proc/${child}`));
+  gateway.kill("SIGKILL");
+  await once(gateway, "exit");
+  while (existsSync(`/proc/${child}`)) await sleep(20);
 });

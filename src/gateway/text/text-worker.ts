@@ -2,8 +2,8 @@ import { systemClock } from "../../cluster/index.ts";
 import { type ToolCallFormat, Vocabulary } from "../../model/index.ts";
 import { ApiError, ClientGone, invalidValue, queueFull } from "../errors.ts";
 import type { TextReport, TextTask } from "./messages.ts";
-import { type StartedThread, type StartOptions, startThread } from "./start-thread.ts";
-import { type TextThread, textThreadOn } from "./text-thread.ts";
+import { type StartedProcess, type StartOptions, startProcess } from "./start-process.ts";
+import { type TextProcess, textProcessOn } from "./text-process.ts";
 
 interface TextWorkerOptions extends StartOptions {
   /** For one request's text. */
@@ -13,7 +13,7 @@ interface TextWorkerOptions extends StartOptions {
   readonly queuedCharacters: number;
 }
 
-const defaults: Omit<TextWorkerOptions, "createThread"> = {
+const defaults: Omit<TextWorkerOptions, "createProcess"> = {
   startLimitMs: 20_000,
   taskLimitMs: 5_000,
   queueLimit: 1024,
@@ -29,8 +29,8 @@ interface Job {
 }
 
 /**
- * Renders chat templates and tokenises, on a thread of its own, so that nobody waits for a text but
- * who sent it. A task that takes too long costs its thread, which is replaced, and is refused alone.
+ * Renders chat templates and tokenises, in a process of its own, so that nobody waits for a text but
+ * who sent it. A task that takes too long costs its process, which is replaced, and is refused alone.
  */
 export class TextWorker {
   readonly vocabulary: Vocabulary;
@@ -42,7 +42,7 @@ export class TextWorker {
   #running: Job | undefined;
   #cancelTimer = () => {};
   /** Undefined while the next one starts, and when that has failed. */
-  #thread: TextThread | undefined;
+  #process: TextProcess | undefined;
   #restarting = false;
   #closed = false;
 
@@ -51,9 +51,9 @@ export class TextWorker {
     directory: string,
     options: Partial<TextWorkerOptions> = {},
   ): Promise<TextWorker> {
-    const whole = { createThread: textThreadOn(directory), ...defaults, ...options };
+    const whole = { createProcess: textProcessOn(directory), ...defaults, ...options };
     let worker: TextWorker | undefined;
-    const started = await startThread(whole, {
+    const started = await startProcess(whole, {
       report: (report) => {
         if (worker) worker.#hear(report);
       },
@@ -65,11 +65,11 @@ export class TextWorker {
     return worker;
   }
 
-  private constructor(options: TextWorkerOptions, { thread, format }: StartedThread) {
+  private constructor(options: TextWorkerOptions, { child, format }: StartedProcess) {
     this.#options = options;
     this.vocabulary = new Vocabulary(format.vocabulary);
     this.toolCallFormat = format.toolCallFormat;
-    this.#thread = thread;
+    this.#process = child;
   }
 
   /**
@@ -112,7 +112,7 @@ export class TextWorker {
     this.#closed = true;
     this.#cancelTimer();
     this.#refuseAll(ended("the server is closing"));
-    await this.#thread?.terminate();
+    await this.#process?.terminate();
   }
 
   #assertRoom(characters: number): void {
@@ -136,7 +136,7 @@ export class TextWorker {
   /** Posts the next task once the last is answered. */
   #next(): void {
     if (this.#running || this.#queue.length === 0) return;
-    if (!this.#thread) {
+    if (!this.#process) {
       void this.#restart();
       return;
     }
@@ -147,7 +147,7 @@ export class TextWorker {
     this.#cancelTimer = clock.after(taskLimitMs, () =>
       this.#stop(`took longer than ${taskLimitMs} ms`),
     );
-    this.#thread.post(job.task);
+    this.#process.post(job.task);
   }
 
   #hear(report: TextReport): void {
@@ -162,14 +162,13 @@ export class TextWorker {
   }
 
   #stop(reason: string): void {
-    const thread = this.#thread;
-    this.#lose(reason, thread?.terminate());
+    this.#lose(reason, this.#process?.terminate());
   }
 
-  /** The running task has ended its thread: it is refused, and the others go on with the next one. */
+  /** The running task has ended its process: it is refused, and the others go on with the next one. */
   #lose(reason: string, gone?: Promise<unknown>): void {
     this.#cancelTimer();
-    this.#thread = undefined;
+    this.#process = undefined;
     const message = `rendering and tokenising this request's text ${reason}`;
     this.#running?.reject(new ApiError(400, "text_too_costly", message));
     this.#running = undefined;
@@ -181,12 +180,12 @@ export class TextWorker {
     this.#restarting = true;
     try {
       await gone;
-      const { thread } = await startThread(this.#options, {
+      const { child } = await startProcess(this.#options, {
         report: (report) => this.#hear(report),
         ended: (message) => this.#lose(message),
       });
-      if (this.#closed) await thread.terminate();
-      else this.#thread = thread;
+      if (this.#closed) await child.terminate();
+      else this.#process = child;
     } catch (error) {
       this.#refuseAll(ended((error as Error).message));
     } finally {

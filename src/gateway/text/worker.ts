@@ -1,5 +1,5 @@
-/** The text worker's thread: a folder's chat template and tokenizer, one task after the other. */
-import { parentPort, workerData } from "node:worker_threads";
+/** The text worker's process: a folder's chat template and tokenizer, one task after the other. */
+import { Worker } from "node:worker_threads";
 import {
   type ChatTemplate,
   ChatTemplateError,
@@ -9,10 +9,18 @@ import {
 } from "../../model/index.ts";
 import type { TextReport, TextTask } from "./messages.ts";
 
-const port = parentPort;
-if (!port) throw new Error("the text worker must run in a worker thread");
+const report = (message: TextReport) => process.send?.(message);
 
-const report = (message: TextReport) => port.postMessage(message);
+/** Ends this process when the gateway was killed while a text was at work that never ends. */
+const WATCHDOG = `const gateway = process.ppid;
+setInterval(() => process.ppid === gateway || process.kill(process.pid, "SIGKILL"), 500);`;
+
+/** The gateway ends this process; signals to the whole group are meant for the gateway. */
+function liveAsLongAsTheGateway(): void {
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => {});
+  process.on("disconnect", () => process.exit());
+  new Worker(WATCHDOG, { eval: true }).unref();
+}
 
 /** Long enough for a pattern that tries every way to cut a run of one letter. */
 const TRIAL_RUN = 4096;
@@ -37,11 +45,7 @@ function tryTemplate(template: ChatTemplate): void {
   }
 }
 
-function perform(
-  task: TextTask,
-  tokenizer: Tokenizer,
-  template: ChatTemplate,
-): Uint32Array<ArrayBuffer>[] {
+function perform(task: TextTask, tokenizer: Tokenizer, template: ChatTemplate): Uint32Array[] {
   if (task.kind === "chat") {
     return [Uint32Array.from(template.render(task.messages, task.options, task.limit))];
   }
@@ -56,8 +60,7 @@ function perform(
 function answer(task: TextTask, tokenizer: Tokenizer, template: ChatTemplate): void {
   try {
     const prompts = perform(task, tokenizer, template);
-    const buffers = prompts.map((prompt) => prompt.buffer);
-    port?.postMessage({ kind: "prompts", prompts } satisfies TextReport, buffers);
+    report({ kind: "prompts", prompts });
   } catch (error) {
     const { message } = error as Error;
     if (error instanceof ChatTemplateError) {
@@ -67,7 +70,8 @@ function answer(task: TextTask, tokenizer: Tokenizer, template: ChatTemplate): v
 }
 
 try {
-  const directory = workerData as string;
+  liveAsLongAsTheGateway();
+  const [, , directory] = process.argv;
   const tokenizerFile = tokenizerPath(directory);
   report({ kind: "trying", what: `${tokenizerFile}: reading it` });
   const tokenizer = await Tokenizer.load(directory);
@@ -77,7 +81,7 @@ try {
   const template = await loadChatTemplate(directory, tokenizer);
   report({ kind: "trying", what: `${template.path}: rendering a conversation of one letter` });
   tryTemplate(template);
-  port.on("message", (task: TextTask) => answer(task, tokenizer, template));
+  process.on("message", (task: TextTask) => answer(task, tokenizer, template));
   const { toolCallFormat } = template;
   report({ kind: "ready", format: { vocabulary: tokenizer.tables, toolCallFormat } });
 } catch (error) {

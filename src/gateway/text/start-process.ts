@@ -1,9 +1,9 @@
 import type { Clock } from "../../cluster/index.ts";
 import type { TextFormat } from "./messages.ts";
-import type { CreateTextThread, TextThread, TextThreadListener } from "./text-thread.ts";
+import type { CreateTextProcess, TextProcess, TextProcessListener } from "./text-process.ts";
 
 export interface StartOptions {
-  readonly createThread: CreateTextThread;
+  readonly createProcess: CreateTextProcess;
   readonly clock: Clock;
   /** For reading each of a folder's files, and again for trying what it says. */
   readonly startLimitMs: number;
@@ -14,19 +14,19 @@ class TextWorkerError extends Error {
   override readonly name = "TextWorkerError";
 }
 
-export interface StartedThread {
-  readonly thread: TextThread;
+export interface StartedProcess {
+  readonly child: TextProcess;
   readonly format: TextFormat;
 }
 
 /**
- * A thread that is ready for tasks. Each of its stages up to there has a time limit.
+ * A process that is ready for tasks. Each of its stages up to there has a time limit.
  * @throws TextWorkerError
  */
-export function startThread(
-  { createThread, clock, startLimitMs }: StartOptions,
-  listener: TextThreadListener,
-): Promise<StartedThread> {
+export function startProcess(
+  { createProcess, clock, startLimitMs }: StartOptions,
+  listener: TextProcessListener,
+): Promise<StartedProcess> {
   return new Promise((resolve, reject) => {
     let what = "the text worker";
     let ready = false;
@@ -34,9 +34,9 @@ export function startThread(
     const refuse = (message: string) => {
       cancelTimer();
       const error = new TextWorkerError(message);
-      thread.terminate().then(() => reject(error), reject);
+      child.terminate().then(() => reject(error), reject);
     };
-    const thread = createThread({
+    const child = createProcess({
       report: (report) => {
         if (ready) {
           listener.report(report);
@@ -45,7 +45,7 @@ export function startThread(
         cancelTimer();
         if (report.kind === "ready") {
           ready = true;
-          resolve({ thread, format: report.format });
+          resolve({ child, format: report.format });
         } else if (report.kind === "trying") {
           what = report.what;
           const late = () => refuse(`${what} took longer than ${startLimitMs} ms`);
