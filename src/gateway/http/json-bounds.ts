@@ -2,6 +2,7 @@
 export interface Characters {
   readonly length: number;
   charCodeAt(at: number): number;
+  indexOf(character: string, from: number): number;
   slice(start: number, end: number): string;
 }
 
@@ -130,10 +131,12 @@ const FIRST_OF_NULL = 0x6e;
 
 /** Behind the closing quote of the string that begins here, or the text's end. */
 function endOfString(json: Characters, start: number): number {
-  for (let at = start + 1; at < json.length; at++) {
-    const code = json.charCodeAt(at);
-    if (code === QUOTE) return at + 1;
-    if (code === BACKSLASH) at++;
+  let quote = json.indexOf('"', start + 1);
+  while (quote >= 0) {
+    let backslashes = 0;
+    while (json.charCodeAt(quote - 1 - backslashes) === BACKSLASH) backslashes++;
+    if (backslashes % 2 === 0) return quote + 1;
+    quote = json.indexOf('"', quote + 1);
   }
   return json.length;
 }
