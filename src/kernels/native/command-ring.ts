@@ -106,26 +106,31 @@ export class CommandRing {
 
   /** Where at least `count` values lie, which are held until the command has run. */
   address(name: string, values: Numbers, count: number, of = ""): number {
-    if (!(values.length >= count)) {
-      const problem = `holds ${values.length} values, ${count} are needed`;
-      throw new RangeError(`${this.#encoding.operation}: ${fullName(name, of)} ${problem}`);
-    }
+    if (!(values.length >= count)) this.#refuseShort(fullName(name, of), values, count);
     const { buffer } = values;
-    let address = this.#addresses.get(buffer);
-    if (address === undefined) {
-      address = this.#addon.address(new Uint8Array(buffer));
-      this.#addresses.set(buffer, address);
-    }
     this.#held.later.push(buffer);
-    return address + values.byteOffset;
+    return (this.#addresses.get(buffer) ?? this.#locate(buffer)) + values.byteOffset;
+  }
+
+  #refuseMissing(): never {
+    const { operation, words, places } = this.#encoding;
+    const missing = words.filter((_, word) => !places.includes(word));
+    throw new Error(`${operation}: nothing was written for ${missing.join(", ")}`);
+  }
+
+  #refuseShort(name: string, { length }: Numbers, count: number): never {
+    const problem = `${name} holds ${length} values, ${count} are needed`;
+    throw new RangeError(`${this.#encoding.operation}: ${problem}`);
+  }
+
+  #locate(buffer: ArrayBufferLike): number {
+    const address = this.#addon.address(new Uint8Array(buffer));
+    this.#addresses.set(buffer, address);
+    return address;
   }
 
   publish(stream: AddonStream): void {
-    const { operation, words, places } = this.#encoding;
-    if (this.#written !== words.length) {
-      const missing = words.filter((_, word) => !places.includes(word));
-      throw new Error(`${operation}: nothing was written for ${missing.join(", ")}`);
-    }
+    if (this.#written !== this.#encoding.words.length) this.#refuseMissing();
     this.#published = (this.#published + 1) | 0;
     Atomics.store(this.header, PUBLISHED, this.#published);
     if (Atomics.load(this.header, ASLEEP) !== 0) stream.wake();
