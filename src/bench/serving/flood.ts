@@ -7,10 +7,9 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
+import { Worker } from "node:worker_threads";
 import { askServer, firstModel, serverEvents, type Server } from "../../gateway/index.ts";
 
-const PROMPTS = 50;
-const PROMPT_BYTES = 4 * 2 ** 20 - 4096;
 const STREAMS = 8;
 const STREAM_TOKENS = 1500;
 const LONGEST_GAP_MS = 500;
@@ -61,26 +60,6 @@ async function stream(seed: number, began: () => void): Promise<number> {
   return longest;
 }
 
-/** The status that a prompt of words without end is refused with. */
-async function refusedPrompt(index: number): Promise<number> {
-  const words = `${index} words in plenty `;
-  const prompt = words.repeat(Math.ceil(PROMPT_BYTES / words.length)).slice(0, PROMPT_BYTES);
-  const body =
-    index % 2 === 0
-      ? { model, prompt, max_tokens: 1 }
-      : { model, messages: [{ role: "user", content: prompt }], max_tokens: 1 };
-  const response = await fetch(
-    `${server.url}/v1/${index % 2 === 0 ? "completions" : "chat/completions"}`,
-    {
-      method: "POST",
-      headers: { "content-type": "application/json" },
-      body: JSON.stringify(body),
-    },
-  ).catch(() => undefined);
-  await response?.text();
-  return response?.status ?? 0;
-}
-
 async function watchHealth(until: AbortSignal): Promise<number> {
   let longest = 0;
   while (!until.aborted) {
@@ -94,6 +73,10 @@ async function watchHealth(until: AbortSignal): Promise<number> {
   return longest;
 }
 
+const flood = new Worker(new URL("./flood-prompts.js", import.meta.url), {
+  workerData: { url: server.url, model },
+});
+await once(flood, "message");
 const begun: Promise<void>[] = [];
 let ended = 0;
 const streams = Promise.allSettled(
@@ -106,7 +89,8 @@ const streams = Promise.allSettled(
 await Promise.all(begun);
 const over = new AbortController();
 const health = watchHealth(over.signal);
-const statuses = await Promise.all(Array.from({ length: PROMPTS }, (_, i) => refusedPrompt(i)));
+flood.postMessage("go");
+const [statuses] = (await once(flood, "message")) as [number[]];
 const live = STREAMS - ended;
 over.abort();
 const healthMs = await health;
@@ -122,6 +106,7 @@ const figures = {
 };
 console.log(JSON.stringify(figures));
 if (lost) console.log(said);
+await flood.terminate();
 serverProcess.kill();
 await exited;
 const passed =
