@@ -8,9 +8,9 @@ import {
   type NodeMesh,
 } from "../../cluster/index.ts";
 import type { WeightMemory } from "../../kernels/index.ts";
-import { modelIdentity, type HashedBytes, type ModelIdentity } from "../../model/index.ts";
+import type { HashedBytes } from "../../model/index.ts";
 import { expectMemory } from "./expect-memory.ts";
-import { fleetIdentity } from "./fleet-identity.ts";
+import { fleetIdentity, ReadIdentity } from "./fleet-identity.ts";
 import type { FleetPlan, NodeOptions } from "./fleet-plan.ts";
 import {
   statsSchema,
@@ -43,7 +43,8 @@ export interface FleetOptions {
 export class Fleet implements RankFleet {
   readonly #plan: FleetPlan;
   readonly #modelDirectory: string;
-  readonly #model: ModelIdentity;
+  readonly #modelBytes: HashedBytes;
+  readonly #identity: ReadIdentity;
   readonly #weights: WeightMemory;
   readonly #listener: RankListener;
   readonly #lost = new Set<number>();
@@ -64,8 +65,7 @@ export class Fleet implements RankFleet {
         nodes: new Set(plan.nodeOfRank).size,
       });
     }
-    const model = await modelIdentity(modelDirectory, options.modelBytes);
-    const fleet = new Fleet(options, model);
+    const fleet = new Fleet(options);
     try {
       if (Math.max(...options.plan.nodeOfRank) > 0) fleet.#mesh = await fleet.#form(options.nodes);
       await fleet.#startRanks();
@@ -76,11 +76,9 @@ export class Fleet implements RankFleet {
     }
   }
 
-  private constructor(
-    { plan, modelDirectory, weights, listener }: FleetOptions,
-    model: ModelIdentity,
-  ) {
-    this.#model = model;
+  private constructor({ plan, modelDirectory, modelBytes, weights, listener }: FleetOptions) {
+    this.#modelBytes = modelBytes;
+    this.#identity = new ReadIdentity(modelDirectory, modelBytes);
     this.#plan = plan;
     this.#modelDirectory = modelDirectory;
     this.#weights = weights;
@@ -108,7 +106,7 @@ export class Fleet implements RankFleet {
       nodes: count,
       secret: awaited?.secret ?? clusterSecret(secret),
       listen: awaited?.listen ?? { host: "127.0.0.1", port: 0 },
-      identity: fleetIdentity(this.#model, this.#plan.policy),
+      identity: fleetIdentity(await this.#identity.get(), this.#plan.policy),
       failureTimeoutMs,
       signal: gaveUp.signal,
       ...(awaited?.refused && { refused: awaited.refused }),
@@ -125,7 +123,7 @@ export class Fleet implements RankFleet {
       coordinator: opened.address,
       secret,
       modelDirectory: this.#modelDirectory,
-      modelBytes: this.#model.modelBytes,
+      modelBytes: this.#modelBytes,
       weights: this.#weights,
       policy: this.#plan.policy,
       failureTimeoutMs,
@@ -144,7 +142,7 @@ export class Fleet implements RankFleet {
       NodeRanks.start({
         plan: this.#plan,
         modelDirectory: this.#modelDirectory,
-        model: this.#model,
+        identity: this.#identity,
         weights: this.#weights,
         mesh: this.#mesh,
         listener: {

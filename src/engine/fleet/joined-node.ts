@@ -7,8 +7,8 @@ import {
   type NodeMesh,
 } from "../../cluster/index.ts";
 import type { Policy, WeightMemory } from "../../kernels/index.ts";
-import { modelIdentity, type HashedBytes } from "../../model/index.ts";
-import { fleetIdentity } from "./fleet-identity.ts";
+import type { HashedBytes } from "../../model/index.ts";
+import { fleetIdentity, ReadIdentity } from "./fleet-identity.ts";
 import { NodeRanks, type NodeRanksOptions } from "./node-ranks.ts";
 import { nodeQuestionSchema, orderSchema, parseBody, type NodeNews } from "./node-messages.ts";
 import { EngineError } from "./rank-handle.ts";
@@ -36,11 +36,11 @@ export interface JoinedNodeOptions {
  */
 export async function serveNode(options: JoinedNodeOptions): Promise<void> {
   const { modelDirectory, modelBytes, weights, policy, joined, ...join } = options;
-  const model = await modelIdentity(modelDirectory, modelBytes);
-  const node = new JoinedNode({ modelDirectory, model, weights });
+  const identity = new ReadIdentity(modelDirectory, modelBytes);
+  const node = new JoinedNode({ modelDirectory, identity, weights });
   const mesh = await joinCluster({
     ...join,
-    identity: fleetIdentity(model, policy),
+    identity: fleetIdentity(await identity.get(), policy),
     handlers: {
       asked: (body, _from, asker) => node.answer(body, asker),
       told: (body, from) => node.obey(body, from),
@@ -59,7 +59,7 @@ export async function serveNode(options: JoinedNodeOptions): Promise<void> {
 /** A rank's thread that is inside the kernel, as on a dead mount, does not end: so long it may take. */
 const CLOSE_MS = 5000;
 
-type OwnModel = Pick<NodeRanksOptions, "modelDirectory" | "model" | "weights">;
+type OwnModel = Pick<NodeRanksOptions, "modelDirectory" | "identity" | "weights">;
 
 class JoinedNode {
   readonly ended: Promise<void>;

@@ -1,8 +1,8 @@
 import { RankRouter, type NodeMesh } from "../../cluster/index.ts";
 import type { WeightMemory } from "../../kernels/index.ts";
 import { createPermits, FilePermits } from "../../kv-cache/index.ts";
-import type { ModelIdentity } from "../../model/index.ts";
 import { expectMemory } from "./expect-memory.ts";
+import type { ReadIdentity } from "./fleet-identity.ts";
 import { placeOf, type FleetPlan } from "./fleet-plan.ts";
 import type { RankListener } from "./rank-handle.ts";
 import { RankWorker } from "./rank-worker.ts";
@@ -12,7 +12,7 @@ export interface NodeRanksOptions {
   readonly plan: FleetPlan;
   /** This node's own copy of the model. */
   readonly modelDirectory: string;
-  readonly model: ModelIdentity;
+  readonly identity: ReadIdentity;
   readonly weights: WeightMemory;
   /** The links to other nodes; without one all ranks are here. */
   readonly mesh?: NodeMesh | undefined;
@@ -59,10 +59,14 @@ export class NodeRanks {
   }
 
   async #start(options: NodeRanksOptions): Promise<void> {
-    const { plan, modelDirectory, model, weights, listener } = options;
+    const { plan, modelDirectory, identity, weights, listener } = options;
     const { kvMemoryBytes } = plan;
     const ranks = this.ranks.length;
     await expectMemory({ ranks, kvMemoryBytes, nodes: 1, weights, modelDirectory });
+    const contextCache = plan.contextCache && {
+      ...plan.contextCache,
+      model: await identity.get(),
+    };
     const filePermits = createPermits();
     const heard: RankListener = {
       heard: (rank, news) => listener.heard(rank, news),
@@ -74,7 +78,8 @@ export class NodeRanks {
     const started = await Promise.allSettled(
       this.ranks.map(async (rank) => {
         const options: WorkerOptions = {
-          ...ownOptions(plan, model),
+          ...ownOptions(plan),
+          ...(contextCache && { contextCache }),
           ...{ modelDirectory, weights },
           place: { ...placeOf(plan, rank), endpoint: this.#router.endpoint(rank), filePermits },
         };
@@ -86,27 +91,22 @@ export class NodeRanks {
 }
 
 /** What a plan says to each rank alike. */
-function ownOptions(
-  {
-    policy,
-    kvMemoryBytes,
-    chunkRows,
-    threads,
-    fastDecode,
-    maxModelLen,
-    usableTokens,
-    contextCache,
-    traceEpochMs,
-  }: FleetPlan,
-  model: ModelIdentity,
-): Omit<WorkerOptions, "modelDirectory" | "weights" | "place"> {
+function ownOptions({
+  policy,
+  kvMemoryBytes,
+  chunkRows,
+  threads,
+  fastDecode,
+  maxModelLen,
+  usableTokens,
+  traceEpochMs,
+}: FleetPlan): Omit<WorkerOptions, "modelDirectory" | "weights" | "place" | "contextCache"> {
   return {
     ...{ policy, kvMemoryBytes, chunkRows },
     ...(threads !== undefined && { threads }),
     ...(fastDecode !== undefined && { fastDecode }),
     ...(maxModelLen !== undefined && { maxModelLen }),
     ...(usableTokens !== undefined && { usableTokens }),
-    ...(contextCache && { contextCache: { ...contextCache, model } }),
     ...(traceEpochMs !== undefined && { traceEpochMs }),
   };
 }
