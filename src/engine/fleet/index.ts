@@ -2,4 +2,4 @@ export { version } from "./fleet-identity.ts";
 export { planFleet, type FleetPlan, type NodeOptions } from "./fleet-plan.ts";
 export { Fleet } from "./fleet.ts";
 export { serveNode } from "./joined-node.ts";
-export { EngineError, type RankFleet, type RankHandle, type RankListener } from "./rank-handle.ts";
+export { EngineError, type RankFleet, type RankListener } from "./rank-handle.ts";

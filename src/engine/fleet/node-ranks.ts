@@ -77,13 +77,13 @@ export class NodeRanks {
     };
     const started = await Promise.allSettled(
       this.ranks.map(async (rank) => {
-        const options: WorkerOptions = {
+        const workerOptions: WorkerOptions = {
           ...ownOptions(plan),
           ...(contextCache && { contextCache }),
           ...{ modelDirectory, weights },
           place: { ...placeOf(plan, rank), endpoint: this.#router.endpoint(rank), filePermits },
         };
-        this.#workers.set(rank, await RankWorker.start(options, heard));
+        this.#workers.set(rank, await RankWorker.start(workerOptions, heard));
       }),
     );
     for (const result of started) if (result.status === "rejected") throw result.reason;
