@@ -2,7 +2,8 @@ import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { mkdtemp, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { loadChatTemplate, type ChatTemplate } from "./chat-template.ts";
+import type { ChatMessage } from "./chat-message.ts";
+import { loadChatTemplate, type ChatTemplate, type RenderOptions } from "./chat-template.ts";
 import { repositoryRoot } from "../fixtures.ts";
 import { writeTinyTokenizer } from "./tokenizer-fixtures.ts";
 import { Tokenizer } from "./tokenizer.ts";
@@ -28,6 +29,16 @@ export async function load(source: string, modelType?: string): Promise<ChatTemp
   await writeFile(join(folder, "chat_template.jinja"), source);
   if (modelType) await writeFile(join(folder, "config.json"), `{"model_type":"${modelType}"}`);
   return loadChatTemplate(folder, tokenizer);
+}
+
+/** A prompt as text; its words may look like markers. */
+export function textOf(
+  template: ChatTemplate,
+  messages: readonly ChatMessage[],
+  options: RenderOptions = {},
+): string {
+  const segments = template.segments(messages, options);
+  return segments.map(({ text }) => text).join("");
 }
 
 export const BEGIN = "<｜begin▁of▁sentence｜>";

@@ -13,6 +13,7 @@ import {
   load,
   noTemplates,
   shared,
+  textOf,
   tokenizer,
 } from "./chat-fixtures.ts";
 import type { ChatMessage } from "./chat-message.ts";
@@ -74,7 +75,7 @@ async function assertAgrees(
         bos_token: BEGIN,
         eos_token: END,
       });
-      assert.equal(ours.renderText(messages, options), text);
+      assert.equal(textOf(ours, messages, options), text);
       const tokens = ours.render(messages, options);
       assert.deepEqual(tokens, tokenizer.encode(text, { specials: true }));
       assert.equal(tokens.filter((token) => token === tokenizer.bos).length, 1);
@@ -128,12 +129,12 @@ test("other templates are rendered by their own Jinja", { skip: noTemplates }, a
   fc.assert(
     fc.property(conversations(0), (messages) => {
       const expected = new Template(source).render({ messages, add_generation_prompt: true });
-      assert.equal(template.renderText(messages), expected);
+      assert.equal(textOf(template, messages), expected);
     }),
   );
   for (const name of ["deepseek-ai-DeepSeek-V3.2", "deepseek-ai-DeepSeek-V4", "Qwen-Qwen3-0.6B"]) {
     const other = await load(jinjaOf(name));
     assert.equal(other.family, "jinja");
-    assert.ok(other.renderText([{ role: "user", content: "hello" }]).includes("hello"));
+    assert.ok(textOf(other, [{ role: "user", content: "hello" }]).includes("hello"));
   }
 });

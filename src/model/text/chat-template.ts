@@ -47,17 +47,11 @@ export class ChatTemplate {
    * @throws ChatTemplateError naming the request's field that cannot be said.
    */
   render(messages: readonly ChatMessage[], options: RenderOptions = {}, limit?: number): number[] {
-    return this.#tokenizer.encodeSegments(this.#segments(messages, options), limit);
+    return this.#tokenizer.encodeSegments(this.segments(messages, options), limit);
   }
 
-  /** The same prompt as text, for people; its words may look like markers. */
-  renderText(messages: readonly ChatMessage[], options: RenderOptions = {}): string {
-    return this.#segments(messages, options)
-      .map((segment) => segment.text)
-      .join("");
-  }
-
-  #segments(messages: readonly ChatMessage[], options: RenderOptions): Segment[] {
+  /** The prompt's markers and words, apart. */
+  segments(messages: readonly ChatMessage[], options: RenderOptions): Segment[] {
     if (messages.length === 0) throw new ChatTemplateError("messages", "expected at least one");
     return this.#compose(messages, options);
   }
