@@ -60,9 +60,10 @@ export class TraceWriter {
   /** Ends the file; rejects with a TraceError if any of it could not be written. */
   async close(): Promise<void> {
     await new Promise<void>((resolve) => {
+      // A failed write destroys the stream at once, and is told of when the file is closed.
+      if (this.#stream.closed) return resolve();
       this.#stream.once("close", resolve);
-      if (this.#stream.destroyed) resolve();
-      else this.#stream.end(this.#separator === "[\n" ? "[]\n" : "\n]\n");
+      if (!this.#stream.destroyed) this.#stream.end(this.#separator === "[\n" ? "[]\n" : "\n]\n");
     });
     if (this.#problem) throw new TraceError(`${this.#file}: ${this.#problem.message}`);
     if (this.#leftOut > 0) {
