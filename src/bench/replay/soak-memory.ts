@@ -6,8 +6,7 @@ import { spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
-import { uniformLoad } from "../serving/index.ts";
-import { runLoad } from "../serving/index.ts";
+import { runLoad, uniformLoad } from "../serving/index.ts";
 
 const COUNTS = [2_000, 20_000];
 const CONCURRENCY = 16;
