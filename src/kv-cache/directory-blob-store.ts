@@ -161,13 +161,11 @@ export class DirectoryBlobStore implements BlobStore {
 
   async #removeOld(room: number, now: number): Promise<void> {
     this.#sweptAt = now;
-    const blobs: StoredBlob[] = [];
-    for (const folder of await this.#permits.run(() => namesIn(this.#directory))) {
-      if (folderPattern.test(folder)) blobs.push(...(await this.#scan(folder, now)));
-    }
-    for (const { name } of evictions(blobs, this.#limits, room, now)) {
-      await this.delete(name).catch(() => undefined);
-    }
+    const names = await this.#permits.run(() => namesIn(this.#directory));
+    const folders = names.filter((name) => folderPattern.test(name));
+    const blobs = await Promise.all(folders.map((folder) => this.#scan(folder, now)));
+    const evicted = evictions(blobs.flat(), this.#limits, room, now);
+    await Promise.all(evicted.map(({ name }) => this.delete(name).catch(() => undefined)));
     this.#written = 0;
     this.#sweep = undefined;
   }

@@ -16,7 +16,7 @@ const trace = join(repositoryRoot, "../shared/data/mooncake/conversation_trace_0
 const skip = existsSync(trace) ? false : "../shared/data/mooncake is not here";
 
 /** Requests of the trace that the test has time for. */
-const REQUESTS = 100;
+const REQUESTS = 250;
 
 const share = ({ hits, blocks }: PrefixHits) => hits / blocks;
 
