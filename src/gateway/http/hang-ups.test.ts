@@ -6,7 +6,7 @@ import { startTinyServer, type TinyServer } from "./fixtures.ts";
 
 const CLIENTS = Number(process.env["HANG_UPS"] ?? 200);
 /** A blocked thread, not a busy machine: idle, HANG_UPS=1000 is answered within 100 ms. */
-const HEALTH_WITHIN_MS = 20_000;
+const HEALTH_WITHIN_MS = 3000;
 
 let server: TinyServer;
 before(async () => (server = await startTinyServer({ queueLimit: 4 * CLIENTS })));
@@ -64,7 +64,7 @@ test(`${CLIENTS} clients that hang up leave nothing behind and block nobody`, as
   await server.untilIdle();
   const stats = await server.engine.stats();
   assert.deepEqual([stats.waiting, stats.running, stats.pagesInUse], [0, 0, 0]);
-  assert.ok(waits.length > 0);
+  assert.ok(waits.length > 10);
   const longest = Math.max(...waits);
   t.diagnostic(`health took at most ${longest.toFixed(0)} ms in ${waits.length} questions`);
   assert.ok(longest < HEALTH_WITHIN_MS, `health took ${longest.toFixed(0)} ms`);
