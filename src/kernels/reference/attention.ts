@@ -1,99 +1,10 @@
 import { exponential } from "../elementary.ts";
-import { rmsNormRow } from "./norm.ts";
-import { loadRows, storeRows } from "../quantize.ts";
-import { rotate } from "./rope.ts";
-import {
-  KV_PIECE_TOKENS,
-  PAGE_TOKENS,
-  type KvLayer,
-  type MlaShape,
-  type Rope,
-  type StepLayout,
-} from "../stream.ts";
-import type { LoadedWeight } from "../weight-reader.ts";
+import { entryOf } from "./kv.ts";
+import { loadRows } from "../quantize.ts";
+import { KV_PIECE_TOKENS, type KvLayer, type MlaShape, type StepLayout } from "../stream.ts";
 
 /** How a policy rounds a matmul's input value. */
 export type Round = (x: number) => number;
-
-/** The sequence of each row. */
-function* rowsOf(layout: StepLayout): Generator<{ row: number; table: number }> {
-  for (let s = 0; s + 1 < layout.rowStarts.length; s++) {
-    for (let row = layout.rowStarts[s]; row < layout.rowStarts[s + 1]; row++) {
-      yield { row, table: s * layout.tableStride };
-    }
-  }
-}
-
-/** The entry in the pool that holds an absolute position of a sequence. */
-function entryOf(layout: StepLayout, table: number, position: number): number {
-  const page = layout.pageTables[table + Math.floor(position / PAGE_TOKENS)];
-  return page * PAGE_TOKENS + (position % PAGE_TOKENS);
-}
-
-/** Normalises the latent of each row, rotates its key and stores both where the row's page lies. */
-export function writeKv(
-  cache: KvLayer,
-  x: Float32Array,
-  gain: Float32Array,
-  epsilon: number,
-  shape: MlaShape,
-  rope: Rope,
-  layout: StepLayout,
-): void {
-  const width = shape.latent + shape.rope;
-  const entry = new Float32Array(width);
-  for (const { row, table } of rowsOf(layout)) {
-    const position = layout.positions[row];
-    entry.set(x.subarray(row * width, (row + 1) * width));
-    rmsNormRow(entry, 0, entry, 0, gain, epsilon);
-    rotate(entry, shape.latent, position, rope);
-    const at = entryOf(layout, table, position) * width;
-    storeRows(cache.entries.subarray(at, at + width), entry, width);
-  }
-}
-
-/**
- * out[row, head] = W_UK[head]ᵀ q_nope: the query moved into the latent space, so that attention
- * reads the cache as it lies. The sum runs over weight rows and is cut where a block of rows that
- * share scales ends, each part promoted with its block's scale.
- */
-export function absorbQuery(
-  out: Float32Array,
-  q: Float32Array,
-  kvB: LoadedWeight,
-  shape: MlaShape,
-  rows: number,
-  round: Round,
-): void {
-  const { heads, nope, latent } = shape;
-  const queryWidth = nope + shape.rope;
-  const sums = new Float64Array(latent);
-  out.fill(0, 0, rows * heads * latent);
-  for (let head = 0; head < heads; head++) {
-    const first = head * (nope + shape.value);
-    for (let j = 0; j < nope;) {
-      const weightRow = first + j;
-      const count = Math.min(nope - j, kvB.blockRows - (weightRow % kvB.blockRows));
-      const weightRows = Array.from({ length: count }, (_, i) => kvB.row(weightRow + i));
-      for (let row = 0; row < rows; row++) {
-        sums.fill(0);
-        for (let i = 0; i < count; i++) {
-          addScaled(sums, weightRows[i], round(q[(row * heads + head) * queryWidth + j + i]));
-        }
-        const target = (row * heads + head) * latent;
-        for (let c = 0; c < latent; c++) {
-          const columnBlock = Math.floor(c / kvB.blockColumns);
-          out[target + c] += Math.fround(sums[c]) * kvB.scale(weightRow, columnBlock);
-        }
-      }
-      j += count;
-    }
-  }
-}
-
-function addScaled(sums: Float64Array, row: Float32Array, factor: number): void {
-  for (let c = 0; c < sums.length; c++) sums[c] += factor * row[c];
-}
 
 /**
  * Absorbed multi-head latent attention, causal, over paged KV (FlashMLA's role): every row of

@@ -1,9 +1,11 @@
-import { absorbQuery, attention, writeKv, type Round } from "./attention.ts";
+import { absorbQuery } from "./absorb.ts";
+import { attention, type Round } from "./attention.ts";
 import { sampleRows } from "../sampling/index.ts";
 import { refuseOutside, refuseStrayLayout, refuseUnordered } from "./indices.ts";
 import { roundBf16 } from "../float-formats.ts";
 import { rowScales, type Operand, type RowFormat, type StoredRows } from "../operand-format.ts";
 import { multiply, multiplyGroups, type DecodedRows } from "./gemm.ts";
+import { writeKv } from "./kv.ts";
 import { rmsNormRow, siluMultiply } from "./norm.ts";
 import { operandFormat, precisions, type Policy, type ScaleFormat } from "../policy.ts";
 import { decodeOperand, loadRows, quantize, quantizeWeight, rowsOf } from "../quantize.ts";
