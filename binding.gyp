@@ -9,6 +9,7 @@
     "emulate_tiles%": 0,
     "avx2_flags": ["-mavx2", "-mfma", "-mf16c"],
     "avx512_flags": ["-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512vbmi", "-mgfni"],
+    "dot_flags": ["-mavx512vnni", "-mavx512bf16"],
     # gcc 12's own headers read what they leave undefined on purpose.
     "avx512_warnings": ["-Wno-uninitialized", "-Wno-maybe-uninitialized"],
   },
@@ -56,7 +57,7 @@
       "dependencies": ["kernels_portable"],
       "ldflags": ["-pthread"],
       "conditions": [
-        ["target_arch == 'x64'", { "dependencies": ["kernels_avx512", "kernels_avx2"] }],
+        ["target_arch == 'x64'", { "dependencies": ["kernels_avx512bf16", "kernels_avx512", "kernels_avx2"] }],
         ["target_arch == 'x64' and OS == 'linux'", { "dependencies": ["kernels_amx"] }],
         ["static_runtime == 1 and OS == 'linux'", { "ldflags": ["-static-libstdc++", "-static-libgcc"] }],
       ],
@@ -81,6 +82,14 @@
           "cflags": ["<@(avx512_flags)", "<@(avx2_flags)", "<@(avx512_warnings)"],
           "xcode_settings": { "OTHER_CFLAGS": ["<@(avx512_flags)", "<@(avx2_flags)"] },
         },
+        {
+          "target_name": "kernels_avx512bf16",
+          "type": "static_library",
+          "sources": ["native/kernels.cc"],
+          "defines": ["DAYSIX_ISA=avx512bf16"],
+          "cflags": ["<@(dot_flags)", "<@(avx512_flags)", "<@(avx2_flags)", "<@(avx512_warnings)"],
+          "xcode_settings": { "OTHER_CFLAGS": ["<@(dot_flags)", "<@(avx512_flags)", "<@(avx2_flags)"] },
+        },
       ],
     }],
     ["target_arch == 'x64' and OS == 'linux'", {
@@ -90,7 +99,7 @@
           "type": "static_library",
           "sources": ["native/kernels.cc"],
           "defines": ["DAYSIX_ISA=amx", "DAYSIX_TILES"],
-          "cflags": ["<@(avx512_flags)", "<@(avx2_flags)", "<@(avx512_warnings)"],
+          "cflags": ["<@(dot_flags)", "<@(avx512_flags)", "<@(avx2_flags)", "<@(avx512_warnings)"],
         },
       ],
     }],

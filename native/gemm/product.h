@@ -12,6 +12,7 @@
 
 #include "host/team.h"
 #include "gemm/weight-format.h"
+#include "simd/unroll.h"
 
 namespace daysix::DAYSIX_ISA {
 
@@ -31,11 +32,6 @@ struct Tiling {
   int64_t count() const { return ceilDivide(rows, TILE_ROWS); }
   int64_t first(int64_t tile) const { return tile * (rows / count()) + std::min(tile, rows % count()); }
   int rowsOf(int64_t tile) const { return static_cast<int>(first(tile + 1) - first(tile)); }
-};
-
-template <int N>
-struct Constant {
-  constexpr operator int() const { return N; }
 };
 
 /// Calls run with the number of a tile's rows as a constant.

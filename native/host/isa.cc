@@ -8,6 +8,7 @@ namespace daysix {
 
 extern const KernelTable portableTable;
 #if defined(__x86_64__)
+extern const KernelTable avx512bf16Table;
 extern const KernelTable avx512Table;
 extern const KernelTable avx2Table;
 #if defined(__linux__)
@@ -25,6 +26,9 @@ bool hasAvx512() {
          __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
          __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("gfni");
 }
+bool hasAvx512Bf16() {
+  return hasAvx512() && __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bf16");
+}
 
 }  // namespace
 #endif
@@ -34,10 +38,11 @@ std::vector<const KernelTable*> supportedKernels() {
 #if defined(__x86_64__)
   if (hasAvx2()) tables.insert(tables.begin(), &avx2Table);
   if (hasAvx512()) tables.insert(tables.begin(), &avx512Table);
+  if (hasAvx512Bf16()) tables.insert(tables.begin(), &avx512bf16Table);
 #if defined(__linux__) && defined(DAYSIX_EMULATE_TILES)
-  if (hasAvx512()) tables.push_back(&amxTable);
+  if (hasAvx512Bf16()) tables.push_back(&amxTable);
 #elif defined(__linux__)
-  if (hasAvx512() && mayUseTiles()) tables.insert(tables.begin(), &amxTable);
+  if (hasAvx512Bf16() && mayUseTiles()) tables.insert(tables.begin(), &amxTable);
 #endif
 #endif
   return tables;

@@ -18,9 +18,10 @@ const sanitizers = {
 const avx2 = ["-mavx2", "-mfma", "-mf16c"];
 const avx512 = ["f", "bw", "vl", "dq", "vbmi"].map((part) => `-mavx512${part}`);
 avx512.push("-mgfni", ...avx2);
-const amx = [...avx512, "-DDAYSIX_TILES"];
+const avx512bf16 = ["-mavx512vnni", "-mavx512bf16", ...avx512];
+const amx = [...avx512bf16, "-DDAYSIX_TILES"];
 const emulateTiles = "-DDAYSIX_EMULATE_TILES";
-const x64 = { ...(process.platform === "linux" ? { amx } : {}), avx512, avx2 };
+const x64 = { ...(process.platform === "linux" ? { amx } : {}), avx512bf16, avx512, avx2 };
 const instructionSets = { portable: [], ...(process.arch === "x64" ? x64 : {}) };
 
 /** What binding.gyp compiles besides the kernels, less the Node-API face. */
@@ -56,7 +57,8 @@ function isSupported(instructionSet) {
     portable: [],
     avx2: ["avx2", "fma", "f16c"],
     avx512: ["avx512_vbmi", "gfni"],
-    amx: ["avx512_vbmi", "gfni", "amx_tile", "amx_bf16"],
+    avx512bf16: ["avx512_vbmi", "gfni", "avx512_vnni", "avx512_bf16"],
+    amx: ["avx512_vbmi", "gfni", "avx512_vnni", "avx512_bf16", "amx_tile", "amx_bf16"],
   }[instructionSet];
   const words = new Set(readFileSync("/proc/cpuinfo", "utf8").split(/\s+/));
   return parts.every((part) => words.has(part));
@@ -91,7 +93,7 @@ async function testStream(sanitizer, folder) {
 /** A driver of one topic's kernels, compiled for each instruction set, and for emulated tiles. */
 async function testKernels(name, sanitizer, folder) {
   const drivers = Object.entries(instructionSets).filter(([set]) => isSupported(set));
-  if ("amx" in instructionSets && isSupported("avx512"))
+  if ("amx" in instructionSets && isSupported("avx512bf16"))
     drivers.push(["amx", [...amx, emulateTiles]]);
   await Promise.all(
     drivers.map(async ([instructionSet, flags]) => {
@@ -112,5 +114,6 @@ for (const sanitizer of Object.keys(sanitizers)) {
   await testStream(sanitizer, folder);
   // Races are the stream's to have: the other drivers bring a team of their own.
   if (sanitizer === "thread") continue;
-  for (const name of ["gemm-test", "attention-test"]) await testKernels(name, sanitizer, folder);
+  for (const name of ["chain-test", "gemm-test", "attention-test"])
+    await testKernels(name, sanitizer, folder);
 }
