@@ -11,6 +11,8 @@ export function textOf(option: string, value: unknown): string {
   throw new UsageError(`--${option}: expected one value, got ${JSON.stringify(value)}`);
 }
 
+export const policyHelp = `Precision: ${policies.join(", ")}`;
+
 export function policyOf(value: unknown): Policy {
   const policy = policies.find((name) => name === value);
   if (!policy)

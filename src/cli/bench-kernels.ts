@@ -1,12 +1,12 @@
 import type { Command } from "cac";
 import { benchKernels, type KernelMeasured } from "../bench/index.ts";
 import { nativeProblem, usableCores } from "../kernels/index.ts";
-import { integerOf, policyOf, UsageError } from "./arguments.ts";
+import { integerOf, policyHelp, policyOf, UsageError } from "./arguments.ts";
 import { table } from "./table.ts";
 
 export function withBenchKernels(command: Command): Command {
   return command
-    .option("--policy <policy>", "Precision: f32, w8a16 or w8a8", { default: "w8a16" })
+    .option("--policy <policy>", policyHelp, { default: "w8a16" })
     .option("--threads <count>", "Compute threads; by default all cores")
     .option("--json", "Print a line of JSON for each measurement");
 }

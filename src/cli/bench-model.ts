@@ -9,7 +9,7 @@ import {
   type Workload,
 } from "../bench/index.ts";
 import { usableCores } from "../kernels/index.ts";
-import { integerOf, integersOf, policyOf, textOf, UsageError } from "./arguments.ts";
+import { integerOf, integersOf, policyHelp, policyOf, textOf, UsageError } from "./arguments.ts";
 import { readTopology } from "./engine-options.ts";
 import { describeResident, weightsOf, withWeights } from "./weights.ts";
 import { fastDecodeOf, withFastDecode } from "./fast-decode.ts";
@@ -22,7 +22,7 @@ export function withBenchModel(command: Command): Command {
     .option("--prompt <tokens>", "Prompts to compute", { default: "512,2048" })
     .option("--batch <requests>", "Requests of a rank that decode together", { default: "1,8,32" })
     .option("--context <tokens>", "Context of each of them, random KV", { default: "512,4096" })
-    .option("--policy <policy>", "Precision: f32, w8a16 or w8a8", { default: "w8a16" })
+    .option("--policy <policy>", policyHelp, { default: "w8a16" })
     .option("--threads <count>", "Compute threads of each rank; by default all cores together")
     .option("--topology <units>", "Ranks: combined=1x2", { default: "combined=1x1" })
     .option("--experts <how>", "parallel: over the ranks; replicated: all on each", {

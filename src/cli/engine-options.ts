@@ -3,7 +3,7 @@ import type { Command } from "cac";
 import { z } from "zod";
 import { parseTopology, type Topology } from "../cluster/index.ts";
 import type { EngineOptions, ExpertOptions } from "../engine/index.ts";
-import { bytesOf, integerOf, policyOf, textOf, UsageError } from "./arguments.ts";
+import { bytesOf, integerOf, policyHelp, policyOf, textOf, UsageError } from "./arguments.ts";
 import { bundledModel } from "./bundled-model.ts";
 import { contextCacheOf, withContextCache } from "./context-cache.ts";
 import { fastDecodeOf, withFastDecode } from "./fast-decode.ts";
@@ -16,7 +16,7 @@ import { weightsOf, withWeights } from "./weights.ts";
 export function withEngine(command: Command): Command {
   return withVerifyModel(withFastDecode(withWeights(withNodes(withContextCache(command)))))
     .option("--model <dir>", "Checkpoint folder (Hugging Face layout)", { default: bundledModel })
-    .option("--policy <policy>", "Precision: f32, w8a16 or w8a8", { default: "w8a16" })
+    .option("--policy <policy>", policyHelp, { default: "w8a16" })
     .option("--kv-memory <size>", "Memory for the KV cache of each rank", { default: "256M" })
     .option("--threads <count>", "Compute threads of each rank, as far as cores go", { default: 1 })
     .option("--topology <units>", "Units × ranks: combined=1x4, or prefill=1x2,decode=1x2", {

@@ -3,6 +3,7 @@ import { cac } from "cac";
 import {
   integerOf,
   numberOf,
+  policyHelp,
   policyOf,
   scalesOf,
   serverOf,
@@ -138,7 +139,7 @@ program
   .command("logits", "Print a prompt's logits, to compare implementations")
   .option("--model <dir>", "Checkpoint folder", { default: bundledModel })
   .option("--tokens <ids>", "Token ids: 1,2,3")
-  .option("--policy <policy>", "Precision: f32, w8a16 or w8a8", { default: "f32" })
+  .option("--policy <policy>", policyHelp, { default: "f32" })
   .option("--json", "Print argmax and lastLogits as JSON")
   .action((flags: Record<string, unknown>) => {
     if (flags["tokens"] === undefined) throw new UsageError("--tokens: give token ids as 1,2,3");

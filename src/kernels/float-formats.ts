@@ -30,6 +30,12 @@ export function fromF16(code: number): number {
   return sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
 }
 
+/** The integer nearest to a float32 of magnitude below 2^22, ties to even. */
+export function toInteger(x: number): number {
+  // Adding 1.5 · 2^23 leaves no fraction bits: float32 addition rounds to the nearest even integer.
+  return Math.fround(x + 12_582_912) - 12_582_912;
+}
+
 /** The least power of two not below a positive normal float32. */
 export function nextPowerOfTwo(x: number): number {
   float[0] = x;

@@ -20,11 +20,14 @@ export interface Precision {
  * - `w8a16`: every matmul input, KV entry and expert output row is rounded to BF16 once.
  * - `w8a8`: as w8a16, but the input of every FP8 linear layer is quantised to FP8 with a scale for
  *   each block of a row, as DeepSeek-V3 was trained.
+ * - `int8`: as w8a16, but the input of every linear layer with integer weights is quantised to INT8
+ *   with a scale for each block of a row, and sums inside a block are exact.
  */
 export const precisions = {
   f32: { activation: "f32", quantized: {}, kv: "f32", rows: "f32" },
   w8a16: { activation: "bf16", quantized: {}, kv: "bf16", rows: "bf16" },
   w8a8: { activation: "bf16", quantized: { F8_E4M3: "fp8" }, kv: "bf16", rows: "bf16" },
+  int8: { activation: "bf16", quantized: { I8: "int8" }, kv: "bf16", rows: "bf16" },
 } as const satisfies Readonly<Record<string, Precision>>;
 
 export type Policy = keyof typeof precisions;

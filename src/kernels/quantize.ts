@@ -74,7 +74,7 @@ export function quantize(out: Operand, x: Float32Array, rows: number, scales: Sc
  */
 function quantizeRow(
   { format, columns, values, scales }: Operand,
-  { largest: most, encode }: Codes,
+  codes: Codes,
   x: Float32Array,
   row: number,
   scaleFormat: ScaleFormat,
@@ -89,10 +89,27 @@ function quantizeRow(
       if (Math.abs(x[i]) > largest) largest = Math.abs(x[i]);
       poison += x[i] - x[i];
     }
-    const scale = scaleFor(largest, most, scaleFormat);
+    const scale = blockScale(largest, codes, scaleFormat);
     scales[row * blocks + block] = scale + poison;
-    for (let i = start; i < end; i++) values[i] = encode(Math.fround(x[i] / scale));
+    encodeBlock(values, codes, x, start, end, largest, scale);
   }
+}
+
+function encodeBlock(
+  out: Operand["values"],
+  codes: Codes,
+  x: Float32Array,
+  start: number,
+  end: number,
+  largest: number,
+  scale: number,
+): void {
+  if (codes.scaling === "divide") {
+    for (let i = start; i < end; i++) out[i] = codes.encode(Math.fround(x[i] / scale));
+    return;
+  }
+  const inverse = Math.fround(codes.largest / Math.fround(largest));
+  for (let i = start; i < end; i++) out[i] = codes.encode(Math.fround(x[i] * inverse));
 }
 
 /** Keep an all-zero block's scale a normal number. */
@@ -100,9 +117,9 @@ const ACTIVATION_FLOOR = 1e-4;
 const WEIGHT_FLOOR = 2 ** -100;
 
 /** The scale under which a block's largest magnitude becomes a code's. */
-function scaleFor(largest: number, most: number, format: ScaleFormat): number {
-  const scale = Math.fround(Math.fround(largest) / most);
-  return format === "ue8m0" ? nextPowerOfTwo(scale) : scale;
+function blockScale(largest: number, codes: Codes, format: ScaleFormat): number {
+  const scale = Math.fround(Math.fround(largest) / codes.largest);
+  return codes.scaling === "divide" && format === "ue8m0" ? nextPowerOfTwo(scale) : scale;
 }
 
 /**
@@ -118,7 +135,7 @@ export function quantizeWeight(
   const { columns } = x;
   const values = new Float64Array(rows * columns);
   decodeOperand(values, x, rows);
-  const [blockRows, blockColumns] = weightFormats[QUANTIZED_DTYPE].scaleBlock!;
+  const [blockRows, blockColumns] = weightFormats[QUANTIZED_DTYPE].scaleBlocks[0];
   const scaleColumns = Math.ceil(columns / blockColumns);
   for (let at = 0; at < Math.ceil(rows / blockRows) * scaleColumns; at++) {
     const firstRow = Math.floor(at / scaleColumns) * blockRows;
@@ -133,7 +150,7 @@ export function quantizeWeight(
         poison += values[i] - values[i];
       }
     }
-    const scale = scaleFor(largest, e4m3Codes.largest, format);
+    const scale = blockScale(largest, e4m3Codes, format);
     out.scales[at] = scale + poison;
     for (let row = firstRow; row < endRow; row++) {
       for (let i = row * columns + first; i < row * columns + end; i++) {
@@ -165,6 +182,6 @@ export function loadRows(
 export function decodeOperand(out: Float64Array, x: Operand, rows: number): void {
   const count = rows * x.columns;
   const { codes }: OperandFormat = operandFormats[x.format];
-  if (codes) codes.decode(out, 0, x.values as Uint8Array, 0, count);
+  if (codes) codes.decode(out, 0, x.values as Uint8Array | Int8Array, 0, count);
   else loadRows(out, 0, x.values as StoredRows, 0, count);
 }

@@ -9,6 +9,7 @@ import { createReferenceKernels } from "./reference/index.ts";
 import { gaussian, randomSource } from "./inputs/index.ts";
 import {
   codeBytes,
+  scaleBlockOf,
   scaleShape,
   weightFormats,
   type WeightDtype,
@@ -25,17 +26,27 @@ test("sizes follow from the formats", () => {
   assert.deepEqual(scaleShape("F8_E4M3", [300, 200]), [3, 2]);
   assert.deepEqual(scaleShape("F8_E4M3", [129]), [2]);
   assert.equal(scaleShape("BF16", [300, 200]), undefined);
+  assert.deepEqual(scaleShape("I8", [300, 200]), [300, 2]);
   assert.deepEqual(operandRowBytes({ format: "fp8", columns: 200 }), { values: 200, scales: 8 });
+  assert.deepEqual(operandRowBytes({ format: "int8", columns: 200 }), { values: 200, scales: 8 });
   assert.deepEqual(operandRowBytes({ format: "bf16", columns: 200 }), { values: 400, scales: 0 });
+});
+
+test("what shares a scale follows from the scales' shape", () => {
+  const blockOf = (...scales: number[]) => scaleBlockOf("I8", [300, 200], scales);
+  assert.deepEqual(blockOf(300, 2), [1, 128]);
+  assert.deepEqual(blockOf(3, 2), [128, 128]);
+  assert.deepEqual(blockOf(300, 1), [1, Infinity]);
+  assert.equal(blockOf(300, 7), undefined);
+  assert.deepEqual(scaleBlockOf("F8_E4M3", [129], [1, 2]), [128, 128]);
 });
 
 /** Four bits a code, a scale for 32 columns of one row, codes from −8 to 7. */
 const fourBits: WeightFormat = {
   valueBits: 4,
-  scaleBlock: [1, 32],
+  scaleBlocks: [[1, 32]],
   scaleTypes: ["F32"],
   zeroPoint: 8,
-  nonFinite: { Codes: Uint8Array, mask: 256 },
   decode: (out, bytes) => {
     const codes = new Uint8Array(bytes);
     for (let i = 0; i < out.length; i++) out[i] = (codes[i >> 1] >> (4 * (i & 1))) & 15;
@@ -53,7 +64,11 @@ test("the reference computes with a format by its data alone", async () => {
   const scales = Float32Array.from({ length: (rows * columns) / 32 }, () => 0.01 + random());
   const weight: Weight = {
     ...{ name: "four", dtype, shape: [rows, columns], file: join(directory, "four"), offset: 0 },
-    scale: { ...{ name: "s", dtype: "F32", offset: 0 }, file: join(directory, "s"), shape: [30] },
+    scale: {
+      ...{ name: "s", dtype: "F32", offset: 0 },
+      file: join(directory, "s"),
+      shape: [10, 3],
+    },
   };
   writeFileSync(weight.file, codes);
   writeFileSync(join(directory, "s"), new Uint8Array(scales.buffer));

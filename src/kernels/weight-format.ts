@@ -4,25 +4,28 @@ import { decodeBf16, decodeE4m3, fromF16 } from "./float-formats.ts";
 export const SCALE_BLOCK = 128;
 
 /** How a weight is stored in its checkpoint file. */
-export type WeightDtype = "F32" | "BF16" | "F16" | "F8_E4M3";
+export type WeightDtype = "F32" | "BF16" | "F16" | "F8_E4M3" | "I8";
+
+/** Rows and columns that share a scale; Infinity: all of them. */
+export type ScaleBlock = readonly [rows: number, columns: number];
 
 /** What there is to know of a weight's bytes. A weight's value is (code − zeroPoint) × scale. */
 export interface WeightFormat {
   readonly valueBits: number;
-  /** Rows and columns that share a scale; undefined where weights have none. */
-  readonly scaleBlock: readonly [rows: number, columns: number] | undefined;
+  /** The blocks that weights may have scales for, ours first; none where weights have no scales. */
+  readonly scaleBlocks: readonly ScaleBlock[];
   /** How a checkpoint may keep the scales. */
   readonly scaleTypes: readonly WeightDtype[];
   readonly zeroPoint: number;
-  /** Codes whose bits under `mask` are all set are infinite or no numbers. */
-  readonly nonFinite: { readonly Codes: CodeArray; readonly mask: number };
+  /** Codes whose bits under `mask` are all set are infinite or no numbers; integers have none. */
+  readonly nonFinite?: { readonly Codes: CodeArray; readonly mask: number };
   /** Codes as numbers, before zero point and scale. */
   readonly decode: (out: Float32Array, bytes: ArrayBufferLike) => void;
 }
 
 type CodeArray = typeof Uint8Array | typeof Uint16Array | typeof Uint32Array;
 
-const plain = { scaleBlock: undefined, scaleTypes: [], zeroPoint: 0 } as const;
+const plain = { scaleBlocks: [], scaleTypes: [], zeroPoint: 0 } as const;
 
 export const weightFormats: Readonly<Record<WeightDtype, WeightFormat>> = {
   F32: {
@@ -45,11 +48,22 @@ export const weightFormats: Readonly<Record<WeightDtype, WeightFormat>> = {
   },
   F8_E4M3: {
     valueBits: 8,
-    scaleBlock: [SCALE_BLOCK, SCALE_BLOCK],
+    scaleBlocks: [[SCALE_BLOCK, SCALE_BLOCK]],
     scaleTypes: ["F32", "BF16"],
     zeroPoint: 0,
     nonFinite: { Codes: Uint8Array, mask: 0x7f },
     decode: (out, bytes) => decodeE4m3(out, 0, new Uint8Array(bytes), 0, out.length),
+  },
+  I8: {
+    valueBits: 8,
+    scaleBlocks: [
+      [1, SCALE_BLOCK],
+      [SCALE_BLOCK, SCALE_BLOCK],
+      [1, Infinity],
+    ],
+    scaleTypes: ["F32", "BF16"],
+    zeroPoint: 0,
+    decode: (out, bytes) => out.set(new Int8Array(bytes)),
   },
 };
 
@@ -67,8 +81,25 @@ export function codeBytes(dtype: WeightDtype, shape: readonly number[]): number 
   return rows * rowBytes(dtype, shape[shape.length - 1]);
 }
 
-/** The shape of a weight's scales; undefined for weights without. */
-export function scaleShape(dtype: WeightDtype, shape: readonly number[]): number[] | undefined {
-  const block = weightFormats[dtype].scaleBlock?.slice(-shape.length);
-  return block && shape.map((side, i) => Math.ceil(side / block[i]));
+/** The shape of a weight's scales, one for each block; undefined for weights without. */
+export function scaleShape(
+  dtype: WeightDtype,
+  shape: readonly number[],
+  block: ScaleBlock | undefined = weightFormats[dtype].scaleBlocks[0],
+): number[] | undefined {
+  const sides = block?.slice(-shape.length);
+  return sides && shape.map((side, i) => Math.max(1, Math.ceil(side / sides[i])));
+}
+
+/** The blocks that a weight's scales of this shape stand for; undefined where they fit none. */
+export function scaleBlockOf(
+  dtype: WeightDtype,
+  shape: readonly number[],
+  scales: readonly number[],
+): ScaleBlock | undefined {
+  // A vector's scales may be one row.
+  const matrix = scales.length > shape.length ? [1, ...shape] : shape;
+  return weightFormats[dtype].scaleBlocks.find(
+    (block) => String(scaleShape(dtype, matrix, block)) === String(scales),
+  );
 }

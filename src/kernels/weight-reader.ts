@@ -1,5 +1,12 @@
 import { openSync, closeSync, readSync, fstatSync } from "node:fs";
-import { rowBytes, SCALE_BLOCK, weightFormats } from "./weight-format.ts";
+import {
+  rowBytes,
+  SCALE_BLOCK,
+  scaleBlockOf,
+  weightFormats,
+  type ScaleBlock,
+  type WeightDtype,
+} from "./weight-format.ts";
 import type { Weight } from "./weight.ts";
 
 /** A weight that could not be read or holds a value that is not a number. */
@@ -44,9 +51,10 @@ export interface WeightPiece {
 
 /** A weight's values in memory. Vectors count as one row. */
 export class LoadedWeight {
+  readonly dtype: WeightDtype;
   readonly rows: number;
   readonly columns: number;
-  /** Rows and columns that share a scale, and that are summed before they are promoted. */
+  /** Rows that share scales, and columns that share one and are summed before they are promoted. */
   readonly blockRows: number;
   readonly blockColumns: number;
   /** [ceil(rows / blockRows), scaleColumns] */
@@ -56,11 +64,13 @@ export class LoadedWeight {
   readonly #rowsPerPiece: number;
 
   constructor(weight: Weight, scales: Float32Array | undefined) {
+    this.dtype = weight.dtype;
     this.rows = weight.shape.length === 2 ? weight.shape[0] : 1;
     this.columns = weight.shape[weight.shape.length - 1];
-    this.scales = scales;
-    const { scaleBlock = [SCALE_BLOCK, SCALE_BLOCK] } = weightFormats[weight.dtype];
-    [this.blockRows, this.blockColumns] = scaleBlock;
+    const shared = scaleBlock(weight) ?? [SCALE_BLOCK, SCALE_BLOCK];
+    this.blockRows = shared[0];
+    this.blockColumns = Math.min(shared[1], SCALE_BLOCK);
+    this.scales = scales && blockScales(scales, weight, [this.blockRows, this.blockColumns]);
     this.scaleColumns = Math.ceil(this.columns / this.blockColumns);
     this.#rowsPerPiece = Math.max(1, Math.floor(PIECE_VALUES / this.columns));
     this.pieces = readPieces(weight, this.rows, this.columns, this.#rowsPerPiece);
@@ -83,6 +93,29 @@ export class LoadedWeight {
     if (!this.scales) return 1;
     return this.scales[Math.floor(row / this.blockRows) * this.scaleColumns + columnBlock];
   }
+}
+
+/** @throws WeightError where the scales' shape fits no block that the dtype's weights may have */
+function scaleBlock({ name, dtype, shape, scale }: Weight): ScaleBlock | undefined {
+  if (!scale) return undefined;
+  const block = scaleBlockOf(dtype, shape, scale.shape);
+  if (block) return block;
+  throw new WeightError(
+    `tensor ${name}: scales [${scale.shape.join(", ")}] fit no block of ${dtype} [${shape.join(", ")}]`,
+  );
+}
+
+/** A weight's scales as those of other blocks, no larger in any direction: repeated. */
+export function blockScales(values: Float32Array, weight: Weight, to: ScaleBlock): Float32Array {
+  const from = scaleBlock(weight) ?? to;
+  if (String(from) === String(to)) return values;
+  const [columns, rows = 1] = [...weight.shape].reverse();
+  const [toRows, toColumns] = [Math.ceil(rows / to[0]), Math.ceil(columns / to[1])];
+  const fromColumns = Math.max(1, Math.ceil(columns / from[1]));
+  return Float32Array.from({ length: toRows * toColumns }, (_, i) => {
+    const row = Math.floor((Math.floor(i / toColumns) * to[0]) / from[0]);
+    return values[row * fromColumns + Math.floor(((i % toColumns) * to[1]) / from[1])];
+  });
 }
 
 function readPieces(weight: Weight, rows: number, columns: number, most: number): WeightPiece[] {

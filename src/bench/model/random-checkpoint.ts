@@ -77,7 +77,7 @@ async function writeTensor(write: WriteBytes, tensor: Tensor, values: RandomValu
     const bytes = new Uint8Array(Math.min(WRITE_BYTES, tensor.bytes - at));
     if (tensor.name.endsWith(SCALE_SUFFIX)) {
       // A scale column stands for a block of inputs: outputs get a spread of about 1.
-      const [, inputs] = weightFormats.F8_E4M3.scaleBlock!;
+      const [, inputs] = weightFormats.F8_E4M3.scaleBlocks[0];
       new Float32Array(bytes.buffer).fill(1 / (CODE_SPREAD * Math.sqrt(columns * inputs)));
     } else if (tensor.dtype === "F8_E4M3") values.write(bytes, values.codes);
     else if (tensor.dtype === "BF16" && tensor.shape.length === 1) {

@@ -8,7 +8,13 @@ import {
   type StoredRows,
 } from "../operand-format.ts";
 
-export type Values = Float64Array | Float32Array | Uint16Array | Uint8Array | Int32Array;
+export type Values =
+  | Float64Array
+  | Float32Array
+  | Uint16Array
+  | Uint8Array
+  | Int8Array
+  | Int32Array;
 
 /** Values on either side of an array that belong to nobody. */
 const MARGIN = 16;

@@ -1,8 +1,8 @@
 import type { AddonWeightFiles, AddonWeightOptions, NativeAddon } from "../native-addon.ts";
 import type { OperandFormatName } from "../operand-format.ts";
-import { codeBytes, scaleShape, type WeightDtype } from "../weight-format.ts";
+import { codeBytes, scaleBlockOf, weightFormats, type WeightDtype } from "../weight-format.ts";
 import type { Weight } from "../weight.ts";
-import { refuseShort, WeightReader } from "../weight-reader.ts";
+import { blockScales, refuseShort, WeightError, WeightReader } from "../weight-reader.ts";
 
 /** Numbers of native/host/formats.h. */
 const dtypeNumbers: Readonly<Record<WeightDtype, number>> = {
@@ -10,12 +10,14 @@ const dtypeNumbers: Readonly<Record<WeightDtype, number>> = {
   BF16: 1,
   F16: 2,
   F8_E4M3: 3,
+  I8: 4,
 };
 
 export const formatNumbers: Readonly<Record<OperandFormatName, number>> = {
   f32: dtypeNumbers.F32,
   bf16: dtypeNumbers.BF16,
   fp8: dtypeNumbers.F8_E4M3,
+  int8: dtypeNumbers.I8,
 };
 
 /** A weight as a command carries it. */
@@ -38,8 +40,10 @@ export class MappedWeights {
   readonly #addon: NativeAddon;
   readonly #weights = new WeakMap<Weight, MappedWeight>();
   readonly #lists = new WeakMap<readonly Weight[], BigInt64Array>();
-  /** Scales that are not float32 in their file. */
+  /** Scales that are not float32 in their file, or for larger blocks. */
   readonly #decoded = new WeightReader();
+  /** The latter as the addon reads them. */
+  readonly #spread: Float32Array[] = [];
 
   constructor(addon: NativeAddon, options: AddonWeightOptions) {
     this.#addon = addon;
@@ -71,6 +75,9 @@ export class MappedWeights {
   }
 
   #map(weight: Weight): MappedWeight {
+    if (weight.dtype === "I8") {
+      throw new WeightError(`tensor ${weight.name} is I8, which only the reference multiplies`);
+    }
     const rows = weight.shape.length === 2 ? weight.shape[0] : 1;
     const columns = weight.shape[weight.shape.length - 1];
     const { address, size } = this.files.open(weight.file);
@@ -84,9 +91,13 @@ export class MappedWeights {
     };
   }
 
-  #scales(scale: Weight, { dtype, shape: scaled }: Weight): number {
-    const shape = scaleShape(dtype, scaled) ?? scale.shape;
-    if (scale.dtype === "F32") return this.map({ ...scale, shape }).data;
-    return this.#addon.address(this.#decoded.vector(scale));
+  /** Where float32 scales for the blocks of native/host/formats.h lie. */
+  #scales(scale: Weight, weight: Weight): number {
+    const [block] = weightFormats[weight.dtype].scaleBlocks;
+    const isOurs = String(scaleBlockOf(weight.dtype, weight.shape, scale.shape)) === String(block);
+    if (isOurs && scale.dtype === "F32") return this.map(scale).data;
+    const scales = blockScales(this.#decoded.vector(scale), weight, block);
+    this.#spread.push(scales);
+    return this.#addon.address(scales);
   }
 }

@@ -1,26 +1,9 @@
+import { multiplyIntegers } from "./integer-product.ts";
 import type { StoredRows } from "../operand-format.ts";
+import type { DecodedRows, MatrixTarget } from "./product.ts";
 import { storeRows } from "../quantize.ts";
 import { SCALE_BLOCK } from "../weight-format.ts";
 import type { LoadedWeight, WeightPiece } from "../weight-reader.ts";
-
-/** Matmul rows decoded to float64, in which a product of two BF16 or FP8 values is exact. */
-export interface DecodedRows {
-  readonly values: Float64Array;
-  /** First value of the first row, and the distance between rows. */
-  readonly from: number;
-  readonly stride: number;
-  /** Of rows with scales: [rows, rowBlocks] from `scalesFrom`. */
-  readonly scales?: Float32Array | undefined;
-  readonly scalesFrom?: number;
-  readonly rowBlocks?: number;
-}
-
-/** Where a matmul writes: output n of row m goes to `from + m · stride + n`. */
-export interface MatrixTarget {
-  readonly values: Float32Array;
-  readonly from: number;
-  readonly stride: number;
-}
 
 /** Weight rows computed together, to read each input value once for all of them. */
 const PANEL_ROWS = 8;
@@ -39,6 +22,7 @@ export function multiply(
   firstRow = 0,
   outputs = weight.rows,
 ): void {
+  if (x.format === "int8") return multiplyIntegers(out, x, rows, weight, firstRow, outputs);
   const accumulators = new Float32Array(PANEL_ROWS);
   const sums = new Float32Array(PANEL_ROWS);
   for (let n = 0; n < outputs;) {

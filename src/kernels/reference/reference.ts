@@ -4,9 +4,10 @@ import { sampleRows } from "../sampling/index.ts";
 import { refuseOutside, refuseStrayLayout, refuseUnordered } from "./indices.ts";
 import { roundBf16 } from "../float-formats.ts";
 import { rowScales, type Operand, type RowFormat, type StoredRows } from "../operand-format.ts";
-import { multiply, multiplyGroups, type DecodedRows } from "./gemm.ts";
+import { multiply, multiplyGroups } from "./gemm.ts";
 import { writeKv } from "./kv.ts";
 import { rmsNormRow, siluMultiply } from "./norm.ts";
+import type { DecodedRows } from "./product.ts";
 import { operandFormat, precisions, type Policy, type ScaleFormat } from "../policy.ts";
 import { decodeOperand, loadRows, quantize, quantizeWeight, rowsOf } from "../quantize.ts";
 import { rotate } from "./rope.ts";
@@ -163,11 +164,12 @@ class ReferenceStream implements Stream {
   ): void {
     const { heads, nope, value, latent } = shape;
     const weight = this.#weights.load(kvB);
+    const format = precisions[this.policy].activation;
     const values = Float64Array.from(latentSum.subarray(0, rows * heads * latent), this.#round);
     for (let head = 0; head < heads; head++) {
       multiply(
         { values: out, from: head * value, stride: heads * value },
-        { values, from: head * latent, stride: heads * latent },
+        { format, values, from: head * latent, stride: heads * latent },
         rows,
         weight,
         head * (nope + value) + nope,
@@ -242,7 +244,7 @@ function decoded(x: Operand, rows: number): DecodedRows {
   decodeOperand(values, x, rows);
   const rowBlocks = rowScales(x.format, x.columns);
   const scales = rowBlocks > 0 ? x.scales : undefined;
-  return { values, from: 0, stride: x.columns, scales, scalesFrom: 0, rowBlocks };
+  return { format: x.format, values, from: 0, stride: x.columns, scales, scalesFrom: 0, rowBlocks };
 }
 
 function copyRows(

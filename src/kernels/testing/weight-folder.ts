@@ -8,6 +8,7 @@ import {
   rowBytes,
   scaleShape,
   weightFormats,
+  type ScaleBlock,
   type WeightDtype,
 } from "../weight-format.ts";
 import type { Weight } from "../weight.ts";
@@ -24,17 +25,22 @@ export class WeightFolder implements WeightMaker {
   readonly #directory = mkdtempSync(join(tmpdir(), "daysix-kernels-"));
   #count = 0;
 
-  /** A random weight of any dtype, at an odd offset; FP8 ones carry scales. */
-  create(random: () => number, dtype: WeightDtype, shape: readonly number[]): GeneratedWeight {
+  /** A random weight of any dtype, at an odd offset, with scales where its format has them. */
+  create(
+    random: () => number,
+    dtype: WeightDtype,
+    shape: readonly number[],
+    block: ScaleBlock | undefined = weightFormats[dtype].scaleBlocks[0],
+  ): GeneratedWeight {
     const columns = shape[shape.length - 1];
     const rows = shape.length === 2 ? shape[0] : 1;
     const raw = gaussian(random, rows * columns, 1 / Math.sqrt(columns));
-    const scaled = scaleShape(dtype, [rows, columns]);
-    if (!scaled) return this.#store(dtype, shape, raw);
+    const scaled = scaleShape(dtype, [rows, columns], block);
+    if (!block || !scaled) return this.#store(dtype, shape, raw);
     const [scaleRows, scaleColumns] = scaled;
-    const [blockRows, blockColumns] = weightFormats[dtype].scaleBlock!;
+    const [blockRows, blockColumns] = block;
     const scales = Float32Array.from({ length: scaleRows * scaleColumns }, () => 0.001 + random());
-    const codes = raw.map((x, i) => extremeFp8(i) ?? x * 100);
+    const codes = raw.map((x, i) => extremeCode(dtype, i) ?? x * 100);
     const scale = this.#store("F32", scaled, scales).weight;
     const { weight, values } = this.#store(dtype, shape, codes);
     const scaleOf = (row: number, column: number) =>
@@ -61,10 +67,11 @@ export class WeightFolder implements WeightMaker {
   }
 }
 
-/** Now and then a denormal, a zero or the largest value, of either sign. */
-function extremeFp8(i: number): number | undefined {
-  if (i % 613 === 0) return i % 2 === 0 ? 448 : -448;
-  return i % 29 === 0 ? ((i % 15) - 7) * 2 ** -9 : undefined;
+/** Now and then the largest value of either sign; in FP8 a denormal or a zero, too. */
+function extremeCode(dtype: WeightDtype, i: number): number | undefined {
+  const largest = dtype === "I8" ? 127 : 448;
+  if (i % 613 === 0) return i % 2 === 0 ? largest : -largest;
+  return dtype === "F8_E4M3" && i % 29 === 0 ? ((i % 15) - 7) * 2 ** -9 : undefined;
 }
 
 /** Writes one element and returns the value it now has. */
@@ -73,6 +80,9 @@ function storeElement(bytes: DataView, at: number, dtype: WeightDtype, x: number
     case "F8_E4M3":
       bytes.setUint8(at, toE4m3(x));
       return e4m3Values[toE4m3(x)];
+    case "I8":
+      bytes.setInt8(at, Math.round(x));
+      return Math.round(x);
     case "BF16":
       bytes.setUint16(at, toBf16(x), true);
       return fromBf16(toBf16(x));

@@ -225,7 +225,7 @@ function refuseUnsupported(raw: RawConfig, source: string): void {
     refuse("quantization_config.fmt", quantization.fmt, "only e4m3");
   }
   const block = quantization.weight_block_size;
-  const known = weightFormats.F8_E4M3.scaleBlock;
+  const known = weightFormats.F8_E4M3.scaleBlocks[0];
   if (String(block) !== String(known)) {
     refuse("quantization_config.weight_block_size", block, `only ${JSON.stringify(known)}`);
   }

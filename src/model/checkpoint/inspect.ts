@@ -101,7 +101,9 @@ function active(amounts: Readonly<Record<TensorGroup, number>>, { gate }: ModelC
 /** Where the values that are not finite numbers begin and how many there are, read in chunks. */
 async function problemOf(entry: TensorEntry): Promise<string | undefined> {
   if (!isWeightDtype(entry.dtype)) return undefined;
-  const { Codes, mask } = weightFormats[entry.dtype].nonFinite;
+  const { nonFinite } = weightFormats[entry.dtype];
+  if (!nonFinite) return undefined;
+  const { Codes, mask } = nonFinite;
   const size = Codes.BYTES_PER_ELEMENT;
   const handle = await open(entry.file, "r");
   const chunk = new Uint8Array(Math.min(VERIFY_CHUNK_BYTES, entry.bytes));

@@ -42,7 +42,7 @@ export interface Quantization {
   readonly onFile?: (name: string, bytes: number) => void;
 }
 
-const scaleBlock = weightFormats[QUANTIZED_DTYPE].scaleBlock!;
+const scaleBlock = weightFormats[QUANTIZED_DTYPE].scaleBlocks[0];
 
 /** Read at once: whole rows of blocks of any released model's weights. */
 const CHUNK_BYTES = 2 ** 24;

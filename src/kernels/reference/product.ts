@@ -1,0 +1,32 @@
+import type { OperandFormatName } from "../operand-format.ts";
+import type { LoadedWeight } from "../weight-reader.ts";
+
+/** Matmul rows decoded to float64, in which a product of two BF16 or FP8 values is exact. */
+export interface DecodedRows {
+  readonly format: OperandFormatName;
+  readonly values: Float64Array;
+  /** First value of the first row, and the distance between rows. */
+  readonly from: number;
+  readonly stride: number;
+  /** Of rows with scales: [rows, rowBlocks] from `scalesFrom`. */
+  readonly scales?: Float32Array | undefined;
+  readonly scalesFrom?: number;
+  readonly rowBlocks?: number;
+}
+
+/** Where a matmul writes: output n of row m goes to `from + m · stride + n`. */
+export interface MatrixTarget {
+  readonly values: Float32Array;
+  readonly from: number;
+  readonly stride: number;
+}
+
+/** out[m, n] = x[m] · weight[firstRow + n] for `rows` rows and `outputs` weight rows. */
+export type Product = (
+  out: MatrixTarget,
+  x: DecodedRows,
+  rows: number,
+  weight: LoadedWeight,
+  firstRow: number,
+  outputs: number,
+) => void;
