@@ -27,6 +27,9 @@ export function withEngine(command: Command): Command {
     })
     .option("--placement <file>", "Physical experts, as daysix rebalance --json prints them")
     .option("--redundant-experts <count>", "Physical experts of a unit beyond its logical ones")
+    .option("--speculate <when>", "auto: compute likely tokens ahead where it is faster; or off", {
+      default: "auto",
+    })
     .option("--expert-loads <file>", "Recorded loads, for which experts are replicated and placed");
 }
 
@@ -39,11 +42,18 @@ export async function engineOf(flags: Readonly<Record<string, unknown>>): Promis
     kvMemoryBytes: bytesOf("kv-memory", flags["kvMemory"]),
     threads: integerOf("threads", flags["threads"], 1, 4096),
     fastDecode: fastDecodeOf(flags),
+    speculate: speculateOf(flags),
     topology: readTopology(textOf("topology", flags["topology"])),
     experts: await expertsOf(flags),
     nodes: nodesOf(flags),
     ...contextCacheOf(flags),
   };
+}
+
+function speculateOf(flags: Readonly<Record<string, unknown>>): boolean {
+  const when = textOf("speculate", flags["speculate"]);
+  if (when === "auto" || when === "off") return when === "auto";
+  throw new UsageError(`--speculate: expected auto or off, got ${when}`);
 }
 
 async function expertsOf(

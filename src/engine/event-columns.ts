@@ -1,4 +1,4 @@
-import type { EventColumns, HandledEvent } from "./messages.ts";
+import { TOKEN_COLUMNS, type EventColumns, type HandledEvent } from "./messages.ts";
 
 /** A step's events as columns, which threads and nodes pass on as bytes. */
 export function columnsOf(events: readonly HandledEvent[]): EventColumns {
@@ -15,11 +15,12 @@ export function columnsOf(events: readonly HandledEvent[]): EventColumns {
     else if (event.kind === "failed") {
       failed.push({ handle, code: event.code, message: event.message });
     } else {
-      tokens.push(handle, event.token, event.top.length);
+      const { token, top: others, proposed, refuted } = event;
+      tokens.push(handle, token, others.length, Number(proposed), refuted);
       logprobs.push(event.logprob ?? Number.NaN);
-      for (const { token, logprob } of event.top) {
-        top.push(token);
-        topLogprobs.push(logprob);
+      for (const other of others) {
+        top.push(other.token);
+        topLogprobs.push(other.logprob);
       }
     }
   }
@@ -41,13 +42,14 @@ export function* eventsOf(columns: EventColumns): Generator<HandledEvent, void, 
     yield { handle: started[i], event: { kind: "started", hitTokens: started[i + 1] } };
   }
   for (let i = 0, alternative = 0; i < logprobs.length; i++) {
-    const [handle, token, alternatives] = tokens.subarray(3 * i, 3 * i + 3);
+    const [handle, token, alternatives, proposed, refuted] = tokens.subarray(TOKEN_COLUMNS * i);
     const own = Array.from({ length: alternatives }, () => ({
       token: top[alternative],
       logprob: topLogprobs[alternative++],
     }));
     const logprob = Number.isNaN(logprobs[i]) ? {} : { logprob: logprobs[i] };
-    yield { handle, event: { kind: "token", token, top: own, ...logprob } };
+    const speculated = { proposed: proposed !== 0, refuted };
+    yield { handle, event: { kind: "token", token, top: own, ...speculated, ...logprob } };
   }
   for (const { handle, reason } of finished) yield { handle, event: { kind: "finished", reason } };
   for (const { handle, ...failure } of failed) {

@@ -94,6 +94,10 @@ export type GenerationEvent =
       /** Present when the request asked for logprobs. */
       readonly logprob?: number;
       readonly top: readonly TokenLogprob[];
+      /** It had been proposed, and computed along with tokens before it. */
+      readonly proposed: boolean;
+      /** Computed proposals that it shows to be wrong. */
+      readonly refuted: number;
     }
   | { readonly kind: "finished"; readonly reason: FinishReason }
   | { readonly kind: "failed"; readonly code: string; readonly message: string };
@@ -106,12 +110,14 @@ export interface HandledEvent {
   readonly event: GenerationEvent;
 }
 
+export const TOKEN_COLUMNS = 5;
+
 /** The events of a step as columns, in the order in which a request hears them. */
 const columnsSchema = z
   .object({
     /** Handle and hit tokens of each request that started. */
     started: words,
-    /** Handle, token and number of alternatives of each chosen token. */
+    /** Of each chosen token what TOKEN_COLUMNS counts: handle, token, alternatives, proposed, refuted. */
     tokens: words,
     /** By token; NaN where none was asked for. */
     logprobs: doubles,
@@ -122,9 +128,9 @@ const columnsSchema = z
     failed: z.array(z.object({ handle, code: z.string(), message: z.string() })),
   })
   .refine(({ started, tokens: chosen, logprobs, top, topLogprobs }) => {
-    if (started.length % 2 > 0 || chosen.length !== 3 * logprobs.length) return false;
+    if (started.length % 2 > 0 || chosen.length !== TOKEN_COLUMNS * logprobs.length) return false;
     let alternatives = 0;
-    for (let i = 2; i < chosen.length; i += 3) alternatives += chosen[i];
+    for (let i = 2; i < chosen.length; i += TOKEN_COLUMNS) alternatives += chosen[i];
     return alternatives === top.length && top.length === topLogprobs.length;
   }, "expected columns that fit each other");
 
@@ -190,6 +196,9 @@ export const statsSchema = z
     promptTokens: whole,
     hitTokens: whole,
     generatedTokens: whole,
+    /** Computed along with sequences' last tokens; of these, what stood. */
+    proposedTokens: whole,
+    acceptedTokens: whole,
     preemptions: whole,
     /** Of ranks whose unit shares its experts. */
     traffic: traffic.exactOptional(),

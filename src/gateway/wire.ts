@@ -160,7 +160,11 @@ export const usage = z
     prompt_cache_hit_tokens: z.int(),
     prompt_cache_miss_tokens: z.int(),
     prompt_tokens_details: z.object({ cached_tokens: z.int() }),
-    completion_tokens_details: z.object({ reasoning_tokens: z.int() }),
+    completion_tokens_details: z.object({
+      reasoning_tokens: z.int(),
+      accepted_prediction_tokens: z.int(),
+      rejected_prediction_tokens: z.int(),
+    }),
   })
   .openapi("Usage");
 

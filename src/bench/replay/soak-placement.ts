@@ -1,7 +1,10 @@
 /**
- * Placement never changes the answer, on the bundled model: the same prompts, greedy and sampled,
- * on every kind of topology, over one process and two, with replicated, replaced and redundant
- * experts, and with the context cache off, cold and warm. Ends with status 1 at the first token or logprob that differs.
+ * Placement never changes the answer, nor does speculation, on the bundled model: the same prompts,
+ * greedy and sampled, computed token by token on one rank, and speculating on every kind of topology,
+ * over one process and two, with replicated, replaced and redundant experts, and with the context
+ * cache off, cold and warm. Ends with status 1 if a token or logprob differs.
+ *
+ *   node dist/bench/replay/soak-placement.js [prompts] [policies]     by default 50 w8a16
  */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -9,12 +12,17 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseTopology } from "../../cluster/index.ts";
 import { dispatchedRows } from "../../expert-parallel/index.ts";
-import { Engine, greedySampling, type EngineOptions } from "../../engine/index.ts";
-import type { AskedRequest } from "../../engine/index.ts";
-import { randomSource } from "../../kernels/index.ts";
+import {
+  Engine,
+  greedySampling,
+  type AskedRequest,
+  type EngineOptions,
+  type EngineStats,
+} from "../../engine/index.ts";
+import { policies, randomSource, type Policy } from "../../kernels/index.ts";
 import { readConfig } from "../../model/index.ts";
 
-const PROMPTS = 50;
+const [promptCount = "50", ...policyNames] = process.argv.slice(2);
 const MAX_TOKENS = 40;
 const modelDirectory = fileURLToPath(new URL("../../../models/calf", import.meta.url));
 
@@ -24,14 +32,15 @@ function numbers(seed: number): (bound: number) => number {
   return (bound) => Math.floor(random() * bound);
 }
 
-/** Prompts of 10 to 200 tokens, every fifth with the beginning of an earlier one. */
+/** Prompts of 10 to 200 tokens, every fifth with the beginning of an earlier one, and some that repeat themselves. */
 function prompts(vocabSize: number): AskedRequest[] {
   const random = numbers(7);
   const requests: AskedRequest[] = [];
-  for (let i = 0; i < PROMPTS; i++) {
+  for (let i = 0; i < Number(promptCount); i++) {
     const length = 10 + random(190);
     const fresh = Array.from({ length }, () => 16 + random(vocabSize - 16));
     const shared = i % 5 === 4 ? requests[i - 4].prompt.slice(0, 128) : [];
+    if (i % 3 === 0) fresh.push(...fresh.slice(0, 8));
     requests.push({
       id: `${i}`,
       tenant: "",
@@ -60,13 +69,9 @@ function randomPlacement(layers: number, experts: number, physical: number): num
 }
 
 /** Tokens and logprobs of each request, all of them at once. */
-async function run(options: Partial<EngineOptions>) {
-  const engine = await Engine.start({
-    modelDirectory,
-    policy: "w8a16",
-    kvMemoryBytes: 64 * 2 ** 20,
-    ...options,
-  });
+async function run(policy: Policy, options: Partial<EngineOptions>) {
+  const kvMemoryBytes = 64 * 2 ** 20;
+  const engine = await Engine.start({ modelDirectory, policy, kvMemoryBytes, ...options });
   const answer = async (request: AskedRequest) => {
     const said: string[] = [];
     for await (const event of engine.generate(request)) {
@@ -111,16 +116,38 @@ const settings: [topology: string, what: string, options: Partial<EngineOptions>
   ["prefill=1x2,decode=1x2", "context cache warm", { contextCache }],
 ];
 
-const { answers: expected } = await run({});
 let differing = 0;
-for (const [topology, what, options] of settings) {
-  const began = performance.now();
-  const { answers, ranks, rows } = await run({ ...options, topology: parseTopology(topology) });
-  const wrong = answers.filter((said, i) => said.join() !== expected[i].join()).length;
-  const blocks = ranks.reduce((sum, { contextCache: cache }) => sum + (cache?.hits ?? 0), 0);
-  const seconds = Math.round((performance.now() - began) / 1000);
-  console.log(JSON.stringify({ topology, what, differing: wrong, seconds, blocks, rows }));
-  differing += wrong;
+for (const policy of policies.filter((name) => (policyNames.join() || "w8a16").includes(name))) {
+  const { answers: expected } = await run(policy, {});
+  for (const [topology, what, options] of settings) {
+    const began = performance.now();
+    const units = parseTopology(topology);
+    const { answers, ranks, rows } = await run(policy, {
+      ...options,
+      topology: units,
+      speculate: true,
+    });
+    const wrong = answers.filter((said, i) => said.join() !== expected[i].join()).length;
+    const sum = (count: (rank: EngineStats) => number) =>
+      ranks.reduce((all, rank) => all + count(rank), 0);
+    const seconds = Math.round((performance.now() - began) / 1000);
+    const blocks = sum((rank) => rank.contextCache?.hits ?? 0);
+    const proposed = sum((rank) => rank.proposedTokens);
+    const accepted = sum((rank) => rank.acceptedTokens);
+    const told = {
+      policy,
+      topology,
+      what,
+      differing: wrong,
+      seconds,
+      blocks,
+      proposed,
+      accepted,
+      rows,
+    };
+    console.log(JSON.stringify(told));
+    differing += wrong;
+  }
 }
 await rm(directory, { recursive: true });
 process.exitCode = differing === 0 ? 0 : 1;

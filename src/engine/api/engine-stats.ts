@@ -7,7 +7,7 @@ const noStats: EngineStats = {
   steps: 0,
   promptTokens: 0,
   hitTokens: 0,
-  generatedTokens: 0,
+  ...{ generatedTokens: 0, proposedTokens: 0, acceptedTokens: 0 },
   preemptions: 0,
 };
 
@@ -32,6 +32,8 @@ export function addStats(a: EngineStats, b: EngineStats): EngineStats {
     promptTokens: a.promptTokens + b.promptTokens,
     hitTokens: a.hitTokens + b.hitTokens,
     generatedTokens: a.generatedTokens + b.generatedTokens,
+    proposedTokens: a.proposedTokens + b.proposedTokens,
+    acceptedTokens: a.acceptedTokens + b.acceptedTokens,
     preemptions: a.preemptions + b.preemptions,
     ...(caches.length > 0 && { contextCache: caches.reduce(addContextCacheStats) }),
   };

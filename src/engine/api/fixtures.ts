@@ -28,9 +28,11 @@ export async function read(events: AsyncIterable<TimedEvent>): Promise<Generatio
   return all;
 }
 
-/** Tokens and logprobs, which nothing about a run may change. */
+/** Tokens and logprobs, which nothing about a run may change; whether they were proposed may differ. */
 export const answer = (events: readonly GenerationEvent[]): GenerationEvent[] =>
-  events.filter((event) => event.kind === "token" || event.kind === "finished");
+  events
+    .filter(({ kind }) => kind === "token" || kind === "finished")
+    .map((event) => (event.kind === "token" ? { ...event, proposed: false, refuted: 0 } : event));
 
 /** Prompt tokens that a cache answered. */
 export function hits(events: readonly GenerationEvent[]): number | undefined {

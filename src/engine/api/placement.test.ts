@@ -7,8 +7,8 @@ import { greedySampling, policies, type Policy } from "../../kernels/index.ts";
 import { tinyFixtures } from "../../model/fixtures.ts";
 import { Engine } from "./client.ts";
 import type { EngineOptions } from "./engine-options.ts";
-import { emptied, read } from "./fixtures.ts";
-import type { GenerationEvent, AskedRequest } from "../messages.ts";
+import { answer, emptied, read } from "./fixtures.ts";
+import type { AskedRequest } from "../messages.ts";
 
 const [fixture] = tinyFixtures().filter(({ name }) => name === "fp8");
 const EXPERTS = 6;
@@ -39,16 +39,13 @@ const requests = Array.from({ length: 8 }, (_, i): AskedRequest => {
   };
 });
 
-/** What a client is told that may not depend on where the work lands. */
-async function answer(engine: Engine, request: AskedRequest): Promise<GenerationEvent[]> {
-  const events = await read(engine.generate(request));
-  return events.filter(({ kind }) => kind !== "started");
-}
+const ask = async (engine: Engine, asked: AskedRequest) =>
+  answer(await read(engine.generate(asked)));
 
 async function answers(policy: Policy, options?: Partial<EngineOptions>) {
   const engine = await start(policy, options);
   try {
-    const told = await Promise.all(requests.map((request) => answer(engine, request)));
+    const told = await Promise.all(requests.map((request) => ask(engine, request)));
     const { pagesInUse, waiting, running } = await engine.stats();
     assert.deepEqual([pagesInUse, waiting, running], [0, 0, 0], "nothing is left behind");
     return { told, ranks: await engine.rankStats() };
@@ -115,7 +112,7 @@ test("a unit's ranks send each other rows, and count what they send", async () =
 test("ranks of one unit on two nodes send each other rows over the link", async () => {
   const topology = parseTopology("prefill=1x2,decode=1x2");
   const engine = await start("w8a16", { topology, nodes: { count: 2 } });
-  await Promise.all(requests.map((request) => answer(engine, request)));
+  await Promise.all(requests.map((request) => ask(engine, request)));
   const traffic = (await engine.rankStats()).map((rank) => rank.traffic);
   const rows = dispatchedRows(topology, engine.nodeOfRank, traffic);
   await engine.close();

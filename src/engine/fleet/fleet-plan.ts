@@ -51,6 +51,7 @@ export const fleetPlanSchema = z.object({
   chunkRows: z.int().min(1),
   threads: z.int().min(1).optional(),
   fastDecode: z.boolean().optional(),
+  speculate: z.boolean().optional(),
   maxModelLen: z.int().optional(),
   usableTokens: z.int().optional(),
   contextCache: z

@@ -6,7 +6,7 @@ import { greedySampling } from "../../kernels/index.ts";
 import type { ModelConfig } from "../../model/index.ts";
 import { request } from "../api/fixtures.ts";
 import { columnsOf, eventsOf } from "../event-columns.ts";
-import type { HandledEvent, RankCommand, RankNews } from "../messages.ts";
+import type { GenerationEvent, HandledEvent, RankCommand, RankNews } from "../messages.ts";
 import { admitted } from "../requests.ts";
 import { fleetPlanSchema, placeOf, planFleet } from "./fleet-plan.ts";
 import { nodeNewsSchema, orderSchema, parseBody } from "./node-messages.ts";
@@ -37,12 +37,19 @@ for (const command of commands) {
   });
 }
 
+type Chosen = Extract<GenerationEvent, { kind: "token" }>;
+
+function chosen(handle: number, own: Partial<Chosen>): HandledEvent {
+  const event = { kind: "token", token: 0, top: [], proposed: false, refuted: 0 } as const;
+  return { handle, event: { ...event, ...own } };
+}
+
 const logprob = Math.fround(-0.1234567);
 const events: HandledEvent[] = [
   { handle: 1, event: { kind: "started", hitTokens: 64 } },
-  { handle: 1, event: { kind: "token", token: 3, logprob, top: [{ token: 3, logprob }] } },
-  { handle: 3, event: { kind: "token", token: 2 ** 31, top: [] } },
-  { handle: 3, event: { kind: "token", token: 5, logprob: 0, top: [] } },
+  chosen(1, { token: 3, logprob, top: [{ token: 3, logprob }] }),
+  chosen(3, { token: 2 ** 31, proposed: true }),
+  chosen(3, { token: 5, logprob: 0, refuted: 7 }),
   { handle: 1, event: { kind: "finished", reason: "stop" } },
   { handle: 2, event: { kind: "failed", code: "rank_lost", message: "rank 2 is lost" } },
 ];

@@ -20,7 +20,8 @@ import type {
 } from "../messages.ts";
 import { admitted, problemWith } from "../requests.ts";
 import type { UnitClock } from "./unit.ts";
-import { Scheduler, type Proposer, type StepPart } from "./scheduler.ts";
+import type { Speculation } from "../speculation/index.ts";
+import { Scheduler, type Propose, type StepPart } from "./scheduler.ts";
 import { Sequence } from "./sequence.ts";
 import { layOut } from "./step-batch.ts";
 
@@ -41,9 +42,12 @@ export interface CoreOptions {
   readonly usableTokens?: number;
   /** Where blocks are kept outside the rank's pool; nowhere if not given. */
   readonly contextCache?: Omit<ContextCacheOptions, "kv" | "pages">;
-  /** Tokens to compute along with a sequence's last; those that the choices confirm stand. */
-  readonly propose?: Proposer;
+  /** Proposes tokens to compute along with a sequence's last; those that the choices confirm stand. */
+  readonly speculation?: Speculator;
 }
+
+/** Who proposes tokens, and hears what came of it. */
+export type Speculator = Pick<Speculation<Sequence>, "propose" | "learn" | "endStep">;
 
 /**
  * So many steps in a row do not fail by chance. A rank that stayed would be empty, and so draw the
@@ -60,6 +64,7 @@ export class EngineCore {
   readonly #contextCache: ContextCache | undefined;
   readonly #scheduler: Scheduler;
   readonly #usableTokens: number;
+  readonly #speculation: Speculator | undefined;
   readonly #unit: UnitClock | undefined;
   readonly #sender: PrefillSender | undefined;
   readonly #receiver: PrefillReceiver;
@@ -75,10 +80,12 @@ export class EngineCore {
   #promptTokens = 0;
   #hitTokens = 0;
   #generatedTokens = 0;
+  #proposedTokens = 0;
+  #acceptedTokens = 0;
 
   constructor(options: CoreOptions) {
     const { model, pages, maxModelLen, usableTokens, unit, transport } = options;
-    const { contextCache, propose } = options;
+    const { contextCache, speculation } = options;
     const { maxPositions, vocabSize, eosTokens } = model.config;
     const fits = Math.min(maxPositions, pages * PAGE_TOKENS);
     expectWhole("maxModelLen", maxModelLen ?? fits, 2);
@@ -97,9 +104,10 @@ export class EngineCore {
       onAdmitted: (sequence: Sequence) => this.#agree(sequence),
       onFetched: () => this.#wake(),
     };
-    const proposer = propose && this.#bounded(propose);
+    this.#speculation = speculation;
+    const propose = speculation && this.#bounded(speculation);
     const { maxRows } = model;
-    this.#scheduler = new Scheduler(this.#pool, maxRows, this.#contextCache, listener, proposer);
+    this.#scheduler = new Scheduler(this.#pool, maxRows, this.#contextCache, listener, propose);
   }
 
   /** Whether there is nothing to compute and nothing to tell. */
@@ -118,6 +126,8 @@ export class EngineCore {
       promptTokens: this.#promptTokens,
       hitTokens: this.#hitTokens,
       generatedTokens: this.#generatedTokens,
+      proposedTokens: this.#proposedTokens,
+      acceptedTokens: this.#acceptedTokens,
       preemptions: this.#scheduler.preemptions,
       ...(this.#contextCache && { contextCache: this.#contextCache.stats }),
     };
@@ -201,7 +211,10 @@ export class EngineCore {
     const span = this.#model.tracer.beginStep(this.#steps++, batch.rows);
     this.#announce(parts);
     const chosen = await this.#compute(parts, batch, choices);
-    if (chosen) this.#advance(parts, chosen);
+    if (chosen) {
+      this.#speculation?.endStep(batch.rows);
+      this.#advance(parts, chosen);
+    }
     this.#model.tracer.end(span);
   }
 
@@ -215,13 +228,14 @@ export class EngineCore {
     return byUnit;
   }
 
-  /** Proposes nothing that the answer has no room for. */
-  #bounded(propose: Proposer): Proposer {
-    return (sequence, most) => {
-      const { generated, request, tokens } = sequence;
-      const room = Math.min(request.maxTokens - generated, this.limits.maxModelLen - tokens.length);
-      return propose(sequence, Math.min(most, room - 1));
-    };
+  /** Proposes nothing that an answer has no room for. */
+  #bounded(speculation: Speculator): Propose {
+    const room = ({ generated, request, tokens }: Sequence) =>
+      Math.min(request.maxTokens - generated, this.limits.maxModelLen - tokens.length) - 1;
+    return (sequences, rows) =>
+      speculation
+        .propose(sequences, rows)
+        .map((proposed, i) => proposed.slice(0, room(sequences[i])));
   }
 
   #createSender(transport: Transport): PrefillSender {
@@ -328,19 +342,31 @@ export class EngineCore {
 
   /** A proposal stands if it is what would have been chosen; so does the token chosen after it. */
   #appendTokens({ sequence, logitRows, proposed }: StepPart, chosen: ChosenTokens): void {
+    this.#proposedTokens += proposed.length;
+    const taken: number[] = [];
     for (const i of logitRows.keys()) {
       const choice = chosen(i);
-      this.#appendToken(sequence, choice);
-      if (!this.#isLive(sequence) || choice.token !== proposed[i]) return;
+      const stands = choice.token === proposed[i];
+      taken.push(choice.token);
+      this.#appendToken(sequence, choice, stands, stands ? 0 : proposed.length - i);
+      if (!this.#isLive(sequence) || !stands) break;
       this.#scheduler.complete({ sequence, rows: 1 });
     }
+    this.#speculation?.learn(sequence, taken);
   }
 
-  #appendToken(sequence: Sequence, { token, top, logprob }: ChosenToken): void {
+  /** `refuted`: proposals that the token shows to be wrong. */
+  #appendToken(
+    sequence: Sequence,
+    { token, top, logprob }: ChosenToken,
+    proposed: boolean,
+    refuted: number,
+  ): void {
     sequence.append(token);
     this.#generatedTokens++;
+    if (proposed) this.#acceptedTokens++;
     const reported = logprob === undefined ? {} : { logprob };
-    this.#publish(sequence.handle, { kind: "token", token, top, ...reported });
+    this.#publish(sequence.handle, { kind: "token", token, top, proposed, refuted, ...reported });
     const reason = this.#finishReason(sequence, token);
     if (reason) {
       this.#publish(sequence.handle, { kind: "finished", reason });

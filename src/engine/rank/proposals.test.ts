@@ -6,8 +6,8 @@ import { tinyFixtures } from "../../model/fixtures.ts";
 import { loadModel, modelIdentity, numericIdentity } from "../../model/index.ts";
 import { answer, hits, request } from "../api/fixtures.ts";
 import type { AskedRequest, GenerationEvent } from "../messages.ts";
-import { EngineCore, type CoreOptions } from "./core.ts";
-import type { Proposer } from "./scheduler.ts";
+import { EngineCore, type CoreOptions, type Speculator } from "./core.ts";
+import type { Sequence } from "./sequence.ts";
 
 const [fixture] = tinyFixtures().filter(({ name }) => name === "v3");
 const kernels = createReferenceKernels();
@@ -47,16 +47,36 @@ async function runOn(core: EngineCore, asked: readonly AskedRequest[]) {
 const tokensOf = (events: readonly GenerationEvent[]) =>
   events.flatMap((event) => (event.kind === "token" ? [event.token] : []));
 
+const speculatedOf = (events: readonly GenerationEvent[]) => {
+  const tokens = events.flatMap((event) => (event.kind === "token" ? [event] : []));
+  return {
+    proposed: tokens.filter(({ proposed }) => proposed).length,
+    refuted: tokens.reduce((sum, { refuted }) => sum + refuted, 0),
+  };
+};
+
 const plain = await run(requests);
 const contexts = requests.map(({ prompt }, i) => [...prompt, ...tokensOf(plain.told[i])]);
 
-/** Proposes what is known to come, of which every so manieth token is wrong. */
-function scripted(count: number, wrongEvery: number): Proposer {
+/** Proposes `count` tokens that are known to come, of which every so manieth is wrong. */
+function scripted(count: number, wrongEvery: number): Speculator {
   let proposals = 0;
-  return ({ handle, tokens }, most) =>
+  const next = ({ handle, tokens }: Sequence, most: number) =>
     contexts[handle]
       .slice(tokens.length, tokens.length + Math.min(count, most))
       .map((token) => (++proposals % wrongEvery === 0 ? (token + 1) % 300 : token));
+  return {
+    propose(sequences, rows) {
+      let left = rows;
+      return sequences.map((sequence) => {
+        const proposed = next(sequence, left);
+        left -= proposed.length;
+        return proposed;
+      });
+    },
+    learn: () => undefined,
+    endStep: () => undefined,
+  };
 }
 
 test("proposed tokens, right or wrong, leave no trace in the answers", async () => {
@@ -70,7 +90,7 @@ test("proposed tokens, right or wrong, leave no trace in the answers", async () 
     for (const pages of [16, 4]) {
       const { core, answers } = await run(requests, {
         pages,
-        propose: scripted(count, wrongEvery),
+        speculation: scripted(count, wrongEvery),
       });
       assert.deepEqual(answers, plain.answers, `${count} proposals in ${pages} pages`);
       const saved = plain.core.stats.steps - core.stats.steps;
@@ -80,15 +100,22 @@ test("proposed tokens, right or wrong, leave no trace in the answers", async () 
 });
 
 test("right proposals make several tokens a step, and none beyond what was asked for", async () => {
-  const script = scripted(4, Infinity);
-  const propose: Proposer = (sequence, most) => {
-    assert.ok(sequence.generated + most < 40, `${most} after ${sequence.generated}`);
-    return script(sequence, most);
-  };
-  const { core, answers } = await run(requests.slice(0, 1), { propose });
+  const { core, answers, told } = await run(requests.slice(0, 1), {
+    speculation: scripted(4, Infinity),
+  });
   assert.deepEqual(answers, plain.answers.slice(0, 1));
-  assert.equal(core.stats.steps, 40 / 5);
-  assert.equal(core.stats.generatedTokens, 40);
+  const { steps, generatedTokens, proposedTokens, acceptedTokens } = core.stats;
+  assert.deepEqual([steps, generatedTokens], [1 + 8, 40], "after the prompt, five tokens a step");
+  assert.deepEqual([proposedTokens, acceptedTokens], [31, 31]);
+  assert.deepEqual(speculatedOf(told[0]), { proposed: 31, refuted: 0 });
+});
+
+test("a request is told which of its tokens were proposed, and how many proposals were wrong", async () => {
+  const { core, told } = await run(requests.slice(0, 1), { speculation: scripted(3, 4) });
+  const { proposed, refuted } = speculatedOf(told[0]);
+  const { proposedTokens, acceptedTokens } = core.stats;
+  assert.ok(refuted > 0);
+  assert.deepEqual([proposed, proposed + refuted], [acceptedTokens, proposedTokens]);
 });
 
 test("KV of proposals is reused, and kept in the context cache, only where they stand", async () => {
@@ -100,7 +127,7 @@ test("KV of proposals is reused, and kept in the context cache, only where they 
     policy: "w8a16",
   });
   const contextCache = { store, identity };
-  const core = new EngineCore({ model, pages: 16, contextCache, propose: scripted(5, 3) });
+  const core = new EngineCore({ model, pages: 16, contextCache, speculation: scripted(5, 3) });
   await runOn(core, requests);
   const again = await runOn(core, next);
   assert.deepEqual(again.answers, expected, "from the pool");

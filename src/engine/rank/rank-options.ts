@@ -38,6 +38,8 @@ export interface RankOptions {
   readonly threads?: number;
   /** Faster kernels for single rows, where there are any; not for several ranks. */
   readonly fastDecode?: boolean;
+  /** Guesses tokens that contexts repeat, and computes them ahead where that is faster. */
+  readonly speculate?: boolean;
   /** At most what the model and the pool allow. */
   readonly maxModelLen?: number;
   /** Rows of a step: what decode leaves of it goes to prompt chunks. */

@@ -4,6 +4,7 @@ import { createKernels, PAGE_TOKENS } from "../../kernels/index.ts";
 import { DirectoryBlobStore, FilePermits } from "../../kv-cache/index.ts";
 import { loadModel, numericIdentity } from "../../model/index.ts";
 import { nullTracer, type Tracer } from "../../trace/index.ts";
+import { Repeats, Speculation } from "../speculation/index.ts";
 import { EngineCore } from "./core.ts";
 import { PlacedExperts } from "./placed-experts.ts";
 import type { Placement, RankOptions, RankPlace } from "./rank-options.ts";
@@ -55,9 +56,17 @@ export class Rank {
       store: await DirectoryBlobStore.open(kept.directory, kept.limits, permits),
       identity: numericIdentity(kept.model, { kernels, policy }),
     };
+    // Where a row alone has bits of its own, computing it in company would change the answer.
+    const guesses = options.speculate === true && kernels.modes.length === 0;
     const core = new EngineCore({
       ...limits,
       ...{ model, pages, transport },
+      ...(guesses && {
+        speculation: new Speculation(
+          () => new Repeats(),
+          () => performance.now(),
+        ),
+      }),
       ...(unit && { unit }),
       ...(contextCache && { contextCache }),
     });

@@ -11,8 +11,11 @@ export interface StepPart {
   readonly proposed: readonly number[];
 }
 
-/** Tokens, at most so many, that are likely to follow a sequence's own. */
-export type Proposer = (sequence: Sequence, most: number) => readonly number[];
+/** For each sequence of a step, tokens likely to follow its own: at most `rows` in all. */
+export type Propose = (
+  sequences: readonly Sequence[],
+  rows: number,
+) => readonly (readonly number[])[];
 
 /** What scheduling needs of the context cache. */
 export type BlockSource = Pick<ContextCache, "isReadable" | "load" | "save">;
@@ -51,7 +54,7 @@ export class Scheduler {
   readonly #rowBudget: number;
   readonly #cache: BlockSource | undefined;
   readonly #listener: SchedulerListener;
-  readonly #propose: Proposer | undefined;
+  readonly #propose: Propose | undefined;
   readonly #waiting: Sequence[] = [];
   /** In order of admission. */
   readonly #running = new Set<Sequence>();
@@ -64,7 +67,7 @@ export class Scheduler {
     rowBudget: number,
     cache?: BlockSource,
     listener: SchedulerListener = {},
-    propose?: Proposer,
+    propose?: Propose,
   ) {
     this.#pool = pool;
     this.#rowBudget = rowBudget;
@@ -122,19 +125,22 @@ export class Scheduler {
     plan.budget -= rows;
   }
 
-  /** Gives rows and pages that nobody needs to proposals. */
-  #extend(plan: Plan, propose: Proposer): void {
-    for (const { sequence, rows, logitRows } of plan.parts.values()) {
-      if (logitRows.length === 0 || sequence.decodeRank !== undefined) continue;
-      const proposed = plan.budget > 0 ? propose(sequence, plan.budget) : [];
-      const end = sequence.computed + rows;
+  /**
+   * Gives rows and pages that nobody needs to proposals. Beside prompt chunks, which keep the
+   * arithmetic busy, a row costs what it brings.
+   */
+  #extend(plan: Plan, propose: Propose): void {
+    const parts = [...plan.parts.values()];
+    if (parts.length === 0 || !parts.every(onlyDecodes)) return;
+    const sequences = parts.map(({ sequence }) => sequence);
+    for (const [i, proposed] of propose(sequences, plan.budget).entries()) {
+      const sequence = sequences[i];
+      const end = sequence.computed + 1;
       this.#allocateUpTo(Math.ceil((end + proposed.length) / PAGE_TOKENS), sequence);
       const fit = proposed.slice(0, sequence.pages.length * PAGE_TOKENS - end);
-      plan.parts.set(sequence, {
-        ...{ sequence, rows: rows + fit.length, proposed: fit },
-        logitRows: [rows - 1, ...fit.map((_, i) => rows + i)],
-      });
-      plan.budget -= fit.length;
+      const rows = 1 + fit.length;
+      const logitRows = Array.from({ length: rows }, (_, row) => row);
+      plan.parts.set(sequence, { sequence, rows, logitRows, proposed: fit });
     }
   }
 
@@ -267,4 +273,9 @@ export class Scheduler {
     sequence.pages = [];
     sequence.computed = 0;
   }
+}
+
+/** Whether the part is a sequence's last token, and its answer goes on here. */
+function onlyDecodes({ sequence, rows, logitRows }: StepPart): boolean {
+  return rows === 1 && logitRows.length === 1 && sequence.decodeRank === undefined;
 }

@@ -19,7 +19,9 @@ function read(script: readonly OutputDelta[][], stopStrings: readonly string[]) 
   const said: ChoiceDelta[] = [];
   for (const token of script.keys()) {
     if (output.stopped) break;
-    said.push(...output.push({ kind: "token", token, logprob: 0, top: [] }));
+    said.push(
+      ...output.push({ kind: "token", token, logprob: 0, top: [], proposed: false, refuted: 0 }),
+    );
   }
   said.push(...output.end());
   return said;

@@ -7,7 +7,7 @@ import type { GenerationEnd } from "../billing/index.ts";
 import { Generation } from "./generation.ts";
 import { Metrics } from "../status/metrics.ts";
 
-const token: GenerationEvent = { kind: "token", token: 7, top: [] };
+const token: GenerationEvent = { kind: "token", token: 7, top: [], proposed: false, refuted: 0 };
 const beginning: GenerationEvent[] = [{ kind: "started", hitTokens: 0 }, token, token];
 
 /** One choice whose engine says these events, and how the generation says it has ended. */

@@ -46,6 +46,7 @@ export class Generation {
   readonly #outputs: ChoiceOutput[] = [];
   readonly #meter: Meter;
   readonly #finishReasons: (ChoiceFinish | null)[];
+  readonly #proposals = { accepted: 0, rejected: 0 };
   #ended: Promise<void> | undefined;
 
   constructor(options: GenerationOptions) {
@@ -103,7 +104,11 @@ export class Generation {
       prompt_cache_hit_tokens: hit,
       prompt_cache_miss_tokens: miss,
       prompt_tokens_details: { cached_tokens: hit },
-      completion_tokens_details: { reasoning_tokens: reasoning },
+      completion_tokens_details: {
+        reasoning_tokens: reasoning,
+        accepted_prediction_tokens: this.#proposals.accepted,
+        rejected_prediction_tokens: this.#proposals.rejected,
+      },
     };
   }
 
@@ -161,6 +166,8 @@ export class Generation {
           meter.started(event.hitTokens);
         } else if (event.kind === "token") {
           const milliseconds = meter.token(event.time);
+          this.#proposals.accepted += Number(event.proposed);
+          this.#proposals.rejected += event.refuted;
           if (meter.tokens === 1) {
             ticket.decoding();
             metrics.observeFirstToken(milliseconds);

@@ -24,7 +24,9 @@ function ended(output: number, parts: Partial<EndedRequest> = {}): EndedRequest 
       prompt_cache_hit_tokens: 64,
       prompt_cache_miss_tokens: 36,
       prompt_tokens_details: { cached_tokens: 64 },
-      completion_tokens_details: { reasoning_tokens: 3 },
+      completion_tokens_details: {
+        ...{ reasoning_tokens: 3, accepted_prediction_tokens: 0, rejected_prediction_tokens: 0 },
+      },
     },
     ...parts,
   };

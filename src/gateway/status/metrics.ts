@@ -132,6 +132,13 @@ export class Metrics {
       ]);
       add("engine_steps_total", "counter", "Forward passes.", engine.steps);
       add("engine_generated_tokens_total", "counter", "Tokens sampled.", engine.generatedTokens);
+      add(
+        "engine_proposed_tokens_total",
+        "counter",
+        "Guessed and computed.",
+        engine.proposedTokens,
+      );
+      add("engine_accepted_tokens_total", "counter", "Of these, right.", engine.acceptedTokens);
       add("preemptions_total", "counter", "Sequences requeued for pages.", engine.preemptions);
       if (engine.contextCache) families.push(...contextCacheFamilies(engine.contextCache));
     }

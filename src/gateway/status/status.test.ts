@@ -8,6 +8,7 @@ import { Status } from "./status.ts";
 const idle: EngineStats = {
   ...{ waiting: 0, running: 0, pages: 10, pagesInUse: 0, pagesCached: 0, steps: 0 },
   ...{ promptTokens: 0, hitTokens: 0, generatedTokens: 0, preemptions: 0 },
+  ...{ proposedTokens: 0, acceptedTokens: 0 },
 };
 
 /** Two ranks that share four experts, the last of them twice, on a clock that is set by hand. */

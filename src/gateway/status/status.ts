@@ -37,6 +37,7 @@ const STALE_MS = 10_000;
 const silent: EngineStats = {
   ...{ waiting: 0, running: 0, pages: 0, pagesInUse: 0, pagesCached: 0, steps: 0 },
   ...{ promptTokens: 0, hitTokens: 0, generatedTokens: 0, preemptions: 0 },
+  ...{ proposedTokens: 0, acceptedTokens: 0 },
 };
 
 /** Reads a cluster's counters and makes what changed since the last tick into rates. */

@@ -1,0 +1,2 @@
+export { Repeats } from "./repeats.ts";
+export { Speculation } from "./speculation.ts";
