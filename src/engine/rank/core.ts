@@ -23,6 +23,7 @@ import type { UnitClock } from "./unit.ts";
 import type { Speculation } from "../speculation/index.ts";
 import { Scheduler, type Propose, type StepPart } from "./scheduler.ts";
 import { Sequence } from "./sequence.ts";
+import { expectWhole, limitsOf } from "./rank-limits.ts";
 import { layOut } from "./step-batch.ts";
 
 /** Who computes a step, and where its KV lies: a model, or a script of one. */
@@ -75,23 +76,17 @@ export class EngineCore {
   #events: HandledEvent[] = [];
   /** Ends the wait of a step that has nothing to compute. */
   #wake: () => void = () => undefined;
-  #steps = 0;
   #failedInARow = 0;
-  #promptTokens = 0;
-  #hitTokens = 0;
-  #generatedTokens = 0;
-  #proposedTokens = 0;
-  #acceptedTokens = 0;
+  readonly #counts = {
+    ...{ steps: 0, promptTokens: 0, hitTokens: 0 },
+    ...{ generatedTokens: 0, proposedTokens: 0, acceptedTokens: 0 },
+  };
 
   constructor(options: CoreOptions) {
-    const { model, pages, maxModelLen, usableTokens, unit, transport } = options;
-    const { contextCache, speculation } = options;
-    const { maxPositions, vocabSize, eosTokens } = model.config;
-    const fits = Math.min(maxPositions, pages * PAGE_TOKENS);
-    expectWhole("maxModelLen", maxModelLen ?? fits, 2);
+    const { model, pages, usableTokens, unit, transport, contextCache, speculation } = options;
+    const { vocabSize } = model.config;
     expectWhole("usableTokens", usableTokens ?? vocabSize, 1);
-    const longest = Math.min(maxModelLen ?? fits, fits);
-    this.limits = { maxModelLen: longest, vocabSize, eosTokens, pages };
+    this.limits = limitsOf(model.config, options);
     this.#usableTokens = Math.min(usableTokens ?? vocabSize, vocabSize);
     this.#model = model;
     this.#kv = model.createKvPool(pages);
@@ -122,12 +117,7 @@ export class EngineCore {
       pages: this.#pool.pages,
       pagesInUse: this.#pool.inUse,
       pagesCached: this.#pool.cached,
-      steps: this.#steps,
-      promptTokens: this.#promptTokens,
-      hitTokens: this.#hitTokens,
-      generatedTokens: this.#generatedTokens,
-      proposedTokens: this.#proposedTokens,
-      acceptedTokens: this.#acceptedTokens,
+      ...this.#counts,
       preemptions: this.#scheduler.preemptions,
       ...(this.#contextCache && { contextCache: this.#contextCache.stats }),
     };
@@ -208,7 +198,7 @@ export class EngineCore {
     // Before the unit is heard: a cancellation meanwhile may take a sequence's pages.
     const { batch, choices } = layOut(parts);
     if (this.#unit && (await this.#unit.join(batch.rows)) === 0) return;
-    const span = this.#model.tracer.beginStep(this.#steps++, batch.rows);
+    const span = this.#model.tracer.beginStep(this.#counts.steps++, batch.rows);
     this.#announce(parts);
     const chosen = await this.#compute(parts, batch, choices);
     if (chosen) {
@@ -286,8 +276,8 @@ export class EngineCore {
     for (const { sequence } of parts) {
       if (sequence.started) continue;
       sequence.started = true;
-      this.#promptTokens += sequence.promptLength;
-      this.#hitTokens += sequence.computed;
+      this.#counts.promptTokens += sequence.promptLength;
+      this.#counts.hitTokens += sequence.computed;
       this.#publish(sequence.handle, { kind: "started", hitTokens: sequence.computed });
     }
   }
@@ -342,7 +332,7 @@ export class EngineCore {
 
   /** A proposal stands if it is what would have been chosen; so does the token chosen after it. */
   #appendTokens({ sequence, logitRows, proposed }: StepPart, chosen: ChosenTokens): void {
-    this.#proposedTokens += proposed.length;
+    this.#counts.proposedTokens += proposed.length;
     const taken: number[] = [];
     for (const i of logitRows.keys()) {
       const choice = chosen(i);
@@ -363,8 +353,8 @@ export class EngineCore {
     refuted: number,
   ): void {
     sequence.append(token);
-    this.#generatedTokens++;
-    if (proposed) this.#acceptedTokens++;
+    this.#counts.generatedTokens++;
+    if (proposed) this.#counts.acceptedTokens++;
     const reported = logprob === undefined ? {} : { logprob };
     this.#publish(sequence.handle, { kind: "token", token, top, proposed, refuted, ...reported });
     const reason = this.#finishReason(sequence, token);
@@ -420,9 +410,4 @@ export class EngineCore {
     this.#receiver.cancel(sequence.handle);
     this.#sequences.delete(sequence.handle);
   }
-}
-
-function expectWhole(name: string, value: number, least: number): void {
-  if (Number.isInteger(value) && value >= least) return;
-  throw new RangeError(`${name}: expected a whole number of at least ${least}, got ${value}`);
 }
