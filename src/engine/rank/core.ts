@@ -1,5 +1,5 @@
 import { PeerLostError, type Transport } from "../../cluster/index.ts";
-import { PAGE_TOKENS, type ChosenToken, type TokenChoice } from "../../kernels/index.ts";
+import type { ChosenToken, TokenChoice } from "../../kernels/index.ts";
 import {
   ContextCache,
   decodeTransfer,
