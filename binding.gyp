@@ -39,6 +39,7 @@
       "sources": [
         "native/host/addon.cc",
         "native/host/decode.cc",
+        "native/host/grouped-mlp.cc",
         "native/host/indices.cc",
         "native/host/isa.cc",
         "native/host/mapped-names.cc",

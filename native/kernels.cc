@@ -25,6 +25,7 @@ constexpr KernelTable table(const char* name, const KernelTable* fastDecode) {
 #define FIELD(type, name)
 #define STRUCT(Name, ...)
 #define OPERATION(name, Name, ...) .name = DAYSIX_ISA::name,
+#define HOST_OPERATION(name, Name, ...)
 #include "host/operations.h"
       .readBytes = readBytes,
       .multiplyRegisters = multiplyRegisters,

@@ -4,6 +4,7 @@
 #include <iterator>
 #include <type_traits>
 
+#include "host/host-operations.h"
 #include "host/indices.h"
 #include "host/ring.h"
 
@@ -49,20 +50,31 @@ OperationDescription describe(const char* name) {
   return description;
 }
 
-template <typename Command, auto Kernel>
-void run(const double* words, const KernelTable& kernels, Team& team) {
+template <typename Command>
+Command read(const double* words) {
   Command command = {};
   visitFields(command, Reader(words));
   checkIndices(command);
-  (kernels.*Kernel)(command, team);
+  return command;
 }
 
-using Run = void (*)(const double*, const KernelTable&, Team&);
+template <typename Command, auto Kernel>
+void run(const double* words, const HostContext& context) {
+  (context.kernels.*Kernel)(read<Command>(words), context.team);
+}
+
+template <typename Command, auto Operation>
+void runOnHost(const double* words, const HostContext& context) {
+  Operation(read<Command>(words), context);
+}
+
+using Run = void (*)(const double*, const HostContext&);
 
 constexpr Run RUNS[] = {
 #define FIELD(type, name)
 #define STRUCT(Name, ...)
 #define OPERATION(name, Name, ...) run<Name, &KernelTable::name>,
+#define HOST_OPERATION(name, Name, ...) runOnHost<Name, name>,
 #include "host/operations.h"
 };
 
@@ -103,8 +115,8 @@ const std::vector<OperationDescription>& operations() {
   return all;
 }
 
-void execute(const double* words, const KernelTable& kernels, Team& team) {
-  RUNS[static_cast<int>(words[0])](words + 1, kernels, team);
+void execute(const double* words, const HostContext& context) {
+  RUNS[static_cast<int>(words[0])](words + 1, context);
 }
 
 }  // namespace daysix

@@ -3,7 +3,7 @@
 #include <string>
 #include <vector>
 
-#include "host/kernel-table.h"
+#include "host/host-operations.h"
 
 namespace daysix {
 
@@ -17,6 +17,6 @@ struct OperationDescription {
 const std::vector<OperationDescription>& operations();
 
 /// Runs the command that `words` hold. Throws what the kernel throws, std::out_of_range for an index it may not follow.
-void execute(const double* words, const KernelTable& kernels, Team& team);
+void execute(const double* words, const HostContext& context);
 
 }  // namespace daysix

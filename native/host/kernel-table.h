@@ -10,6 +10,7 @@ struct KernelTable {
 #define FIELD(type, name)
 #define STRUCT(Name, ...)
 #define OPERATION(name, Name, ...) void (*name)(const Name&, Team&);
+#define HOST_OPERATION(name, Name, ...)
 #include "host/operations.h"
   uint64_t (*readBytes)(const uint8_t* data, int64_t size);
   int64_t (*multiplyRegisters)(int64_t rounds);

@@ -4,8 +4,12 @@
 //
 // A new operation takes an entry here, a kernel of that name in the namespace of each instruction set (kernels.cc), and
 // a method of NativeStream, which writes the arguments by name. indices.h checks indices that a kernel follows.
+// A HOST_OPERATION is made of kernels, or of none: host-operations.h declares one function for all instruction sets.
 #ifndef NATIVE_ONLY
 #define NATIVE_ONLY(type, name)
+#endif
+#ifndef HOST_OPERATION
+#define HOST_OPERATION OPERATION
 #endif
 
 /// A weight where its file is mapped; any alignment. Linear weights are [rows, columns], row-major.
@@ -210,7 +214,26 @@ OPERATION(sample, Sample,
   FIELD(int, usable)
   FIELD(int, rows))
 
+/// SwiGLU of rows sorted by expert. There are starts[groups] pairs, which an earlier operation counted.
+HOST_OPERATION(groupedMlp, GroupedMlp,
+  FIELD(StoredRows, out)  // [pairs, hidden]
+  FIELD(Operand, x)
+  FIELD(int, xRows)
+  FIELD(const Weight*, gateWeights)  // [groups]
+  FIELD(const Weight*, upWeights)
+  FIELD(const Weight*, downWeights)
+  FIELD(int, groups)
+  FIELD(const int32_t*, starts)  // [groups + 1]
+  FIELD(const int32_t*, sources)  // [pairs]
+  FIELD(Operand, sorted)  // [pairs, hidden]
+  FIELD(Operand, product)  // [pairs, width]
+  FIELD(float*, gate)  // [pairs, width]
+  FIELD(float*, up)
+  FIELD(int, most)  // pairs that there is memory for
+  FIELD(bool, powerOfTwoScales))
+
 #undef STRUCT
 #undef OPERATION
+#undef HOST_OPERATION
 #undef FIELD
 #undef NATIVE_ONLY

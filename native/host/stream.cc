@@ -118,7 +118,7 @@ bool Stream::isSkipped(uint32_t number) {
 
 void Stream::execute(uint32_t number) {
   try {
-    daysix::execute(options_.ring.command(number), options_.kernels, team_);
+    daysix::execute(options_.ring.command(number), {options_.kernels, team_});
   } catch (const std::exception& error) {
     std::lock_guard lock(failureMutex_);
     // A reset has given the command up while it ran.

@@ -25,9 +25,16 @@ const x64 = { ...(process.platform === "linux" ? { amx } : {}), avx512bf16, avx5
 const instructionSets = { portable: [], ...(process.arch === "x64" ? x64 : {}) };
 
 /** What binding.gyp compiles besides the kernels, less the Node-API face. */
-const sources = ["decode", "indices", "isa", "mapped-names", "stream", "team", "weight-files"].map(
-  (name) => `host/${name}.cc`,
-);
+const sources = [
+  "decode",
+  "grouped-mlp",
+  "indices",
+  "isa",
+  "mapped-names",
+  "stream",
+  "team",
+  "weight-files",
+].map((name) => `host/${name}.cc`);
 
 const flagsOf = (sanitizer) => [
   ...[

@@ -8,15 +8,11 @@ import {
   createOperand,
   createReferenceKernels,
   policies,
+  type ExpertWeights,
   type GateRule,
   type Policy,
 } from "../kernels/index.ts";
-import {
-  LocalExperts,
-  type ExpertBatch,
-  type ExpertWeights,
-  type RoutedExperts,
-} from "../model/index.ts";
+import { LocalExperts, type ExpertBatch, type RoutedExperts } from "../model/index.ts";
 import { nullTracer } from "../trace/index.ts";
 import { ParallelExperts } from "./parallel-experts.ts";
 import { layerPlacement, orderedPlacement, type LayerPlacement } from "./placement.ts";

@@ -1,4 +1,5 @@
-import type { ExpertBatch, ExpertFlight, ExpertWeights, RoutedExperts } from "../model/index.ts";
+import type { ExpertWeights } from "../kernels/index.ts";
+import type { ExpertBatch, ExpertFlight, RoutedExperts } from "../model/index.ts";
 import { ParallelFlight, type UnitExperts } from "./parallel-flight.ts";
 import type { LayerPlacement } from "./placement.ts";
 import { Traffic, type TrafficCounts } from "./traffic.ts";

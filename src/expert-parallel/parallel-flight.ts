@@ -4,6 +4,7 @@ import {
   createStoredRows,
   precisions,
   storedOperand,
+  type ExpertWeights,
   type GateRule,
   type Operand,
   type StoredRows,
@@ -14,7 +15,6 @@ import {
   type ExpertBatch,
   type ExpertFlight,
   type ExpertOutput,
-  type ExpertWeights,
 } from "../model/index.ts";
 import type { Span, Tracer } from "../trace/index.ts";
 import { dispatchLayout, exclusiveSums, type DispatchLayout } from "./layout.ts";

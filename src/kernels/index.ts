@@ -18,9 +18,11 @@ export {
   type StoredRows,
 } from "./operand-format.ts";
 export type {
+  ExpertWeights,
   GateRule,
   Kernels,
   KvLayer,
+  MlpBuffers,
   MlaShape,
   QuantizedWeight,
   Rope,

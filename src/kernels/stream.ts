@@ -88,6 +88,25 @@ export interface RowGroups {
   readonly places: Int32Array;
 }
 
+/** Matrices of SwiGLUs, by expert. What a kernel makes of a list it keeps as long as the list. */
+export interface ExpertWeights {
+  readonly gate: readonly Weight[];
+  readonly up: readonly Weight[];
+  readonly down: readonly Weight[];
+}
+
+/** What lies between a grouped MLP's rows and its outputs, for so many pairs. */
+export interface MlpBuffers {
+  readonly pairs: number;
+  /** Rows in the experts' order. [pairs, hidden] */
+  readonly sorted: Operand;
+  /** [pairs, expert width] */
+  readonly gate: Float32Array;
+  readonly up: Float32Array;
+  /** Their product, as a matmul's input. [pairs, expert width] */
+  readonly product: Operand;
+}
+
 /** Numbers of a row's sampling rule, and of a counted token. */
 export const RULE_WIDTH = 9;
 export const COUNT_WIDTH = 2;
@@ -168,6 +187,17 @@ export interface Stream {
     weights: readonly Weight[],
     groups: RowGroups,
     rows: number,
+  ): void;
+  /**
+   * SwiGLU of rows sorted by expert: out = W_down(silu(W_gate x) ⊙ W_up x), one row for each of the
+   * `starts[experts]` pairs that an earlier operation has sorted. `buffers` hold what lies between.
+   */
+  groupedMlp(
+    out: StoredRows,
+    x: Operand,
+    weights: ExpertWeights,
+    groups: RowGroups,
+    buffers: MlpBuffers,
   ): void;
   /** out = silu(gate) ⊙ up, over `count` values. */
   siluMultiply(out: Float32Array, gate: Float32Array, up: Float32Array, count: number): void;

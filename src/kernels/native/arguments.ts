@@ -1,13 +1,16 @@
 import type { CommandRing } from "./command-ring.ts";
 import { formatNumbers, type MappedWeights } from "./mapped-weights.ts";
 import { rowScales, type Operand, type StoredRows } from "../operand-format.ts";
-import { formatOfRows } from "../quantize.ts";
+import { formatOfRows, rowsOf } from "../quantize.ts";
 import {
   COUNT_WIDTH,
+  type ExpertWeights,
   type GateRule,
   type LogitAdjustments,
   type MlaShape,
+  type MlpBuffers,
   type Rope,
+  type RowGroups,
   type StepLayout,
 } from "../stream.ts";
 import type { Weight } from "../weight.ts";
@@ -60,6 +63,31 @@ export function writeStoredRows(
 ): void {
   ring.number("format", formatNumbers[formatOfRows(rows)], name);
   ring.array("values", rows, count, name);
+}
+
+/** Pairs are at most as many as the buffers and the groups have memory for. */
+export function writeGroupedMlp(
+  ring: CommandRing,
+  x: Operand,
+  { gate, up, down }: ExpertWeights,
+  { starts, sources }: RowGroups,
+  { pairs, sorted, product, ...between }: MlpBuffers,
+  weights: MappedWeights,
+): void {
+  const groups = Math.min(gate.length, starts.length - 1);
+  writeOperand(ring, "x", x, 0);
+  ring.number("xRows", rowsOf(x));
+  ring.array("gateWeights", weights.table(gate), 0);
+  ring.array("upWeights", weights.table(up), 0);
+  ring.array("downWeights", weights.table(down), 0);
+  ring.number("groups", groups);
+  ring.array("starts", starts, groups + 1);
+  ring.array("sources", sources, 0);
+  writeOperand(ring, "sorted", sorted, pairs);
+  writeOperand(ring, "product", product, pairs);
+  ring.array("gate", between.gate, pairs * product.columns);
+  ring.array("up", between.up, pairs * product.columns);
+  ring.number("most", Math.min(pairs, sources.length));
 }
 
 export function writeMlaShape(ring: CommandRing, name: string, shape: MlaShape): void {

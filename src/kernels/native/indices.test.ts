@@ -14,6 +14,7 @@ const random = randomSource(1);
 const table = folder.create(random, "F32", [5, 8]).weight;
 const gain = folder.create(random, "F32", [6]).weight;
 const experts = [0, 1].map(() => folder.create(random, "F32", [3, 8]).weight);
+const squares = [0, 1].map(() => folder.create(random, "F32", [8, 8]).weight);
 const shape = { heads: 1, nope: 2, rope: 2, value: 3, latent: 6, scale: 1 };
 const rope = { frequencies: Float32Array.of(1), amplitude: 1, interleaved: false };
 const rule: GateRule = {
@@ -47,6 +48,19 @@ function multiplyGroups(stream: Stream, ...starts: readonly number[]): void {
     places: new Int32Array(0),
   };
   stream.groupedGemm(new Float32Array(12), createOperand("f32", 4, 8), experts, groups, 4);
+}
+
+function groupedMlp(stream: Stream, starts: readonly number[], sources: readonly number[]): void {
+  const [x, sorted, product] = [2, 3, 3].map((rows) => createOperand("f32", rows, 8));
+  const [gate, up] = [new Float32Array(24), new Float32Array(24)];
+  const groups = {
+    ...{ starts: Int32Array.from(starts), sources: Int32Array.from(sources) },
+    places: new Int32Array(0),
+  };
+  const weights = { gate: squares, up: squares, down: squares };
+  stream.groupedMlp(new Float32Array(24), x, weights, groups, {
+    ...{ pairs: 3, sorted, product, gate, up },
+  });
 }
 
 function groupRows(stream: Stream, ...ids: readonly number[]): void {
@@ -92,6 +106,12 @@ const cases: Readonly<Record<string, (stream: Stream) => void>> = {
   "groupedGemm: starts[0] is -1, expected 0 to 4": (stream) => multiplyGroups(stream, -1, 2, 4),
   "groupedGemm: starts[2] is 1, expected 2 to 4": (stream) => multiplyGroups(stream, 0, 2, 1),
   "groupedGemm: starts[2] is 5, expected 2 to 4": (stream) => multiplyGroups(stream, 0, 2, 5),
+  "groupedMlp: starts[2] is 4, expected 1 to 3": (stream) =>
+    groupedMlp(stream, [0, 1, 4], [0, 1, 0, 1]),
+  "groupedMlp: starts[1] is -1, expected 0 to 3": (stream) =>
+    groupedMlp(stream, [0, -1, 3], [0, 1, 0]),
+  "groupedMlp: sources[1] is 2, expected 0 to 1": (stream) =>
+    groupedMlp(stream, [0, 1, 2], [0, 2, 0]),
   "groupRows: ids[3] is 4, expected 0 to 3": (stream) => groupRows(stream, 0, 3, 1, 4),
   "groupRows: ids[0] is -1, expected 0 to 3": (stream) => groupRows(stream, -1, 3, 1, 2),
   "gather: sources[1] is 3, expected 0 to 2": (stream) => gather(stream, "f32", 2, 3),
@@ -121,6 +141,7 @@ const cases: Readonly<Record<string, (stream: Stream) => void>> = {
 const right = [
   (stream: Stream) => stream.embed(new Float32Array(16), table, Int32Array.of(0, 4), 2),
   (stream: Stream) => multiplyGroups(stream, 1, 2, 4),
+  (stream: Stream) => groupedMlp(stream, [0, 1, 3], [0, 1, 1]),
   (stream: Stream) => groupRows(stream, 0, 3, 1, 2),
   (stream: Stream) => gather(stream, "fp8", 2, 0),
   (stream: Stream) => combine(stream, 0, 1, 2, 0),

@@ -1,6 +1,7 @@
 import {
   writeAdjustments,
   writeGateRule,
+  writeGroupedMlp,
   writeLayout,
   writeMlaShape,
   writeNoWeight,
@@ -9,18 +10,19 @@ import {
   writeStoredRows,
   writeWeight,
 } from "./arguments.ts";
-import { CommandRing, type Operation } from "./command-ring.ts";
+import { CommandStream, type CommandStreamOptions } from "./command-stream.ts";
 import type { MappedWeights } from "./mapped-weights.ts";
-import type { AddonStream, NativeAddon } from "../native-addon.ts";
 import type { Operand, StoredRows } from "../operand-format.ts";
 import { operandFormat, precisions, type Policy, type ScaleFormat } from "../policy.ts";
 import { QUANTIZED_DTYPE, rowsOf } from "../quantize.ts";
 import {
   pagesOf,
   RULE_WIDTH,
+  type ExpertWeights,
   type GateRule,
   type KvLayer,
   type MlaShape,
+  type MlpBuffers,
   type QuantizedWeight,
   type Rope,
   type RowGroups,
@@ -29,64 +31,31 @@ import {
   type StepLayout,
   type Stream,
 } from "../stream.ts";
-import { Waiters } from "./waiters.ts";
 import { scaleShape } from "../weight-format.ts";
 import type { Weight } from "../weight.ts";
 
-export interface NativeStreamOptions {
-  readonly addon: NativeAddon;
-  readonly weights: MappedWeights;
+export interface NativeStreamOptions extends CommandStreamOptions {
   readonly policy: Policy;
   readonly scales: ScaleFormat;
-  /** An instruction set's, or its faster ones for single rows. */
-  readonly kernels: string;
-  readonly threads: number;
-  readonly cores: number;
-  /** Operations wait for a fence, which computes short work on its caller's thread. */
-  readonly atFence: boolean;
 }
-
-/** Streams with commands to run: what these point to must not be collected before them. */
-const busy = new Set<NativeStream>();
 
 /**
  * A stream computed by threads of the addon. An operation is written to the ring argument by argument,
  * as native/host/operations.h names them; sizes are checked here, where an error can be thrown, and
  * indices before the operation runs.
  */
-export class NativeStream implements Stream {
+export class NativeStream extends CommandStream implements Stream {
   readonly policy: Policy;
-  /** Threads it got, which may be fewer than wanted. */
-  readonly threads: number;
   readonly #weights: MappedWeights;
   readonly #roundInputs: number;
   readonly #powerOfTwoScales: number;
-  readonly #ring: CommandRing;
-  readonly #native: AddonStream;
-  readonly #waiters: Waiters;
-  #closed = false;
-  #resets = 0;
 
-  constructor(options: NativeStreamOptions) {
-    const { addon, weights, policy, kernels, threads, cores, atFence } = options;
+  constructor({ policy, scales, ...options }: NativeStreamOptions) {
+    super(options);
     this.policy = policy;
-    this.#weights = weights;
+    this.#weights = options.weights;
     this.#roundInputs = precisions[policy].activation === "f32" ? 0 : 1;
-    this.#powerOfTwoScales = options.scales === "ue8m0" ? 1 : 0;
-    this.#ring = new CommandRing(addon);
-    // The addon holds the callback. The callback must not hold the stream, or it is never collected.
-    const self = new WeakRef(this);
-    const { header, words } = this.#ring;
-    this.#native = new addon.Stream({
-      ...{ header, words, threads, cores, atFence, instructionSet: kernels },
-      files: weights.files,
-      onExecuted: () => {
-        const stream = self.deref();
-        if (stream && !stream.#closed) stream.#waiters.settleReached();
-      },
-    });
-    this.threads = this.#native.threads;
-    this.#waiters = new Waiters(this.#ring, this.#native);
+    this.#powerOfTwoScales = scales === "ue8m0" ? 1 : 0;
   }
 
   operandFormat(weight: Weight): Operand["format"] {
@@ -95,60 +64,60 @@ export class NativeStream implements Stream {
 
   embed(out: Float32Array, table: Weight, tokens: Int32Array, rows: number): void {
     const { columns } = this.#weights.map(table);
-    const ring = this.#begin("embed");
+    const ring = this.begin("embed");
     ring.array("out", out, rows * columns);
     writeWeight(ring, "table", table, this.#weights);
     ring.array("tokens", tokens, rows);
     ring.number("rows", rows);
-    this.#end();
+    this.end();
   }
 
   rmsNorm(out: Float32Array, x: Float32Array, gain: Weight, epsilon: number, rows: number): void {
     const { columns } = this.#weights.map(gain);
-    const ring = this.#begin("rmsNorm");
+    const ring = this.begin("rmsNorm");
     ring.array("out", out, rows * columns);
     ring.array("x", x, rows * columns);
     writeWeight(ring, "gain", gain, this.#weights);
     ring.number("epsilon", epsilon);
     ring.number("rows", rows);
-    this.#end();
+    this.end();
   }
 
   add(x: Float32Array, y: Float32Array, count: number): void {
-    const ring = this.#begin("add");
+    const ring = this.begin("add");
     ring.array("x", x, count);
     ring.array("y", y, count);
     ring.number("count", count);
-    this.#end();
+    this.end();
   }
 
   quantize(out: Operand, x: Float32Array, rows: number): void {
-    const ring = this.#begin("quantize");
+    const ring = this.begin("quantize");
     writeOperand(ring, "out", out, rows);
     ring.array("x", x, rows * out.columns);
     ring.number("rows", rows);
     ring.number("powerOfTwoScales", this.#powerOfTwoScales);
-    this.#end();
+    this.end();
   }
 
   quantizeWeight(out: QuantizedWeight, x: Operand, rows: number): void {
     const [scaleRows, scaleColumns] = scaleShape(QUANTIZED_DTYPE, [rows, x.columns])!;
-    const ring = this.#begin("quantizeWeight");
+    const ring = this.begin("quantizeWeight");
     ring.array("values", out.values, rows * x.columns);
     ring.array("scales", out.scales, scaleRows * scaleColumns);
     writeOperand(ring, "x", x, rows);
     ring.number("rows", rows);
     ring.number("powerOfTwoScales", this.#powerOfTwoScales);
-    this.#end();
+    this.end();
   }
 
   gemm(out: Float32Array, x: Operand, weight: Weight, rows: number): void {
-    const ring = this.#begin("gemm");
+    const ring = this.begin("gemm");
     ring.array("out", out, rows * this.#weights.map(weight).rows);
     writeOperand(ring, "x", x, rows);
     writeWeight(ring, "weight", weight, this.#weights, x.columns);
     ring.number("rows", rows);
-    this.#end();
+    this.end();
   }
 
   groupedGemm(
@@ -160,32 +129,46 @@ export class NativeStream implements Stream {
   ): void {
     const count = Math.min(weights.length, groups.starts.length - 1);
     if (count < 1) return;
-    const ring = this.#begin("groupedGemm");
+    const ring = this.begin("groupedGemm");
     writeStoredRows(ring, "out", out, rows * this.#weights.map(weights[0]).rows);
     writeOperand(ring, "x", x, rows);
     ring.array("weights", this.#weights.table(weights), 0);
     ring.number("groups", count);
     ring.array("starts", groups.starts, count + 1);
     ring.number("rows", rows);
-    this.#end();
+    this.end();
+  }
+
+  groupedMlp(
+    out: StoredRows,
+    x: Operand,
+    weights: ExpertWeights,
+    groups: RowGroups,
+    buffers: MlpBuffers,
+  ): void {
+    const ring = this.begin("groupedMlp");
+    writeStoredRows(ring, "out", out, buffers.pairs * x.columns);
+    writeGroupedMlp(ring, x, weights, groups, buffers, this.#weights);
+    ring.number("powerOfTwoScales", this.#powerOfTwoScales);
+    this.end();
   }
 
   siluMultiply(out: Float32Array, gate: Float32Array, up: Float32Array, count: number): void {
-    const ring = this.#begin("siluMultiply");
+    const ring = this.begin("siluMultiply");
     ring.array("out", out, count);
     ring.array("gate", gate, count);
     ring.array("up", up, count);
     ring.number("count", count);
-    this.#end();
+    this.end();
   }
 
   ropeQuery(q: Float32Array, shape: MlaShape, rope: Rope, layout: StepLayout): void {
-    const ring = this.#begin("ropeQuery");
+    const ring = this.begin("ropeQuery");
     ring.array("q", q, layout.rows * shape.heads * (shape.nope + shape.rope));
     writeMlaShape(ring, "shape", shape);
     writeRope(ring, "rope", rope, shape);
     writeLayout(ring, "layout", layout);
-    this.#end();
+    this.end();
   }
 
   writeKv(
@@ -197,7 +180,7 @@ export class NativeStream implements Stream {
     rope: Rope,
     layout: StepLayout,
   ): void {
-    const ring = this.#begin("writeKv");
+    const ring = this.begin("writeKv");
     writeStoredRows(ring, "cache", cache.entries, 0);
     ring.array("x", x, layout.rows * (shape.latent + shape.rope));
     writeWeight(ring, "gain", gain, this.#weights, shape.latent);
@@ -206,7 +189,7 @@ export class NativeStream implements Stream {
     writeRope(ring, "rope", rope, shape);
     writeLayout(ring, "layout", layout);
     ring.number("pages", pagesOf(cache, shape));
-    this.#end();
+    this.end();
   }
 
   absorbQuery(
@@ -216,14 +199,14 @@ export class NativeStream implements Stream {
     shape: MlaShape,
     rows: number,
   ): void {
-    const ring = this.#begin("absorbQuery");
+    const ring = this.begin("absorbQuery");
     ring.array("out", out, rows * shape.heads * shape.latent);
     ring.array("q", q, rows * shape.heads * (shape.nope + shape.rope));
     writeWeight(ring, "kvB", kvB, this.#weights, shape.latent);
     writeMlaShape(ring, "shape", shape);
     ring.number("rows", rows);
     ring.number("roundInputs", this.#roundInputs);
-    this.#end();
+    this.end();
   }
 
   attention(
@@ -235,7 +218,7 @@ export class NativeStream implements Stream {
     layout: StepLayout,
   ): void {
     const { heads, latent, nope, rope } = shape;
-    const ring = this.#begin("attention");
+    const ring = this.begin("attention");
     ring.array("out", out, layout.rows * heads * latent);
     ring.array("absorbed", absorbed, layout.rows * heads * latent);
     ring.array("q", q, layout.rows * heads * (nope + rope));
@@ -244,7 +227,7 @@ export class NativeStream implements Stream {
     writeLayout(ring, "layout", layout);
     ring.number("roundInputs", this.#roundInputs);
     ring.number("pages", pagesOf(cache, shape));
-    this.#end();
+    this.end();
   }
 
   projectValue(
@@ -254,14 +237,14 @@ export class NativeStream implements Stream {
     shape: MlaShape,
     rows: number,
   ): void {
-    const ring = this.#begin("projectValue");
+    const ring = this.begin("projectValue");
     ring.array("out", out, rows * shape.heads * shape.value);
     ring.array("latentSum", latentSum, rows * shape.heads * shape.latent);
     writeWeight(ring, "kvB", kvB, this.#weights, shape.latent);
     writeMlaShape(ring, "shape", shape);
     ring.number("rows", rows);
     ring.number("roundInputs", this.#roundInputs);
-    this.#end();
+    this.end();
   }
 
   route(
@@ -272,7 +255,7 @@ export class NativeStream implements Stream {
     rule: GateRule,
     rows: number,
   ): void {
-    const ring = this.#begin("route");
+    const ring = this.begin("route");
     ring.array("ids", ids, rows * rule.topK);
     ring.array("weights", weights, rows * rule.topK);
     ring.array("logits", logits, rows * rule.experts);
@@ -281,12 +264,12 @@ export class NativeStream implements Stream {
     else writeNoWeight(ring, "bias");
     writeGateRule(ring, "rule", rule);
     ring.number("rows", rows);
-    this.#end();
+    this.end();
   }
 
   groupRows(out: RowGroups, ids: Int32Array, rule: GateRule, rows: number): void {
     const pairs = rows * rule.topK;
-    const ring = this.#begin("groupRows");
+    const ring = this.begin("groupRows");
     ring.array("starts", out.starts, rule.experts + 1, "out");
     ring.array("sources", out.sources, pairs, "out");
     ring.array("places", out.places, pairs, "out");
@@ -294,17 +277,17 @@ export class NativeStream implements Stream {
     ring.number("experts", rule.experts);
     ring.number("topK", rule.topK);
     ring.number("rows", rows);
-    this.#end();
+    this.end();
   }
 
   gather(out: Operand, x: Operand, sources: Int32Array, rows: number): void {
-    const ring = this.#begin("gather");
+    const ring = this.begin("gather");
     writeOperand(ring, "out", out, rows);
     writeOperand(ring, "x", x, 0);
     ring.array("sources", sources, rows);
     ring.number("rows", rows);
     ring.number("sourceRows", rowsOf(x));
-    this.#end();
+    this.end();
   }
 
   combine(
@@ -316,7 +299,7 @@ export class NativeStream implements Stream {
     hidden: number,
     rows: number,
   ): void {
-    const ring = this.#begin("combine");
+    const ring = this.begin("combine");
     ring.array("out", out, rows * hidden);
     writeStoredRows(ring, "expertRows", expertRows, 0);
     ring.array("weights", weights, rows * topK);
@@ -325,7 +308,7 @@ export class NativeStream implements Stream {
     ring.number("hidden", hidden);
     ring.number("rows", rows);
     ring.number("expertRowCount", Math.floor(expertRows.length / hidden));
-    this.#end();
+    this.end();
   }
 
   sample(
@@ -335,7 +318,7 @@ export class NativeStream implements Stream {
     { usable, rules, adjustments }: SamplingRows,
     rows: number,
   ): void {
-    const ring = this.#begin("sample");
+    const ring = this.begin("sample");
     ring.array("tokens", out.tokens, rows, "out");
     ring.array("sums", out.sums, rows, "out");
     ring.array("likeliest", out.likeliest, rows * out.most, "out");
@@ -346,45 +329,6 @@ export class NativeStream implements Stream {
     ring.number("vocabSize", vocabSize);
     ring.number("usable", usable);
     ring.number("rows", rows);
-    this.#end();
-  }
-
-  async fence(): Promise<void> {
-    const target = this.#ring.published;
-    const resets = this.#resets;
-    if (!this.#closed && !this.#ring.reached(target)) await this.#waiters.executed(target);
-    if (this.#closed) throw new Error("the stream is closed");
-    if (this.#ring.reached(this.#ring.published)) {
-      this.#ring.letGoOfAll();
-      busy.delete(this);
-    }
-    const { failure } = this.#native;
-    if (failure) throw new Error(failure);
-    if (this.#resets !== resets) throw new Error("the stream was reset before all had run");
-  }
-
-  reset(): void {
-    if (this.#closed) return;
-    this.#resets++;
-    this.#native.reset();
-  }
-
-  close(): void {
-    if (this.#closed) return;
-    this.#closed = true;
-    this.#native.close();
-    busy.delete(this);
-    this.#waiters.letGo();
-  }
-
-  #begin(operation: Operation): CommandRing {
-    if (this.#closed) throw new Error("the stream is closed");
-    busy.add(this);
-    this.#ring.begin(operation, this.#native);
-    return this.#ring;
-  }
-
-  #end(): void {
-    this.#ring.publish(this.#native);
+    this.end();
   }
 }

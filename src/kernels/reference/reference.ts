@@ -14,10 +14,12 @@ import { rotate } from "./rope.ts";
 import { groupRows, route } from "./route.ts";
 import {
   pagesOf,
+  type ExpertWeights,
   type GateRule,
   type Kernels,
   type KvLayer,
   type MlaShape,
+  type MlpBuffers,
   type QuantizedWeight,
   type Rope,
   type RowGroups,
@@ -104,6 +106,25 @@ class ReferenceStream implements Stream {
     refuseUnordered("groupedGemm: starts", groups.starts, count, rows);
     const load = (group: number) => this.#weights.load(weights[group]);
     multiplyGroups(out, decoded(x, rows), load, groups.starts, weights[0].shape[0]);
+  }
+
+  groupedMlp(
+    out: StoredRows,
+    x: Operand,
+    weights: ExpertWeights,
+    groups: RowGroups,
+    { pairs: most, sorted, gate, up, product }: MlpBuffers,
+  ): void {
+    const experts = Math.min(weights.gate.length, groups.starts.length - 1);
+    refuseUnordered("groupedMlp: starts", groups.starts, experts, most);
+    const pairs = groups.starts[experts];
+    refuseOutside("groupedMlp: sources", groups.sources, { count: pairs, limit: rowsOf(x) });
+    this.gather(sorted, x, groups.sources, pairs);
+    this.groupedGemm(gate, sorted, weights.gate, groups, pairs);
+    this.groupedGemm(up, sorted, weights.up, groups, pairs);
+    this.siluMultiply(gate, gate, up, pairs * product.columns);
+    this.quantize(product, gate, pairs);
+    this.groupedGemm(out, product, weights.down, groups, pairs);
   }
 
   siluMultiply(out: Float32Array, gate: Float32Array, up: Float32Array, count: number): void {

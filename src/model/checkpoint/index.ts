@@ -14,7 +14,6 @@ export { bytesOf, expectRoom, type WriteBytes, writeSafetensors } from "./safete
 export { CheckpointError } from "./safetensors.ts";
 export {
   type AttentionWeights,
-  type ExpertWeights,
   type LayerWeights,
   type MlpWeights,
   type ModelWeights,

@@ -1,4 +1,4 @@
-import type { Weight } from "../../kernels/index.ts";
+import type { ExpertWeights, Weight } from "../../kernels/index.ts";
 import type { ModelConfig } from "./config.ts";
 
 /** Where a graph's weights come from, by name and shape. */
@@ -23,13 +23,6 @@ export interface AttentionWeights {
   /** [heads × (nope + value), latent]: W_UK and W_UV, interleaved per head */
   readonly kvB: Weight;
   readonly output: Weight;
-}
-
-/** Routed experts' SwiGLUs, by expert. */
-export interface ExpertWeights {
-  readonly gate: readonly Weight[];
-  readonly up: readonly Weight[];
-  readonly down: readonly Weight[];
 }
 
 export interface MoeWeights {

@@ -3,14 +3,15 @@ import {
   createOperand,
   createStoredRows,
   precisions,
+  type ExpertWeights,
   type GateRule,
+  type MlpBuffers,
   type Operand,
   type RowGroups,
   type StoredRows,
   type Stream,
 } from "../../kernels/index.ts";
 import type { Tracer } from "../../trace/index.ts";
-import type { ExpertWeights } from "../checkpoint/index.ts";
 
 /** A micro-batch's rows in one layer, and the experts they chose. */
 export interface ExpertBatch {
@@ -46,15 +47,10 @@ export interface RoutedExperts {
   dispatch(batch: ExpertBatch): Promise<ExpertFlight>;
 }
 
-/** SwiGLU of row groups, each with its own expert: W_down(silu(W_gate x) ⊙ W_up x). */
+/** SwiGLU of row groups, each with its own expert, in buffers of its own. */
 export class GroupedMlp {
   readonly #stream: Stream;
-  #maxPairs = 0;
-  #sorted: Operand | undefined;
-  #product: Operand | undefined;
-  /** [pairs, expert width] */
-  #gate = new Float32Array(0);
-  #up = new Float32Array(0);
+  #buffers: MlpBuffers | undefined;
   /** [pairs, hidden] */
   #out: StoredRows = new Float32Array(0);
 
@@ -62,32 +58,30 @@ export class GroupedMlp {
     this.#stream = stream;
   }
 
-  /** `groups` numbers the experts of `weights`; output row i is that of the i-th sorted pair. */
+  /**
+   * `groups` numbers the experts of `weights`, and has at most so many pairs; output row i is that of
+   * the i-th sorted pair.
+   */
   compute(input: Operand, groups: RowGroups, weights: ExpertWeights, pairs: number): StoredRows {
-    const stream = this.#stream;
-    const [width, hidden] = weights.gate[0].shape;
-    const { sorted, product } = this.#buffers(pairs, width, hidden, weights);
-    stream.gather(sorted, input, groups.sources, pairs);
-    stream.groupedGemm(this.#gate, sorted, weights.gate, groups, pairs);
-    stream.groupedGemm(this.#up, sorted, weights.up, groups, pairs);
-    stream.siluMultiply(this.#gate, this.#gate, this.#up, pairs * width);
-    stream.quantize(product, this.#gate, pairs);
-    stream.groupedGemm(this.#out, product, weights.down, groups, pairs);
+    const buffers = this.#buffersFor(pairs, weights);
+    this.#stream.groupedMlp(this.#out, input, weights, groups, buffers);
     return this.#out;
   }
 
-  /** Grows to the most pairs ever asked for. */
-  #buffers(pairs: number, width: number, hidden: number, { gate, down }: ExpertWeights) {
-    if (!this.#sorted || !this.#product || pairs > this.#maxPairs) {
-      this.#maxPairs = Math.max(pairs, 2 * this.#maxPairs);
-      const format = this.#stream.operandFormat(gate[0]);
-      this.#sorted = createOperand(format, this.#maxPairs, hidden);
-      this.#product = createOperand(this.#stream.operandFormat(down[0]), this.#maxPairs, width);
-      this.#gate = allocate(Float32Array, this.#maxPairs * width);
-      this.#up = allocate(Float32Array, this.#maxPairs * width);
-      this.#out = createStoredRows(precisions[this.#stream.policy].rows, this.#maxPairs * hidden);
-    }
-    return { sorted: this.#sorted, product: this.#product };
+  /** Grow to the most pairs ever asked for. */
+  #buffersFor(least: number, { gate, down }: ExpertWeights): MlpBuffers {
+    if (this.#buffers && this.#buffers.pairs >= least) return this.#buffers;
+    const pairs = Math.max(least, 2 * (this.#buffers?.pairs ?? 0));
+    const [width, hidden] = gate[0].shape;
+    this.#out = createStoredRows(precisions[this.#stream.policy].rows, pairs * hidden);
+    this.#buffers = {
+      pairs,
+      sorted: createOperand(this.#stream.operandFormat(gate[0]), pairs, hidden),
+      gate: allocate(Float32Array, pairs * width),
+      up: allocate(Float32Array, pairs * width),
+      product: createOperand(this.#stream.operandFormat(down[0]), pairs, width),
+    };
+    return this.#buffers;
   }
 }
 
