@@ -6,9 +6,8 @@
  * from 90 % to nothing midway. By default the bundled model's shape, all its layers, 20 rounds.
  */
 import { cpus } from "node:os";
-import { EngineCore, type Speculator } from "../../engine/rank/core.ts";
-import { Speculation } from "../../engine/speculation/index.ts";
-import { greedySampling, createKernels, randomSource, usableCores } from "../../kernels/index.ts";
+import { EngineCore, greedySampling, Speculation, type Speculator } from "../../engine/index.ts";
+import { createKernels, randomSource, usableCores } from "../../kernels/index.ts";
 import { loadModel } from "../../model/index.ts";
 import { cachedCheckpoint, shapes, type ShapeName } from "../model/index.ts";
 import { median } from "../percentiles.ts";
