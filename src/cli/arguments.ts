@@ -1,3 +1,4 @@
+import { checkpointFormats, type CheckpointFormat } from "../model/index.ts";
 import { policies, scaleFormats, type Policy, type ScaleFormat } from "../kernels/index.ts";
 
 /** A mistake on the command line: printed without a stack, exit status 2. */
@@ -18,6 +19,16 @@ export function policyOf(value: unknown): Policy {
   if (!policy)
     throw new UsageError(`--policy: expected ${policies.join(", ")}, got ${String(value)}`);
   return policy;
+}
+
+export function formatOf(value: unknown): CheckpointFormat {
+  const format = checkpointFormats.find((name) => name === value);
+  if (!format) {
+    throw new UsageError(
+      `--format: expected ${checkpointFormats.join(", ")}, got ${String(value)}`,
+    );
+  }
+  return format;
 }
 
 export function scalesOf(value: unknown): ScaleFormat {

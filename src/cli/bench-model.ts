@@ -9,8 +9,17 @@ import {
   type Workload,
 } from "../bench/index.ts";
 import { usableCores } from "../kernels/index.ts";
-import { integerOf, integersOf, policyHelp, policyOf, textOf, UsageError } from "./arguments.ts";
+import {
+  formatOf,
+  integerOf,
+  integersOf,
+  policyHelp,
+  policyOf,
+  textOf,
+  UsageError,
+} from "./arguments.ts";
 import { readTopology } from "./engine-options.ts";
+import { checkpointFormats } from "../model/index.ts";
 import { describeResident, weightsOf, withWeights } from "./weights.ts";
 import { fastDecodeOf, withFastDecode } from "./fast-decode.ts";
 import { table } from "./table.ts";
@@ -19,6 +28,9 @@ export function withBenchModel(command: Command): Command {
   return withFastDecode(withWeights(command))
     .option("--shape <name>", `Sizes of the model: ${shapeNames().join(", ")}`, { default: "mid" })
     .option("--layers <count>", "Measure fewer layers, and say what all of them would take")
+    .option("--format <format>", `Linear weights: ${checkpointFormats.join(", ")}`, {
+      default: "fp8",
+    })
     .option("--prompt <tokens>", "Prompts to compute", { default: "512,2048" })
     .option("--batch <requests>", "Requests of a rank that decode together", { default: "1,8,32" })
     .option("--context <tokens>", "Context of each of them, random KV", { default: "512,4096" })
@@ -42,14 +54,15 @@ export async function runBenchModel(flags: Readonly<Record<string, unknown>>): P
       ? Math.max(1, Math.floor(usableCores() / ranks))
       : integerOf("threads", flags["threads"], 1, 4096);
   const workloads = workloadsOf(flags, shapes[shape].max_position_embeddings);
+  const format = formatOf(flags["format"]);
   const policy = policyOf(flags["policy"]);
   const weights = weightsOf(flags);
   const fastDecode = fastDecodeOf(flags);
   const experts = expertsOf(flags["experts"]);
   const json = flags["json"] === true;
-  console.error(`daysix: random weights of ${shape} lie in ${checkpointCache}`);
+  console.error(`daysix: random ${format} weights of ${shape} lie in ${checkpointCache}`);
   const bench = await ModelBench.open({
-    directory: await cachedCheckpoint(shape, layers),
+    directory: await cachedCheckpoint(shape, layers, format),
     ...{ policy, weights, fastDecode, experts, ranks, threads, wholeLayers, workloads },
   });
   if (weights === "resident") console.error(`daysix: ${describeResident()}`);

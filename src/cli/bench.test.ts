@@ -8,7 +8,7 @@ import { runBenchServe } from "./bench-serve.ts";
 
 const model = {
   ...{ shape: "v3", topology: "combined=1x1", experts: "parallel", policy: "w8a16" },
-  ...{ weights: "mapped", prompt: "512", batch: "1,8", context: 512 },
+  ...{ format: "fp8", weights: "mapped", prompt: "512", batch: "1,8", context: 512 },
 };
 const serve = { url: "http://127.0.0.1:9" };
 
@@ -24,6 +24,7 @@ const cases: readonly [(flags: Flags) => Promise<void>, Flags, RegExp][] = [
   [runBenchModel, { ...model, batch: "1,x" }, /^--batch: expected a number.*got x$/],
   [runBenchModel, { ...model, context: 200_000 }, /^--context: expected .* to 163840/],
   [runBenchModel, { ...model, policy: "w4" }, /^--policy: expected/],
+  [runBenchModel, { ...model, format: "fp4" }, /^--format: expected fp8, int8, .*got fp4$/],
   [runBenchModel, { ...model, weights: "huge" }, /^--weights: expected mapped or resident, got h/],
   [runBenchModel, { ...model, experts: "some" }, /^--experts: expected parallel or replicated/],
   [runBenchKernels, { policy: "w8a16", threads: 1e6 }, /^--threads: expected/],

@@ -5,6 +5,8 @@ export {
   codeBytes,
   isWeightDtype,
   rowBytes,
+  SCALE_BLOCK,
+  scaleBlockOf,
   scaleShape,
   weightFormats,
   type WeightDtype,

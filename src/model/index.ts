@@ -6,7 +6,7 @@ export { readConfig } from "./checkpoint/index.ts";
 export { openCheckpoint } from "./checkpoint/index.ts";
 export { CheckpointError } from "./checkpoint/index.ts";
 export { bytesOf, expectRoom, writeSafetensors, type WriteBytes } from "./checkpoint/index.ts";
-export { quantizeCheckpoint, type Quantization } from "./checkpoint/index.ts";
+export { quantizeCheckpoint, type QuantizeOptions } from "./checkpoint/index.ts";
 export {
   modelIdentity,
   type ModelIdentity,
@@ -44,5 +44,11 @@ export {
   type OutputDelta,
   type ToolCallFormat,
 } from "./text/index.ts";
-export { modelWeights, SCALE_SUFFIX, scaleName, type WeightSource } from "./checkpoint/index.ts";
+export { isScale, modelWeights, scaleName, type WeightSource } from "./checkpoint/index.ts";
+export {
+  type CheckpointFormat,
+  checkpointFormats,
+  quantizationConfig,
+  quantizedDtype,
+} from "./checkpoint/index.ts";
 export { kvEntryBytes } from "./checkpoint/index.ts";

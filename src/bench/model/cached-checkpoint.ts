@@ -1,19 +1,19 @@
 import { mkdir, readdir, rename, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { expectRoom } from "../../model/index.ts";
+import { expectRoom, type CheckpointFormat } from "../../model/index.ts";
 import { writeRandomCheckpoint } from "./random-checkpoint.ts";
 import { shapes, type ShapeName } from "./shapes.ts";
 
 /** Changes with what writeRandomCheckpoint writes. */
-const VERSION = 1;
+const VERSION = 2;
 const SEED = 1;
 
 /** Where the benches' one checkpoint lies. */
 export const checkpointCache = join(tmpdir(), "daysix-bench");
 
 /**
- * The folder of a random checkpoint of a shape, written where it is not there from an earlier bench.
+ * The folder of a random checkpoint of a shape and format, written where it is not there from an earlier bench.
  * Checkpoints are large: the cache keeps the last one only.
  *
  * @throws RangeError where the disk has no room
@@ -21,9 +21,10 @@ export const checkpointCache = join(tmpdir(), "daysix-bench");
 export async function cachedCheckpoint(
   shape: ShapeName,
   layers: number,
+  format: CheckpointFormat,
   folder = checkpointCache,
 ): Promise<string> {
-  const name = `${shape}-${layers}-layers-seed-${SEED}-v${VERSION}`;
+  const name = `${shape}-${layers}-layers-${format}-seed-${SEED}-v${VERSION}`;
   const directory = join(folder, name);
   await mkdir(folder, { recursive: true, mode: 0o700 });
   const present = await readdir(folder);
@@ -34,7 +35,10 @@ export async function cachedCheckpoint(
   const written = `${directory}-${process.pid}.part`;
   try {
     const config = { ...shapes[shape], num_hidden_layers: layers };
-    await writeRandomCheckpoint(written, config, SEED, (bytes) => expectRoom(folder, bytes));
+    await writeRandomCheckpoint(written, {
+      ...{ config, seed: SEED, format },
+      expectRoom: (bytes) => expectRoom(folder, bytes),
+    });
     await rename(written, directory);
   } finally {
     await rm(written, { recursive: true, force: true });

@@ -17,7 +17,7 @@ after(() => rmSync(directory, { recursive: true }));
 let config: ModelConfig;
 let bytes: StepBytes;
 before(async () => {
-  await writeRandomCheckpoint(directory, shapes.grain, 1);
+  await writeRandomCheckpoint(directory, { config: shapes.grain, seed: 1 });
   config = await readConfig(directory);
   bytes = stepBytes(config, modelWeights(await openCheckpoint(directory), config), "w8a16");
 });

@@ -4,8 +4,9 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:f
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
-import { createKernels } from "../../kernels/index.ts";
+import { createReferenceKernels } from "../../kernels/index.ts";
 import {
+  checkpointFormats,
   loadModel,
   modelWeights,
   openCheckpoint,
@@ -21,23 +22,25 @@ const folder = mkdtempSync(join(tmpdir(), "daysix-random-"));
 after(() => rmSync(folder, { recursive: true }));
 const fileOf = (directory: string) => join(directory, "model.safetensors");
 
-test("a random checkpoint is a model whose logits are numbers of about its outputs' size", async () => {
-  const directory = join(folder, "grain");
-  await writeRandomCheckpoint(directory, shapes.grain, 3);
-  const model = await loadModel(directory, {
-    kernels: createKernels(),
-    ...{ policy: "w8a16", maxRows: 8 },
+for (const format of checkpointFormats) {
+  test(`a random ${format} checkpoint is a model whose logits are numbers of about its outputs' size`, async () => {
+    const directory = join(folder, `grain-${format}`);
+    await writeRandomCheckpoint(directory, { config: shapes.grain, seed: 3, format });
+    const model = await loadModel(directory, {
+      kernels: createReferenceKernels(),
+      ...{ policy: "int8", maxRows: 8 },
+    });
+    const logits = await new SingleSequence(model, 8).append([5, 9, 11]);
+    const spread = Math.sqrt(logits.reduce((sum, x) => sum + x * x, 0) / logits.length);
+    assert.ok(spread > 0.05 && spread < 20, `spread ${spread}`);
   });
-  const logits = await new SingleSequence(model, 8).append([5, 9, 11]);
-  const spread = Math.sqrt(logits.reduce((sum, x) => sum + x * x, 0) / logits.length);
-  assert.ok(spread > 0.05 && spread < 20, `spread ${spread}`);
-});
+}
 
 test("equal shapes and seeds give equal files, other seeds others", async () => {
   const hashes = [];
   for (const [i, seed] of [3, 3, 4].entries()) {
     const directory = join(folder, `seed-${i}`);
-    await writeRandomCheckpoint(directory, shapes.grain, seed);
+    await writeRandomCheckpoint(directory, { config: shapes.grain, seed });
     hashes.push(
       createHash("sha256")
         .update(readFileSync(fileOf(directory)))
@@ -50,7 +53,7 @@ test("equal shapes and seeds give equal files, other seeds others", async () => 
 
 test("the bytes of steps are those of the file", async () => {
   const directory = join(folder, "bytes");
-  await writeRandomCheckpoint(directory, shapes.grain, 1);
+  await writeRandomCheckpoint(directory, { config: shapes.grain, seed: 1 });
   const config = await readConfig(directory);
   const bytes = stepBytes(config, modelWeights(await openCheckpoint(directory), config), "w8a16");
   const { size } = statSync(fileOf(directory));
@@ -62,11 +65,11 @@ test("the bytes of steps are those of the file", async () => {
 
 test("the cache keeps the last checkpoint, and finds it again", async () => {
   const cache = join(folder, "cache");
-  const first = await cachedCheckpoint("grain", 2, cache);
+  const first = await cachedCheckpoint("grain", 2, "fp8", cache);
   const { ino } = statSync(fileOf(first));
-  assert.equal(await cachedCheckpoint("grain", 2, cache), first);
+  assert.equal(await cachedCheckpoint("grain", 2, "fp8", cache), first);
   assert.equal(statSync(fileOf(first)).ino, ino);
-  const second = await cachedCheckpoint("calf", 2, cache);
+  const second = await cachedCheckpoint("calf", 2, "int8", cache);
   assert.deepEqual(readdirSync(cache), [second.slice(cache.length + 1)]);
   assert.equal((await readConfig(second)).layers, 2);
 });

@@ -3,22 +3,37 @@ import { gaussian, randomSource, toBf16, toE4m3 } from "../../kernels/index.ts";
 /** Random values that all tensors are cut from. */
 const TABLE_VALUES = 2 ** 20;
 const PIECE = 2 ** 16;
-/** Spread of the FP8 codes' values, far from both ends of their range. */
+/** Spread of the codes' values, far from both ends of their range. */
 export const CODE_SPREAD = 32;
 
 /** Normal values, drawn once; tensors are pieces of them from random places. */
 export class RandomValues {
-  readonly codes = new Uint8Array(TABLE_VALUES);
-  /** BF16, of a tenth of the spread 1. */
-  readonly halves = new Uint16Array(TABLE_VALUES);
   readonly #next: () => number;
+  readonly #values: Float32Array;
+  /** FP8 codes. */
+  readonly codes: Uint8Array;
+  readonly integers: Uint8Array;
+  readonly #halves = new Map<number, Uint16Array>();
 
   constructor(seed: number) {
     this.#next = randomSource(seed);
-    for (const [i, value] of gaussian(this.#next, TABLE_VALUES).entries()) {
-      this.codes[i] = toE4m3(CODE_SPREAD * value);
-      this.halves[i] = toBf16(0.1 * value);
+    this.#values = gaussian(this.#next, TABLE_VALUES);
+    this.codes = Uint8Array.from(this.#values, (value) => toE4m3(CODE_SPREAD * value));
+    this.integers = new Uint8Array(
+      Int8Array.from(this.#values, (value) =>
+        Math.max(-127, Math.min(127, Math.round(CODE_SPREAD * value))),
+      ).buffer,
+    );
+  }
+
+  /** BF16 values of a spread. */
+  halves(spread: number): Uint16Array {
+    let halves = this.#halves.get(spread);
+    if (!halves) {
+      halves = Uint16Array.from(this.#values, (value) => toBf16(spread * value));
+      this.#halves.set(spread, halves);
     }
+    return halves;
   }
 
   write<Values extends Uint8Array | Uint16Array>(out: Values, table: Values): void {

@@ -64,7 +64,7 @@ async function run(options: Partial<EngineOptions>) {
 }
 
 try {
-  await writeRandomCheckpoint(directory, shapes.grain, SEED);
+  await writeRandomCheckpoint(directory, { config: shapes.grain, seed: SEED });
   const alone = await run({});
   const published = await run({
     topology: parseTopology("prefill=1x32,decode=1x144"),

@@ -22,7 +22,8 @@ function collapsing(generated: number): number {
 }
 
 const name = shape as ShapeName;
-const directory = await cachedCheckpoint(name, Number(layers ?? shapes[name].num_hidden_layers));
+const measured = Number(layers ?? shapes[name].num_hidden_layers);
+const directory = await cachedCheckpoint(name, measured, "fp8");
 const kernels = createKernels({ threads: usableCores() });
 const model = await loadModel(directory, { kernels, policy: "w8a16", maxRows: PROMPT_TOKENS });
 const { vocabSize } = model.config;

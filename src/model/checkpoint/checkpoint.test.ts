@@ -193,6 +193,38 @@ test("missing shards, tensors and scales, and names that leave the folder, are r
   }
 });
 
+/** A checkpoint of one INT8 weight [300, 256] and its scales. */
+async function int8Weight(scaleName: string, dtype: string, shape: readonly number[]) {
+  const directory = mkdtempSync(join(scratch, "int8-"));
+  const scaleBytes = shape.reduce((a, b) => a * b, dtype === "F32" ? 4 : 2);
+  const header = {
+    "x.weight": { dtype: "I8", shape: [300, 256], data_offsets: [0, 76_800] },
+    [scaleName]: { dtype, shape, data_offsets: [76_800, 76_800 + scaleBytes] },
+  };
+  cpSync(safetensors(header, 76_800 + scaleBytes), join(directory, "model.safetensors"));
+  return (await openCheckpoint(directory)).weight("x.weight", [300, 256]);
+}
+
+test("INT8 weights have scales of either name, for blocks, rows, and blocks of a row", async () => {
+  for (const [name, dtype, shape] of [
+    ["x.weight_scale_inv", "F32", [3, 2]],
+    ["x.weight_scale", "BF16", [300, 1]],
+    ["x.weight_scale", "F32", [300, 2]],
+  ] as const) {
+    const { scale } = await int8Weight(name, dtype, shape);
+    assert.deepEqual([scale?.name, scale?.dtype, scale?.shape], [name, dtype, shape]);
+  }
+  await assert.rejects(
+    int8Weight("x.weight_scale", "F32", [2, 300]),
+    /x.weight_scale: expected shape \[300, 2\] or \[3, 2\] or \[300, 1\], got \[2, 300\]/,
+  );
+  await assert.rejects(
+    int8Weight("x.weight_scale", "F16", [300, 2]),
+    /x.weight_scale: expected F32 or BF16, got F16/,
+  );
+  await assert.rejects(int8Weight("x.scales", "F32", [3, 2]), /I8 without x.weight_scale_inv or x/);
+});
+
 test("a wrong shape is refused by tensor, expected and found", async () => {
   const directory = changedFixture("v3", (copy) => {
     const file = join(copy, "config.json");

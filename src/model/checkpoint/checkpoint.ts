@@ -1,7 +1,14 @@
 import { access, readdir } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { z } from "zod";
-import { isWeightDtype, scaleShape, weightFormats, type Weight } from "../../kernels/index.ts";
+import {
+  isWeightDtype,
+  scaleBlockOf,
+  scaleShape,
+  weightFormats,
+  type Weight,
+  type WeightDtype,
+} from "../../kernels/index.ts";
 import { parseModelJson, readModelFile } from "../model-file.ts";
 import { CheckpointError, isObject, readSafetensors, type TensorEntry } from "./safetensors.ts";
 
@@ -20,12 +27,20 @@ const filesByTensor = z
 
 const indexSchema = z.looseObject({ weight_map: filesByTensor });
 
-/** The name that DeepSeek's checkpoints give a weight's scales. */
-export function scaleName(weight: string): string {
-  return weight.replace(/(\.weight)?$/, SCALE_SUFFIX);
+/** What checkpoints call the scales of `x.weight`: DeepSeek's, whose scales multiply, and others'. */
+const scaleSuffixes = [".weight_scale_inv", ".weight_scale"] as const;
+
+/** The name that we give a weight's scales. */
+export function scaleName(weight: string, dtype: WeightDtype): string {
+  return scaleNames(weight)[dtype === "F8_E4M3" ? 0 : 1];
 }
 
-export const SCALE_SUFFIX = ".weight_scale_inv";
+const scaleNames = (weight: string) =>
+  scaleSuffixes.map((suffix) => weight.replace(/(\.weight)?$/, suffix));
+
+export function isScale(name: string): boolean {
+  return scaleSuffixes.some((suffix) => name.endsWith(suffix));
+}
 
 /** A checkpoint in Hugging Face's layout: one file, or shards named by an index. */
 export async function openCheckpoint(directory: string): Promise<Checkpoint> {
@@ -126,18 +141,26 @@ export class Checkpoint {
       throw new CheckpointError(file, `dtype ${dtype} is not supported for a weight`, name);
     }
     const weight: Weight = { name, dtype, shape, file, offset };
-    const scales = scaleShape(dtype, shape);
-    return scales ? { ...weight, scale: this.#scalesOf(weight, scales) } : weight;
+    const { scaleBlocks } = weightFormats[dtype];
+    return scaleBlocks.length > 0 ? { ...weight, scale: this.#scalesOf(weight) } : weight;
   }
 
-  #scalesOf({ name, dtype, file }: Weight, shape: readonly number[]): Weight {
-    const scales = scaleName(name);
-    if (!this.has(scales)) throw new CheckpointError(file, `${dtype} without ${scales}`, name);
-    const scale = this.weight(scales, shape);
+  #scalesOf({ name, dtype, shape, file }: Weight): Weight {
+    const names = scaleNames(name);
+    const scales = names.map((each) => this.#entries.get(each)).find((entry) => entry);
+    if (!scales) throw new CheckpointError(file, `${dtype} without ${names.join(" or ")}`, name);
+    if (!scaleBlockOf(dtype, shape, scales.shape)) {
+      const expected = weightFormats[dtype].scaleBlocks.map(
+        (block) => `[${scaleShape(dtype, shape, block)?.join(", ")}]`,
+      );
+      const problem = `expected shape ${expected.join(" or ")}, got [${scales.shape.join(", ")}]`;
+      throw new CheckpointError(scales.file, problem, scales.name);
+    }
+    const scale = this.weight(scales.name, scales.shape);
     const { scaleTypes } = weightFormats[dtype];
     if (!scaleTypes.includes(scale.dtype)) {
       const problem = `expected ${scaleTypes.join(" or ")}, got ${scale.dtype}`;
-      throw new CheckpointError(scale.file, problem, scales);
+      throw new CheckpointError(scale.file, problem, scales.name);
     }
     return scale;
   }

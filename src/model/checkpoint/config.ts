@@ -1,7 +1,8 @@
 import { join } from "node:path";
 import { z } from "zod";
-import { weightFormats, type GateRule, type ScaleFormat } from "../../kernels/index.ts";
+import type { GateRule } from "../../kernels/index.ts";
 import { parseModelJson, readIfThere, readModelFile } from "../model-file.ts";
+import { parseQuantization, type Quantization, type Refuse } from "./quantization-config.ts";
 
 /** A config field that is missing, mistyped or asks for something not implemented. */
 export class ConfigError extends Error {
@@ -51,8 +52,7 @@ export interface ModelConfig {
   readonly bosToken: number | undefined;
   readonly eosTokens: readonly number[];
   readonly nextTokenLayers: number;
-  /** Of the activations that w8a8 quantises. */
-  readonly scales: ScaleFormat;
+  readonly quantization: Quantization;
 }
 
 const LATENT_NORM_EPSILON = 1e-6;
@@ -117,15 +117,7 @@ const configSchema = z.looseObject({
   attention_bias: z.boolean().nullish(),
   hidden_act: z.string().nullish(),
   tie_word_embeddings: z.boolean().nullish(),
-  quantization_config: z
-    .looseObject({
-      quant_method: z.string(),
-      fmt: z.string().optional(),
-      activation_scheme: z.string().optional(),
-      weight_block_size: z.array(z.int()).optional(),
-      scale_fmt: z.literal("ue8m0").nullish(),
-    })
-    .nullish(),
+  quantization_config: z.record(z.string(), z.unknown()).nullish(),
 });
 
 type RawConfig = z.infer<typeof configSchema>;
@@ -156,7 +148,10 @@ export function parseConfig(json: unknown, source: string): ModelConfig {
   }
   const raw = parsed.data;
   refuseFamily(raw.model_type, source);
-  refuseUnsupported(raw, source);
+  const refuse = (field: string, value: unknown, why: string) => {
+    throw new ConfigError(`${source}: ${field} ${JSON.stringify(value)} is not supported: ${why}`);
+  };
+  refuseUnsupported(raw, refuse);
   return {
     modelType: raw.model_type,
     vocabSize: raw.vocab_size,
@@ -180,7 +175,7 @@ export function parseConfig(json: unknown, source: string): ModelConfig {
     bosToken: raw.bos_token_id ?? undefined,
     eosTokens: listOf(raw.eos_token_id),
     nextTokenLayers: raw.num_nextn_predict_layers ?? 0,
-    scales: raw.quantization_config?.scale_fmt ?? "f32",
+    quantization: parseQuantization(raw.quantization_config, refuse),
   };
 }
 
@@ -203,10 +198,7 @@ function refuseFamily(modelType: unknown, source: string): void {
 }
 
 /** Refuses by name what would otherwise be computed wrongly. */
-function refuseUnsupported(raw: RawConfig, source: string): void {
-  const refuse = (field: string, value: unknown, why: string) => {
-    throw new ConfigError(`${source}: ${field} ${JSON.stringify(value)} is not supported: ${why}`);
-  };
+function refuseUnsupported(raw: RawConfig, refuse: Refuse): void {
   if (raw.attention_bias) refuse("attention_bias", true, "projections have no bias here");
   if ((raw.hidden_act ?? "silu") !== "silu") refuse("hidden_act", raw.hidden_act, "only silu");
   if (raw.tie_word_embeddings)
@@ -216,22 +208,6 @@ function refuseUnsupported(raw: RawConfig, source: string): void {
     refuse("moe_layer_freq", raw.moe_layer_freq, "every layer after the dense ones is routed");
   }
   if ("llama_4_scaling" in raw) refuse("llama_4_scaling", raw["llama_4_scaling"], "unknown");
-  const quantization = raw.quantization_config;
-  if (!quantization) return;
-  if (quantization.quant_method !== "fp8") {
-    refuse("quantization_config.quant_method", quantization.quant_method, "only fp8");
-  }
-  if ((quantization.fmt ?? "e4m3") !== "e4m3") {
-    refuse("quantization_config.fmt", quantization.fmt, "only e4m3");
-  }
-  const block = quantization.weight_block_size;
-  const known = weightFormats.F8_E4M3.scaleBlocks[0];
-  if (String(block) !== String(known)) {
-    refuse("quantization_config.weight_block_size", block, `only ${JSON.stringify(known)}`);
-  }
-  if ((quantization.activation_scheme ?? "dynamic") !== "dynamic") {
-    refuse("quantization_config.activation_scheme", quantization.activation_scheme, "only dynamic");
-  }
 }
 
 function gateRule(raw: RawConfig, source: string): GateRule {

@@ -1,4 +1,10 @@
-export { openCheckpoint, SCALE_SUFFIX, scaleName } from "./checkpoint.ts";
+export { isScale, openCheckpoint, scaleName } from "./checkpoint.ts";
+export {
+  type CheckpointFormat,
+  checkpointFormats,
+  quantizationConfig,
+  quantizedDtype,
+} from "./checkpoint-format.ts";
 export { type ModelConfig, readConfig } from "./config.ts";
 export {
   modelIdentity,
@@ -9,7 +15,7 @@ export {
 export { type Inspection, inspectModel } from "./inspect.ts";
 export { kvBytesPerToken, kvEntryBytes } from "./kv-bytes.ts";
 export { type HashedBytes, modelHash } from "./model-hash.ts";
-export { type Quantization, quantizeCheckpoint } from "./quantize-checkpoint.ts";
+export { type QuantizeOptions, quantizeCheckpoint } from "./quantize-checkpoint.ts";
 export { bytesOf, expectRoom, type WriteBytes, writeSafetensors } from "./safetensors-writer.ts";
 export { CheckpointError } from "./safetensors.ts";
 export {

@@ -1,6 +1,6 @@
 import { open } from "node:fs/promises";
 import { isWeightDtype, weightFormats, type Policy } from "../../kernels/index.ts";
-import { openCheckpoint, SCALE_SUFFIX } from "./checkpoint.ts";
+import { isScale, openCheckpoint } from "./checkpoint.ts";
 import { readConfig, type ModelConfig } from "./config.ts";
 import { kvBytesByPolicy } from "./kv-bytes.ts";
 import type { TensorEntry } from "./safetensors.ts";
@@ -56,7 +56,7 @@ export async function inspectModel(
   for (const entry of checkpoint.tensors()) {
     const group = groupOf(entry.name, config);
     bytes[group] += entry.bytes;
-    if (!entry.name.endsWith(SCALE_SUFFIX)) {
+    if (!isScale(entry.name)) {
       parameters[group] += entry.shape.reduce((product, side) => product * side, 1);
     }
     const problem = options.verify ? await problemOf(entry) : undefined;

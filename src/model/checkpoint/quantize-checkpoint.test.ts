@@ -53,7 +53,7 @@ for (const name of ["k2", "v3"]) {
     test(`${name} quantised with ${scales} scales has its linear weights in FP8, three per cent off`, async () => {
       const target = join(folder, `${name}-${scales}`);
       await quantizeCheckpoint(fixture(name), target, { kernels, scales });
-      assert.equal((await readConfig(target)).scales, scales);
+      assert.equal((await readConfig(target)).quantization.scales, scales);
       const [before, quantised] = [
         await openCheckpoint(fixture(name)),
         await openCheckpoint(target),

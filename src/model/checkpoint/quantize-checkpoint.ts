@@ -23,6 +23,7 @@ import {
   type Stream,
   type WeightDtype,
 } from "../../kernels/index.ts";
+import { quantizationConfig, quantizedDtype } from "./checkpoint-format.ts";
 import { INDEX_FILE, openCheckpoint, scaleName, SINGLE_FILE } from "./checkpoint.ts";
 import { readConfig } from "./config.ts";
 import { CheckpointError, type TensorEntry } from "./safetensors.ts";
@@ -35,7 +36,7 @@ import {
 } from "./safetensors-writer.ts";
 import { modelWeights } from "./weights.ts";
 
-export interface Quantization {
+export interface QuantizeOptions {
   readonly kernels: Kernels;
   readonly scales: ScaleFormat;
   /** Told each file when it is written. */
@@ -46,9 +47,6 @@ const scaleBlock = weightFormats[QUANTIZED_DTYPE].scaleBlocks[0];
 
 /** Read at once: whole rows of blocks of any released model's weights. */
 const CHUNK_BYTES = 2 ** 24;
-
-/** The layers' linear weights, which DeepSeek publishes in FP8; embedding, head and gate stay. */
-const LINEAR = /\.(self_attn|mlp)\..*_proj(_with_mqa)?\.weight$/;
 
 /**
  * Writes a float32 or BF16 checkpoint again with its linear weights in FP8, one scale for each
@@ -61,7 +59,7 @@ const LINEAR = /\.(self_attn|mlp)\..*_proj(_with_mqa)?\.weight$/;
 export async function quantizeCheckpoint(
   directory: string,
   target: string,
-  options: Quantization,
+  options: QuantizeOptions,
 ): Promise<void> {
   const files = await readFiles(directory);
   const part = join(dirname(resolve(target)), `${basename(target)}-${process.pid}.part`);
@@ -107,7 +105,7 @@ async function readFiles(directory: string): Promise<Map<string, TensorEntry[]>>
   return files;
 }
 
-const isLinear = ({ name, shape }: TensorEntry) => shape.length === 2 && LINEAR.test(name);
+const isLinear = ({ name }: TensorEntry) => quantizedDtype("fp8", name) !== undefined;
 
 function layoutsOf(entry: TensorEntry): TensorLayout[] {
   if (!isLinear(entry)) return [entry];
@@ -116,7 +114,10 @@ function layoutsOf(entry: TensorEntry): TensorLayout[] {
     ...{ name: tensor, dtype, shape: sides, bytes: codeBytes(dtype, sides) },
   });
   const scales = scaleShape(QUANTIZED_DTYPE, shape)!;
-  return [layoutOf(name, QUANTIZED_DTYPE, shape), layoutOf(scaleName(name), "F32", scales)];
+  return [
+    layoutOf(name, QUANTIZED_DTYPE, shape),
+    layoutOf(scaleName(name, QUANTIZED_DTYPE), "F32", scales),
+  ];
 }
 
 async function writeTensor(write: WriteBytes, entry: TensorEntry, stream: Stream) {
@@ -187,14 +188,8 @@ async function copyOthers(directory: string, target: string): Promise<void> {
 
 async function writeConfig(directory: string, target: string, scales: ScaleFormat): Promise<void> {
   const config = JSON.parse(await readFile(join(directory, "config.json"), "utf8")) as object;
-  const quantization = {
-    activation_scheme: "dynamic",
-    fmt: "e4m3",
-    quant_method: "fp8",
-    ...(scales === "f32" ? {} : { scale_fmt: scales }),
-    weight_block_size: scaleBlock,
-  };
-  const text = JSON.stringify({ ...config, quantization_config: quantization }, null, 2);
+  const quantization_config = quantizationConfig("fp8", scales);
+  const text = JSON.stringify({ ...config, quantization_config }, null, 2);
   await writeFile(join(target, "config.json"), `${text}\n`);
 }
 

@@ -73,7 +73,7 @@ export class Model {
     this.maxRows = options.maxRows;
     this.tracer = options.tracer ?? nullTracer;
     this.#weights = weights;
-    this.#stream = options.kernels.createStream(options.policy, config.scales);
+    this.#stream = options.kernels.createStream(options.policy, config.quantization.scales);
     this.#attention = new LatentAttention(config);
     this.#experts =
       options.createExperts?.(this.#stream, config) ??
