@@ -5,7 +5,6 @@ export {
   readEntries,
   TransferError,
   type KvEntries,
-  type PagedKv,
   type TransferMessage,
   writeEntries,
 } from "./transfer.ts";

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { PAGE_TOKENS } from "../kernels/index.ts";
+import type { KvPool } from "../model/index.ts";
 import {
   decodeTransfer,
   encodeTransfer,
@@ -9,7 +10,6 @@ import {
   TransferError,
   writeEntries,
   type KvEntries,
-  type PagedKv,
 } from "./transfer.ts";
 
 const WIDTH = 3;
@@ -19,7 +19,7 @@ const PAGES = 4;
 type Rows = Float32ArrayConstructor | Uint16ArrayConstructor;
 
 /** A pool whose values name their places, or an empty one. */
-function createKv(filled: boolean, rows: Rows): PagedKv {
+function createKv(filled: boolean, rows: Rows): KvPool {
   const count = PAGES * PAGE_TOKENS * WIDTH;
   const layers = Array.from({ length: LAYERS }, (_, layer) => {
     const entries = new rows(count);

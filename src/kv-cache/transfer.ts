@@ -1,4 +1,5 @@
 import { PAGE_TOKENS, type StoredRows } from "../kernels/index.ts";
+import type { KvPool } from "../model/index.ts";
 
 /** A message between a prefill and a decode rank that does not say what it should. */
 export class TransferError extends Error {
@@ -68,18 +69,11 @@ export function decodeTransfer(encoded: Uint8Array): TransferMessage {
   }
 }
 
-/** A rank's cache: one array of entries for each layer, `[pages × PAGE_TOKENS, width]`. */
-export interface PagedKv {
-  readonly layers: readonly { readonly entries: StoredRows }[];
-  /** Values of an entry: latent and rotated key. */
-  readonly width: number;
-}
-
 const bytesOf = ({ buffer, byteOffset, byteLength }: StoredRows) =>
   new Uint8Array(buffer, byteOffset, byteLength);
 
 /** Bytes of one position in one layer. */
-export function entryBytes({ layers, width }: PagedKv): number {
+export function entryBytes({ layers, width }: KvPool): number {
   return width * layers[0].entries.BYTES_PER_ELEMENT;
 }
 
@@ -96,7 +90,7 @@ function* pageRuns(pages: readonly number[], first: number, end: number) {
 
 /** Copies a layer's entries of positions `first` to `end` out of a sequence's pages. */
 export function readEntries(
-  kv: PagedKv,
+  kv: KvPool,
   layer: number,
   pages: readonly number[],
   first: number,
@@ -116,7 +110,7 @@ export function readEntries(
  * @throws TransferError for entries of no layer, outside the pages or of a wrong size
  */
 export function writeEntries(
-  kv: PagedKv,
+  kv: KvPool,
   pages: readonly number[],
   { layer, first, count, bytes }: KvEntries,
 ): void {

@@ -23,7 +23,7 @@ import {
 } from "../links/index.ts";
 
 /** What a node brings with it, whether it opens a cluster or joins one. */
-export interface NodeOptions {
+export interface FormationOptions {
   readonly secret: ClusterSecret;
   readonly identity: ClusterIdentity;
   readonly handlers?: ClusterHandlers;
@@ -42,7 +42,7 @@ export const defaultFailureTimeoutMs = 5000;
 export abstract class Formation {
   /** Resolves once every node is linked to every other; rejects when that has become impossible. */
   readonly formed: Promise<NodeMesh>;
-  protected readonly options: NodeOptions;
+  protected readonly options: FormationOptions;
   protected readonly patience: Patience;
   protected mesh: NodeMesh | undefined;
   #listener: Listener | undefined;
@@ -51,7 +51,7 @@ export abstract class Formation {
   #reject!: (error: Error) => void;
   readonly #abort = () => this.fail(new Error("the cluster was given up before it had formed"));
 
-  constructor(options: NodeOptions) {
+  constructor(options: FormationOptions) {
     this.options = options;
     const { failureTimeoutMs = defaultFailureTimeoutMs, clock = systemClock } = options;
     this.patience = { milliseconds: failureTimeoutMs, clock };

@@ -1,11 +1,11 @@
-import { Formation, type NodeOptions } from "./formation.ts";
+import { Formation, type FormationOptions } from "./formation.ts";
 import type { FrameSocket } from "../links/index.ts";
 import { type Hello, refuse, type Welcome } from "../links/index.ts";
 import type { MembershipMessage } from "./membership-messages.ts";
 import type { NodeMesh } from "./node-mesh.ts";
 import type { Address, ListenAddress } from "../links/index.ts";
 
-export interface JoinOptions extends NodeOptions {
+export interface JoinOptions extends FormationOptions {
   readonly coordinator: Address;
   /** Where this node listens for its peers; by default on all addresses, on a free port. */
   readonly listen?: ListenAddress;

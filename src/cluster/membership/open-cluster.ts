@@ -1,12 +1,12 @@
 import { randomUUID } from "node:crypto";
-import { Formation, type NodeOptions } from "./formation.ts";
+import { Formation, type FormationOptions } from "./formation.ts";
 import type { FrameSocket } from "../links/index.ts";
 import { type Hello, refuse, type Welcome } from "../links/index.ts";
 import type { MembershipMessage } from "./membership-messages.ts";
 import type { NodeMesh } from "./node-mesh.ts";
 import type { Address, ListenAddress } from "../links/index.ts";
 
-export interface OpenOptions extends NodeOptions {
+export interface OpenOptions extends FormationOptions {
   /** How many nodes the cluster will have, this one included. */
   readonly nodes: number;
   /** Where the others join; port 0 takes a free one. */

@@ -4,9 +4,9 @@ import {
   TransferError,
   writeEntries,
   type KvEntries,
-  type PagedKv,
   type TransferMessage,
 } from "../../kv-cache/index.ts";
+import type { KvPool } from "../../model/index.ts";
 import type { Sequence } from "./sequence.ts";
 
 /** What a prefill rank says. */
@@ -40,7 +40,7 @@ interface Arrival {
  */
 export class PrefillReceiver {
   readonly #transport: Transport | undefined;
-  readonly #kv: PagedKv;
+  readonly #kv: KvPool;
   readonly #listener: ReceiverListener;
   readonly #arrivals = new Map<number, Arrival>();
   /** What came of sequences before their requests. */
@@ -49,7 +49,7 @@ export class PrefillReceiver {
     { readonly prefillRank: number; readonly message: FromPrefill }
   >();
 
-  constructor(transport: Transport | undefined, kv: PagedKv, listener: ReceiverListener) {
+  constructor(transport: Transport | undefined, kv: KvPool, listener: ReceiverListener) {
     this.#transport = transport;
     this.#kv = kv;
     this.#listener = listener;

@@ -4,9 +4,9 @@ import {
   entryBytes,
   readEntries,
   TransferError,
-  type PagedKv,
   type TransferMessage,
 } from "../../kv-cache/index.ts";
+import type { KvPool } from "../../model/index.ts";
 import type { StepPart } from "./scheduler.ts";
 import type { Sequence } from "./sequence.ts";
 
@@ -40,14 +40,14 @@ interface Outgoing {
  */
 export class PrefillSender {
   readonly #transport: Transport;
-  readonly #kv: PagedKv;
+  readonly #kv: KvPool;
   readonly #listener: SenderListener;
   /** By handle, in order of their offers. */
   readonly #outgoing = new Map<number, Outgoing>();
   /** Decode ranks to which a piece is on its way. */
   readonly #sending = new Set<number>();
 
-  constructor(transport: Transport, kv: PagedKv, listener: SenderListener) {
+  constructor(transport: Transport, kv: KvPool, listener: SenderListener) {
     this.#transport = transport;
     this.#kv = kv;
     this.#listener = listener;
