@@ -9,7 +9,8 @@
 #pragma once
 #include <algorithm>
 
-#include "gemm/weight-format.h"
+#include "host/commands.h"
+#include "simd/chain.h"
 
 namespace daysix::DAYSIX_ISA {
 
@@ -17,10 +18,12 @@ namespace daysix::DAYSIX_ISA {
 constexpr int MAX_LANES = 128;
 constexpr int PIECE_PAGES = KV_PIECE_TOKENS / PAGE_TOKENS;
 /// Columns of the sums that are computed together.
-constexpr int STRIP = 2 * WIDTH;
+constexpr int STRIP = 2 * CHAINS;
+constexpr int CACHE_LINE = 64;
 
+inline int wholeSteps(int n, int step) { return (n + step - 1) / step * step; }
 /// n lanes, filled up to whole vectors.
-inline int wholeVectors(int n) { return (n + WIDTH - 1) / WIDTH * WIDTH; }
+inline int wholeVectors(int n) { return wholeSteps(n, CHAINS); }
 
 /// A piece of a sequence's context where it lies in the pool, and the piece to be computed after it.
 struct Piece {
@@ -31,6 +34,12 @@ struct Piece {
 
   const uint8_t* at(unsigned token) const {
     return pages[token / PAGE_TOKENS] + static_cast<int64_t>(token % PAGE_TOKENS) * entryBytes;
+  }
+  /// Where a token lies that follows soon, in this piece or the next; null where there is none.
+  const uint8_t* ahead(int token) const {
+    if (token < tokens) return at(token);
+    const int further = token - KV_PIECE_TOKENS;
+    return further >= 0 && further < next->tokens ? next->at(further) : nullptr;
   }
 };
 
@@ -55,16 +64,23 @@ struct LaneQueries {
 struct BlockMemory {
   /// As the kernel packs them.
   float* queries;
-  /// [lane vectors, KV_PIECE_TOKENS, WIDTH]
+  /// [lane vectors, KV_PIECE_TOKENS, CHAINS]
   float* scores;
   /// The kernel's own, for entries on their way.
   float* tiles;
 };
 
-/// How much of a piece each lane sees, and how much any does, in the kernel's steps.
+/// How much of a piece each lane sees, and how much any does, in the kernel's steps. Lanes that fill up the last vector
+/// see what the last lane does.
 struct Visible {
   int lanes, tokens;
   int of[MAX_LANES];
+
+  /// What all of `count` lanes see, and what any of them does.
+  Tokens range(int lane, int count) const {
+    const auto [least, most] = std::minmax_element(of + lane, of + lane + count);
+    return {*least, *most};
+  }
 };
 
 /// What a piece gives each lane: the maximum of its scores, Σ e^(score − maximum) and, beside it,
@@ -82,7 +98,7 @@ class Prefetch {
   /// Spreads a piece's tokens, as far as it has them, over `steps` steps.
   Prefetch(const Piece& piece, Tokens tokens, int64_t steps)
       : piece_(&piece), left_{tokens.from, std::min(tokens.to, piece.tokens)} {
-    if (left_.from < left_.to) each_ = ((left_.to - left_.from) * piece.entryBytes / LINE / steps + 1) * LINE;
+    if (left_.from < left_.to) each_ = ((left_.to - left_.from) * piece.entryBytes / CACHE_LINE / steps + 1) * CACHE_LINE;
     nextPage();
   }
 
@@ -90,14 +106,12 @@ class Prefetch {
     for (int64_t left = each_; left > 0 && at_ < end_;) {
       const uint8_t* to = std::min(at_ + left, end_);
       left -= to - at_;
-      for (; at_ < to; at_ += LINE) __builtin_prefetch(at_, 0, 2);
+      for (; at_ < to; at_ += CACHE_LINE) __builtin_prefetch(at_, 0, 2);
       if (at_ >= end_) nextPage();
     }
   }
 
  private:
-  static constexpr int LINE = 64;
-
   void nextPage() {
     if (left_.from >= left_.to) return;
     const int to = std::min(left_.to, (left_.from / PAGE_TOKENS + 1) * PAGE_TOKENS);
@@ -114,34 +128,50 @@ class Prefetch {
   int64_t each_ = 0;
 };
 
-/// Turns one lane vector's scores into probabilities relative to their maximum, as the latent sum takes them.
-inline void softmaxLanes(float* scores, int tokens, float scale, bool round, float* maximum, float* total) {
-  Vec best = splat(-INFINITY);
+/// Scales some lanes' scores. A score that is not finite becomes NaN, so that an entry that is not finite spoils whoever
+/// sees it, even with a probability of zero.
+inline void scaleScores(float* scores, int tokens, float scale) {
   for (int t = 0; t < tokens; t++) {
-    const Vec score = load(scores + t * WIDTH) * splat(scale);
-    store(scores + t * WIDTH, score);
-    best = max(best, score);
+    const Vec score = load(scores + t * CHAINS) * splat(scale);
+    store(scores + t * CHAINS, score + score * splat(0));
   }
-  const Vec reference = max(best, splat(-3e38f));
-  Vec sum = splat(0);
-  for (int t = 0; t < tokens; t++) {
-    const Vec probability = exp(load(scores + t * WIDTH) - reference);
-    sum = sum + probability;
-    store(scores + t * WIDTH, round ? roundToBf16(probability) : probability);
-  }
-  store(maximum, best);
-  store(total, sum);
 }
 
-inline void softmaxPiece(const BlockMemory& memory, const Visible& visible, float scale, bool round,
-                         const PieceResult& out) {
-  for (int lane = 0; lane < visible.lanes; lane++) {
-    float* scores = memory.scores + lane / WIDTH * KV_PIECE_TOKENS * WIDTH + lane % WIDTH;
-    for (int t = visible.of[lane]; t < visible.tokens; t++) scores[t * WIDTH] = -INFINITY;
+/// Turns some lanes' scores into probabilities relative to their maximum. A lane's sum goes over its tokens as any row's
+/// does: token t is added to one of 16 partial sums, which a tree adds at the end.
+template <class Kernel>
+inline void softmaxLanes(float* scores, int tokens, float* maximum, float* total) {
+  constexpr int PARTS = 16;
+  static_assert(Kernel::TOKENS % PARTS == 0);
+  Vec best = splat(-INFINITY);
+  for (int t = 0; t < tokens; t++) best = max(best, load(scores + t * CHAINS));
+  Vec sums[PARTS];
+  for (Vec& sum : sums) sum = splat(0);
+  for (int t = 0; t < tokens; t += PARTS) {
+    for (int i = 0; i < PARTS; i += 2) {
+      const Vec even = exp(load(scores + (t + i) * CHAINS) - best);
+      const Vec odd = exp(load(scores + (t + i + 1) * CHAINS) - best);
+      sums[i] = sums[i] + even;
+      sums[i + 1] = sums[i + 1] + odd;
+      Kernel::keepProbabilities(scores, t + i, even, odd);
+    }
   }
+  for (int half = PARTS / 2; half > 0; half /= 2) {
+    for (int i = 0; i < half; i++) sums[i] = sums[i] + sums[i + half];
+  }
+  store(maximum, best);
+  store(total, sums[0]);
+}
+
+template <class Kernel>
+inline void softmaxPiece(const BlockMemory& memory, const Visible& visible, float scale, const PieceResult& out) {
   for (int lane = 0; lane < visible.lanes; lane += WIDTH) {
-    softmaxLanes(memory.scores + lane * KV_PIECE_TOKENS, visible.tokens, scale, round, out.maximum + lane,
-                 out.total + lane);
+    float* scores = memory.scores + (lane / CHAINS * KV_PIECE_TOKENS * CHAINS + lane % CHAINS);
+    scaleScores(scores, visible.tokens, scale);
+    for (int i = 0; i < WIDTH; i++) {
+      for (int t = visible.of[lane + i]; t < visible.tokens; t++) scores[t * CHAINS + i] = -INFINITY;
+    }
+    softmaxLanes<Kernel>(scores, visible.tokens, out.maximum + lane, out.total + lane);
   }
 }
 

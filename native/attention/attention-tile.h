@@ -6,18 +6,12 @@
 #pragma once
 #include <type_traits>
 
-#include "attention/attention-piece.h"
+#include "attention/attention-pairs.h"
 #include "simd/tile.h"
 
 namespace daysix::DAYSIX_ISA {
 
 constexpr int TILE_FLOATS = TILE_BYTES / sizeof(float);
-
-/// Pairs of BF16 values, even and odd ones, which come widened.
-inline Vec pairsOf(Vec even, Vec odd) {
-  const __m512i low = _mm512_srli_epi32(_mm512_castps_si512(even.v), 16);
-  return {_mm512_castsi512_ps(_mm512_mask_mov_epi16(low, 0xaaaaaaaa, _mm512_castps_si512(odd.v)))};
-}
 
 /// A line of an entry's values, or n of them with zeros behind.
 inline __m512i loadLine(const uint8_t* values, int n) {
@@ -87,13 +81,13 @@ class TileAttention {
   /// Of pairs: [lane vectors, depths, LINE_VALUES / 2, WIDTH] of all.
   int queryFloats() const { return depths_ * LINE_VALUES / 2; }
 
-  /// Rounds the lanes' queries into tiles as entries lie in theirs, then turns the tiles.
-  void pack(float* out, int, int vector, const LaneQueries& queries, bool) const {
-    float* tiles = out + int64_t{vector} * depths_ * TILE_FLOATS;
-    std::memset(tiles, 0, int64_t{depths_} * TILE_BYTES);
-    roundPart(tiles, queries.absorbed, 0, queries.lanes);
-    roundPart(tiles, queries.rotated, queries.absorbed.count, queries.lanes);
-    for (int depth = 0; depth < depths_; depth++) turn(tiles + depth * TILE_FLOATS);
+  void pack(float* out, int vector, const LaneQueries& queries) const {
+    packQueryPairs(out + int64_t{vector} * depths_ * TILE_FLOATS, depths_, queries);
+  }
+
+  static void keepProbabilities(float* scores, int token, Vec even, Vec odd) {
+    store(scores + token * WIDTH, roundToBf16(even));
+    store(scores + (token + 1) * WIDTH, roundToBf16(odd));
   }
 
   void score(const BlockMemory& memory, const Piece& piece, const Visible& visible) const {
@@ -154,27 +148,6 @@ class TileAttention {
   }
 
  private:
-  /// Rounds values that are a query's `first` and on.
-  static void roundPart(float* tiles, const LaneQueries::Part& part, int first, int lanes) {
-    for (int from = 0, n; from < part.count; from += n) {
-      const int at = first + from, inLine = at % LINE_VALUES;
-      n = std::min(std::min(WIDTH, part.count - from), LINE_VALUES - inLine);
-      float* tile = tiles + at / LINE_VALUES * TILE_FLOATS;
-      for (int lane = 0; lane < lanes; lane++) {
-        auto* line = reinterpret_cast<uint16_t*>(tile + lane * WIDTH);
-        storeBf16(line + inLine, load(part.values + lane * part.stride + from, n), n);
-      }
-    }
-  }
-
-  /// Lane by lane becomes pair by pair.
-  static void turn(float* tile) {
-    Vec square[WIDTH];
-    for (int i = 0; i < WIDTH; i++) square[i] = load(tile + i * WIDTH);
-    transpose(square);
-    for (int i = 0; i < WIDTH; i++) store(tile + i * WIDTH, square[i]);
-  }
-
   /// Calls run(tile, count) for two lane tiles at a time, and for one left over.
   template <typename Run>
   static void forPairs(int lanes, Run run) {

@@ -9,6 +9,9 @@
 #if defined(DAYSIX_TILES)
 #include "attention/attention-tile.h"
 #endif
+#if defined(DAYSIX_DOTS)
+#include "attention/attention-dot.h"
+#endif
 
 namespace daysix::DAYSIX_ISA {
 
@@ -191,22 +194,22 @@ class AttentionRun {
   void packQueries(const QueryBlock& block, float* out) const {
     const MlaShape& shape = command_.shape;
     const int64_t queryWidth = shape.nope + shape.rope;
-    for (int lane = 0; lane < block.lanes; lane += WIDTH) {
+    for (int lane = 0; lane < block.lanes; lane += CHAINS) {
       const int64_t rowHead = block.first + lane;
       const LaneQueries queries{
           {command_.absorbed + rowHead * shape.latent, shape.latent, shape.latent},
           {command_.q + rowHead * queryWidth + shape.nope, queryWidth, shape.rope},
-          std::min(WIDTH, block.lanes - lane)};
-      kernel_.pack(out, wholeVectors(block.lanes) / WIDTH, lane / WIDTH, queries, command_.roundInputs);
+          std::min(CHAINS, block.lanes - lane)};
+      kernel_.pack(out, lane / CHAINS, queries);
     }
   }
 
   Visible visibleOf(const QueryBlock& block, int index, const Piece& piece) const {
     Visible visible;
     visible.lanes = block.lanes;
-    visible.tokens = (piece.tokens + Kernel::TOKENS - 1) / Kernel::TOKENS * Kernel::TOKENS;
-    for (int lane = 0; lane < block.lanes; lane++) {
-      const int seen = positionOf(block.first + lane) + 1 - index * KV_PIECE_TOKENS;
+    visible.tokens = wholeSteps(piece.tokens, Kernel::TOKENS);
+    for (int lane = 0; lane < wholeVectors(block.lanes); lane++) {
+      const int seen = positionOf(block.first + std::min(lane, block.lanes - 1)) + 1 - index * KV_PIECE_TOKENS;
       visible.of[lane] = std::clamp(seen, 0, KV_PIECE_TOKENS);
     }
     return visible;
@@ -232,7 +235,7 @@ class AttentionRun {
     piece.next = &next;
     const Visible visible = visibleOf(block, index, piece);
     kernel_.score(memory, piece, visible);
-    softmaxPiece(memory, visible, command_.shape.scale, command_.roundInputs, out);
+    softmaxPiece<Kernel>(memory, visible, command_.shape.scale, out);
     kernel_.sum(memory, piece, command_.shape.latent, visible, out);
   }
 
@@ -246,7 +249,8 @@ class AttentionRun {
     if (block.folded == block.pieces) finish(block, fold, 0, block.lanes);
   }
 
-  /// Folds lanes [from, to) of a piece into the output.
+  /// Folds lanes [from, to) of a piece into the output. Which tokens past a lane's last a kernel multiplies with a
+  /// probability of zero may decide the sign of a sum that is zero: adding zero leaves +0.
   void mergePiece(const QueryBlock& block, int piece, const PieceResult& result, Fold& fold, int from, int to) const {
     const int latent = command_.shape.latent;
     for (int lane = from; lane < to; lane++) {
@@ -257,7 +261,7 @@ class AttentionRun {
       if (piece == 0) {
         fold.maximum[lane] = maximum;
         fold.total[lane] = total;
-        forRestored(sums, latent, [&](int c, Vec sum, int lanes) { store(out + c, sum, lanes); });
+        forRestored(sums, latent, [&](int c, Vec sum, int lanes) { store(out + c, sum + splat(0), lanes); });
         continue;
       }
       float shrink;
@@ -267,7 +271,7 @@ class AttentionRun {
       if (higher) fold.maximum[lane] = maximum;
       fold.total[lane] = fold.total[lane] * earlier + total * own;
       forRestored(sums, latent, [&](int c, Vec sum, int lanes) {
-        store(out + c, load(out + c, lanes) * splat(earlier) + sum * splat(own), lanes);
+        store(out + c, load(out + c, lanes) * splat(earlier) + (sum + splat(0)) * splat(own), lanes);
       });
     }
   }
@@ -291,10 +295,10 @@ class AttentionRun {
     const int latent = command_.shape.latent;
     for (int lane = from; lane < to; lane++) {
       float* out = command_.out + (block.first + lane) * latent;
-      const Vec share = splat(1 / fold.total[lane]);
+      const Vec total = splat(fold.total[lane]);
       int c = 0;
-      for (; c + WIDTH <= latent; c += WIDTH) store(out + c, load(out + c) * share);
-      if (c < latent) store(out + c, load(out + c, latent - c) * share, latent - c);
+      for (; c + WIDTH <= latent; c += WIDTH) store(out + c, load(out + c) / total);
+      if (c < latent) store(out + c, load(out + c, latent - c) / total, latent - c);
       if (command_.lse) {
         command_.lse[block.first + lane] =
             static_cast<float>(fold.maximum[lane] + std::log(static_cast<double>(fold.total[lane])));
@@ -313,19 +317,22 @@ class AttentionRun {
   AttentionTask* taskList_;
 };
 
+template <class Kernel>
+inline void attendWith(const Attention& command, Team& team) {
+  AttentionRun<Kernel>(command, team).run();
+}
+
 inline void attention(const Attention& command, Team& team) {
   if (command.layout.rows == 0) return;
+  if (command.cache.format == Dtype::f32) return attendWith<VectorAttention<Dtype::f32>>(command, team);
 #if defined(DAYSIX_TILES)
-  if (command.cache.format == Dtype::bf16 && command.roundInputs) {
-    AttentionRun<TileAttention>(command, team).run();
-    return;
-  }
+  if (command.onTiles) return attendWith<TileAttention>(command, team);
 #endif
-  if (command.cache.format == Dtype::bf16) {
-    AttentionRun<VectorAttention<WeightFormat<Dtype::bf16>>>(command, team).run();
-  } else {
-    AttentionRun<VectorAttention<WeightFormat<Dtype::f32>>>(command, team).run();
-  }
+#if defined(DAYSIX_DOTS)
+  attendWith<DotAttention>(command, team);
+#else
+  attendWith<VectorAttention<Dtype::bf16>>(command, team);
+#endif
 }
 
 }  // namespace daysix::DAYSIX_ISA

@@ -44,6 +44,7 @@ inline Half oddHalf(PairWords w) {
   return _mm512_castsi512_ps(_mm512_and_si512(w.v, _mm512_set1_epi32(static_cast<int>(0xffff0000))));
 }
 inline Half splatHalf(float x) { return _mm512_set1_ps(x); }
+inline Half loadHalf(const float* x) { return _mm512_loadu_ps(x); }
 inline Chains addProducts(Half a, Half b, Chains c) { return {_mm512_fmadd_ps(a, b, c.v)}; }
 #endif
 
@@ -78,6 +79,7 @@ inline Half oddHalf(PairWords w) {
   return {_mm256_castsi256_ps(_mm256_and_si256(w.low, high)), _mm256_castsi256_ps(_mm256_and_si256(w.high, high))};
 }
 inline Half splatHalf(float x) { return splatChains(x); }
+inline Half loadHalf(const float* x) { return loadChains(x); }
 inline Chains addProducts(Half a, Half b, Chains c) {
   return {_mm256_fmadd_ps(a.low, b.low, c.low), _mm256_fmadd_ps(a.high, b.high, c.high)};
 }
@@ -136,6 +138,7 @@ inline Half oddHalf(PairWords w) {
   return chains([&](int i) { return halfValue(w.v[i] & 0xffff0000u); });
 }
 inline Half splatHalf(float x) { return splatChains(x); }
+inline Half loadHalf(const float* x) { return loadChains(x); }
 /// In float64 the product of two BF16 values is exact, and adding a float32 rounds nothing that float32 would keep.
 inline Chains addProducts(Half a, Half b, Chains c) {
   return chains([&](int i) { return roundFlushed(static_cast<double>(a.v[i]) * b.v[i] + c.v[i]); });

@@ -1,5 +1,5 @@
-// Attention's time beside the machine's roofs, probed in turn with it: products in registers and reads of memory.
-// KV pages lie at random in a pool of 768 MB, of huge pages or not. Minima over the rounds.
+// Attention's time beside the machine's roofs, probed in turn with it: BF16 products in registers, as the instruction set
+// computes them, and reads of memory. KV pages lie at random in a pool of 768 MB, of huge pages or not. Minima over the rounds.
 //
 //   attention-bench [threads] [rounds] [huge pages: 0 or 1] [heads rows context sequences]
 #include <sys/mman.h>
@@ -8,7 +8,9 @@
 #include <cstdio>
 
 #include "attention/attention.h"
+#if defined(DAYSIX_TILES)
 #include "gemm/probe-kernels.h"
+#endif
 #include "attention-case.h"
 #include "test-team.h"
 
@@ -31,11 +33,34 @@ double timeOf(Run&& run) {
 
 volatile float sink;
 
+#if defined(DAYSIX_TILES)
+constexpr bool ON_TILES = true;
+int64_t multiplyPairs() { return multiplyRegisters(1 << 18); }
+#else
+constexpr bool ON_TILES = false;
+/// Steps of BF16 chains that do not wait for each other; their floating-point operations.
+int64_t multiplyPairs() {
+  constexpr int COUNT = sizeof(float) * WIDTH == 64 ? 16 : 4, ROUNDS = 1 << 16;
+  const uint32_t ones = 0x3f803f80;
+  Pairs a = splatPairAt(&ones);
+  Chains sums[COUNT];
+  each<COUNT>([&](auto i) __attribute__((always_inline)) { sums[i] = splatChains(i); });
+  for (int round = 0; round < ROUNDS; round++) {
+    each<COUNT>([&](auto i) __attribute__((always_inline)) { sums[i] = chain(a, a, sums[i]); });
+  }
+  float out[CHAINS];
+  each<COUNT>([&](auto i) __attribute__((always_inline)) {
+    storeChains(out, sums[i]);
+    sink = out[0];
+  });
+  return int64_t{ROUNDS} * COUNT * CHAINS * 4;
+}
+#endif
+
 /// FLOP/s of every thread's products in registers.
 double probePeak(Team& team) {
   std::atomic<int64_t> flops{0};
-  const double time =
-      timeOf([&] { team.fork(team.threads(), [&](int64_t, Scratch&) { flops += multiplyRegisters(1 << 18); }); });
+  const double time = timeOf([&] { team.fork(team.threads(), [&](int64_t, Scratch&) { flops += multiplyPairs(); }); });
   return flops / time;
 }
 
@@ -100,7 +125,8 @@ int main(int argc, char** argv) {
       readBest = std::min(readBest, probeRead(team, pool, READ, random.below(180) * READ));
       peak = std::max(peak, probePeak(team));
       best = std::min(best, timeOf([&] {
-        attention({out.data(), absorbed.data(), q.data(), {Dtype::bf16, pool}, shape, layout, true}, team);
+        attention({out.data(), absorbed.data(), q.data(), {Dtype::bf16, pool}, shape, layout, ON_TILES, 0, nullptr},
+                  team);
       }));
     }
     double pairs = 0;

@@ -1,5 +1,6 @@
-// Attention of one instruction set against float64 with the same rounding points, and against itself: a (row, head)'s
-// bits must not depend on the rows and heads beside it, the threads or the pages. Exits non-zero on a failure.
+// Attention of one instruction set against its definition, step by step, bit for bit; on tiles, which sum in an order of
+// their own, roughly. And against itself: a (row, head)'s bits must not depend on the rows and heads beside it, the
+// threads or the pages. Exits non-zero on a failure.
 #include <cstdio>
 
 #include "attention/attention.h"
@@ -13,13 +14,16 @@ using namespace daysix::DAYSIX_ISA;
 using test::AttentionCase;
 using test::Sequence;
 
+enum class Kind { float32, bf16, tiles };
+constexpr const char* NAMES[] = {"float32", "BF16", "tiles"};
+
 int failures = 0;
 
-void expect(bool good, const char* what, const AttentionCase& c) {
+void expect(bool good, const char* what, const AttentionCase& c, Kind kind) {
   if (good) return;
   failures++;
   std::printf("FAILED %s: %d heads, latent %d + %d, %d rows, %s\n", what, c.shape.heads, c.shape.latent, c.shape.rope,
-              c.rows, c.rounded ? "BF16" : "float32");
+              c.rows, NAMES[static_cast<int>(kind)]);
 }
 
 struct Output {
@@ -33,7 +37,7 @@ struct Output {
 };
 
 /// Rows [from, to) of a case on `threads` threads; what later rows alone may see is NaN.
-Output run(const AttentionCase& c, int threads, int from, int to) {
+Output run(const AttentionCase& c, Kind kind, int threads, int from, int to) {
   AttentionCase own = c;
   StepLayout layout = own.layout();
   for (size_t s = 0; s < own.sequences.size(); s++) {
@@ -59,64 +63,122 @@ Output run(const AttentionCase& c, int threads, int from, int to) {
   const StoredRows cache = c.rounded ? StoredRows{Dtype::bf16, codes.data()}
                                      : StoredRows{Dtype::f32, own.entries.data()};
   TestTeam team(threads);
-  attention({out.sums.data(), absorbed.data(), q.data(), cache, c.shape, layout, c.rounded, 0, out.lse.data()}, team);
+  const bool onTiles = kind == Kind::tiles;
+  attention({out.sums.data(), absorbed.data(), q.data(), cache, c.shape, layout, onTiles, 0, out.lse.data()}, team);
   return out;
 }
 
-/// One (row, head) in float64, rounded where the policy rounds; returns the log of the softmax's sum.
-double oracle(std::vector<double>& out, AttentionCase& c, size_t sequence, int row, int head) {
-  const MlaShape& shape = c.shape;
-  const auto round = [&](float x) { return c.rounded ? test::roundBf16(x) : x; };
-  const float* absorbed = c.absorbed.data() + (int64_t{row} * shape.heads + head) * shape.latent;
-  const float* rotated = c.q.data() + (int64_t{row} * shape.heads + head) * (shape.nope + shape.rope) + shape.nope;
-  out.assign(shape.latent, 0);
-  double maximum = -INFINITY, total = 0;
-  for (int start = 0; start <= c.positions[row]; start += KV_PIECE_TOKENS) {
-    const int end = std::min(start + KV_PIECE_TOKENS, c.positions[row] + 1);
-    std::vector<double> scores;
-    for (int t = start; t < end; t++) {
-      const float* entry = c.entry(sequence, t);
-      double score = 0;
-      for (int i = 0; i < shape.latent; i++) score += double{round(absorbed[i])} * entry[i];
-      for (int i = 0; i < shape.rope; i++) score += double{round(rotated[i])} * entry[shape.latent + i];
-      scores.push_back(score * shape.scale);
-    }
-    const double own = *std::max_element(scores.begin(), scores.end());
-    const double most = std::max(maximum, own), earlier = std::exp(maximum - most), later = std::exp(own - most);
-    total *= earlier;
-    for (double& x : out) x *= earlier;
-    for (int t = start; t < end; t++) {
-      const double probability = std::exp(scores[t - start] - own);
-      total += probability * later;
-      const double weight = round(static_cast<float>(probability)) * later;
-      for (int i = 0; i < shape.latent; i++) out[i] += weight * c.entry(sequence, t)[i];
-    }
-    maximum = most;
-  }
-  for (double& x : out) x /= total;
-  return maximum + std::log(total);
+/// The nearest float32, zero where it would be a denormal.
+float rounded(double x) {
+  return std::fabs(x) < 0x1.ffffffp-127 ? static_cast<float>(std::copysign(0.0, x)) : static_cast<float>(x);
 }
 
-void checkAgainstOracle(AttentionCase& c, const Output& output) {
+/// One step of a chain: of two BF16 values rounded with the sum, of two float32 values first by itself.
+float add(const AttentionCase& c, float sum, float a, float b) {
+  a = rounded(a);
+  b = rounded(b);
+  return c.rounded ? rounded(double{a} * b + sum) : rounded(double{sum} + rounded(double{a} * b));
+}
+
+/// Which of a chain's n terms comes i-th: of BF16 pairs the odd one first.
+int placeOf(const AttentionCase& c, int i, int n) { return c.rounded && (i ^ 1) < n ? i ^ 1 : i; }
+
+float exponential(float x) {
+  float out[WIDTH];
+  store(out, exp(splat(x)));
+  return out[0];
+}
+
+/// One (row, head) of a case.
+class Oracle {
+ public:
+  Oracle(AttentionCase& c, size_t sequence, int row, int head) : c_(c), sequence_(sequence), out(c.shape.latent) {
+    const MlaShape& shape = c.shape;
+    const auto round = [&](float x) { return c.rounded ? test::roundBf16(x) : x; };
+    const int64_t rowHead = int64_t{row} * shape.heads + head;
+    for (int i = 0; i < shape.latent; i++) query_.push_back(round(c.absorbed[rowHead * shape.latent + i]));
+    for (int i = 0; i < shape.rope; i++) {
+      query_.push_back(round(c.q[rowHead * (shape.nope + shape.rope) + shape.nope + i]));
+    }
+    for (int start = 0; start <= c.positions[row]; start += KV_PIECE_TOKENS) {
+      addPiece(start, std::min(KV_PIECE_TOKENS, c.positions[row] + 1 - start));
+    }
+    for (float& x : out) x = rounded(double{x} / total_);
+  }
+
+  double lse() const { return maximum_ + std::log(static_cast<double>(total_)); }
+
+ private:
+  void addPiece(int start, int tokens) {
+    std::vector<float> scores(tokens), sums(c_.shape.latent);
+    for (int t = 0; t < tokens; t++) {
+      for (int i = 0; i < c_.width; i++) {
+        const int at = placeOf(c_, i, c_.width);
+        scores[t] = add(c_, scores[t], query_[at], c_.entry(sequence_, start + t)[at]);
+      }
+      scores[t] = rounded(double{scores[t]} * c_.shape.scale);
+    }
+    const float own = *std::max_element(scores.begin(), scores.end());
+    float parts[16] = {};
+    for (int t = 0; t < tokens; t++) {
+      scores[t] = exponential(rounded(double{scores[t]} - own));
+      parts[t % 16] = rounded(double{parts[t % 16]} + scores[t]);
+      if (c_.rounded) scores[t] = test::roundBf16(scores[t]);
+    }
+    for (int half = 8; half > 0; half /= 2) {
+      for (int i = 0; i < half; i++) parts[i] = rounded(double{parts[i]} + parts[i + half]);
+    }
+    for (int i = 0; i < tokens; i++) {
+      const int t = placeOf(c_, i, tokens);
+      for (int c = 0; c < c_.shape.latent; c++) sums[c] = add(c_, sums[c], scores[t], c_.entry(sequence_, start + t)[c]);
+    }
+    merge(own, parts[0], sums);
+  }
+
+  void merge(float own, float total, const std::vector<float>& sums) {
+    const float maximum = std::max(maximum_, own);
+    const float before = exponential(rounded(double{maximum_} - maximum)), after = exponential(rounded(double{own} - maximum));
+    const auto both = [&](float x, float y) {
+      return rounded(double{rounded(double{x} * before)} + rounded((double{y} + 0.0) * after));
+    };
+    maximum_ = maximum;
+    total_ = both(total_, total);
+    for (int c = 0; c < c_.shape.latent; c++) out[c] = both(out[c], sums[c]);
+  }
+
+  AttentionCase& c_;
+  size_t sequence_;
+  std::vector<float> query_;
+  float maximum_ = -INFINITY, total_ = 0;
+
+ public:
+  std::vector<float> out;
+};
+
+void checkAgainstOracle(AttentionCase& c, Kind kind, const Output& output) {
   double error = 0, size = 0, lseError = 0;
-  std::vector<double> expected;
+  int64_t different = 0;
   for (size_t s = 0; s < c.sequences.size(); s++) {
     for (int row = c.rowStarts[s]; row < c.rowStarts[s + 1]; row++) {
       for (int head = 0; head < c.shape.heads; head++) {
+        const Oracle expected(c, s, row, head);
         const int64_t at = int64_t{row} * c.shape.heads + head;
-        lseError = std::max(lseError, std::fabs(oracle(expected, c, s, row, head) - output.lse[at]));
+        lseError = std::max(lseError, std::fabs(expected.lse() - output.lse[at]));
         for (int i = 0; i < c.shape.latent; i++) {
-          error += std::pow(output.sums[at * c.shape.latent + i] - expected[i], 2);
-          size += expected[i] * expected[i];
+          const float actual = output.sums[at * c.shape.latent + i];
+          different += std::memcmp(&actual, &expected.out[i], sizeof actual) != 0;
+          error += std::pow(actual - expected.out[i], 2);
+          size += std::pow(expected.out[i], 2);
         }
       }
     }
   }
   const double relative = std::sqrt(error / std::max(size, 1e-300));
-  expect(relative <= (c.rounded ? 2e-3 : 1e-5), "agreement", c);
-  expect(lseError <= 1e-5, "log-sum-exp", c);
-  std::printf("%3d heads, %3d + %2d, %4d rows, %-8s relative L2 %.1e, lse %.1e\n", c.shape.heads, c.shape.latent,
-              c.shape.rope, c.rows, c.rounded ? "BF16:" : "float32:", relative, lseError);
+  expect(kind == Kind::tiles ? relative <= 2e-3 : different == 0, "agreement", c, kind);
+  expect(lseError <= 1e-5, "log-sum-exp", c, kind);
+  std::printf("%3d heads, %3d + %2d, %4d rows, %-7s %lld values differ, relative L2 %.1e\n", c.shape.heads,
+              c.shape.latent, c.shape.rope, c.rows, NAMES[static_cast<int>(kind)], static_cast<long long>(different),
+              relative);
 }
 
 /// Rows [from, to) of a case's output.
@@ -128,19 +190,20 @@ Output rowsOf(const AttentionCase& c, const Output& whole, int from, int to) {
 }
 
 /// Entries that are not finite reach whoever sees them, and nobody else in their block.
-void checkSpoilt(AttentionCase c, const Output& whole) {
+void checkSpoilt(AttentionCase c, Kind kind, const Output& whole) {
   for (size_t s = 0; s < c.sequences.size(); s++) {
     if (c.sequences[s].rows == 0) continue;
     float* entry = c.entry(s, c.sequences[s].context - 1);
     for (int i = 0; i < c.width; i++) entry[i] = i % 2 ? INFINITY : NAN;
   }
-  const Output spoilt = run(c, 1, 0, c.rows);
+  const Output spoilt = run(c, kind, 1, 0, c.rows);
   for (size_t s = 0; s < c.sequences.size(); s++) {
     if (c.sequences[s].rows == 0) continue;
     const int from = c.rowStarts[s], last = c.rowStarts[s + 1] - 1;
-    expect(rowsOf(c, spoilt, from, last) == rowsOf(c, whole, from, last), "unseen entries", c);
+    expect(rowsOf(c, spoilt, from, last) == rowsOf(c, whole, from, last), "unseen entries", c, kind);
     const Output seen = rowsOf(c, spoilt, last, last + 1);
-    expect(std::all_of(seen.sums.begin(), seen.sums.end(), [](float x) { return std::isnan(x); }), "seen entries", c);
+    expect(std::all_of(seen.sums.begin(), seen.sums.end(), [](float x) { return std::isnan(x); }), "seen entries", c,
+           kind);
   }
 }
 
@@ -161,32 +224,32 @@ AttentionCase someHeads(const AttentionCase& c, int from, int to) {
   return out;
 }
 
-void check(MlaShape shape, bool rounded, const std::vector<Sequence>& sequences, uint64_t seed) {
-  AttentionCase c(shape, rounded, sequences, 7, seed);
-  const Output whole = run(c, 1, 0, c.rows);
-  checkAgainstOracle(c, whole);
-  for (int threads = 2; threads <= 3; threads++) expect(run(c, threads, 0, c.rows) == whole, "threads", c);
+void check(MlaShape shape, Kind kind, const std::vector<Sequence>& sequences, uint64_t seed) {
+  AttentionCase c(shape, kind != Kind::float32, sequences, 7, seed);
+  const Output whole = run(c, kind, 1, 0, c.rows);
+  checkAgainstOracle(c, kind, whole);
+  for (int threads = 2; threads <= 3; threads++) expect(run(c, kind, threads, 0, c.rows) == whole, "threads", c, kind);
   const int step = std::max(1, c.rows / 12);
   for (int row = 0; row < c.rows; row += step) {
-    expect(run(c, 1 + row % 3, row, row + 1) == rowsOf(c, whole, row, row + 1), "a row alone", c);
+    expect(run(c, kind, 1 + row % 3, row, row + 1) == rowsOf(c, whole, row, row + 1), "a row alone", c, kind);
   }
   for (int from = 0, chunk = 2; from < c.rows; from += chunk, chunk += 3) {
     const int to = std::min(from + chunk, c.rows);
-    expect(run(c, 2, from, to) == rowsOf(c, whole, from, to), "chunks", c);
+    expect(run(c, kind, 2, from, to) == rowsOf(c, whole, from, to), "chunks", c, kind);
   }
-  checkSpoilt(c, whole);
+  checkSpoilt(c, kind, whole);
   AttentionCase moved = c;
   moved.permute(seed + 1);
-  expect(run(moved, 2, 0, c.rows) == whole, "pages", c);
+  expect(run(moved, kind, 2, 0, c.rows) == whole, "pages", c, kind);
   if (shape.heads > 1) {
     const int from = shape.heads / 3, to = std::min(shape.heads, from + 5);
     const AttentionCase some = someHeads(c, from, to);
-    const Output part = run(some, 1, 0, c.rows);
+    const Output part = run(some, kind, 1, 0, c.rows);
     for (int row = 0; row < c.rows; row++) {
       const size_t count = (to - from) * shape.latent;
       expect(std::memcmp(part.sums.data() + row * count,
                          whole.sums.data() + (int64_t{row} * shape.heads + from) * shape.latent,
-                         count * sizeof(float)) == 0, "heads", c);
+                         count * sizeof(float)) == 0, "heads", c, kind);
     }
   }
 }
@@ -197,19 +260,23 @@ int main() {
   uint64_t seed = 1;
   const std::vector<Sequence> mixed = {{550, 3}, {9, 0}, {1, 1}, {64, 1}, {300, 9}, {770, 1}, {0, 0}, {257, 2}};
   const int heads[] = {1, 2, 3, 4, 5, 16, 17};
-  const struct { int latent, rope; } sizes[] = {{24, 8}, {128, 32}, {100, 6}, {512, 64}};
-  for (const bool rounded : {false, true}) {
+  const struct { int latent, rope; } sizes[] = {{24, 8}, {128, 32}, {100, 6}, {25, 6}, {512, 64}};
+    std::vector<Kind> kinds = {Kind::float32, Kind::bf16};
+#if defined(DAYSIX_TILES)
+  kinds.push_back(Kind::tiles);
+#endif
+  for (const Kind kind : kinds) {
     for (const auto& size : sizes) {
       for (const int n : heads) {
         if (size.latent == 512 && n % 16 != 0) continue;
-        check({n, 12, size.rope, 16, size.latent, 0.05f}, rounded, mixed, seed++);
+        check({n, 12, size.rope, 16, size.latent, 0.05f}, kind, mixed, seed++);
       }
     }
-    check({128, 12, 64, 16, 512, 0.05f}, rounded, {{300, 1}, {40, 2}}, seed++);
-    check({5, 12, 6, 16, 40, 0.3f}, rounded, {{700, 90}}, seed++);
-    check({16, 12, 8, 16, 32, 0.3f}, rounded, {{3000, 1}, {2100, 1}}, seed++);
-    check({4, 12, 8, 16, 24, 0.3f}, rounded, {{0, 0}, {0, 0}}, seed++);
-    check({4, 12, 8, 16, 24, 0.3f}, rounded, {}, seed++);
+    check({128, 12, 64, 16, 512, 0.05f}, kind, {{300, 1}, {40, 2}}, seed++);
+    check({5, 12, 6, 16, 40, 0.3f}, kind, {{700, 90}}, seed++);
+    check({16, 12, 8, 16, 32, 0.3f}, kind, {{3000, 1}, {2100, 1}}, seed++);
+    check({4, 12, 8, 16, 24, 0.3f}, kind, {{0, 0}, {0, 0}}, seed++);
+    check({4, 12, 8, 16, 24, 0.3f}, kind, {}, seed++);
   }
   std::printf("%s: %d failures\n", failures ? "FAILED" : "passed", failures);
   return failures != 0;

@@ -6,6 +6,7 @@
 #include <thread>
 #include <vector>
 
+#include "host/flush-denormals.h"
 #include "host/team.h"
 #include "host/tile-permission.h"
 
@@ -39,6 +40,7 @@ class TestTeam final : public Team {
  private:
   void fork(int64_t tasks, Task task, void* context) override {
     if (tasks <= 1 || helpers_.empty()) {
+      const FlushDenormals flush;
       for (int64_t i = 0; i < tasks; i++) task(context, i, scratch_[0]);
       return;
     }
@@ -52,6 +54,7 @@ class TestTeam final : public Team {
     while (busy_) pause();
   }
   void work(int thread) {
+    const FlushDenormals flush;
     for (int64_t i; (i = next_++) < tasks_;) task_(context_, i, scratch_[thread]);
   }
   void help(int thread) {

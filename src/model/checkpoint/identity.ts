@@ -23,7 +23,7 @@ export interface NumericIdentity extends ModelIdentity {
 }
 
 /** Raised by every change that alters a bit of KV or logits, which golden-bits.test.ts notices. */
-export const NUMERICS_VERSION = 3;
+export const NUMERICS_VERSION = 4;
 
 /** @throws CheckpointError naming the file that could not be hashed */
 export async function modelIdentity(

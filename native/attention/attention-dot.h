@@ -1,0 +1,152 @@
+// A piece's two products with vdpbf16ps over a BF16 cache.
+//
+// Scores multiply pairs of values of 16 lanes' queries with a pair that is broadcast from where the entry lies. Sums
+// interleave two tokens' entries and multiply them with pairs of probabilities. Each output is one chain: over a query's
+// pairs, and over the pairs of tokens from the piece's start.
+#pragma once
+#include "attention/attention-pairs.h"
+#include "simd/chain.h"
+
+namespace daysix::DAYSIX_ISA {
+
+/// The piece's entries of two tokens, STRIP columns of them in pairs.
+struct TokenPairs {
+  Pairs low, high;
+};
+
+class DotAttention {
+ public:
+  static constexpr int VALUE_BYTES = sizeof(uint16_t);
+  /// Lanes of a block, and of one cut for more threads.
+  static constexpr int LANES = 128, LEAST_LANES = 2 * WIDTH;
+  /// Tokens computed together.
+  static constexpr int TOKENS = 16;
+  /// Tokens that are fetched before they are multiplied.
+  static constexpr int AHEAD = 2 * TOKENS;
+  /// The last value of entries whose width is odd, in a pair with zero.
+  static constexpr int TILES = TOKENS;
+
+  explicit DotAttention(int width) : width_(width), depths_((width + STRIP - 1) / STRIP) {}
+
+  /// Of pairs: [lane vectors, depths, WIDTH, WIDTH] of all.
+  int queryFloats() const { return depths_ * WIDTH; }
+
+  void pack(float* out, int vector, const LaneQueries& queries) const {
+    packQueryPairs(out + int64_t{vector} * depths_ * SQUARE, depths_, queries);
+  }
+
+  void score(const BlockMemory& memory, const Piece& piece, const Visible& visible) const {
+    for (int from = 0; from < visible.tokens; from += TOKENS) {
+      const uint8_t* ahead = piece.ahead(from + AHEAD);
+      for (int lane = 0; lane < visible.lanes; lane += WIDTH) {
+        float* scores = memory.scores + (lane * KV_PIECE_TOKENS + from * WIDTH);
+        const float* queries = memory.queries + int64_t{lane} * queryFloats();
+        Chains sums[TOKENS];
+        each<TOKENS>([&](auto t) __attribute__((always_inline)) { sums[t] = splatChains(0); });
+        scorePairs(sums, piece.at(from), piece.entryBytes, queries, width_ / 2, lane == 0 ? ahead : nullptr);
+        if (width_ % 2) scoreLast(sums, memory.tiles, piece, from, queries + width_ / 2 * WIDTH);
+        each<TOKENS>([&](auto t) __attribute__((always_inline)) { storeChains(scores + t * WIDTH, sums[t]); });
+      }
+    }
+  }
+
+  /// Pairs of tokens lie line by line.
+  static void keepProbabilities(float* scores, int token, Vec even, Vec odd) {
+    store(scores + token / 2 * WIDTH, pairsOf(roundToBf16(even), roundToBf16(odd)));
+  }
+
+  void sum(const BlockMemory& memory, const Piece& piece, int latent, const Visible& visible,
+           const PieceResult& out) const {
+    for (int column = 0; column < latent; column += STRIP) {
+      for (int lane = 0; lane < visible.lanes; lane += WIDTH) {
+        const float* probabilities = memory.scores + lane * KV_PIECE_TOKENS;
+        float* sums = out.sums + int64_t{lane} * out.stride + column;
+        sumLanes<8>(sums, out.stride, piece, column, probabilities, visible, lane, std::min(WIDTH, visible.lanes - lane));
+      }
+    }
+  }
+
+  static void restore(Vec*) {}
+
+ private:
+  /// Adds `pairs` pairs' products, asking for a line ahead with each.
+  DAYSIX_INLINE static void scorePairs(Chains (&sums)[TOKENS], const uint8_t* entries, int64_t stride,
+                                       const float* queries, int pairs, const uint8_t* ahead) {
+    for (int pair = 0; pair < pairs; pair++, entries += sizeof(PackedPair), queries += WIDTH) {
+      if (ahead) __builtin_prefetch(ahead + pair * CACHE_LINE, 0, 2);
+      const Pairs query = loadPairs(queries);
+      each<TOKENS>([&](auto t) __attribute__((always_inline)) { sums[t] = chain(query, splatPairAt(entries + t * stride), sums[t]); });
+    }
+  }
+
+  /// The value behind an entry's last one is another's.
+  void scoreLast(Chains (&sums)[TOKENS], float* tile, const Piece& piece, int from, const float* queries) const {
+    std::memset(tile, 0, TOKENS * sizeof(float));
+    for (int t = 0; t < TOKENS; t++) {
+      std::memcpy(tile + t, piece.at(from + t) + (width_ - 1) * VALUE_BYTES, VALUE_BYTES);
+    }
+    scorePairs(sums, reinterpret_cast<const uint8_t*>(tile), sizeof(float), queries, 1, nullptr);
+  }
+
+  /// Sums STRIP columns from `column` on for `count` lanes from `lane` on, M at a time.
+  template <int M>
+  void sumLanes(float* out, int stride, const Piece& piece, int column, const float* probabilities,
+                const Visible& visible, int lane, int count) const {
+    for (; count > (M > 4 ? M / 2 : 0); out += M * stride, probabilities += M, lane += M, count -= M) {
+      const Tokens seen = visible.range(lane, M);
+      Chains sums[2 * M];
+      each<2 * M>([&](auto i) __attribute__((always_inline)) { sums[i] = splatChains(0); });
+      const int common = column + STRIP <= width_ ? seen.from / 2 * 2 : 0;
+      for (int t = 0; t < common; t += 2) {
+        const uint8_t* entry = piece.at(t) + column * VALUE_BYTES;
+        addTokens<M>(sums, tokenPairs(loadWords(entry), loadWords(entry + piece.entryBytes)), probabilities + t / 2 * WIDTH);
+      }
+      for (int t = common; t < seen.to; t += 2) {
+        const PairWords even = settled(piece.at(t), column), odd = settled(piece.at(t + 1), column);
+        addTokens<M>(sums, tokenPairs(even, odd), probabilities + t / 2 * WIDTH);
+      }
+      storeSums<M>(out, stride, sums);
+    }
+    if constexpr (M > 4) {
+      if (count > 0) sumLanes<M / 2>(out, stride, piece, column, probabilities, visible, lane, count);
+    }
+  }
+
+  template <int M>
+  DAYSIX_INLINE static void addTokens(Chains (&sums)[2 * M], TokenPairs entries, const float* probabilities) {
+    each<M>([&](auto m) __attribute__((always_inline)) {
+      const Pairs probability = splatPairAt(probabilities + m);
+      sums[m] = chain(probability, entries.low, sums[m]);
+      sums[M + m] = chain(probability, entries.high, sums[M + m]);
+    });
+  }
+
+  /// Unpacking leaves each quarter's first columns in one vector and its last columns in the other.
+  DAYSIX_INLINE static TokenPairs tokenPairs(PairWords even, PairWords odd) {
+    return {{_mm512_unpacklo_epi16(even.v, odd.v)}, {_mm512_unpackhi_epi16(even.v, odd.v)}};
+  }
+
+  template <int M>
+  DAYSIX_INLINE static void storeSums(float* out, int stride, const Chains (&sums)[2 * M]) {
+    const __m512i first = _mm512_setr_epi32(0, 1, 2, 3, 16, 17, 18, 19, 4, 5, 6, 7, 20, 21, 22, 23);
+    const __m512i last = _mm512_add_epi32(first, _mm512_set1_epi32(8));
+    each<M>([&](auto m) __attribute__((always_inline)) {
+      storeChains(out + m * stride, {_mm512_permutex2var_ps(sums[m].v, first, sums[M + m].v)});
+      storeChains(out + m * stride + WIDTH, {_mm512_permutex2var_ps(sums[m].v, last, sums[M + m].v)});
+    });
+  }
+
+  /// STRIP columns of an entry, with zeros behind its last and in the place of what is not finite: not all of the lanes
+  /// see it.
+  PairWords settled(const uint8_t* entry, int column) const {
+    const int columns = std::min(STRIP, width_ - column);
+    const __m512i exponent = _mm512_set1_epi16(0x7f80);
+    const __m512i values = _mm512_maskz_loadu_epi16(0xffffffff >> (STRIP - columns), entry + column * VALUE_BYTES);
+    const __mmask32 finite = _mm512_cmpneq_epi16_mask(_mm512_and_si512(values, exponent), exponent);
+    return {_mm512_maskz_mov_epi16(finite, values)};
+  }
+
+  int width_, depths_;
+};
+
+}  // namespace daysix::DAYSIX_ISA
