@@ -5,7 +5,7 @@
 #include "rows/kv.h"
 #include "gemm/mla.h"
 #include "gemm/probe-kernels.h"
-#include "rows/quantize.h"
+#include "rows/quantize-weight.h"
 #include "rows/route.h"
 #include "rows/rows.h"
 #include "rows/sample.h"

@@ -56,7 +56,8 @@ inline void withDtype(Dtype dtype, Run&& run) {
     case Dtype::bf16: return run(std::integral_constant<Dtype, Dtype::bf16>());
     case Dtype::f16: return run(std::integral_constant<Dtype, Dtype::f16>());
     case Dtype::fp8: return run(std::integral_constant<Dtype, Dtype::fp8>());
-    case Dtype::i8: return;  // refused where commands are written
+    case Dtype::i8:
+    case Dtype::i4: return;  // refused where commands are written
   }
 }
 

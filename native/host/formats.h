@@ -4,7 +4,7 @@
 
 namespace daysix {
 
-enum class Dtype : int32_t { f32, bf16, f16, fp8, i8 };
+enum class Dtype : int32_t { f32, bf16, f16, fp8, i8, i4 };
 
 /// Inputs of a row that share a scale, and that a matmul sums before it promotes them.
 constexpr int SCALE_BLOCK = 128;
@@ -25,6 +25,7 @@ constexpr DtypeFormat FORMATS[] = {
     {.valueBytes = 2, .scaleRows = 0, .hasRowScales = false, .fitsBf16 = false},           // f16
     {.valueBytes = 1, .scaleRows = SCALE_BLOCK, .hasRowScales = true, .fitsBf16 = true},  // fp8
     {.valueBytes = 1, .scaleRows = 1, .hasRowScales = true, .fitsBf16 = true},            // i8
+    {.valueBytes = 0, .scaleRows = 1, .hasRowScales = false, .fitsBf16 = true},  // i4: two codes a byte
 };
 
 constexpr const DtypeFormat& formatOf(Dtype dtype) { return FORMATS[static_cast<int>(dtype)]; }

@@ -100,10 +100,13 @@ OPERATION(quantize, Quantize,
   FIELD(bool, powerOfTwoScales))
 
 OPERATION(quantizeWeight, QuantizeWeight,
-  FIELD(uint8_t*, values)  // [rows, x.columns]
-  FIELD(float*, scales)  // [scaleBlocks(rows), scaleBlocks(x.columns)]
+  FIELD(uint8_t*, values)  // rows of codes
+  FIELD(float*, scales)  // one for each block
+  FIELD(double*, errors)  // [rows, 2]
   FIELD(Operand, x)  // f32 or bf16
   FIELD(int, rows)
+  FIELD(Dtype, dtype)
+  FIELD(int, group)  // columns that share a scale
   FIELD(bool, powerOfTwoScales))
 
 OPERATION(gemm, Gemm,

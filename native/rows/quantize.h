@@ -91,15 +91,4 @@ inline void quantizeWeightBlock(const QuantizeWeight& c, int64_t row, int64_t co
   forValues([&](int64_t at, Vec x, auto lanes) { storeFp8(c.values + at, x / splat(scale), lanes); });
 }
 
-inline void quantizeWeight(const QuantizeWeight& c, Team& team) {
-  withDtype(c.x.format, [&](auto dtype) {
-    const int64_t tasks = (c.rows + WEIGHT_SCALE_ROWS - 1) / WEIGHT_SCALE_ROWS;
-    team.fork(tasks, [&](int64_t task, Scratch&) {
-      for (int64_t column = 0; column < c.x.columns; column += SCALE_BLOCK) {
-        quantizeWeightBlock<dtype>(c, task * WEIGHT_SCALE_ROWS, column);
-      }
-    });
-  });
-}
-
 }  // namespace daysix::DAYSIX_ISA

@@ -5,7 +5,6 @@ import {
   numberOf,
   policyHelp,
   policyOf,
-  scalesOf,
   serverOf,
   textOf,
   tokensOf,
@@ -23,6 +22,7 @@ import { generate } from "./generate.ts";
 import { inspect } from "./inspect.ts";
 import { printLogits } from "./logits.ts";
 import { runNode, withNode } from "./node.ts";
+import { int4Groups, quantizedFormats } from "../model/index.ts";
 import { quantize } from "./quantize.ts";
 import { expertPolicyOf, rebalance, rebalanceServer } from "./rebalance.ts";
 import { report, reportDefaults, reportPublishedDay } from "./report.ts";
@@ -160,11 +160,11 @@ program
   );
 
 program
-  .command("quantize <dir> <target>", "Write a BF16 or F32 checkpoint again in FP8")
-  .option("--scales <format>", "Scales: f32, or ue8m0 (powers of two)", { default: "f32" })
-  .action((directory: string, target: string, flags: Record<string, unknown>) =>
-    quantize({ directory, target, scales: scalesOf(flags["scales"]) }),
-  );
+  .command("quantize <dir> <target>", "Write a BF16, F32 or FP8 checkpoint again in fewer bits")
+  .option("--to <format>", `Linear weights: ${quantizedFormats.join(", ")}`, { default: "fp8" })
+  .option("--group <inputs>", `Inputs of int4 that share a scale: ${int4Groups.join(" or ")}`)
+  .option("--scales <format>", "Scales of fp8: f32, or ue8m0 (powers of two)")
+  .action(quantize);
 
 program
   .command("trace <file>", "Show where a trace's time went and what hid communication")

@@ -1,17 +1,75 @@
 import { createKernels, usableCores, type ScaleFormat } from "../kernels/index.ts";
-import { quantizeCheckpoint } from "../model/index.ts";
+import {
+  int4Groups,
+  quantizeCheckpoint,
+  quantizedFormats,
+  type QuantizedFormat,
+  type QuantizedGroup,
+} from "../model/index.ts";
+import { integerOf, scalesOf, textOf, UsageError } from "./arguments.ts";
+import { table } from "./table.ts";
 
-/** `daysix quantize`: a BF16 or float32 checkpoint's copy in FP8. */
-export async function quantize(options: {
-  readonly directory: string;
-  readonly target: string;
-  readonly scales: ScaleFormat;
-}): Promise<void> {
-  const { directory, target, scales } = options;
-  await quantizeCheckpoint(directory, target, {
+/** `daysix quantize`: a checkpoint's copy with its linear weights in FP8, INT8 or INT4. */
+export async function quantize(
+  directory: string,
+  target: string,
+  flags: Readonly<Record<string, unknown>>,
+): Promise<void> {
+  const start = performance.now();
+  const groups = await quantizeCheckpoint(directory, target, {
     kernels: createKernels({ threads: usableCores() }),
-    scales,
-    onFile: (name, bytes) => console.log(`${name}  ${(bytes / 1e9).toFixed(2)} GB`),
+    ...optionsOf(flags),
+    ...(process.stderr.isTTY ? { onProgress: progress(start) } : {}),
   });
-  console.log(`wrote ${target}`);
+  if (process.stderr.isTTY) process.stderr.write("\r\x1b[K");
+  console.log(table([header, ...groups.map(rowOf)]));
+  if (groups.some(({ from }) => from === "F8_E4M3")) {
+    console.log(
+      "FP8 values were rounded once already: from BF16 the whole change would be smaller",
+    );
+  }
+  console.log(`wrote ${target} in ${((performance.now() - start) / 1000).toFixed(1)} s`);
+}
+
+function optionsOf(flags: Readonly<Record<string, unknown>>) {
+  const format = formatOf(flags["to"]);
+  if (flags["group"] !== undefined && format !== "int4") {
+    throw new UsageError(`--group: only INT4 has groups of inputs to choose, not ${format}`);
+  }
+  const scales: ScaleFormat = flags["scales"] === undefined ? "f32" : scalesOf(flags["scales"]);
+  if (scales !== "f32" && format !== "fp8") {
+    throw new UsageError(`--scales: only FP8 has scales of ${scales}, not ${format}`);
+  }
+  return { format, scales, group: groupOf(flags["group"]) };
+}
+
+function formatOf(value: unknown): QuantizedFormat {
+  const format = quantizedFormats.find((name) => name === value);
+  if (format) return format;
+  throw new UsageError(`--to: expected ${quantizedFormats.join(", ")}, got ${String(value)}`);
+}
+
+function groupOf(value: unknown): number {
+  if (value === undefined) return int4Groups[0];
+  const group = integerOf("group", textOf("group", value), 1, 2 ** 20);
+  if (int4Groups.includes(group)) return group;
+  throw new UsageError(`--group: expected ${int4Groups.join(" or ")}, got ${group}`);
+}
+
+const header = ["weights", "from", "to", "tensors", "changed by"];
+const names = { F32: "F32", BF16: "BF16", F16: "F16", F8_E4M3: "FP8", I8: "INT8", I4: "INT4" };
+
+/** What rounding changed, as a share of the weights' own size. */
+function rowOf({ group, from, dtype, tensors, lost, squares }: QuantizedGroup): string[] {
+  const share = squares > 0 ? Math.sqrt(lost / squares) : 0;
+  return [group, names[from], names[dtype], String(tensors), `${(100 * share).toFixed(2)} %`];
+}
+
+function progress(start: number) {
+  return (bytes: number, all: number) => {
+    const seconds = (performance.now() - start) / 1000;
+    const [done, whole] = [bytes, all].map((size) => (size / 1e9).toFixed(1));
+    const rate = (bytes / 1e6 / seconds).toFixed(0);
+    process.stderr.write(`\r\x1b[K${done} of ${whole} GB written, ${rate} MB/s`);
+  };
 }

@@ -9,6 +9,7 @@ export {
   scaleBlockOf,
   scaleShape,
   weightFormats,
+  type ScaleBlock,
   type WeightDtype,
 } from "./weight-format.ts";
 export {
@@ -26,6 +27,7 @@ export type {
   KvLayer,
   MlpBuffers,
   MlaShape,
+  QuantizedDtype,
   QuantizedWeight,
   Rope,
   RowGroups,
@@ -34,16 +36,11 @@ export type {
 } from "./stream.ts";
 export { KV_PIECE_TOKENS, PAGE_TOKENS } from "./stream.ts";
 export { allocate } from "./buffers.ts";
-export {
-  createOperand,
-  createQuantizedWeight,
-  createStoredRows,
-  QUANTIZED_DTYPE,
-  storedOperand,
-} from "./quantize.ts";
+export { createOperand, createStoredRows, storedOperand } from "./quantize.ts";
+export { createQuantizedWeight } from "./quantize-weight.ts";
 export { logarithm, power } from "./elementary.ts";
 export { e4m3Values, fromBf16, fromF16, toBf16, toE4m3 } from "./float-formats.ts";
-export { WeightError } from "./weight-reader.ts";
+export { WeightError, WeightReader } from "./weight-reader.ts";
 export { createReferenceKernels } from "./reference/index.ts";
 export {
   createNativeKernels,

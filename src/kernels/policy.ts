@@ -27,7 +27,7 @@ export const precisions = {
   f32: { activation: "f32", quantized: {}, kv: "f32", rows: "f32" },
   w8a16: { activation: "bf16", quantized: {}, kv: "bf16", rows: "bf16" },
   w8a8: { activation: "bf16", quantized: { F8_E4M3: "fp8" }, kv: "bf16", rows: "bf16" },
-  int8: { activation: "bf16", quantized: { I8: "int8" }, kv: "bf16", rows: "bf16" },
+  int8: { activation: "bf16", quantized: { I8: "int8", I4: "int8" }, kv: "bf16", rows: "bf16" },
 } as const satisfies Readonly<Record<string, Precision>>;
 
 export type Policy = keyof typeof precisions;

@@ -1,7 +1,6 @@
 import { allocate } from "./buffers.ts";
 import { decodeBf16, nextPowerOfTwo, toBf16 } from "./float-formats.ts";
 import {
-  e4m3Codes,
   operandFormats,
   rowScales,
   type Codes,
@@ -12,8 +11,7 @@ import {
   type StoredRows,
 } from "./operand-format.ts";
 import type { ScaleFormat } from "./policy.ts";
-import type { QuantizedWeight } from "./stream.ts";
-import { scaleShape, SCALE_BLOCK, weightFormats, type WeightDtype } from "./weight-format.ts";
+import { SCALE_BLOCK } from "./weight-format.ts";
 
 /** An operand for `rows` rows, its contents unset. */
 export function createOperand(format: OperandFormatName, rows: number, columns: number): Operand {
@@ -36,18 +34,6 @@ export function rowsOf({ format, columns, values, scales }: Operand): number {
 /** Storage for rows that are kept between operations. */
 export function createStoredRows(format: RowFormat, count: number): StoredRows {
   return allocate<StoredRows>(operandFormats[format].Values, count);
-}
-
-/** What `quantizeWeight` writes. */
-export const QUANTIZED_DTYPE = "F8_E4M3" satisfies WeightDtype;
-
-/** Room for `rows` rows of a quantised weight, its contents unset. */
-export function createQuantizedWeight(rows: number, columns: number): QuantizedWeight {
-  const [scaleRows, scaleColumns] = scaleShape(QUANTIZED_DTYPE, [rows, columns])!;
-  return {
-    values: new Uint8Array(rows * columns),
-    scales: new Float32Array(scaleRows * scaleColumns),
-  };
 }
 
 export function formatOfRows(values: StoredRows): RowFormat {
@@ -112,52 +98,13 @@ function encodeBlock(
   for (let i = start; i < end; i++) out[i] = codes.encode(Math.fround(x[i] * inverse));
 }
 
-/** Keep an all-zero block's scale a normal number. */
+/** Keeps an all-zero block's scale a normal number. */
 const ACTIVATION_FLOOR = 1e-4;
-const WEIGHT_FLOOR = 2 ** -100;
 
 /** The scale under which a block's largest magnitude becomes a code's. */
-function blockScale(largest: number, codes: Codes, format: ScaleFormat): number {
+export function blockScale(largest: number, codes: Codes, format: ScaleFormat): number {
   const scale = Math.fround(Math.fround(largest) / codes.largest);
   return codes.scaling === "divide" && format === "ue8m0" ? nextPowerOfTwo(scale) : scale;
-}
-
-/**
- * Rounds rows of a weight to FP8 with a scale for each block, as DeepSeek-V3's checkpoints are; a
- * block with a value that is no number gets NaN as its scale.
- */
-export function quantizeWeight(
-  out: QuantizedWeight,
-  x: Operand,
-  rows: number,
-  format: ScaleFormat,
-): void {
-  const { columns } = x;
-  const values = new Float64Array(rows * columns);
-  decodeOperand(values, x, rows);
-  const [blockRows, blockColumns] = weightFormats[QUANTIZED_DTYPE].scaleBlocks[0];
-  const scaleColumns = Math.ceil(columns / blockColumns);
-  for (let at = 0; at < Math.ceil(rows / blockRows) * scaleColumns; at++) {
-    const firstRow = Math.floor(at / scaleColumns) * blockRows;
-    const first = (at % scaleColumns) * blockColumns;
-    const endRow = Math.min(firstRow + blockRows, rows);
-    const end = Math.min(first + blockColumns, columns);
-    let largest = WEIGHT_FLOOR;
-    let poison = 0;
-    for (let row = firstRow; row < endRow; row++) {
-      for (let i = row * columns + first; i < row * columns + end; i++) {
-        largest = Math.max(largest, Math.abs(values[i]));
-        poison += values[i] - values[i];
-      }
-    }
-    const scale = blockScale(largest, e4m3Codes, format);
-    out.scales[at] = scale + poison;
-    for (let row = firstRow; row < endRow; row++) {
-      for (let i = row * columns + first; i < row * columns + end; i++) {
-        out.values[i] = e4m3Codes.encode(Math.fround(values[i] / scale));
-      }
-    }
-  }
 }
 
 /** Stores values as BF16 bits or float32, as `out` keeps them. */

@@ -1,14 +1,23 @@
 import type { Operand, StoredRows } from "./operand-format.ts";
 import type { Policy, ScaleFormat } from "./policy.ts";
+import type { ScaleBlock } from "./weight-format.ts";
 import type { Weight } from "./weight.ts";
 
 /** A quantised weight's rows as a checkpoint keeps them. */
 export interface QuantizedWeight {
-  /** e4m3 codes, [rows, columns] */
+  readonly dtype: QuantizedDtype;
+  /** Rows and columns that share a scale. */
+  readonly block: ScaleBlock;
+  /** Codes, `rowBytes` a row. */
   readonly values: Uint8Array;
-  /** `scaleShape` of the rows */
+  /** `scaleShape` of the rows; INT4's are BF16 values. */
   readonly scales: Float32Array;
+  /** Of each row, the squares of what rounding changed and of the values, summed. [rows, 2] */
+  readonly errors: Float64Array;
 }
+
+/** What weights are quantised to. */
+export type QuantizedDtype = "F8_E4M3" | "I8" | "I4";
 
 /** Multi-head latent attention's sizes. */
 export interface MlaShape {
@@ -176,7 +185,7 @@ export interface Stream {
   add(x: Float32Array, y: Float32Array, count: number): void;
   /** Rounds rows to a matmul's input. */
   quantize(out: Operand, x: Float32Array, rows: number): void;
-  /** Rounds a weight's float32 or BF16 rows to FP8 with a scale for each block. */
+  /** Rounds a weight's float32 or BF16 rows to codes with a scale for each block. */
   quantizeWeight(out: QuantizedWeight, x: Operand, rows: number): void;
   /** out[rows, outputs] = x · weightᵀ */
   gemm(out: Float32Array, x: Operand, weight: Weight, rows: number): void;

@@ -27,6 +27,8 @@ test("sizes follow from the formats", () => {
   assert.deepEqual(scaleShape("F8_E4M3", [129]), [2]);
   assert.equal(scaleShape("BF16", [300, 200]), undefined);
   assert.deepEqual(scaleShape("I8", [300, 200]), [300, 2]);
+  assert.equal(codeBytes("I4", [3, 9]), 24);
+  assert.deepEqual(scaleShape("I4", [300, 200]), [300, 7]);
   assert.deepEqual(operandRowBytes({ format: "fp8", columns: 200 }), { values: 200, scales: 8 });
   assert.deepEqual(operandRowBytes({ format: "int8", columns: 200 }), { values: 200, scales: 8 });
   assert.deepEqual(operandRowBytes({ format: "bf16", columns: 200 }), { values: 400, scales: 0 });
@@ -44,6 +46,7 @@ test("what shares a scale follows from the scales' shape", () => {
 /** Four bits a code, a scale for 32 columns of one row, codes from −8 to 7. */
 const fourBits: WeightFormat = {
   valueBits: 4,
+  rowAlignment: 1,
   scaleBlocks: [[1, 32]],
   scaleTypes: ["F32"],
   zeroPoint: 8,

@@ -4,7 +4,7 @@ import { decodeBf16, decodeE4m3, fromF16 } from "./float-formats.ts";
 export const SCALE_BLOCK = 128;
 
 /** How a weight is stored in its checkpoint file. */
-export type WeightDtype = "F32" | "BF16" | "F16" | "F8_E4M3" | "I8";
+export type WeightDtype = "F32" | "BF16" | "F16" | "F8_E4M3" | "I8" | "I4";
 
 /** Rows and columns that share a scale; Infinity: all of them. */
 export type ScaleBlock = readonly [rows: number, columns: number];
@@ -12,6 +12,8 @@ export type ScaleBlock = readonly [rows: number, columns: number];
 /** What there is to know of a weight's bytes. A weight's value is (code − zeroPoint) × scale. */
 export interface WeightFormat {
   readonly valueBits: number;
+  /** A row's bytes are a multiple of these. */
+  readonly rowAlignment: number;
   /** The blocks that weights may have scales for, ours first; none where weights have no scales. */
   readonly scaleBlocks: readonly ScaleBlock[];
   /** How a checkpoint may keep the scales. */
@@ -19,13 +21,13 @@ export interface WeightFormat {
   readonly zeroPoint: number;
   /** Codes whose bits under `mask` are all set are infinite or no numbers; integers have none. */
   readonly nonFinite?: { readonly Codes: CodeArray; readonly mask: number };
-  /** Codes as numbers, before zero point and scale. */
-  readonly decode: (out: Float32Array, bytes: ArrayBufferLike) => void;
+  /** Codes of whole rows as numbers, before zero point and scale. */
+  readonly decode: (out: Float32Array, bytes: ArrayBufferLike, columns: number) => void;
 }
 
 type CodeArray = typeof Uint8Array | typeof Uint16Array | typeof Uint32Array;
 
-const plain = { scaleBlocks: [], scaleTypes: [], zeroPoint: 0 } as const;
+const plain = { rowAlignment: 1, scaleBlocks: [], scaleTypes: [], zeroPoint: 0 } as const;
 
 export const weightFormats: Readonly<Record<WeightDtype, WeightFormat>> = {
   F32: {
@@ -48,6 +50,7 @@ export const weightFormats: Readonly<Record<WeightDtype, WeightFormat>> = {
   },
   F8_E4M3: {
     valueBits: 8,
+    rowAlignment: 1,
     scaleBlocks: [[SCALE_BLOCK, SCALE_BLOCK]],
     scaleTypes: ["F32", "BF16"],
     zeroPoint: 0,
@@ -56,6 +59,7 @@ export const weightFormats: Readonly<Record<WeightDtype, WeightFormat>> = {
   },
   I8: {
     valueBits: 8,
+    rowAlignment: 1,
     scaleBlocks: [
       [1, SCALE_BLOCK],
       [SCALE_BLOCK, SCALE_BLOCK],
@@ -65,14 +69,37 @@ export const weightFormats: Readonly<Record<WeightDtype, WeightFormat>> = {
     zeroPoint: 0,
     decode: (out, bytes) => out.set(new Int8Array(bytes)),
   },
+  /** Two codes a byte, the lower four bits first; a row is whole words. */
+  I4: {
+    valueBits: 4,
+    rowAlignment: 4,
+    scaleBlocks: [
+      [1, 32],
+      [1, SCALE_BLOCK],
+    ],
+    scaleTypes: ["BF16", "F16", "F32"],
+    zeroPoint: 8,
+    decode: decodeNibbles,
+  },
 };
+
+function decodeNibbles(out: Float32Array, bytes: ArrayBufferLike, columns: number): void {
+  const codes = new Uint8Array(bytes);
+  const bytesPerRow = rowBytes("I4", columns);
+  for (let i = 0; i < out.length; i++) {
+    const column = i % columns;
+    const byte = codes[((i - column) / columns) * bytesPerRow + (column >> 1)];
+    out[i] = (byte >> (4 * (column & 1))) & 15;
+  }
+}
 
 export function isWeightDtype(dtype: string): dtype is WeightDtype {
   return Object.hasOwn(weightFormats, dtype);
 }
 
 export function rowBytes(dtype: WeightDtype, columns: number): number {
-  return Math.ceil((columns * weightFormats[dtype].valueBits) / 8);
+  const { valueBits, rowAlignment } = weightFormats[dtype];
+  return Math.ceil((columns * valueBits) / 8 / rowAlignment) * rowAlignment;
 }
 
 /** Bytes of a weight's codes; its scales are a weight of their own. */

@@ -129,7 +129,7 @@ function readPieces(weight: Weight, rows: number, columns: number, most: number)
       const count = Math.min(most, rows - firstRow);
       const bytes = readBytes(file, weight, firstRow * size, count * size);
       const values = new Float32Array(new SharedArrayBuffer(count * columns * 4));
-      decode(values, bytes.buffer);
+      decode(values, bytes.buffer, columns);
       if (zeroPoint !== 0) values.forEach((code, i) => (values[i] = code - zeroPoint));
       refuseNonFinite(values, weight, firstRow, columns);
       pieces.push({ firstRow, rows: count, values });

@@ -135,7 +135,7 @@ test("quantising copies regular files and leaves out what else is there", async 
   const target = join(root, "quantised");
   await quantizeCheckpoint(directory, target, {
     kernels: createReferenceKernels(),
-    scales: "f32",
+    ...{ format: "fp8", scales: "f32", group: 32 },
   });
   await Tokenizer.load(target);
 });

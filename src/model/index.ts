@@ -6,7 +6,7 @@ export { readConfig } from "./checkpoint/index.ts";
 export { openCheckpoint } from "./checkpoint/index.ts";
 export { CheckpointError } from "./checkpoint/index.ts";
 export { bytesOf, expectRoom, writeSafetensors, type WriteBytes } from "./checkpoint/index.ts";
-export { quantizeCheckpoint, type QuantizeOptions } from "./checkpoint/index.ts";
+export { quantizeCheckpoint, type QuantizedGroup } from "./checkpoint/index.ts";
 export {
   modelIdentity,
   type ModelIdentity,
@@ -44,10 +44,14 @@ export {
   type OutputDelta,
   type ToolCallFormat,
 } from "./text/index.ts";
-export { isScale, modelWeights, scaleName, type WeightSource } from "./checkpoint/index.ts";
+export { modelWeights, type WeightSource } from "./checkpoint/index.ts";
+export { shapeBytes, storedTensors, type StoredTensor } from "./checkpoint/index.ts";
 export {
   type CheckpointFormat,
   checkpointFormats,
+  int4Groups,
+  quantizedFormats,
+  type QuantizedFormat,
   quantizationConfig,
   quantizedDtype,
 } from "./checkpoint/index.ts";

@@ -1,32 +1,24 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import {
-  codeBytes,
-  SCALE_BLOCK,
-  scaleShape,
-  toBf16,
-  type Weight,
-  type WeightDtype,
-} from "../../kernels/index.ts";
+import { toBf16, type Weight, type WeightDtype } from "../../kernels/index.ts";
 import {
   bytesOf,
-  isScale,
   modelWeights,
   quantizationConfig,
   quantizedDtype,
   readConfig,
-  scaleName,
+  shapeBytes,
+  storedTensors,
   writeSafetensors,
   type CheckpointFormat,
+  type StoredTensor,
   type WriteBytes,
 } from "../../model/index.ts";
-import { CODE_SPREAD, RandomValues } from "./random-values.ts";
+import { CODE_SPREAD, NIBBLE_SPREAD, RandomValues } from "./random-values.ts";
 
-interface Tensor {
-  readonly name: string;
-  readonly shape: readonly number[];
-  readonly dtype: WeightDtype;
-  readonly bytes: number;
+interface Tensor extends StoredTensor {
+  /** Of the weight that the tensor is a part of. */
+  readonly weight: { readonly dtype: WeightDtype; readonly shape: readonly number[] };
 }
 
 const WRITE_BYTES = 2 ** 23;
@@ -66,18 +58,13 @@ export async function writeRandomCheckpoint(
   });
 }
 
-function tensorOf(name: string, shape: readonly number[], dtype: WeightDtype): Tensor {
-  return { name, shape, dtype, bytes: codeBytes(dtype, shape) };
-}
-
 /** All tensors the graph asks for, with the scales of those that have them. */
 async function tensorsOf(directory: string, format: CheckpointFormat): Promise<Tensor[]> {
   const tensors: Tensor[] = [];
   const weight = (name: string, shape: readonly number[]): Weight => {
     const dtype = dtypeOf(format, name);
-    tensors.push(tensorOf(name, shape, dtype));
-    const scales = scaleShape(dtype, shape);
-    if (scales) tensors.push(tensorOf(scaleName(name, dtype), scales, "F32"));
+    const parts = storedTensors(name, dtype, shape);
+    tensors.push(...parts.map((part) => ({ ...part, weight: { dtype, shape } })));
     return { name, dtype, shape, file: directory, offset: 0 };
   };
   modelWeights({ weight }, await readConfig(directory));
@@ -102,19 +89,25 @@ async function writeTensor(write: WriteBytes, tensor: Tensor, values: RandomValu
 /** Weights whose outputs have a spread of about 1. */
 function fill(
   bytes: Uint8Array<ArrayBuffer>,
-  { name, dtype, shape }: Tensor,
+  { name, part, dtype, shape, weight }: Tensor,
   values: RandomValues,
-) {
-  const columns = shape[shape.length - 1];
-  if (isScale(name)) {
-    // A column of scales stands for a block of inputs, which may be half empty.
-    new Float32Array(bytes.buffer).fill(1 / (CODE_SPREAD * Math.sqrt(columns * SCALE_BLOCK)));
-  } else if (dtype === "F8_E4M3") values.write(bytes, values.codes);
-  else if (dtype === "I8") values.write(bytes, values.integers);
-  else if (dtype === "BF16" && shape.length === 1) new Uint16Array(bytes.buffer).fill(toBf16(1));
+): void {
+  const { buffer } = bytes;
+  if (part === "shape") bytes.set(shapeBytes(weight.shape));
+  else if (part === "scales" && dtype === "F32") new Float32Array(buffer).fill(scaleOf(weight));
+  else if (part === "scales") new Uint16Array(buffer).fill(toBf16(scaleOf(weight)));
+  else if (weight.dtype === "F8_E4M3") values.write(bytes, values.codes);
+  else if (weight.dtype === "I8") values.write(bytes, values.integers);
+  else if (weight.dtype === "I4") values.write(bytes, values.nibbles);
+  else if (dtype === "BF16" && shape.length === 1) new Uint16Array(buffer).fill(toBf16(1));
   else if (dtype === "BF16") {
     const isLinear = !/embed_tokens|mlp\.gate\.weight/.test(name);
-    const spread = isLinear ? 1 / Math.sqrt(columns) : HALF_SPREAD;
-    values.write(new Uint16Array(bytes.buffer), values.halves(spread));
+    const spread = isLinear ? 1 / Math.sqrt(shape[1]) : HALF_SPREAD;
+    values.write(new Uint16Array(buffer), values.halves(spread));
   }
+}
+
+function scaleOf({ dtype, shape }: Tensor["weight"]): number {
+  const spread = dtype === "I4" ? NIBBLE_SPREAD : CODE_SPREAD;
+  return 1 / (spread * Math.sqrt(shape[shape.length - 1]));
 }

@@ -6,6 +6,9 @@ const PIECE = 2 ** 16;
 /** Spread of the codes' values, far from both ends of their range. */
 export const CODE_SPREAD = 32;
 
+/** Spread of INT4's. */
+export const NIBBLE_SPREAD = 2.5;
+
 /** Normal values, drawn once; tensors are pieces of them from random places. */
 export class RandomValues {
   readonly #next: () => number;
@@ -13,17 +16,20 @@ export class RandomValues {
   /** FP8 codes. */
   readonly codes: Uint8Array;
   readonly integers: Uint8Array;
+  /** Two INT4 codes a byte. */
+  readonly nibbles: Uint8Array;
   readonly #halves = new Map<number, Uint16Array>();
 
   constructor(seed: number) {
     this.#next = randomSource(seed);
     this.#values = gaussian(this.#next, TABLE_VALUES);
     this.codes = Uint8Array.from(this.#values, (value) => toE4m3(CODE_SPREAD * value));
-    this.integers = new Uint8Array(
-      Int8Array.from(this.#values, (value) =>
-        Math.max(-127, Math.min(127, Math.round(CODE_SPREAD * value))),
-      ).buffer,
-    );
+    this.integers = Uint8Array.from(this.#values, (value) => rounded(CODE_SPREAD * value, 127));
+    this.nibbles = Uint8Array.from(this.#values, (value, i) => {
+      const other = this.#values[TABLE_VALUES - 1 - i];
+      const [low, high] = [value, other].map((each) => rounded(NIBBLE_SPREAD * each, 7) + 8);
+      return low | (high << 4);
+    });
   }
 
   /** BF16 values of a spread. */
@@ -43,4 +49,8 @@ export class RandomValues {
       out.set(table.subarray(from, from + count), at);
     }
   }
+}
+
+function rounded(x: number, most: number): number {
+  return Math.max(-most, Math.min(most, Math.round(x)));
 }

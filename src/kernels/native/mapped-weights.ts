@@ -5,12 +5,13 @@ import type { Weight } from "../weight.ts";
 import { blockScales, refuseShort, WeightError, WeightReader } from "../weight-reader.ts";
 
 /** Numbers of native/host/formats.h. */
-const dtypeNumbers: Readonly<Record<WeightDtype, number>> = {
+export const dtypeNumbers: Readonly<Record<WeightDtype, number>> = {
   F32: 0,
   BF16: 1,
   F16: 2,
   F8_E4M3: 3,
   I8: 4,
+  I4: 5,
 };
 
 export const formatNumbers: Readonly<Record<OperandFormatName, number>> = {
@@ -75,8 +76,9 @@ export class MappedWeights {
   }
 
   #map(weight: Weight): MappedWeight {
-    if (weight.dtype === "I8") {
-      throw new WeightError(`tensor ${weight.name} is I8, which only the reference multiplies`);
+    const { name, dtype } = weight;
+    if (dtype === "I8" || dtype === "I4") {
+      throw new WeightError(`tensor ${name} is ${dtype}, which only the reference multiplies`);
     }
     const rows = weight.shape.length === 2 ? weight.shape[0] : 1;
     const columns = weight.shape[weight.shape.length - 1];

@@ -11,10 +11,10 @@ import {
   writeWeight,
 } from "./arguments.ts";
 import { CommandStream, type CommandStreamOptions } from "./command-stream.ts";
-import type { MappedWeights } from "./mapped-weights.ts";
+import { dtypeNumbers, type MappedWeights } from "./mapped-weights.ts";
 import type { Operand, StoredRows } from "../operand-format.ts";
 import { operandFormat, precisions, type Policy, type ScaleFormat } from "../policy.ts";
-import { QUANTIZED_DTYPE, rowsOf } from "../quantize.ts";
+import { rowsOf } from "../quantize.ts";
 import {
   pagesOf,
   RULE_WIDTH,
@@ -31,7 +31,7 @@ import {
   type StepLayout,
   type Stream,
 } from "../stream.ts";
-import { scaleShape } from "../weight-format.ts";
+import { rowBytes, scaleShape } from "../weight-format.ts";
 import type { Weight } from "../weight.ts";
 
 export interface NativeStreamOptions extends CommandStreamOptions {
@@ -106,12 +106,16 @@ export class NativeStream extends CommandStream implements Stream {
   }
 
   quantizeWeight(out: QuantizedWeight, x: Operand, rows: number): void {
-    const [scaleRows, scaleColumns] = scaleShape(QUANTIZED_DTYPE, [rows, x.columns])!;
+    const { dtype, block } = out;
+    const [scaleRows, scaleColumns] = scaleShape(dtype, [rows, x.columns], block)!;
     const ring = this.begin("quantizeWeight");
-    ring.array("values", out.values, rows * x.columns);
+    ring.array("values", out.values, rows * rowBytes(dtype, x.columns));
     ring.array("scales", out.scales, scaleRows * scaleColumns);
+    ring.array("errors", out.errors, 2 * rows);
     writeOperand(ring, "x", x, rows);
     ring.number("rows", rows);
+    ring.number("dtype", dtypeNumbers[dtype]);
+    ring.number("group", block[1]);
     ring.number("powerOfTwoScales", this.#powerOfTwoScales);
     this.end();
   }

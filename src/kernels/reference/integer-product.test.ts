@@ -72,6 +72,37 @@ test("blocks are summed exactly and promoted in float32, each result rounded", (
   }
 });
 
+test("INT4's groups are scaled and added up before the row's scale", () => {
+  for (const block of weightFormats.I4.scaleBlocks) {
+    const random = randomSource(7);
+    const [rows, outputs, columns] = [2, 20, 300];
+    const { weight, values } = folder.create(random, "I4", [outputs, columns], block);
+    const x = quantized(stream, weight, gaussian(random, rows * columns), rows);
+    const out = new Float32Array(rows * outputs);
+    stream.gemm(out, x, weight, rows);
+    const scales = new WeightReader().vector(weight.scale!);
+    const [, scaleColumns] = weight.scale!.shape;
+    const expected = Float32Array.from(out, (_, i) => {
+      const [m, n] = [Math.floor(i / outputs), i % outputs];
+      let total = 0;
+      for (let k = 0; k < columns; k += 128) {
+        let groups = 0;
+        for (let from = k; from < Math.min(k + 128, columns); from += block[1]) {
+          const scale = scales[n * scaleColumns + Math.floor(from / block[1])];
+          let sum = 0;
+          for (let j = from; j < Math.min(from + block[1], columns); j++) {
+            sum += x.values[m * columns + j] * Math.round(values[n * columns + j] / scale);
+          }
+          groups = Math.fround(groups + Math.fround(sum * scale));
+        }
+        total = Math.fround(total + Math.fround(groups * x.scales[m * 3 + k / 128]));
+      }
+      return total;
+    });
+    assert.deepEqual(out, expected, `groups of ${block[1]}`);
+  }
+});
+
 test("grouped rows have the bits of their own products, and float rows take INT8 weights, too", () => {
   const random = randomSource(4);
   const [rows, outputs, columns] = [5, 20, 160];

@@ -9,7 +9,8 @@ import { writeKv } from "./kv.ts";
 import { rmsNormRow, siluMultiply } from "./norm.ts";
 import type { DecodedRows } from "./product.ts";
 import { operandFormat, precisions, type Policy, type ScaleFormat } from "../policy.ts";
-import { decodeOperand, loadRows, quantize, quantizeWeight, rowsOf } from "../quantize.ts";
+import { decodeOperand, loadRows, quantize, rowsOf } from "../quantize.ts";
+import { quantizeWeight } from "../quantize-weight.ts";
 import { rotate } from "./rope.ts";
 import { groupRows, route } from "./route.ts";
 import {

@@ -57,10 +57,13 @@ export class WeightFolder implements WeightMaker {
     const name = `weight-${this.#count++}`;
     const file = join(this.#directory, name);
     const offset = 3;
+    const columns = shape[shape.length - 1];
     const bytes = new DataView(new ArrayBuffer(offset + codeBytes(dtype, shape)));
     const values = new Float64Array(raw.length);
     raw.forEach((x, i) => {
-      values[i] = storeElement(bytes, offset + rowBytes(dtype, i), dtype, x);
+      const column = i % columns;
+      const row = offset + ((i - column) / columns) * rowBytes(dtype, columns);
+      values[i] = storeElement(bytes, row, column, dtype, x);
     });
     writeFileSync(file, bytes);
     return { weight: { name, dtype, shape, file, offset }, values };
@@ -69,17 +72,26 @@ export class WeightFolder implements WeightMaker {
 
 /** Now and then the largest value of either sign; in FP8 a denormal or a zero, too. */
 function extremeCode(dtype: WeightDtype, i: number): number | undefined {
-  const largest = dtype === "I8" ? 127 : 448;
-  if (i % 613 === 0) return i % 2 === 0 ? largest : -largest;
+  const [least, most] = dtype === "I4" ? [-8, 7] : dtype === "I8" ? [-127, 127] : [-448, 448];
+  if (i % 613 === 0) return i % 2 === 0 ? most : least;
   return dtype === "F8_E4M3" && i % 29 === 0 ? ((i % 15) - 7) * 2 ** -9 : undefined;
 }
 
-/** Writes one element and returns the value it now has. */
-function storeElement(bytes: DataView, at: number, dtype: WeightDtype, x: number): number {
+/** Writes one element of a row and returns the value it now has. */
+function storeElement(
+  bytes: DataView,
+  row: number,
+  column: number,
+  dtype: WeightDtype,
+  x: number,
+): number {
+  const at = row + Math.floor((column * weightFormats[dtype].valueBits) / 8);
   switch (dtype) {
     case "F8_E4M3":
       bytes.setUint8(at, toE4m3(x));
       return e4m3Values[toE4m3(x)];
+    case "I4":
+      return storeNibble(bytes, at, column, Math.max(-8, Math.min(7, Math.round(x))));
     case "I8":
       bytes.setInt8(at, Math.round(x));
       return Math.round(x);
@@ -92,4 +104,9 @@ function storeElement(bytes: DataView, at: number, dtype: WeightDtype, x: number
     case "F16":
       throw new RangeError("F16 weights are not generated");
   }
+}
+
+function storeNibble(bytes: DataView, at: number, column: number, x: number): number {
+  bytes.setUint8(at, bytes.getUint8(at) | ((x + 8) << (4 * (column & 1))));
+  return x;
 }

@@ -7,9 +7,9 @@ import {
   scaleShape,
   weightFormats,
   type Weight,
-  type WeightDtype,
 } from "../../kernels/index.ts";
 import { parseModelJson, readModelFile } from "../model-file.ts";
+import { packedName, scaleNames, wordsOf } from "./stored-weight.ts";
 import { CheckpointError, isObject, readSafetensors, type TensorEntry } from "./safetensors.ts";
 
 export const SINGLE_FILE = "model.safetensors";
@@ -26,21 +26,6 @@ const filesByTensor = z
   });
 
 const indexSchema = z.looseObject({ weight_map: filesByTensor });
-
-/** What checkpoints call the scales of `x.weight`: DeepSeek's, whose scales multiply, and others'. */
-const scaleSuffixes = [".weight_scale_inv", ".weight_scale"] as const;
-
-/** The name that we give a weight's scales. */
-export function scaleName(weight: string, dtype: WeightDtype): string {
-  return scaleNames(weight)[dtype === "F8_E4M3" ? 0 : 1];
-}
-
-const scaleNames = (weight: string) =>
-  scaleSuffixes.map((suffix) => weight.replace(/(\.weight)?$/, suffix));
-
-export function isScale(name: string): boolean {
-  return scaleSuffixes.some((suffix) => name.endsWith(suffix));
-}
 
 /** A checkpoint in Hugging Face's layout: one file, or shards named by an index. */
 export async function openCheckpoint(directory: string): Promise<Checkpoint> {
@@ -128,21 +113,31 @@ export class Checkpoint {
     return this.#entries.has(name);
   }
 
-  /** The handle of a tensor of this shape, with its scales where its format has them. */
+  /** The handle of a weight of this shape, with its scales where its format has them. */
   weight(name: string, shape: readonly number[]): Weight {
+    const packed = this.#entries.get(packedName(name));
+    if (packed) return this.#packedWeight(name, packed, shape);
     const entry = this.#entries.get(name);
     if (!entry) throw new CheckpointError(this.directory, "is missing", name);
     const { dtype, file, offset } = entry;
-    if (entry.shape.length !== shape.length || entry.shape.some((side, i) => side !== shape[i])) {
-      const problem = `expected shape [${shape.join(", ")}], got [${entry.shape.join(", ")}]`;
-      throw new CheckpointError(file, problem, name);
-    }
+    expectShape(entry, shape);
     if (!isWeightDtype(dtype)) {
       throw new CheckpointError(file, `dtype ${dtype} is not supported for a weight`, name);
     }
     const weight: Weight = { name, dtype, shape, file, offset };
     const { scaleBlocks } = weightFormats[dtype];
     return scaleBlocks.length > 0 ? { ...weight, scale: this.#scalesOf(weight) } : weight;
+  }
+
+  /** INT4 codes, eight in a word, the lowest bits first. */
+  #packedWeight(name: string, { file, offset, ...entry }: TensorEntry, shape: readonly number[]) {
+    const [rows, columns] = shape;
+    expectShape({ ...entry, file, offset }, [rows, wordsOf(columns)]);
+    if (entry.dtype !== "I32") {
+      throw new CheckpointError(file, `expected I32, got ${entry.dtype}`, entry.name);
+    }
+    const weight: Weight = { name, dtype: "I4", shape, file, offset };
+    return { ...weight, scale: this.#scalesOf(weight) };
   }
 
   #scalesOf({ name, dtype, shape, file }: Weight): Weight {
@@ -164,4 +159,10 @@ export class Checkpoint {
     }
     return scale;
   }
+}
+
+function expectShape({ file, name, shape }: TensorEntry, expected: readonly number[]): void {
+  if (String(shape) === String(expected)) return;
+  const problem = `expected shape [${expected.join(", ")}], got [${shape.join(", ")}]`;
+  throw new CheckpointError(file, problem, name);
 }

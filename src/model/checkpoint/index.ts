@@ -1,7 +1,11 @@
-export { isScale, openCheckpoint, scaleName } from "./checkpoint.ts";
+export { openCheckpoint } from "./checkpoint.ts";
+export { shapeBytes, storedTensors, type StoredTensor } from "./stored-weight.ts";
 export {
   type CheckpointFormat,
   checkpointFormats,
+  int4Groups,
+  quantizedFormats,
+  type QuantizedFormat,
   quantizationConfig,
   quantizedDtype,
 } from "./checkpoint-format.ts";
@@ -15,7 +19,7 @@ export {
 export { type Inspection, inspectModel } from "./inspect.ts";
 export { kvBytesPerToken, kvEntryBytes } from "./kv-bytes.ts";
 export { type HashedBytes, modelHash } from "./model-hash.ts";
-export { type QuantizeOptions, quantizeCheckpoint } from "./quantize-checkpoint.ts";
+export { quantizeCheckpoint, type QuantizedGroup } from "./quantize-checkpoint.ts";
 export { bytesOf, expectRoom, type WriteBytes, writeSafetensors } from "./safetensors-writer.ts";
 export { CheckpointError } from "./safetensors.ts";
 export {

@@ -1,9 +1,11 @@
 import { open } from "node:fs/promises";
 import { isWeightDtype, weightFormats, type Policy } from "../../kernels/index.ts";
-import { isScale, openCheckpoint } from "./checkpoint.ts";
+import { openCheckpoint } from "./checkpoint.ts";
 import { readConfig, type ModelConfig } from "./config.ts";
 import { kvBytesByPolicy } from "./kv-bytes.ts";
 import type { TensorEntry } from "./safetensors.ts";
+import { CODES_PER_WORD, isAuxiliary, isPacked } from "./stored-weight.ts";
+import { groupOf, tensorGroups, type TensorGroup } from "./tensor-group.ts";
 import { modelWeights } from "./weights.ts";
 
 /** What a checkpoint holds and what serving it takes. */
@@ -20,19 +22,6 @@ export interface Inspection {
   readonly problems?: readonly string[];
 }
 
-const groups = [
-  "embedding",
-  "head",
-  "attention",
-  "dense",
-  "routedExperts",
-  "sharedExperts",
-  "router",
-  "norms",
-  "unused",
-] as const;
-export type TensorGroup = (typeof groups)[number];
-
 const GIB = 2 ** 30;
 const VERIFY_CHUNK_BYTES = 2 ** 24;
 
@@ -47,7 +36,7 @@ export async function inspectModel(
   const config = await readConfig(directory);
   const checkpoint = await openCheckpoint(directory);
   modelWeights(checkpoint, config);
-  const bytes = Object.fromEntries(groups.map((group) => [group, 0])) as Record<
+  const bytes = Object.fromEntries(tensorGroups.map((group) => [group, 0])) as Record<
     TensorGroup,
     number
   >;
@@ -56,8 +45,9 @@ export async function inspectModel(
   for (const entry of checkpoint.tensors()) {
     const group = groupOf(entry.name, config);
     bytes[group] += entry.bytes;
-    if (!isScale(entry.name)) {
-      parameters[group] += entry.shape.reduce((product, side) => product * side, 1);
+    if (!isAuxiliary(entry.name)) {
+      const values = entry.shape.reduce((product, side) => product * side, 1);
+      parameters[group] += isPacked(entry.name) ? values * CODES_PER_WORD : values;
     }
     const problem = options.verify ? await problemOf(entry) : undefined;
     if (problem) problems.push(`${entry.name} in ${entry.file}: ${problem}`);
@@ -74,22 +64,8 @@ export async function inspectModel(
   };
 }
 
-function groupOf(name: string, config: ModelConfig): TensorGroup {
-  const layer = /^model\.layers\.(\d+)\./.exec(name)?.[1];
-  if (layer !== undefined && Number(layer) >= config.layers) return "unused";
-  if (name.includes("rotary_emb")) return "unused";
-  if (name.startsWith("model.embed_tokens.")) return "embedding";
-  if (name.startsWith("lm_head.")) return "head";
-  if (name.endsWith("norm.weight")) return "norms";
-  if (name.includes(".self_attn.")) return "attention";
-  if (name.includes(".mlp.experts.")) return "routedExperts";
-  if (name.includes(".mlp.shared_experts.")) return "sharedExperts";
-  if (name.includes(".mlp.gate.")) return "router";
-  return name.includes(".mlp.") ? "dense" : "unused";
-}
-
 function sum(amounts: Readonly<Record<TensorGroup, number>>): number {
-  return groups.reduce((total, group) => total + amounts[group], 0);
+  return tensorGroups.reduce((total, group) => total + amounts[group], 0);
 }
 
 /** What one token touches: everything but the embedding table and the experts not chosen. */

@@ -34,7 +34,7 @@ test("published INT8 checkpoints' configs are read, and our own", () => {
   ];
   const own = checkpointFormats.map((format) => quantizationConfig(format));
   for (const json of [...published, ...own]) assert.deepEqual(parse(json), { scales: "f32" });
-  assert.deepEqual(parse(quantizationConfig("fp8", "ue8m0")), { scales: "ue8m0" });
+  assert.deepEqual(parse(quantizationConfig("fp8", { scales: "ue8m0" })), { scales: "ue8m0" });
 });
 
 const refusals: [string, unknown, RegExp][] = [

@@ -47,7 +47,7 @@ const channelInt8 = z.strictObject({
 /** How values of one kind become integers; the scales' shape says how many share one. */
 const integers = z.strictObject({
   type: z.literal("int"),
-  num_bits: z.literal(8),
+  num_bits: z.union([z.literal(4), z.literal(8)]),
   symmetric: z.literal(true).optional(),
   strategy: z.enum(["group", "block", "channel"]),
   group_size: z.int().nullish(),
@@ -62,7 +62,7 @@ const integers = z.strictObject({
 
 const compressedTensors = z.strictObject({
   quant_method: z.literal("compressed-tensors"),
-  format: z.enum(["int-quantized"]),
+  format: z.enum(["int-quantized", "pack-quantized", "mixed-precision"]),
   config_groups: z.record(
     z.string(),
     z.strictObject({

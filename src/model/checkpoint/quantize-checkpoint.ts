@@ -1,31 +1,19 @@
-import {
-  copyFile,
-  mkdir,
-  open,
-  readdir,
-  readFile,
-  rename,
-  rm,
-  stat,
-  writeFile,
-} from "node:fs/promises";
+import { copyFile, mkdir, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import {
-  codeBytes,
   createQuantizedWeight,
-  QUANTIZED_DTYPE,
-  scaleShape,
-  storedOperand,
-  weightFormats,
+  toBf16,
   type Kernels,
-  type Operand,
+  type QuantizedDtype,
+  type ScaleBlock,
   type ScaleFormat,
   type Stream,
+  type Weight,
   type WeightDtype,
 } from "../../kernels/index.ts";
-import { quantizationConfig, quantizedDtype } from "./checkpoint-format.ts";
-import { INDEX_FILE, openCheckpoint, scaleName, SINGLE_FILE } from "./checkpoint.ts";
-import { readConfig } from "./config.ts";
+import { quantizationConfig, quantizedDtype, type QuantizedFormat } from "./checkpoint-format.ts";
+import { INDEX_FILE, openCheckpoint, SINGLE_FILE, type Checkpoint } from "./checkpoint.ts";
+import { readConfig, type ModelConfig } from "./config.ts";
 import { CheckpointError, type TensorEntry } from "./safetensors.ts";
 import {
   bytesOf,
@@ -34,141 +22,189 @@ import {
   type TensorLayout,
   type WriteBytes,
 } from "./safetensors-writer.ts";
+import { shapeBytes, storedTensors } from "./stored-weight.ts";
+import { groupOf, type TensorGroup } from "./tensor-group.ts";
+import { chunksOf, rowsOf } from "./tensor-rows.ts";
 import { modelWeights } from "./weights.ts";
 
 export interface QuantizeOptions {
   readonly kernels: Kernels;
+  readonly format: QuantizedFormat;
+  /** Of FP8. */
   readonly scales: ScaleFormat;
-  /** Told each file when it is written. */
-  readonly onFile?: (name: string, bytes: number) => void;
+  /** Inputs that share a scale, of INT4. */
+  readonly group: number;
+  /** Told after each piece how much is written of all. */
+  readonly onProgress?: (bytes: number, all: number) => void;
 }
 
-const scaleBlock = weightFormats[QUANTIZED_DTYPE].scaleBlocks[0];
+/** What quantising did to weights of one group, from one dtype to another. */
+export interface QuantizedGroup {
+  readonly group: TensorGroup;
+  readonly from: WeightDtype;
+  readonly dtype: QuantizedDtype;
+  tensors: number;
+  /** Σ (w − ŵ)² and Σ w² */
+  lost: number;
+  squares: number;
+}
 
-/** Read at once: whole rows of blocks of any released model's weights. */
-const CHUNK_BYTES = 2 ** 24;
+/** A tensor of the source: copied, or quantised from its values. */
+interface Source {
+  readonly entry: TensorEntry;
+  readonly layouts: readonly TensorLayout[];
+  readonly quantized?: Quantized;
+}
+
+interface Quantized {
+  readonly from: WeightDtype;
+  readonly dtype: QuantizedDtype;
+  readonly block: ScaleBlock | undefined;
+  /** Of an FP8 source. */
+  readonly scale: Weight | undefined;
+}
 
 /**
- * Writes a float32 or BF16 checkpoint again with its linear weights in FP8, one scale for each
- * block, as DeepSeek-V3's is published; every other tensor and file is copied. Files are
- * written one after the other through a buffer of a few megabytes. The folder appears when all is
- * written.
+ * Writes a float32, BF16 or FP8 checkpoint again with its linear weights in another format; every
+ * other tensor and file is copied. Files are written one after the other through buffers of a few
+ * megabytes. The folder appears when all is written.
  *
+ * @returns what it did, by group and dtype
  * @throws CheckpointError or ConfigError naming the file and tensor, RangeError without room
  */
 export async function quantizeCheckpoint(
   directory: string,
   target: string,
   options: QuantizeOptions,
-): Promise<void> {
-  const files = await readFiles(directory);
+): Promise<readonly QuantizedGroup[]> {
+  const files = await sourcesOf(directory, options);
   const part = join(dirname(resolve(target)), `${basename(target)}-${process.pid}.part`);
   await expectAbsent(target);
   await mkdir(part, { recursive: true });
-  const stream = options.kernels.createStream("w8a8", options.scales);
+  const all = bytesOf([...files.values()].flat().flatMap(({ layouts }) => layouts));
+  const writer = new QuantizedWriter(await readConfig(directory), options, all);
   try {
-    await expectRoom(part, bytesOf([...files.values()].flat().flatMap(layoutsOf)));
+    await expectRoom(part, all);
     await copyOthers(directory, part);
-    await writeConfig(directory, part, options.scales);
-    for (const [name, entries] of files) {
-      const layouts = entries.flatMap(layoutsOf);
-      await writeSafetensors(join(part, name), layouts, async (write) => {
-        for (const entry of entries) await writeTensor(write, entry, stream);
-      });
-      options.onFile?.(name, bytesOf(layouts));
-    }
+    await writeConfig(directory, part, options);
+    for (const [name, sources] of files) await writer.writeFile(join(part, name), sources);
     if (!files.has(SINGLE_FILE)) await writeIndex(join(part, INDEX_FILE), files);
     await rename(part, target);
   } finally {
-    stream.close();
+    writer.close();
     await rm(part, { recursive: true, force: true });
+  }
+  return writer.groups;
+}
+
+class QuantizedWriter {
+  readonly #config: ModelConfig;
+  readonly #stream: Stream;
+  readonly #tell: (bytes: number) => void;
+  readonly #groups = new Map<string, QuantizedGroup>();
+
+  constructor(config: ModelConfig, options: QuantizeOptions, all: number) {
+    this.#config = config;
+    this.#stream = options.kernels.createStream("w8a8", options.scales);
+    let written = 0;
+    this.#tell = (bytes) => options.onProgress?.((written += bytes), all);
+  }
+
+  get groups(): readonly QuantizedGroup[] {
+    return [...this.#groups.values()];
+  }
+
+  close(): void {
+    this.#stream.close();
+  }
+
+  async writeFile(path: string, sources: readonly Source[]): Promise<void> {
+    const layouts = sources.flatMap((source) => source.layouts);
+    await writeSafetensors(path, layouts, async (write) => {
+      const written: WriteBytes = async (bytes) => {
+        await write(bytes);
+        this.#tell(bytes.length);
+      };
+      for (const { entry, quantized } of sources) {
+        if (quantized) await this.#quantize(written, entry, quantized);
+        else for await (const bytes of chunksOf(entry)) await written(bytes);
+      }
+    });
+  }
+
+  async #quantize(write: WriteBytes, entry: TensorEntry, { from, dtype, block, scale }: Quantized) {
+    const group = this.#groupOf(entry.name, from, dtype);
+    const scales: Float32Array[] = [];
+    for await (const x of rowsOf(entry, scale)) {
+      const rows = x.values.length / x.columns;
+      const out = createQuantizedWeight(dtype, rows, x.columns, block);
+      this.#stream.quantizeWeight(out, x, rows);
+      await this.#stream.fence();
+      if (out.scales.some(Number.isNaN)) {
+        const problem = "holds a value that is not a finite number";
+        throw new CheckpointError(entry.file, problem, entry.name);
+      }
+      out.errors.forEach((sum, i) => (group[i % 2 === 0 ? "lost" : "squares"] += sum));
+      scales.push(out.scales);
+      await write(out.values);
+    }
+    for (const part of scales) await write(dtype === "I4" ? halves(part) : bytesIn(part));
+    if (dtype === "I4") await write(shapeBytes(entry.shape));
+    group.tensors++;
+  }
+
+  #groupOf(name: string, from: WeightDtype, dtype: QuantizedDtype): QuantizedGroup {
+    const group = groupOf(name, this.#config);
+    const key = `${group} ${from} ${dtype}`;
+    const own = this.#groups.get(key) ?? { group, from, dtype, tensors: 0, lost: 0, squares: 0 };
+    this.#groups.set(key, own);
+    return own;
   }
 }
 
-/** The checkpoint's tensors by file, in the files' order. */
-async function readFiles(directory: string): Promise<Map<string, TensorEntry[]>> {
-  const config = await readConfig(directory);
+const bytesIn = (values: Float32Array | Uint16Array) =>
+  new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+const halves = (values: Float32Array) => bytesIn(Uint16Array.from(values, toBf16));
+
+/** The checkpoint's tensors by file, in the files' order, but for the scales of those quantised. */
+async function sourcesOf(directory: string, options: QuantizeOptions) {
   const checkpoint = await openCheckpoint(directory);
-  modelWeights(checkpoint, config);
-  const files = new Map<string, TensorEntry[]>();
+  modelWeights(checkpoint, await readConfig(directory));
+  const files = new Map<string, Source[]>();
+  const replaced = new Set<string>();
   for (const entry of checkpoint.tensors()) {
-    if (entry.dtype === QUANTIZED_DTYPE) {
-      throw new CheckpointError(entry.file, "is FP8 already", entry.name);
-    }
-    if (isLinear(entry) && entry.dtype !== "BF16" && entry.dtype !== "F32") {
-      throw new CheckpointError(entry.file, `expected BF16 or F32, got ${entry.dtype}`, entry.name);
-    }
+    const source = sourceOf(checkpoint, entry, options);
+    if (source.quantized?.scale) replaced.add(source.quantized.scale.name);
     const name = basename(entry.file);
-    files.set(name, [...(files.get(name) ?? []), entry]);
+    files.set(name, [...(files.get(name) ?? []), source]);
   }
-  for (const entries of files.values()) entries.sort((a, b) => a.offset - b.offset);
+  for (const [name, sources] of files) {
+    const kept = sources.filter(({ entry }) => !replaced.has(entry.name));
+    files.set(
+      name,
+      kept.sort((a, b) => a.entry.offset - b.entry.offset),
+    );
+  }
   return files;
 }
 
-const isLinear = ({ name }: TensorEntry) => quantizedDtype("fp8", name) !== undefined;
-
-function layoutsOf(entry: TensorEntry): TensorLayout[] {
-  if (!isLinear(entry)) return [entry];
-  const { name, shape } = entry;
-  const layoutOf = (tensor: string, dtype: WeightDtype, sides: readonly number[]) => ({
-    ...{ name: tensor, dtype, shape: sides, bytes: codeBytes(dtype, sides) },
-  });
-  const scales = scaleShape(QUANTIZED_DTYPE, shape)!;
-  return [
-    layoutOf(name, QUANTIZED_DTYPE, shape),
-    layoutOf(scaleName(name, QUANTIZED_DTYPE), "F32", scales),
-  ];
-}
-
-async function writeTensor(write: WriteBytes, entry: TensorEntry, stream: Stream) {
-  if (!isLinear(entry)) {
-    for await (const bytes of chunksOf(entry, CHUNK_BYTES)) await write(bytes);
-    return;
+function sourceOf(
+  checkpoint: Checkpoint,
+  entry: TensorEntry,
+  { format, group }: QuantizeOptions,
+): Source {
+  const { name, dtype: from, shape, file } = entry;
+  const dtype = quantizedDtype(format, name);
+  if (!dtype) return { entry, layouts: [entry] };
+  if (from !== "BF16" && from !== "F32" && (from !== "F8_E4M3" || format === "fp8")) {
+    const problem =
+      from === "F8_E4M3" ? "is FP8 already" : `expected BF16, F32 or FP8, got ${from}`;
+    throw new CheckpointError(file, problem, name);
   }
-  const [, columns] = entry.shape;
-  const rowBytes = entry.bytes / entry.shape[0];
-  const [blockRows] = scaleBlock;
-  const chunkRows = Math.max(1, Math.floor(CHUNK_BYTES / rowBytes / blockRows)) * blockRows;
-  const scales: Float32Array[] = [];
-  for await (const bytes of chunksOf(entry, chunkRows * rowBytes)) {
-    const rows = bytes.length / rowBytes;
-    const out = createQuantizedWeight(rows, columns);
-    stream.quantizeWeight(out, operandOf(entry, bytes, columns), rows);
-    await stream.fence();
-    if (out.scales.some(Number.isNaN)) {
-      throw new CheckpointError(
-        entry.file,
-        "holds a value that is not a finite number",
-        entry.name,
-      );
-    }
-    scales.push(out.scales);
-    await write(out.values);
-  }
-  for (const part of scales) await write(new Uint8Array(part.buffer));
-}
-
-function operandOf({ dtype }: TensorEntry, bytes: Uint8Array, columns: number): Operand {
-  const Values = dtype === "BF16" ? Uint16Array : Float32Array;
-  const count = bytes.length / Values.BYTES_PER_ELEMENT;
-  return storedOperand(new Values(bytes.buffer as ArrayBuffer, 0, count), columns);
-}
-
-/** A tensor's bytes, each chunk in memory of its own. */
-async function* chunksOf(entry: TensorEntry, most: number): AsyncGenerator<Uint8Array> {
-  const handle = await open(entry.file, "r");
-  try {
-    for (let at = 0; at < entry.bytes; at += most) {
-      const bytes = new Uint8Array(Math.min(most, entry.bytes - at));
-      const { bytesRead } = await handle.read(bytes, 0, bytes.length, entry.offset + at);
-      if (bytesRead < bytes.length) {
-        throw new CheckpointError(entry.file, "ends inside the tensor", entry.name);
-      }
-      yield bytes;
-    }
-  } finally {
-    await handle.close();
-  }
+  const block: ScaleBlock | undefined = dtype === "I4" ? [1, group] : undefined;
+  const { scale } = checkpoint.weight(name, shape);
+  const layouts = storedTensors(name, dtype, shape, block);
+  return { entry, layouts, quantized: { from, dtype, block, scale } };
 }
 
 async function expectAbsent(target: string): Promise<void> {
@@ -186,15 +222,17 @@ async function copyOthers(directory: string, target: string): Promise<void> {
   }
 }
 
-async function writeConfig(directory: string, target: string, scales: ScaleFormat): Promise<void> {
+async function writeConfig(directory: string, target: string, options: QuantizeOptions) {
   const config = JSON.parse(await readFile(join(directory, "config.json"), "utf8")) as object;
-  const quantization_config = quantizationConfig("fp8", scales);
+  const quantization_config = quantizationConfig(options.format, options);
   const text = JSON.stringify({ ...config, quantization_config }, null, 2);
   await writeFile(join(target, "config.json"), `${text}\n`);
 }
 
-async function writeIndex(file: string, files: ReadonlyMap<string, TensorEntry[]>) {
-  const layouts = [...files].map(([name, entries]) => [name, entries.flatMap(layoutsOf)] as const);
+async function writeIndex(file: string, files: ReadonlyMap<string, readonly Source[]>) {
+  const layouts = [...files].map(
+    ([name, sources]) => [name, sources.flatMap((source) => source.layouts)] as const,
+  );
   const index = {
     metadata: { total_size: bytesOf(layouts.flatMap(([, tensors]) => tensors)) },
     weight_map: Object.fromEntries(

@@ -8,7 +8,7 @@ export interface TensorLayout {
   readonly bytes: number;
 }
 
-/** Appends a tensor's next bytes to a file. */
+/** Appends a tensor's next bytes to a file, which are read until the next call or the end. */
 export type WriteBytes = (bytes: Uint8Array) => Promise<void>;
 
 /**
@@ -26,10 +26,15 @@ export async function writeSafetensors(
   try {
     await file.writeFile(headerOf(tensors));
     let missing = bytesOf(tensors);
+    let pending = Promise.resolve();
     await fill(async (bytes) => {
       missing -= bytes.length;
-      await file.writeFile(bytes);
-    });
+      await pending;
+      pending = file.writeFile(bytes);
+      // Whoever fills the file learns of it with the next bytes.
+      pending.catch(() => undefined);
+    }).finally(() => pending.catch(() => undefined));
+    await pending;
     if (missing !== 0) throw new RangeError(`${path}: ${missing} bytes were not written`);
   } finally {
     await file.close();

@@ -1,0 +1,165 @@
+// Rounding weights to the codes of checkpoints, as quantize-weight.ts gives them bit for bit. Values of a block are
+// floats in a row of memory, zeros behind its end; loops over them are plain, for the compiler to make vectors of.
+#pragma once
+#include <bit>
+
+#include "rows/quantize.h"
+
+namespace daysix::DAYSIX_ISA {
+
+struct alignas(64) WeightBlock {
+  float x[SCALE_BLOCK];
+  float rounded[SCALE_BLOCK];
+};
+
+template <Dtype D>
+inline void loadBlock(float* out, const Operand& x, int64_t at, int64_t count) {
+  std::memset(out, 0, SCALE_BLOCK * sizeof(float));
+  forVectors(count, [&](int64_t i, auto lanes) { storeValues(out, i, loadValues<D>(x.values, at + i, lanes), lanes); });
+}
+
+/// Whole for what is not a number, too: the bits of magnitudes are in the magnitudes' order.
+inline uint32_t largestMagnitude(const float* x, int count) {
+  uint32_t largest = 0;
+  for (int i = 0; i < count; i++) {
+    const uint32_t bits = std::bit_cast<uint32_t>(x[i]) & 0x7fffffff;
+    largest = bits > largest ? bits : largest;
+  }
+  return largest;
+}
+
+/// The nearest integer, ties to even, of a magnitude below 2^22.
+inline float nearestInteger(float x) {
+  constexpr float magic = 12582912.0f;
+  return (x + magic) - magic;
+}
+
+/// `count` values as integers from `least` to `most`, and what those are worth.
+inline void roundBlock(WeightBlock& block, int8_t* codes, int count, float inverse, float scale, float least, float most) {
+  for (int i = 0; i < count; i++) {
+    float code = nearestInteger(block.x[i] * inverse);
+    code = code < least ? least : code > most ? most : code;
+    codes[i] = static_cast<int8_t>(code);
+    block.rounded[i] = code * scale;
+  }
+}
+
+/// Adds to a row's errors what a block lost.
+inline void addErrors(double* errors, const WeightBlock& block) {
+  constexpr int LINE = 16;
+  float lost[LINE] = {}, squares[LINE] = {};
+  for (int i = 0; i < SCALE_BLOCK; i += LINE) {
+    for (int j = 0; j < LINE; j++) {
+      const float x = block.x[i + j], error = x - block.rounded[i + j];
+      lost[j] += error * error;
+      squares[j] += x * x;
+    }
+  }
+  for (int j = 0; j < LINE; j++) {
+    errors[0] += lost[j];
+    errors[1] += squares[j];
+  }
+}
+
+constexpr uint32_t INFINITE_BITS = 0x7f800000;
+
+inline float poisonOf(uint32_t largest) {
+  return largest < INFINITE_BITS ? 0.0f : std::numeric_limits<float>::quiet_NaN();
+}
+
+/// As INT8 rows are rounded, but for the floor; returns the scale.
+inline float quantizeInt8Block(WeightBlock& block, int8_t* codes) {
+  const uint32_t bits = largestMagnitude(block.x, SCALE_BLOCK);
+  const float largest = std::max(WEIGHT_FLOOR, std::bit_cast<float>(bits));
+  const float scale = largest / 127.0f;
+  roundBlock(block, codes, SCALE_BLOCK, 127.0f / largest, scale, -127, 127);
+  return scale + poisonOf(bits);
+}
+
+/// The first value of the largest magnitude becomes −8: codes reach further down than up. Scales are BF16 values.
+inline float quantizeInt4Group(WeightBlock& block, int8_t* codes, int from, int group) {
+  float* x = block.x + from;
+  const uint32_t bits = largestMagnitude(x, group);
+  int first = 0;
+  while ((std::bit_cast<uint32_t>(x[first]) & 0x7fffffff) != bits) first++;
+  const float largest = std::max(WEIGHT_FLOOR, std::bit_cast<float>(bits));
+  const float exact = (std::signbit(x[first]) && bits > 0 ? -largest : largest) / -8.0f;
+  const uint32_t exactBits = std::bit_cast<uint32_t>(exact);
+  const float scale = std::bit_cast<float>((exactBits + 0x7fff + (exactBits >> 16 & 1)) & 0xffff0000);
+  const float inverse = 1.0f / scale;
+  for (int i = 0; i < group; i++) {
+    float code = nearestInteger(x[i] * inverse);
+    code = code < -8 ? -8 : code > 7 ? 7 : code;
+    codes[from + i] = static_cast<int8_t>(code);
+    block.rounded[from + i] = code * scale;
+  }
+  return scale + poisonOf(bits);
+}
+
+template <Dtype D>
+inline void quantizeIntegerRow(const QuantizeWeight& c, int64_t row) {
+  const int64_t columns = c.x.columns, groups = (columns + c.group - 1) / c.group;
+  const bool nibbles = c.dtype == Dtype::i4;
+  uint8_t* out = c.values + row * (nibbles ? (columns + 7) / 8 * 4 : columns);
+  float* scales = c.scales + row * groups;
+  WeightBlock block;
+  int8_t codes[SCALE_BLOCK];
+  double* errors = c.errors + 2 * row;
+  errors[0] = errors[1] = 0;
+  for (int64_t column = 0; column < columns; column += SCALE_BLOCK) {
+    const int count = static_cast<int>(std::min<int64_t>(SCALE_BLOCK, columns - column));
+    loadBlock<D>(block.x, c.x, row * columns + column, count);
+    if (!nibbles) {
+      scales[column / SCALE_BLOCK] = quantizeInt8Block(block, codes);
+      std::memcpy(out + column, codes, count);
+    } else {
+      for (int from = 0; from < SCALE_BLOCK; from += c.group) {
+        const float scale = quantizeInt4Group(block, codes, from, c.group);
+        if (from < count) scales[(column + from) / c.group] = scale;
+      }
+      // A row is whole words of eight codes.
+      const int stored = (count + 7) / 8 * 8;
+      std::fill(codes + count, codes + stored, int8_t{-8});
+      for (int i = 0; i < stored / 2; i++)
+        out[column / 2 + i] = static_cast<uint8_t>((codes[2 * i] + 8) | (codes[2 * i + 1] + 8) << 4);
+    }
+    addErrors(errors, block);
+  }
+}
+
+/// What rounding rows to FP8 lost.
+template <Dtype D>
+inline void fp8Errors(const QuantizeWeight& c, int64_t row) {
+  const int64_t columns = c.x.columns;
+  double* errors = c.errors + 2 * row;
+  errors[0] = errors[1] = 0;
+  WeightBlock block;
+  const Operand codes = {Dtype::fp8, columns, c.values, nullptr};
+  for (int64_t column = 0; column < columns; column += SCALE_BLOCK) {
+    const int64_t at = row * columns + column, count = std::min<int64_t>(SCALE_BLOCK, columns - column);
+    const float scale = c.scales[row / WEIGHT_SCALE_ROWS * scaleBlocks(columns) + column / SCALE_BLOCK];
+    loadBlock<D>(block.x, c.x, at, count);
+    loadBlock<Dtype::fp8>(block.rounded, codes, at, count);
+    for (float& value : block.rounded) value *= scale;
+    addErrors(errors, block);
+  }
+}
+
+inline void quantizeWeight(const QuantizeWeight& c, Team& team) {
+  withDtype(c.x.format, [&](auto dtype) {
+    if (c.dtype == Dtype::fp8) {
+      const int64_t tasks = (c.rows + WEIGHT_SCALE_ROWS - 1) / WEIGHT_SCALE_ROWS;
+      team.fork(tasks, [&](int64_t task, Scratch&) {
+        const int64_t first = task * WEIGHT_SCALE_ROWS, end = std::min<int64_t>(c.rows, first + WEIGHT_SCALE_ROWS);
+        for (int64_t column = 0; column < c.x.columns; column += SCALE_BLOCK) quantizeWeightBlock<dtype>(c, first, column);
+        for (int64_t row = first; row < end; row++) fp8Errors<dtype>(c, row);
+      });
+      return;
+    }
+    team.forkRanges(c.rows, taskRows(c.x.columns), [&](int64_t from, int64_t to, Scratch&) {
+      for (int64_t row = from; row < to; row++) quantizeIntegerRow<dtype>(c, row);
+    });
+  });
+}
+
+}  // namespace daysix::DAYSIX_ISA
