@@ -1,6 +1,14 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { e4m3Values, fromBf16, fromF16, roundBf16, toBf16, toE4m3 } from "./float-formats.ts";
+import {
+  e4m3Values,
+  float32,
+  fromBf16,
+  fromF16,
+  roundBf16,
+  toBf16,
+  toE4m3,
+} from "./float-formats.ts";
 
 const finiteCodes = Array.from({ length: 256 }, (_, code) => code).filter(
   (code) => !Number.isNaN(e4m3Values[code]),
@@ -56,4 +64,21 @@ test("FP16 decodes normals, subnormals, infinities and zero", () => {
   assert.equal(fromF16(0x7c00), Infinity);
   assert.ok(Number.isNaN(fromF16(0x7e00)));
   assert.equal(fromF16(0), 0);
+});
+
+test("float32 flushes what would be a denormal to a zero of its sign, and rounds the rest", () => {
+  assert.equal(float32(0.1), Math.fround(0.1));
+  assert.equal(float32(2 ** -126), 2 ** -126);
+  for (const [sign, zero] of [
+    [1, 0],
+    [-1, -0],
+  ]) {
+    assert.ok(Object.is(float32(sign * 2 ** -149), zero));
+    // Rounded to 24 bits it is still below the least normal number.
+    assert.ok(Object.is(float32(sign * (2 ** -126 - 2 ** -150)), zero));
+    assert.equal(float32(sign * (2 ** -126 - 2 ** -151)), sign * 2 ** -126);
+    assert.ok(Object.is(float32(zero), zero));
+    assert.equal(float32(sign * Infinity), sign * Infinity);
+  }
+  assert.ok(Number.isNaN(float32(NaN)));
 });

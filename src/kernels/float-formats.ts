@@ -3,6 +3,18 @@
 const float = new Float32Array(1);
 const bits = new Uint32Array(float.buffer);
 
+/** What rounds to the least normal float32; what is smaller would become a denormal. */
+const LEAST_NORMAL = 2 ** -126 - 2 ** -151;
+
+/**
+ * The nearest float32, as a processor gives it that flushes denormals, results and inputs alike: a
+ * zero of the number's sign takes their place.
+ */
+export function float32(x: number): number {
+  // Divided by infinity, x leaves a zero of its sign.
+  return Math.abs(x) < LEAST_NORMAL ? x / Infinity : Math.fround(x);
+}
+
 /** BF16 bits of a number. */
 export function toBf16(x: number): number {
   float[0] = x;

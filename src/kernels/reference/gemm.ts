@@ -1,19 +1,24 @@
-import { multiplyIntegers } from "./integer-product.ts";
-import type { StoredRows } from "../operand-format.ts";
-import type { DecodedRows, MatrixTarget } from "./product.ts";
+import type { OperandFormatName, StoredRows } from "../operand-format.ts";
 import { storeRows } from "../quantize.ts";
-import { SCALE_BLOCK } from "../weight-format.ts";
-import type { LoadedWeight, WeightPiece } from "../weight-reader.ts";
+import type { WeightDtype } from "../weight-format.ts";
+import type { LoadedWeight } from "../weight-reader.ts";
+import { multiplyChains } from "./chain-product.ts";
+import { multiplyIntegers } from "./integer-product.ts";
+import { multiplyPlain } from "./plain-product.ts";
+import type { DecodedRows, MatrixTarget, Product } from "./product.ts";
 
-/** Weight rows computed together, to read each input value once for all of them. */
-const PANEL_ROWS = 8;
+/** The formats alone decide how rows are multiplied with a weight. */
+function productOf(x: OperandFormatName, weight: WeightDtype): Product {
+  if (x === "int8") return multiplyIntegers;
+  return isPlain(x, weight) ? multiplyPlain : multiplyChains;
+}
 
-/**
- * out[m, n] = x[m] · weight[firstRow + n] for `outputs` weight rows: DeepGEMM's promotion. A
- * block's inputs are summed on their own, multiplied by the block's scales, and added to a float32
- * accumulator in ascending order, whatever the number of rows. Inside a block the reference sums
- * in float64, against which a kernel's float32 sum is measured.
- */
+/** Whether there are float32 values among the factors. */
+export function isPlain(x: OperandFormatName, weight: WeightDtype): boolean {
+  return x === "f32" || weight === "F32" || weight === "F16";
+}
+
+/** out[m, n] = x[m] · weight[firstRow + n]. */
 export function multiply(
   out: MatrixTarget,
   x: DecodedRows,
@@ -22,85 +27,7 @@ export function multiply(
   firstRow = 0,
   outputs = weight.rows,
 ): void {
-  if (x.format === "int8") return multiplyIntegers(out, x, rows, weight, firstRow, outputs);
-  const accumulators = new Float32Array(PANEL_ROWS);
-  const sums = new Float32Array(PANEL_ROWS);
-  for (let n = 0; n < outputs;) {
-    const row = firstRow + n;
-    const piece = weight.pieceOf(row);
-    const panelRows = Math.min(PANEL_ROWS, outputs - n, piece.firstRow + piece.rows - row);
-    for (let m = 0; m < rows; m++) {
-      multiplyPanel(accumulators, sums, x, m, weight, piece, row, panelRows);
-      const target = out.from + m * out.stride + n;
-      for (let i = 0; i < panelRows; i++) out.values[target + i] = accumulators[i];
-    }
-    n += panelRows;
-  }
-}
-
-/** Row m of x times `panelRows` weight rows; a short panel computes its last row again. */
-function multiplyPanel(
-  accumulators: Float32Array,
-  sums: Float32Array,
-  x: DecodedRows,
-  m: number,
-  weight: LoadedWeight,
-  piece: WeightPiece,
-  row: number,
-  panelRows: number,
-): void {
-  const { columns, scaleColumns, blockColumns } = weight;
-  const { values, scales, scalesFrom = 0, rowBlocks = 0 } = x;
-  const panel = piece.values;
-  const offset = x.from + m * x.stride;
-  const first = row - piece.firstRow;
-  const last = panelRows - 1;
-  const row0 = first * columns;
-  const row1 = (first + Math.min(1, last)) * columns;
-  const row2 = (first + Math.min(2, last)) * columns;
-  const row3 = (first + Math.min(3, last)) * columns;
-  const row4 = (first + Math.min(4, last)) * columns;
-  const row5 = (first + Math.min(5, last)) * columns;
-  const row6 = (first + Math.min(6, last)) * columns;
-  const row7 = (first + Math.min(7, last)) * columns;
-  accumulators.fill(0);
-  for (let block = 0; block < scaleColumns; block++) {
-    const start = block * blockColumns;
-    const end = Math.min(start + blockColumns, columns);
-    let sum0 = 0;
-    let sum1 = 0;
-    let sum2 = 0;
-    let sum3 = 0;
-    let sum4 = 0;
-    let sum5 = 0;
-    let sum6 = 0;
-    let sum7 = 0;
-    for (let k = start; k < end; k++) {
-      const value = values[offset + k];
-      sum0 += value * panel[row0 + k];
-      sum1 += value * panel[row1 + k];
-      sum2 += value * panel[row2 + k];
-      sum3 += value * panel[row3 + k];
-      sum4 += value * panel[row4 + k];
-      sum5 += value * panel[row5 + k];
-      sum6 += value * panel[row6 + k];
-      sum7 += value * panel[row7 + k];
-    }
-    sums[0] = sum0;
-    sums[1] = sum1;
-    sums[2] = sum2;
-    sums[3] = sum3;
-    sums[4] = sum4;
-    sums[5] = sum5;
-    sums[6] = sum6;
-    sums[7] = sum7;
-    const rowBlock = Math.floor(start / SCALE_BLOCK);
-    const rowScale = scales ? scales[scalesFrom + m * rowBlocks + rowBlock] : 1;
-    for (let i = 0; i < panelRows; i++) {
-      const scale = Math.fround(rowScale * weight.scale(row + i, block));
-      accumulators[i] += Math.fround(sums[i]) * scale;
-    }
-  }
+  productOf(x.format, weight.dtype)(out, x, rows, weight, firstRow, outputs);
 }
 
 /**

@@ -1,1 +1,2 @@
 export { createReferenceKernels } from "./reference.ts";
+export { isPlain } from "./gemm.ts";

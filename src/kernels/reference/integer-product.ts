@@ -1,3 +1,4 @@
+import { float32 } from "../float-formats.ts";
 import type { Product } from "./product.ts";
 import { SCALE_BLOCK, weightFormats } from "../weight-format.ts";
 import type { LoadedWeight } from "../weight-reader.ts";
@@ -20,7 +21,7 @@ export const multiplyIntegers: Product = (out, x, rows, weight, firstRow, output
       let total = 0;
       for (let block = 0; block < rowBlocks; block++) {
         const rowScale = scales[scalesFrom + m * rowBlocks + block];
-        total = Math.fround(total + promoted(row, codes, weight, block, rowScale, weightScale));
+        total = float32(total + promoted(row, codes, weight, block, rowScale, weightScale));
       }
       out.values[out.from + m * out.stride + n] = total;
     }
@@ -37,16 +38,16 @@ function promoted(
   weightScale: (group: number) => number,
 ): number {
   if (dtype !== "I4") {
-    const scale = Math.fround(rowScale * weightScale(block));
-    return Math.fround(sumOf(row, codes, block * SCALE_BLOCK, SCALE_BLOCK) * scale);
+    const scale = float32(rowScale * weightScale(block));
+    return float32(sumOf(row, codes, block * SCALE_BLOCK, SCALE_BLOCK) * scale);
   }
   const end = Math.min((block + 1) * SCALE_BLOCK, row.length);
   let groups = 0;
   for (let k = block * SCALE_BLOCK; k < end; k += blockColumns) {
     const sum = sumOf(row, codes, k, blockColumns);
-    groups = Math.fround(groups + Math.fround(sum * weightScale(k / blockColumns)));
+    groups = float32(groups + float32(sum * weightScale(k / blockColumns)));
   }
-  return Math.fround(groups * rowScale);
+  return float32(groups * rowScale);
 }
 
 function sumOf(row: Float64Array, codes: Float32Array, from: number, count: number): number {

@@ -162,7 +162,8 @@ class ReferenceStream implements Stream {
     shape: MlaShape,
     rows: number,
   ): void {
-    absorbQuery(out, q, this.#weights.load(kvB), shape, rows, this.#round);
+    const { activation } = precisions[this.policy];
+    absorbQuery(out, q, this.#weights.load(kvB), shape, rows, activation, this.#round);
   }
 
   attention(
