@@ -19,7 +19,7 @@ namespace daysix {
 
 namespace DAYSIX_ISA {
 
-constexpr KernelTable table(const char* name, const KernelTable* fastDecode) {
+constexpr KernelTable table(const char* name, const KernelTable* fastDecode, const KernelTable* onVectors) {
   return {
       .name = name,
 #define FIELD(type, name)
@@ -30,28 +30,31 @@ constexpr KernelTable table(const char* name, const KernelTable* fastDecode) {
       .readBytes = readBytes,
       .multiplyRegisters = multiplyRegisters,
       .fastDecode = fastDecode,
+      .onVectors = onVectors,
   };
 }
 
 #if defined(DAYSIX_TILES)
-constexpr KernelTable fastDecodeTable() {
-  KernelTable kernels = table(DAYSIX_NAME(DAYSIX_ISA) "-fast-decode", nullptr);
-  kernels.gemm = gemm<true>;
-  kernels.groupedGemm = groupedGemm<true>;
-  kernels.absorbQuery = absorbQuery<true>;
-  kernels.projectValue = projectValue<true>;
+template <TileUse Use>
+constexpr KernelTable tableWith(const char* name) {
+  KernelTable kernels = table(name, nullptr, nullptr);
+  kernels.gemm = gemm<Use>;
+  kernels.groupedGemm = groupedGemm<Use>;
+  kernels.absorbQuery = absorbQuery<Use>;
+  kernels.projectValue = projectValue<Use>;
   return kernels;
 }
-constexpr KernelTable FAST_DECODE = fastDecodeTable();
-constexpr const KernelTable* fastDecode = &FAST_DECODE;
+constexpr KernelTable FAST_DECODE = tableWith<TileUse::notForSingleRows>(DAYSIX_NAME(DAYSIX_ISA) "-fast-decode");
+constexpr KernelTable ON_VECTORS_TABLE = tableWith<TileUse::never>(DAYSIX_NAME(DAYSIX_ISA) "-on-vectors");
+constexpr const KernelTable *fastDecode = &FAST_DECODE, *onVectors = &ON_VECTORS_TABLE;
 #else
-constexpr const KernelTable* fastDecode = nullptr;
+constexpr const KernelTable *fastDecode = nullptr, *onVectors = nullptr;
 #endif
 
 }  // namespace DAYSIX_ISA
 
 extern const KernelTable DAYSIX_TABLE(DAYSIX_ISA);
 constexpr KernelTable DAYSIX_TABLE(DAYSIX_ISA) =
-    DAYSIX_ISA::table(DAYSIX_NAME(DAYSIX_ISA), DAYSIX_ISA::fastDecode);
+    DAYSIX_ISA::table(DAYSIX_NAME(DAYSIX_ISA), DAYSIX_ISA::fastDecode, DAYSIX_ISA::onVectors);
 
 }  // namespace daysix

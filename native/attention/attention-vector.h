@@ -53,7 +53,7 @@ struct EntryFormat<Dtype::f32> {
   }
   DAYSIX_INLINE static Chains splat(float x) { return splatChains(x); }
   DAYSIX_INLINE static Chains load16(const float* x) { return loadChains(x); }
-  DAYSIX_INLINE static Chains step(Chains sum, Chains a, Chains b) { return addProduct(sum, a, b); }
+  DAYSIX_INLINE static Chains step(Chains sum, Chains a, Chains b) { return sum + a * b; }
 };
 
 #if !defined(DAYSIX_DOTS)

@@ -128,25 +128,25 @@ inline InputRows inputRows(const Operand& x, int64_t firstRow = 0) {
   return {x.format, values, x.columns, scales, false};
 }
 
-template <bool FastDecode = false>
+template <TileUse Use = TileUse::always>
 inline void gemm(const Gemm& command, Team& team) {
   const Weight& weight = command.weight;
   if (command.rows == 0 || weight.rows == 0) return;
   const InputRows x = inputRows(command.x);
-  ProductBatch batch(team, formsOf<FastDecode>(x, weight), weight, 1, command.rows);
+  ProductBatch batch(team, formsOf<Use>(x, weight), weight, 1, command.rows);
   const StoredRows out = {Dtype::f32, command.out};
   batch.add({&weight, 0, weight.rows, x, command.rows, out, weight.rows, nullptr});
   batch.run();
 }
 
-template <bool FastDecode = false>
+template <TileUse Use = TileUse::always>
 inline void groupedGemm(const GroupedGemm& command, Team& team) {
   const int32_t* starts = command.starts;
   const int64_t rows = command.groups ? starts[command.groups] - starts[0] : 0;
   if (rows == 0 || command.weights[0].rows == 0) return;
   const Weight& like = command.weights[0];
   const int64_t outputs = like.rows;
-  const Forms forms = formsOf<FastDecode>(inputRows(command.x), like);
+  const Forms forms = formsOf<Use>(inputRows(command.x), like);
   ProductBatch batch(team, forms, like, std::min<int64_t>(command.groups, rows), rows);
   for (int group = 0; group < command.groups; group++) {
     StoredRows out = command.out;

@@ -1,6 +1,7 @@
 // The two halves of kv_b_proj, each used by itself (absorbed attention): W_UK moves queries into the latent space, W_UV
 // brings latent sums out of it. kvB is [heads × (nope + value), latent]: each head's W_UK rows, then its W_UV rows.
 #pragma once
+#include "gemm/absorb-chain.h"
 #include "gemm/gemm.h"
 #if defined(DAYSIX_TILES)
 #include "gemm/absorb-tile.h"
@@ -9,12 +10,12 @@
 namespace daysix::DAYSIX_ISA {
 
 /// out[row, head] = W_UV[head] · latentSum[row, head].
-template <bool FastDecode = false>
+template <TileUse Use = TileUse::always>
 inline void projectValue(const ProjectValue& command, Team& team) {
   const auto& [heads, nope, rope, value, latent, scale] = command.shape;
   if (command.rows == 0 || heads == 0 || value == 0) return;
   InputRows x = {Dtype::f32, nullptr, static_cast<int64_t>(heads) * latent, nullptr, command.roundInputs};
-  const Forms forms = formsOf<FastDecode>(x, command.kvB);
+  const Forms forms = formsOf<Use>(x, command.kvB);
   ProductBatch batch(team, forms, command.kvB, heads, static_cast<int64_t>(command.rows) * heads);
   for (int head = 0; head < heads; head++) {
     x.values = reinterpret_cast<const uint8_t*>(command.latentSum + head * latent);
@@ -131,8 +132,7 @@ class AbsorbedHead {
       }
     }
     for (int j = 0; j < shape_.nope;) {
-      const int64_t left = endOfScales(command_.kvB, weightRow(j)) - weightRow(j);
-      const int end = static_cast<int>(std::min<int64_t>(shape_.nope, j + left));
+      const int end = endOfCut(command_.kvB, weightRow(j), j, shape_.nope);
       Vec sums[Rows][Tiles][TILE_VECTORS];
       for (auto& row : sums) {
         for (auto& part : row) {
@@ -146,14 +146,14 @@ class AbsorbedHead {
           weights(w, j, tile + t);
           for (int row = 0; row < Rows; row++) {
             const Vec q = splat(queries[j * Rows + row]);
-            for (int i = 0; i < TILE_VECTORS; i++) sums[row][t][i] = fma(q, w[i], sums[row][t][i]);
+            for (int i = 0; i < TILE_VECTORS; i++) sums[row][t][i] = sums[row][t][i] + q * w[i];
           }
         }
       }
       for (int t = 0; t < Tiles; t++) {
         const Vec scale = splat(weightScale(command_.kvB, scaleRow, (tile + t) * TILE_COLUMNS / SCALE_BLOCK));
         for (int row = 0; row < Rows; row++) {
-          for (int i = 0; i < TILE_VECTORS; i++) totals[row][t][i] = fma(sums[row][t][i], scale, totals[row][t][i]);
+          for (int i = 0; i < TILE_VECTORS; i++) totals[row][t][i] = totals[row][t][i] + sums[row][t][i] * scale;
         }
       }
     }
@@ -183,25 +183,29 @@ class AbsorbedHead {
 constexpr int64_t ABSORB_ROWS = 192;
 
 /// Calls run with what multiplies the queries of a head of some rows.
-template <bool FastDecode, typename Run>
+template <TileUse Use, typename Run>
 inline void withAbsorbedHead(const AbsorbQuery& command, int head, Run&& run) {
+  const bool fits = fitsChain(command.kvB.dtype, Dtype::f32, command.roundInputs);
 #if defined(DAYSIX_TILES)
-  const bool fits = fitsTiles(command.kvB.dtype, Dtype::f32, command.roundInputs);
-  if (fits && !(FastDecode && command.rows == 1)) {
+  if (fits && hasTileFormat(command.kvB.dtype) &&
+      (Use == TileUse::always || (Use == TileUse::notForSingleRows && command.rows > 1))) {
     return withTileFormat(command.kvB.dtype, [&](auto format) {
       run(AbsorbedHeadOnTiles<decltype(format)>(command, head));
     });
   }
 #endif
+  if (fits) {
+    return withChainDtype(command.kvB.dtype, [&](auto dtype) { run(AbsorbedHeadOnChain<dtype>(command, head)); });
+  }
   withFormat(command.kvB.dtype, [&](auto format) { run(AbsorbedHead<decltype(format)>(command, head)); });
 }
 
-template <bool FastDecode = false>
+template <TileUse Use = TileUse::always>
 inline void absorbQuery(const AbsorbQuery& command, Team& team) {
   const int64_t blocks = ceilDivide(command.rows, ABSORB_ROWS);
   team.fork(blocks * command.shape.heads, [&](int64_t task, Scratch& scratch) {
     const int64_t from = task % blocks * ABSORB_ROWS;
-    withAbsorbedHead<FastDecode>(command, static_cast<int>(task / blocks), [&](auto head) {
+    withAbsorbedHead<Use>(command, static_cast<int>(task / blocks), [&](auto head) {
       head.multiply(from, std::min<int64_t>(command.rows, from + ABSORB_ROWS), scratch);
     });
   });

@@ -1,6 +1,8 @@
 // Which arithmetic carries out a product: the vectors' or, where there are tiles, theirs.
 #pragma once
+#include "gemm/product-chain.h"
 #include "gemm/product-few.h"
+#include "gemm/product-integer.h"
 #include "gemm/product-panel.h"
 #if defined(DAYSIX_TILES)
 #include "gemm/product-tile-few.h"
@@ -42,6 +44,29 @@ constexpr ProductForm ON_VECTORS = {
     },
 };
 
+constexpr ProductForm ON_CHAIN = {
+    .packedWords = [](const Weight& weight) { return chainPackedBytes(weight) / 4; },
+    .tilesOf = [](int64_t rows) { return Tiling{rows, CHAIN_ROWS}.count(); },
+    .packTile = packChainTile,
+    .outputCost = ON_VECTORS.outputCost,
+    .taskOutputs = CHAIN_OUTPUTS,
+    .multiply = [](const Product& product, int64_t from, int64_t to, Scratch& scratch) {
+      withChainDtype(product.weight->dtype,
+                     [&](auto dtype) { ChainPanels<dtype>(product, scratch).multiply(from, to); });
+    },
+};
+
+constexpr ProductForm ON_INTEGERS = {
+    .packedWords = [](const Weight& weight) { return dotRowBytes(weight) / 4; },
+    .tilesOf = [](int64_t rows) { return Tiling{rows, DOT_ROWS}.count(); },
+    .packTile = packDotTile,
+    .outputCost = ON_VECTORS.outputCost,
+    .taskOutputs = STRIP_LANES,
+    .multiply = [](const Product& product, int64_t from, int64_t to, Scratch& scratch) {
+      DotStrips(product, scratch).multiply(from, to);
+    },
+};
+
 /// What carries out a single row, and more.
 struct Forms {
   const ProductForm& one;
@@ -71,21 +96,24 @@ constexpr ProductForm ON_TILES = {
     },
 };
 
-/// Tiles take BF16 values. The formats alone decide, so that a row's bits do not depend on the rows beside it; fast
-/// decoding gives that up for single rows, which vectors multiply nearer to memory's speed.
-template <bool FastDecode>
-inline Forms formsOf(const InputRows& x, const Weight& weight) {
-  if (!fitsTiles(weight.dtype, x.format, x.toBf16)) return {ON_VECTORS, ON_VECTORS};
-  return {FastDecode ? ON_VECTORS : ON_TILES, ON_TILES};
-}
-
-#else
-
-template <bool FastDecode>
-inline Forms formsOf(const InputRows&, const Weight&) {
-  return {ON_VECTORS, ON_VECTORS};
-}
-
 #endif
+
+/// BF16 values may be multiplied on tiles, whose bits are not the vectors'. Fast decoding leaves single rows to the
+/// vectors, which multiply them nearer to memory's speed.
+enum class TileUse { always, notForSingleRows, never };
+
+/// The formats alone decide, so that a row's bits do not depend on the rows beside it; fast decoding gives that up.
+template <TileUse Use>
+inline Forms formsOf(const InputRows& x, const Weight& weight) {
+  if (x.format == Dtype::i8) return {ON_INTEGERS, ON_INTEGERS};
+  if (!fitsChain(weight.dtype, x.format, x.toBf16)) return {ON_VECTORS, ON_VECTORS};
+#if defined(DAYSIX_TILES)
+  if (hasTileFormat(weight.dtype)) {
+    if constexpr (Use == TileUse::always) return {ON_TILES, ON_TILES};
+    if constexpr (Use == TileUse::notForSingleRows) return {ON_CHAIN, ON_TILES};
+  }
+#endif
+  return {ON_CHAIN, ON_CHAIN};
+}
 
 }  // namespace daysix::DAYSIX_ISA

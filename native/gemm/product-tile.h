@@ -88,10 +88,8 @@ inline void packBlock(const Product& product, int64_t tile, int64_t block) {
   }
 }
 
-/// Whether weights, and inputs that are rounded first if they are float32, are what tiles multiply.
-inline bool fitsTiles(Dtype weight, Dtype input, bool toBf16) {
-  return formatOf(weight).fitsBf16 && (formatOf(input).fitsBf16 || toBf16);
-}
+/// Whether BF16 tiles take a dtype's weights.
+constexpr bool hasTileFormat(Dtype dtype) { return dtype == Dtype::fp8 || dtype == Dtype::bf16; }
 
 /// Calls run with the weight format of a dtype that tiles take.
 template <typename Run>

@@ -26,10 +26,11 @@ constexpr int BLOCK_VECTORS = SCALE_BLOCK / WIDTH;
 inline int64_t ceilDivide(int64_t a, int64_t b) { return (a + b - 1) / b; }
 inline int64_t roundUp(int64_t a, int64_t b) { return ceilDivide(a, b) * b; }
 
-/// Cuts rows into tiles of nearly equal size.
+/// Cuts rows into tiles of nearly equal size, of `most` rows.
 struct Tiling {
   int64_t rows;
-  int64_t count() const { return ceilDivide(rows, TILE_ROWS); }
+  int most = TILE_ROWS;
+  int64_t count() const { return ceilDivide(rows, most); }
   int64_t first(int64_t tile) const { return tile * (rows / count()) + std::min(tile, rows % count()); }
   int rowsOf(int64_t tile) const { return static_cast<int>(first(tile + 1) - first(tile)); }
 };

@@ -13,6 +13,7 @@ inline Vec loadCodes(const void* codes) {
   if constexpr (D == Dtype::bf16) return loadBf16(static_cast<const uint16_t*>(codes));
   if constexpr (D == Dtype::f16) return loadF16(static_cast<const uint16_t*>(codes));
   if constexpr (D == Dtype::fp8) return loadFp8(static_cast<const uint8_t*>(codes));
+  if constexpr (D == Dtype::i8) return loadI8(static_cast<const int8_t*>(codes));
 }
 template <Dtype D>
 inline Vec loadCodes(const void* codes, int n) {
@@ -20,6 +21,7 @@ inline Vec loadCodes(const void* codes, int n) {
   if constexpr (D == Dtype::bf16) return loadBf16(static_cast<const uint16_t*>(codes), n);
   if constexpr (D == Dtype::f16) return loadF16(static_cast<const uint16_t*>(codes), n);
   if constexpr (D == Dtype::fp8) return loadFp8(static_cast<const uint8_t*>(codes), n);
+  if constexpr (D == Dtype::i8) return loadI8(static_cast<const int8_t*>(codes), n);
 }
 
 /// One vector at a time, lanes in order.
@@ -56,7 +58,7 @@ inline void withDtype(Dtype dtype, Run&& run) {
     case Dtype::bf16: return run(std::integral_constant<Dtype, Dtype::bf16>());
     case Dtype::f16: return run(std::integral_constant<Dtype, Dtype::f16>());
     case Dtype::fp8: return run(std::integral_constant<Dtype, Dtype::fp8>());
-    case Dtype::i8:
+    case Dtype::i8: return run(std::integral_constant<Dtype, Dtype::i8>());
     case Dtype::i4: return;  // refused where commands are written
   }
 }

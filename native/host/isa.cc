@@ -24,11 +24,10 @@ bool hasAvx2() {
 bool hasAvx512() {
   return hasAvx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
          __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
-         __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("gfni");
+         __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512vnni") &&
+         __builtin_cpu_supports("gfni");
 }
-bool hasAvx512Bf16() {
-  return hasAvx512() && __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bf16");
-}
+bool hasAvx512Bf16() { return hasAvx512() && __builtin_cpu_supports("avx512bf16"); }
 
 }  // namespace
 #endif
@@ -52,6 +51,7 @@ const KernelTable& kernelsFor(const std::string& instructionSet) {
   for (const KernelTable* table : supportedKernels()) {
     if (table->name == instructionSet) return *table;
     if (table->fastDecode && table->fastDecode->name == instructionSet) return *table->fastDecode;
+    if (std::string(table->name) + "-on-vectors" == instructionSet) return table->onVectors ? *table->onVectors : *table;
   }
   throw std::invalid_argument("this machine has no kernels for " + instructionSet);
 }

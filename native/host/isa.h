@@ -10,7 +10,8 @@ namespace daysix {
 /// Best first; never empty: portable is always among them. Emulated tiles, which only tests want, come last.
 std::vector<const KernelTable*> supportedKernels();
 
-/// Also by the name of their tables for fast decoding. Throws std::invalid_argument where this machine cannot run it.
+/// Also by `name-fast-decode` where there are kernels for that, and by `name-on-vectors`, which leaves BF16 tiles out.
+/// Throws std::invalid_argument where this machine cannot run it.
 const KernelTable& kernelsFor(const std::string& instructionSet);
 
 }  // namespace daysix

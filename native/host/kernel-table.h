@@ -16,6 +16,8 @@ struct KernelTable {
   int64_t (*multiplyRegisters)(int64_t rounds);
   /// The same kernels with faster single rows, whose bits differ from those of the same rows in company; null if none.
   const KernelTable* fastDecode;
+  /// The same kernels without BF16 tiles, with the bits of every other instruction set; null where these have none.
+  const KernelTable* onVectors;
 };
 
 }  // namespace daysix

@@ -23,7 +23,7 @@ STRUCT(Weight,
 
 /// A matmul's input as the policy rounds it. [rows, columns]
 STRUCT(Operand,
-  FIELD(Dtype, format)  // f32, bf16 or fp8
+  FIELD(Dtype, format)  // f32, bf16, fp8 or i8
   FIELD(int64_t, columns)
   FIELD(void*, values)
   FIELD(float*, scales))  // where its format has some: [rows, scaleBlocks(columns)]

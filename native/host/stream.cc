@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "host/decode.h"
+#include "host/flush-denormals.h"
 
 namespace daysix {
 
@@ -76,6 +77,7 @@ void Stream::computeShortWork() {
 
 /// Runs commands in order until none is left or the time is over.
 void Stream::runCommands(Clock::time_point until) {
+  const FlushDenormals flush;
   RingHeader& header = *options_.ring.header;
   const auto began = Clock::now();
   uint32_t executed = header.executed.load();

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "host/compute-threads.h"
+#include "host/flush-denormals.h"
 #include "host/thread-team.h"
 
 namespace daysix {
@@ -81,6 +82,7 @@ void ThreadTeam::fork(int64_t tasks, Task task, void* context) {
 }
 
 void ThreadTeam::help() {
+  const FlushDenormals flush;
   Scratch scratch;
   uint64_t seen = 0;
   for (;;) {

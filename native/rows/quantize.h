@@ -20,19 +20,40 @@ inline float scaleFor(float largest, bool powerOfTwo) {
   return rounded;
 }
 
-/// At most SCALE_BLOCK values as codes of one scale, which is no number where a value is not finite.
-inline float quantizeBlock(uint8_t* out, const float* x, int64_t count, bool powerOfTwo) {
+/// What a block's scale follows from.
+struct BlockRange {
+  float largest;
+  /// Zero, and no number where a value is not finite.
+  float poison;
+};
+inline BlockRange rangeOf(const float* x, int64_t count) {
   Vec largest = splat(ACTIVATION_FLOOR), poison = splat(0);
   forVectors(count, [&](int64_t i, auto lanes) {
     const Vec values = loadValues<Dtype::f32>(x, i, lanes);
     largest = max(abs(values), largest);
     poison = poison + (values - values);
   });
-  const float scale = scaleFor(maximum(largest), powerOfTwo);
+  return {maximum(largest), sum(poison)};
+}
+
+/// At most SCALE_BLOCK values as FP8 codes of one scale, which is no number where a value is not finite.
+inline float quantizeBlock(uint8_t* out, const float* x, int64_t count, bool powerOfTwo) {
+  const BlockRange range = rangeOf(x, count);
+  const float scale = scaleFor(range.largest, powerOfTwo);
   forVectors(count, [&](int64_t i, auto lanes) {
     storeFp8(out + i, loadValues<Dtype::f32>(x, i, lanes) / splat(scale), lanes);
   });
-  return scale + sum(poison);
+  return scale + range.poison;
+}
+
+/// The same as INT8 codes, which are multiples of the scale within ±127.
+inline float quantizeIntegers(int8_t* out, const float* x, int64_t count) {
+  const BlockRange range = rangeOf(x, count);
+  const Vec inverse = splat(127.0f / range.largest);
+  forVectors(count, [&](int64_t i, auto lanes) {
+    storeI8(out + i, loadValues<Dtype::f32>(x, i, lanes) * inverse, lanes);
+  });
+  return range.largest / 127.0f + range.poison;
 }
 
 inline void quantizeRow(const Quantize& c, int64_t row) {
@@ -52,6 +73,15 @@ inline void quantizeRow(const Quantize& c, int64_t row) {
       for (int64_t i = 0; i < columns; i += SCALE_BLOCK) {
         const int64_t count = std::min<int64_t>(SCALE_BLOCK, columns - i);
         scales[i / SCALE_BLOCK] = quantizeBlock(out + i, x + i, count, c.powerOfTwoScales);
+      }
+      return;
+    }
+    case Dtype::i8: {
+      int8_t* out = static_cast<int8_t*>(c.out.values) + row * columns;
+      float* scales = c.out.scales + row * scaleBlocks(columns);
+      for (int64_t i = 0; i < columns; i += SCALE_BLOCK) {
+        const int64_t count = std::min<int64_t>(SCALE_BLOCK, columns - i);
+        scales[i / SCALE_BLOCK] = quantizeIntegers(out + i, x + i, count);
       }
       return;
     }

@@ -34,8 +34,8 @@ inline Chains splatChains(float x) { return {_mm512_set1_ps(x)}; }
 inline Chains loadChains(const float* x) { return {_mm512_loadu_ps(x)}; }
 inline void storeChains(float* out, Chains c) { _mm512_storeu_ps(out, c.v); }
 
-/// a + b · c, the product rounded by itself: a promotion's step.
-inline Chains addProduct(Chains a, Chains b, Chains c) { return {_mm512_add_ps(a.v, _mm512_mul_ps(b.v, c.v))}; }
+inline Chains operator*(Chains a, Chains b) { return {_mm512_mul_ps(a.v, b.v)}; }
+inline Chains operator+(Chains a, Chains b) { return {_mm512_add_ps(a.v, b.v)}; }
 
 #if !defined(DAYSIX_DOTS)
 using Half = __m512;
@@ -66,9 +66,8 @@ inline void storeChains(float* out, Chains c) {
   _mm256_storeu_ps(out, c.low);
   _mm256_storeu_ps(out + 8, c.high);
 }
-inline Chains addProduct(Chains a, Chains b, Chains c) {
-  return {_mm256_add_ps(a.low, _mm256_mul_ps(b.low, c.low)), _mm256_add_ps(a.high, _mm256_mul_ps(b.high, c.high))};
-}
+inline Chains operator*(Chains a, Chains b) { return {_mm256_mul_ps(a.low, b.low), _mm256_mul_ps(a.high, b.high)}; }
+inline Chains operator+(Chains a, Chains b) { return {_mm256_add_ps(a.low, b.low), _mm256_add_ps(a.high, b.high)}; }
 
 using Half = Chains;
 inline Half evenHalf(PairWords w) {
@@ -116,11 +115,11 @@ inline void storeChains(float* out, Chains c) { std::memcpy(out, c.v, sizeof c.v
 inline float roundFlushed(double x) {
   return std::fabs(x) < 0x1.ffffffp-127 ? static_cast<float>(std::copysign(0.0, x)) : static_cast<float>(x);
 }
-inline Chains addProduct(Chains a, Chains b, Chains c) {
-  return chains([&](int i) {
-    const float product = roundFlushed(static_cast<double>(b.v[i]) * c.v[i]);
-    return roundFlushed(static_cast<double>(a.v[i]) + product);
-  });
+inline Chains operator*(Chains a, Chains b) {
+  return chains([&](int i) { return roundFlushed(static_cast<double>(a.v[i]) * b.v[i]); });
+}
+inline Chains operator+(Chains a, Chains b) {
+  return chains([&](int i) { return roundFlushed(static_cast<double>(a.v[i]) + b.v[i]); });
 }
 
 using Half = Chains;
@@ -162,6 +161,10 @@ using PackedPair = uint32_t;
 inline Pairs toPairs(PairWords words) { return words; }
 inline PackedPair packPair(uint32_t word) { return word; }
 inline Pairs splatPair(const PackedPair& pair) { return {_mm512_set1_epi32(static_cast<int>(pair))}; }
+/// Pairs of two vectors of BF16 values.
+inline Pairs pairsOf(Chains even, Chains odd) {
+  return {_mm512_or_si512(_mm512_srli_epi32(_mm512_castps_si512(even.v), 16), _mm512_castps_si512(odd.v))};
+}
 DAYSIX_INLINE Chains chain(Pairs a, Pairs b, Chains c) {
   return {_mm512_dpbf16_ps(c.v, (__m512bh)a.v, (__m512bh)b.v)};
 }
@@ -176,6 +179,11 @@ struct PackedPair {
 };
 
 inline Pairs toPairs(PairWords words) { return {evenHalf(words), oddHalf(words)}; }
+#if defined(__AVX512F__)
+inline Pairs pairsOf(Chains even, Chains odd) { return {even.v, odd.v}; }
+#else
+inline Pairs pairsOf(Chains even, Chains odd) { return {even, odd}; }
+#endif
 inline PackedPair packPair(uint32_t word) { return {bf16Bits(word << 16), bf16Bits(word & 0xffff0000u)}; }
 inline Pairs splatPair(const PackedPair& pair) { return {splatHalf(pair.even), splatHalf(pair.odd)}; }
 DAYSIX_INLINE Chains chain(Pairs a, Pairs b, Chains c) { return addProducts(a.even, b.even, addProducts(a.odd, b.odd, c)); }

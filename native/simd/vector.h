@@ -68,6 +68,10 @@ inline Vec fromFp8(__m128i codes) {
 inline Vec loadFp8(const uint8_t* x) { return fromFp8(_mm_loadu_si128(reinterpret_cast<const __m128i*>(x))); }
 inline Vec loadFp8(const uint8_t* x, int n) { return fromFp8(_mm_maskz_loadu_epi8(firstLanes(n), x)); }
 
+inline Vec fromI8(__m128i codes) { return {_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(codes))}; }
+inline Vec loadI8(const int8_t* x) { return fromI8(_mm_loadu_si128(reinterpret_cast<const __m128i*>(x))); }
+inline Vec loadI8(const int8_t* x, int n) { return fromI8(_mm_maskz_loadu_epi8(firstLanes(n), x)); }
+
 /// To BF16, to nearest even; vcvtneps2bf16 would flush denormals.
 inline Vec roundToBf16(Vec a) {
   const __m512i bits = _mm512_castps_si512(a.v);
@@ -103,6 +107,15 @@ inline __m128i toFp8(Vec a) {
 }
 inline void storeFp8(uint8_t* out, Vec a) { _mm_storeu_si128(reinterpret_cast<__m128i*>(out), toFp8(a)); }
 inline void storeFp8(uint8_t* out, Vec a, int n) { _mm_mask_storeu_epi8(out, firstLanes(n), toFp8(a)); }
+
+/// The nearest integers, ties to even, within ±127; zeros for what is no number.
+inline __m128i toI8(Vec a) {
+  const Vec clamped = max(splat(-127.0f), min(splat(127.0f), a));
+  const __mmask16 numbers = _mm512_cmp_ps_mask(a.v, a.v, _CMP_ORD_Q);
+  return _mm512_cvtepi32_epi8(_mm512_maskz_cvtps_epi32(numbers, clamped.v));
+}
+inline void storeI8(int8_t* out, Vec a) { _mm_storeu_si128(reinterpret_cast<__m128i*>(out), toI8(a)); }
+inline void storeI8(int8_t* out, Vec a, int n) { _mm_mask_storeu_epi8(out, firstLanes(n), toI8(a)); }
 
 /// Sums and maxima of all lanes, in one fixed tree.
 inline float sum(Vec a) { return _mm512_reduce_add_ps(a.v); }
@@ -215,6 +228,10 @@ inline Vec fromFp8(__m128i codes) {
 inline Vec loadFp8(const uint8_t* x) { return fromFp8(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(x))); }
 inline Vec loadFp8(const uint8_t* x, int n) { return fromFp8(loadShort(x, n)); }
 
+inline Vec fromI8(__m128i codes) { return {_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(codes))}; }
+inline Vec loadI8(const int8_t* x) { return fromI8(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(x))); }
+inline Vec loadI8(const int8_t* x, int n) { return fromI8(loadShort(x, n)); }
+
 /// BF16 bits, to nearest even.
 inline __m128i toBf16(Vec a) {
   const __m256i bits = _mm256_castps_si256(a.v);
@@ -253,6 +270,16 @@ inline int64_t toFp8(Vec a) {
 inline void storeFp8(uint8_t* out, Vec a, int n = WIDTH) {
   const int64_t codes = toFp8(a);
   std::memcpy(out, &codes, n);
+}
+
+/// The nearest integers, ties to even, within ±127; zeros for what is no number.
+inline void storeI8(int8_t* out, Vec a, int n = WIDTH) {
+  const Vec clamped = max(splat(-127.0f), min(splat(127.0f), a));
+  const __m256i numbers = _mm256_castps_si256(_mm256_cmp_ps(a.v, a.v, _CMP_ORD_Q));
+  const __m256i codes = _mm256_and_si256(_mm256_cvtps_epi32(clamped.v), numbers);
+  const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(codes), _mm256_extracti128_si256(codes, 1));
+  const int64_t bytes = _mm_cvtsi128_si64(_mm_packs_epi16(words, words));
+  std::memcpy(out, &bytes, n);
 }
 
 /// Sums and maxima of all lanes, in one fixed tree.
@@ -377,6 +404,9 @@ inline Vec loadF16(const uint16_t* x, int n = WIDTH) {
 inline Vec loadFp8(const uint8_t* x, int n = WIDTH) {
   return lanes([=](int i) { return i < n ? fp8Value(x[i]) : 0.0f; });
 }
+inline Vec loadI8(const int8_t* x, int n = WIDTH) {
+  return lanes([=](int i) { return i < n ? static_cast<float>(x[i]) : 0.0f; });
+}
 inline void storeBf16(uint16_t* out, Vec a, int n = WIDTH) {
   for (int i = 0; i < n; i++) out[i] = bf16Code(a.v[i]);
 }
@@ -386,6 +416,14 @@ inline Vec roundToBf16(Vec a) {
 /// e4m3 codes, to nearest even, saturating at ±448.
 inline void storeFp8(uint8_t* out, Vec a, int n = WIDTH) {
   for (int i = 0; i < n; i++) out[i] = fp8Code(a.v[i]);
+}
+
+/// The nearest integers, ties to even, within ±127; zeros for what is no number.
+inline void storeI8(int8_t* out, Vec a, int n = WIDTH) {
+  for (int i = 0; i < n; i++) {
+    const float x = std::fmin(127.0f, std::fmax(-127.0f, a.v[i]));
+    out[i] = a.v[i] == a.v[i] ? static_cast<int8_t>(std::nearbyint(x)) : 0;
+  }
 }
 
 /// Sums and maxima of all lanes, in one fixed tree.

@@ -15,9 +15,9 @@ using test::RandomRows;
 using test::RandomWeight;
 
 constexpr double TOLERANCE = 1e-6;
-const Dtype WEIGHT_DTYPES[] = {Dtype::f32, Dtype::bf16, Dtype::f16, Dtype::fp8};
+const Dtype WEIGHT_DTYPES[] = {Dtype::f32, Dtype::bf16, Dtype::f16, Dtype::fp8, Dtype::i8};
 const Dtype INPUT_FORMATS[] = {Dtype::f32, Dtype::bf16, Dtype::fp8};
-const char* const NAMES[] = {"f32", "bf16", "f16", "fp8"};
+const char* const NAMES[] = {"f32", "bf16", "f16", "fp8", "i8"};
 
 int failures = 0;
 
@@ -77,12 +77,67 @@ std::vector<double> product(const RandomRows& x, int64_t rows, const RandomWeigh
   return expected;
 }
 
+/// As a processor that flushes denormals rounds to float32.
+float rounded(double x) {
+  return std::fabs(x) < 0x1.ffffffp-127 ? static_cast<float>(std::copysign(0.0, x)) : static_cast<float>(x);
+}
+
+/// A chain of pairs, odd ones first, over [from, to).
+template <typename Factor>
+float chainOf(int64_t from, int64_t to, Factor&& product) {
+  float sum = 0;
+  for (int64_t k = from; k < to; k += 2) {
+    if (k + 1 < to) sum = rounded(product(k + 1) + sum);
+    sum = rounded(product(k) + sum);
+  }
+  return sum;
+}
+float promoted(float total, float sum, double rowScale, float weightScale) {
+  return rounded(static_cast<double>(total) + rounded(static_cast<double>(sum) * rounded(rowScale * weightScale)));
+}
+
+/// What a product on the BF16 chain is defined as.
+std::vector<float> chainProduct(const RandomRows& x, int64_t rows, const RandomWeight& weight) {
+  const auto [outputs, columns] = std::pair(weight.weight.rows, weight.weight.columns);
+  const std::vector<double> inputs = decoded(x, 0, rows, columns), weights = decoded(weight, 0, outputs, columns);
+  std::vector<float> expected(rows * outputs);
+  for (int64_t i = 0; i < rows * outputs; i++) {
+    const int64_t row = i / outputs, n = i % outputs;
+    const double *a = &inputs[row * columns], *w = &weights[n * columns];
+    for (int64_t block = 0; block < columns; block += SCALE_BLOCK) {
+      const float sum =
+          chainOf(block, std::min(block + SCALE_BLOCK, columns), [&](int64_t k) { return a[k] * w[k]; });
+      expected[i] = promoted(expected[i], sum, x.scale(row, block), weight.scale(n, block));
+    }
+  }
+  return expected;
+}
+
+/// What a product of integers is defined as.
+std::vector<float> integerProduct(const RandomRows& x, int64_t rows, const RandomWeight& weight) {
+  const auto [outputs, columns] = std::pair(weight.weight.rows, weight.weight.columns);
+  const std::vector<double> inputs = decoded(x, 0, rows, columns), weights = decoded(weight, 0, outputs, columns);
+  std::vector<float> expected(rows * outputs);
+  for (int64_t i = 0; i < rows * outputs; i++) {
+    const double *a = &inputs[i / outputs * columns], *w = &weights[i % outputs * columns];
+    for (int64_t block = 0; block < columns; block += SCALE_BLOCK) {
+      double sum = 0;
+      for (int64_t k = block; k < std::min(block + SCALE_BLOCK, columns); k++) sum += a[k] * w[k];
+      const auto exact = static_cast<float>(sum);
+      expected[i] = promoted(expected[i], exact, x.scale(i / outputs, block), weight.scale(i % outputs, block));
+    }
+  }
+  return expected;
+}
+
 class Tests {
  public:
   void run() {
     for (const Dtype dtype : WEIGHT_DTYPES) {
       for (const Dtype format : INPUT_FORMATS) testDtypes(dtype, format);
     }
+    testDtypes(Dtype::i8, Dtype::i8);
+    testGemm(Dtype::i8, Dtype::i8, 33, 1153, 530);
     testGemm(Dtype::fp8, Dtype::bf16, 65, 1153, 530);
     testGemm(Dtype::bf16, Dtype::fp8, 1, 1, 70000);
     testCodes();
@@ -107,10 +162,14 @@ class Tests {
     testGemm(dtype, format, 2047, 129, 5);
   }
 
+  void expectSame(const Outputs& got, const std::vector<float>& expected, const char* name) {
+    expect(!std::memcmp(got.values(), expected.data(), expected.size() * sizeof(float)), name, "not the bits it is defined to have");
+  }
+
   /// All rows at once against float64, then every smaller number of rows against those bits.
   void testGemm(Dtype dtype, Dtype format, int64_t outputs, int64_t columns, int rows) {
     char name[100];
-    const bool scaled = dtype == Dtype::fp8 && random_.below(4) > 0;
+    const bool scaled = formatOf(dtype).scaleRows > 0 && random_.below(4) > 0;
     const int pad = random_.below(4);
     std::snprintf(name, sizeof name, "gemm %s x %s%s, %d rows, %ld outputs, %ld inputs, pad %d", NAMES[(int)format],
                   NAMES[(int)dtype], scaled ? " scaled" : "", rows, (long)outputs, (long)columns, pad);
@@ -123,6 +182,13 @@ class Tests {
     std::snprintf(detail, sizeof detail, "error %.3g", error);
     expect(error <= TOLERANCE, name, detail);
     worst_ = std::max(worst_, error);
+    if (format == Dtype::i8) {
+      expectSame(all, integerProduct(x, rows, weight), name);
+    } else if (fitsChain(dtype, format, false)) {
+      const Outputs onVectors(rows * outputs);
+      gemm<TileUse::never>({onVectors.values(), x.operand, weight.weight, rows}, two_);
+      expectSame(onVectors, chainProduct(x, rows, weight), name);
+    }
     for (const int some : {0, 1, 2, 3, 4, 5, 7, 8, 12, 16, 17, 32, 33, rows}) {
       if (some > rows) continue;
       const int from = random_.below(rows - some + 1);
@@ -164,6 +230,7 @@ class Tests {
       for (const Dtype dtype : {Dtype::fp8, Dtype::bf16, Dtype::f32}) {
         for (const Dtype format : INPUT_FORMATS) testGrouped(counts, dtype, format);
       }
+      testGrouped(counts, Dtype::i8, Dtype::i8);
     }
   }
 
@@ -177,7 +244,7 @@ class Tests {
     std::vector<std::unique_ptr<RandomWeight>> weights;
     std::vector<Weight> handles;
     for (int g = 0; g < groups; g++) {
-      weights.push_back(std::make_unique<RandomWeight>(dtype, outputs, columns, dtype == Dtype::fp8, g % 4, random_));
+      weights.push_back(std::make_unique<RandomWeight>(dtype, outputs, columns, formatOf(dtype).scaleRows > 0, g % 4, random_));
       handles.push_back(weights.back()->weight);
     }
     const Outputs out(rows * outputs), single(rows * outputs);
@@ -197,7 +264,7 @@ class Tests {
     }
   }
 
-  /// Single rows have the vectors' bits then, those of float32 inputs of the same values; more have the same as ever.
+  /// Single rows have the vectors' bits then; more have the same as ever.
   void testFastDecode() {
     const int rows = 4;
     const int64_t outputs = 70, columns = 333;
@@ -205,17 +272,14 @@ class Tests {
     const RandomRows x(Dtype::bf16, rows, columns, random_);
     const Outputs all(rows * outputs), fast(rows * outputs), single(outputs);
     gemm({all.values(), x.operand, weight.weight, rows}, one_);
-    gemm<true>({fast.values(), x.operand, weight.weight, rows}, two_);
-    gemm<true>({single.values(), x.operand, weight.weight, 1}, two_);
+    constexpr TileUse FAST = TileUse::notForSingleRows;
+    gemm<FAST>({fast.values(), x.operand, weight.weight, rows}, two_);
+    gemm<FAST>({single.values(), x.operand, weight.weight, 1}, two_);
     expect(!std::memcmp(fast.values(), all.values(), fast.count * 4), "fast decode", "other bits of several rows");
-    std::vector<float> values;
-    for (const double value : decoded(x, 0, 1, columns)) values.push_back(static_cast<float>(value));
-    const Outputs vectors(outputs);
-    gemm({vectors.values(), {Dtype::f32, columns, values.data(), nullptr}, weight.weight, 1}, one_);
-    expect(!std::memcmp(single.values(), vectors.values(), single.count * 4), "fast decode", "not the vectors' bits");
+    expectSame(single, chainProduct(x, 1, weight), "fast decode");
     const int32_t starts[] = {0, 1, rows};
     const Weight weights[] = {weight.weight, weight.weight};
-    groupedGemm<true>({{Dtype::f32, fast.values()}, x.operand, weights, 2, starts}, three_);
+    groupedGemm<FAST>({{Dtype::f32, fast.values()}, x.operand, weights, 2, starts}, three_);
     expect(!std::memcmp(fast.values(), single.values(), single.count * 4), "fast decode", "other bits in a group");
     expect(!std::memcmp(fast.values() + outputs, all.values() + outputs, (rows - 1) * outputs * 4), "fast decode",
            "other bits in a group of more");
@@ -225,7 +289,7 @@ class Tests {
     const MlaShape shapes[] = {{16, 128, 64, 128, 512, 1}, {3, 128, 64, 128, 512, 1}, {2, 80, 16, 48, 200, 1},
                                {1, 1, 2, 1, 1, 1},         {5, 192, 64, 100, 97, 1}};
     for (const MlaShape& shape : shapes) {
-      for (const Dtype dtype : {Dtype::fp8, Dtype::bf16, Dtype::f32}) {
+      for (const Dtype dtype : {Dtype::fp8, Dtype::bf16, Dtype::f32, Dtype::i8}) {
         for (const bool round : {false, true}) {
           testProjectValue(shape, dtype, round);
           testAbsorbQuery(shape, dtype, round);
@@ -234,7 +298,7 @@ class Tests {
     }
   }
 
-  double rounded(double x, bool round) {
+  double roundedTo(double x, bool round) {
     if (!round) return x;
     uint16_t code;
     storeBf16(&code, splat(static_cast<float>(x)), 1);
@@ -244,36 +308,45 @@ class Tests {
   void testProjectValue(const MlaShape& shape, Dtype dtype, bool round) {
     const int rows = 17;
     const int64_t perHead = shape.nope + shape.value;
-    const RandomWeight kvB(dtype, shape.heads * perHead, shape.latent, dtype == Dtype::fp8, random_.below(4), random_);
+    const RandomWeight kvB(dtype, shape.heads * perHead, shape.latent, formatOf(dtype).scaleRows > 0, random_.below(4), random_);
     const RandomRows x(Dtype::f32, rows * shape.heads, shape.latent, random_);
     const Outputs out(rows * shape.heads * shape.value);
-    projectValue({out.values(), static_cast<float*>(x.operand.values), kvB.weight, shape, rows, round}, two_);
+    const auto* latents = static_cast<float*>(x.operand.values);
+    projectValue({out.values(), latents, kvB.weight, shape, rows, round}, two_);
     std::vector<double> expected;
+    std::vector<float> exact;
     for (int row = 0; row < rows; row++) {
       for (int head = 0; head < shape.heads; head++) {
         for (int v = 0; v < shape.value; v++) {
           double sum = 0;
           const int64_t output = head * perHead + shape.nope + v;
           for (int c = 0; c < shape.latent; c++) {
-            sum += rounded(x.code(row * shape.heads + head, c), round) * kvB.code(output, c) * kvB.scale(output, c);
+            sum += roundedTo(x.code(row * shape.heads + head, c), round) * kvB.code(output, c) * kvB.scale(output, c);
           }
           expected.push_back(sum);
+          float total = 0;
+          for (int64_t block = 0; block < shape.latent; block += SCALE_BLOCK) {
+            const int64_t end = std::min<int64_t>(shape.latent, block + SCALE_BLOCK);
+            const float part = chainOf(block, end, [&](int64_t c) {
+              return roundedTo(x.code(row * shape.heads + head, c), round) * kvB.code(output, c);
+            });
+            total = promoted(total, part, 1, kvB.scale(output, block));
+          }
+          exact.push_back(total);
         }
       }
     }
     check("projectValue", shape, dtype, relativeError(out.values(), expected));
-    std::vector<float> first;
-    for (const double value : decoded(x, 0, shape.heads, x.operand.columns)) first.push_back(rounded(value, round));
-    const Outputs fast(out.count / rows), vectors(out.count / rows);
-    projectValue<true>({fast.values(), static_cast<float*>(x.operand.values), kvB.weight, shape, 1, round}, one_);
-    projectValue({vectors.values(), first.data(), kvB.weight, shape, 1, false}, one_);
+    const Outputs fast(out.count / rows), vectors(out.count);
+    projectValue<TileUse::notForSingleRows>({fast.values(), latents, kvB.weight, shape, 1, round}, one_);
+    projectValue<TileUse::never>({vectors.values(), latents, kvB.weight, shape, rows, round}, three_);
     expect(!std::memcmp(fast.values(), vectors.values(), fast.count * 4), "projectValue, fast decode", "not on vectors");
+    if (fitsChain(dtype, Dtype::f32, round)) expectSame(vectors, exact, "projectValue");
     const int64_t width = shape.heads * shape.value;
     for (const int some : {1, 2, 3, 6}) {
       const int from = random_.below(rows - some + 1);
       const Outputs part(some * width);
-      const auto* latents = static_cast<float*>(x.operand.values) + from * shape.heads * shape.latent;
-      projectValue({part.values(), latents, kvB.weight, shape, some, round}, three_);
+      projectValue({part.values(), latents + from * shape.heads * shape.latent, kvB.weight, shape, some, round}, three_);
       expect(!std::memcmp(part.values(), out.values() + from * width, part.count * 4), "projectValue", "other bits");
     }
   }
@@ -281,34 +354,46 @@ class Tests {
   void testAbsorbQuery(const MlaShape& shape, Dtype dtype, bool round) {
     const int rows = 17;
     const int64_t perHead = shape.nope + shape.value;
-    const RandomWeight kvB(dtype, shape.heads * perHead, shape.latent, dtype == Dtype::fp8, random_.below(4), random_);
+    const RandomWeight kvB(dtype, shape.heads * perHead, shape.latent, formatOf(dtype).scaleRows > 0, random_.below(4), random_);
     const RandomRows q(Dtype::f32, rows * shape.heads, shape.nope + shape.rope, random_);
     const Outputs out(rows * shape.heads * shape.latent);
-    absorbQuery({out.values(), static_cast<float*>(q.operand.values), kvB.weight, shape, rows, round}, two_);
+    const auto* queries = static_cast<float*>(q.operand.values);
+    absorbQuery({out.values(), queries, kvB.weight, shape, rows, round}, two_);
     std::vector<double> expected;
+    std::vector<float> exact;
     for (int row = 0; row < rows * shape.heads; row++) {
       for (int c = 0; c < shape.latent; c++) {
         double sum = 0;
         for (int j = 0; j < shape.nope; j++) {
           const int64_t weightRow = row % shape.heads * perHead + j;
-          sum += rounded(q.code(row, j), round) * kvB.code(weightRow, c) * kvB.scale(weightRow, c);
+          sum += roundedTo(q.code(row, j), round) * kvB.code(weightRow, c) * kvB.scale(weightRow, c);
         }
         expected.push_back(sum);
+        const int64_t first = row % shape.heads * perHead;
+        const int64_t cutRows = dtype == Dtype::i8 ? 1 : SCALE_BLOCK;
+        float total = 0;
+        for (int64_t j = 0; j < shape.nope;) {
+          const int64_t end = std::min<int64_t>(shape.nope, j + cutRows - (first + j) % cutRows);
+          const float part =
+              chainOf(j, end, [&](int64_t i) { return roundedTo(q.code(row, i), round) * kvB.code(first + i, c); });
+          total = promoted(total, part, 1, kvB.scale(first + j, c));
+          j = end;
+        }
+        exact.push_back(total);
       }
     }
     check("absorbQuery", shape, dtype, relativeError(out.values(), expected));
-    std::vector<float> first;
-    for (const double value : decoded(q, 0, shape.heads, q.operand.columns)) first.push_back(rounded(value, round));
-    const Outputs fast(out.count / rows), vectors(out.count / rows);
-    absorbQuery<true>({fast.values(), static_cast<float*>(q.operand.values), kvB.weight, shape, 1, round}, one_);
-    absorbQuery({vectors.values(), first.data(), kvB.weight, shape, 1, false}, one_);
+    const Outputs fast(out.count / rows), vectors(out.count);
+    absorbQuery<TileUse::notForSingleRows>({fast.values(), queries, kvB.weight, shape, 1, round}, one_);
+    absorbQuery<TileUse::never>({vectors.values(), queries, kvB.weight, shape, rows, round}, three_);
     expect(!std::memcmp(fast.values(), vectors.values(), fast.count * 4), "absorbQuery, fast decode", "not on vectors");
+    if (fitsChain(dtype, Dtype::f32, round)) expectSame(vectors, exact, "absorbQuery");
     const int64_t width = shape.heads * shape.latent;
     for (const int some : {1, 2, 3, 6}) {
       const int from = random_.below(rows - some + 1);
       const Outputs part(some * width);
-      const auto* queries = static_cast<float*>(q.operand.values) + from * shape.heads * (shape.nope + shape.rope);
-      absorbQuery({part.values(), queries, kvB.weight, shape, some, round}, three_);
+      const int64_t before = from * shape.heads * (shape.nope + shape.rope);
+      absorbQuery({part.values(), queries + before, kvB.weight, shape, some, round}, three_);
       expect(!std::memcmp(part.values(), out.values() + from * width, part.count * 4), "absorbQuery", "other bits");
     }
   }

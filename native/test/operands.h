@@ -3,6 +3,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstdlib>
@@ -44,6 +45,7 @@ inline double valueOf(Dtype dtype, const uint8_t* code) {
     const double magnitude = exponent ? std::ldexp(8 + fraction, exponent - 10) : std::ldexp(fraction, -9);
     return *code & 0x80 ? -magnitude : magnitude;
   }
+  if (dtype == Dtype::i8) return static_cast<int8_t>(*code);
   if (dtype == Dtype::f32) {
     float value;
     std::memcpy(&value, code, sizeof value);
@@ -66,6 +68,10 @@ inline void drawCode(Dtype dtype, uint8_t* code, Random& random) {
   if (dtype == Dtype::fp8) {
     do *code = static_cast<uint8_t>(random.bits());
     while ((*code & 0x7f) == 0x7f);
+    return;
+  }
+  if (dtype == Dtype::i8) {
+    *code = static_cast<uint8_t>(random.below(255) - 127);
     return;
   }
   const float value = random.normal();
@@ -108,7 +114,8 @@ class RandomWeight {
  public:
   RandomWeight(Dtype dtype, int64_t rows, int64_t columns, bool scaled, int pad, Random& random)
       : blocks_((columns + SCALE_BLOCK - 1) / SCALE_BLOCK),
-        scaleRows_((rows + SCALE_BLOCK - 1) / SCALE_BLOCK),
+        rowsOfScales_(std::max(1, formatOf(dtype).scaleRows)),
+        scaleRows_((rows + rowsOfScales_ - 1) / rowsOfScales_),
         codes_(static_cast<size_t>(rows * columns * bytesOf(dtype) + pad)),
         scales_(static_cast<size_t>(scaleRows_ * blocks_ * 4 + pad)) {
     weight = {dtype, rows, columns, codes_.data(), scaled ? scales_.data() : nullptr};
@@ -124,14 +131,14 @@ class RandomWeight {
   float scale(int64_t row, int64_t column) const {
     if (!weight.scales) return 1.0f;
     float scale;
-    std::memcpy(&scale, weight.scales + (row / SCALE_BLOCK * blocks_ + column / SCALE_BLOCK) * 4, 4);
+    std::memcpy(&scale, weight.scales + (row / rowsOfScales_ * blocks_ + column / SCALE_BLOCK) * 4, 4);
     return scale;
   }
 
   Weight weight;
 
  private:
-  const int64_t blocks_, scaleRows_;
+  const int64_t blocks_, rowsOfScales_, scaleRows_;
   GuardedBytes codes_, scales_;
 };
 
@@ -153,7 +160,7 @@ class RandomRows {
                                        (row * operand.columns + column) * bytesOf(operand.format));
   }
   float scale(int64_t row, int64_t column) const {
-    return operand.format == Dtype::fp8 ? operand.scales[row * blocks_ + column / SCALE_BLOCK] : 1.0f;
+    return formatOf(operand.format).hasRowScales ? operand.scales[row * blocks_ + column / SCALE_BLOCK] : 1.0f;
   }
   /// The rows from `row` on, alone.
   Operand from(int64_t row) const {

@@ -16,9 +16,9 @@ const sanitizers = {
 };
 
 const avx2 = ["-mavx2", "-mfma", "-mf16c"];
-const avx512 = ["f", "bw", "vl", "dq", "vbmi"].map((part) => `-mavx512${part}`);
+const avx512 = ["f", "bw", "vl", "dq", "vbmi", "vnni"].map((part) => `-mavx512${part}`);
 avx512.push("-mgfni", ...avx2);
-const avx512bf16 = ["-mavx512vnni", "-mavx512bf16", ...avx512];
+const avx512bf16 = ["-mavx512bf16", ...avx512];
 const amx = [...avx512bf16, "-DDAYSIX_TILES"];
 const emulateTiles = "-DDAYSIX_EMULATE_TILES";
 const x64 = { ...(process.platform === "linux" ? { amx } : {}), avx512bf16, avx512, avx2 };
@@ -63,7 +63,7 @@ function isSupported(instructionSet) {
   const parts = {
     portable: [],
     avx2: ["avx2", "fma", "f16c"],
-    avx512: ["avx512_vbmi", "gfni"],
+    avx512: ["avx512_vbmi", "gfni", "avx512_vnni"],
     avx512bf16: ["avx512_vbmi", "gfni", "avx512_vnni", "avx512_bf16"],
     amx: ["avx512_vbmi", "gfni", "avx512_vnni", "avx512_bf16", "amx_tile", "amx_bf16"],
   }[instructionSet];

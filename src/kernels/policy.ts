@@ -11,6 +11,8 @@ export interface Precision {
   readonly kv: RowFormat;
   /** The experts' output rows. */
   readonly rows: RowFormat;
+  /** Whether BF16 tiles may multiply, whose bits are not those of every other instruction set. */
+  readonly tiles: boolean;
 }
 
 /**
@@ -24,10 +26,22 @@ export interface Precision {
  *   with a scale for each block of a row, and sums inside a block are exact.
  */
 export const precisions = {
-  f32: { activation: "f32", quantized: {}, kv: "f32", rows: "f32" },
-  w8a16: { activation: "bf16", quantized: {}, kv: "bf16", rows: "bf16" },
-  w8a8: { activation: "bf16", quantized: { F8_E4M3: "fp8" }, kv: "bf16", rows: "bf16" },
-  int8: { activation: "bf16", quantized: { I8: "int8", I4: "int8" }, kv: "bf16", rows: "bf16" },
+  f32: { activation: "f32", quantized: {}, kv: "f32", rows: "f32", tiles: false },
+  w8a16: { activation: "bf16", quantized: {}, kv: "bf16", rows: "bf16", tiles: true },
+  w8a8: {
+    activation: "bf16",
+    quantized: { F8_E4M3: "fp8" },
+    kv: "bf16",
+    rows: "bf16",
+    tiles: true,
+  },
+  int8: {
+    activation: "bf16",
+    quantized: { I8: "int8", I4: "int8" },
+    kv: "bf16",
+    rows: "bf16",
+    tiles: false,
+  },
 } as const satisfies Readonly<Record<string, Precision>>;
 
 export type Policy = keyof typeof precisions;

@@ -48,7 +48,6 @@ export function writeNoWeight(ring: CommandRing, name: string): void {
 }
 
 export function writeOperand(ring: CommandRing, name: string, x: Operand, rows: number): void {
-  if (x.format === "int8") throw new RangeError("int8 rows: only the reference computes with them");
   ring.number("format", formatNumbers[x.format], name);
   ring.number("columns", x.columns, name);
   ring.array("values", x.values, rows * x.columns, name);

@@ -76,9 +76,8 @@ export class MappedWeights {
   }
 
   #map(weight: Weight): MappedWeight {
-    const { name, dtype } = weight;
-    if (dtype === "I8" || dtype === "I4") {
-      throw new WeightError(`tensor ${name} is ${dtype}, which only the reference multiplies`);
+    if (weight.dtype === "I4") {
+      throw new WeightError(`tensor ${weight.name} is I4, which only the reference multiplies`);
     }
     const rows = weight.shape.length === 2 ? weight.shape[0] : 1;
     const columns = weight.shape[weight.shape.length - 1];

@@ -2,7 +2,7 @@ import { usableCores } from "../cores.ts";
 import { MappedWeights } from "./mapped-weights.ts";
 import { loadNative } from "../native-addon.ts";
 import { NativeStream } from "./native-stream.ts";
-import type { Policy, ScaleFormat } from "../policy.ts";
+import { precisions, type Policy, type ScaleFormat } from "../policy.ts";
 import type { WeightMemory } from "./resident-weights.ts";
 import type { Kernels } from "../stream.ts";
 
@@ -64,8 +64,12 @@ export function createNativeKernels(options: NativeOptions = {}): NativeKernels 
     modes: isFaster ? ["fast-decode"] : [],
     threads: Math.min(threads, cores),
     load: (files) => files.forEach((file) => weights.files.open(file)),
-    createStream: (policy, scales = "f32") =>
-      new NativeStream({ addon, weights, policy, scales, kernels, threads, cores, atFence }),
+    createStream: (policy, scales = "f32") => {
+      const names = precisions[policy].tiles ? kernels : `${instructionSet}-on-vectors`;
+      return new NativeStream({
+        ...{ addon, weights, policy, scales, kernels: names, threads, cores, atFence },
+      });
+    },
   };
 }
 

@@ -18,8 +18,8 @@ import type { MlaSizes, WeightMaker } from "../inputs/index.ts";
 import type { Policy } from "../policy.ts";
 import type { GateRule } from "../stream.ts";
 
-const weightDtypes = ["F8_E4M3", "BF16", "F32"] as const;
-const formats = ["f32", "bf16", "fp8"] as const;
+const weightDtypes = ["F8_E4M3", "I8", "BF16", "F32"] as const;
+const formats = ["f32", "bf16", "fp8", "int8"] as const;
 
 const rule: GateRule = {
   experts: 64,

@@ -7,6 +7,7 @@ import {
   type MlaSizes,
 } from "../inputs/index.ts";
 import { precisions } from "../policy.ts";
+import { isPlain } from "../reference/index.ts";
 import { PAGE_TOKENS } from "../stream.ts";
 
 /** The operations of latent attention on one step, by name. */
@@ -44,7 +45,7 @@ export function generateMla(setting: GeneratorSetting, sizes: MlaSizes): Generat
       },
     },
     {
-      ...{ name: "absorbQuery", rows, agreement: { ofMaximum: 1e-6 } },
+      ...{ name: "absorbQuery", rows, agreement: { ofMaximum: 1e-6, onTilesOnly: true } },
       enqueue(stream, from = 0, to = rows) {
         const out = floats((to - from) * heads * latent);
         stream.absorbQuery(out, part(q, queryWidth, from, to), kvB, shape, to - from);
@@ -66,7 +67,11 @@ export function generateMla(setting: GeneratorSetting, sizes: MlaSizes): Generat
       },
     },
     {
-      ...{ name: "projectValue", rows, agreement: { ofMaximum: 1e-6 } },
+      ...{ name: "projectValue", rows },
+      agreement: {
+        ofMaximum: 1e-6,
+        onTilesOnly: !isPlain(precisions[policy].activation, sizes.dtype),
+      },
       enqueue(stream, from = 0, to = rows) {
         const out = floats((to - from) * heads * value);
         stream.projectValue(out, part(absorbed, heads * latent, from, to), kvB, shape, to - from);

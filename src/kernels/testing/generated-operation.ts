@@ -5,8 +5,8 @@ import type { Stream } from "../stream.ts";
 /** How close two backends' results must be; integers and codes always agree exactly. */
 export type Agreement =
   | "exact"
-  /** Largest difference as a share of the largest value. */
-  | { readonly ofMaximum: number }
+  /** Largest difference as a share of the largest value; exactly where no tiles multiply, if it says so. */
+  | { readonly ofMaximum: number; readonly onTilesOnly?: boolean }
   /** Root of the summed squares, as a share of the values'. */
   | { readonly relativeL2: number };
 

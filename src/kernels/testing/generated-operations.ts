@@ -15,6 +15,7 @@ import {
 } from "../inputs/index.ts";
 import type { Operand, StoredRows } from "../operand-format.ts";
 import { precisions } from "../policy.ts";
+import { isPlain } from "../reference/index.ts";
 import type { GateRule } from "../stream.ts";
 import { SCALE_BLOCK, type WeightDtype } from "../weight-format.ts";
 
@@ -119,7 +120,8 @@ export function generateGemm(setting: GeneratorSetting, sizes: MatmulSizes): Gen
   const { rows, outputs } = sizes;
   const { weight, x } = gemmInputs(setting, sizes);
   return {
-    ...{ name: "gemm", rows, agreement: { ofMaximum: 1e-6 } },
+    ...{ name: "gemm", rows },
+    agreement: { ofMaximum: 1e-6, onTilesOnly: !isPlain(x.format, weight.dtype) },
     enqueue(stream, from = 0, to = rows) {
       const out = floats((to - from) * outputs);
       stream.gemm(out, operandRows(x, from, to), weight, to - from);
@@ -141,7 +143,10 @@ export function generateGroupedGemm(
   const starts = Int32Array.of(0, ...ends.sort(), rows);
   return {
     ...{ name: "groupedGemm", rows },
-    agreement: { ofMaximum: precisions[policy].rows === "f32" ? 1e-6 : 2 ** -8 },
+    agreement: {
+      ofMaximum: precisions[policy].rows === "f32" ? 1e-6 : 2 ** -8,
+      onTilesOnly: !isPlain(x.format, sizes.dtype),
+    },
     enqueue(stream, from = 0, to = rows) {
       const out = storedRows(precisions[policy].rows, (to - from) * outputs);
       const part = starts.map((start) => Math.min(Math.max(start, from), to) - from);

@@ -1,0 +1,286 @@
+// Products of BF16 values on the BF16 chain (simd/chain.h): BF16, FP8 or INT8 weights with rows of BF16 or FP8 values.
+//
+// Vectors lie over outputs. An output's sum of a block of SCALE_BLOCK inputs is one chain from zero, pair by pair; blocks
+// are promoted in ascending order, total = total + sum · scale with each result rounded. Every number of rows takes this
+// one order.
+//
+// Inputs are packed in tiles of up to CHAIN_ROWS rows: [tile][block][row][SCALE_BLOCK], in whatever the chain splats.
+// Panels of weights are decoded a block at a time into memory that stays in the core's first cache.
+#pragma once
+#include "gemm/product.h"
+#include "gemm/strip.h"
+
+namespace daysix::DAYSIX_ISA {
+
+/// Rows and strips whose chains fit the registers together.
+#if defined(__AVX512F__)
+constexpr int CHAIN_ROWS = 12, CHAIN_STRIPS = 2;
+#else
+constexpr int CHAIN_ROWS = 4, CHAIN_STRIPS = 1;
+#endif
+constexpr int CHAIN_OUTPUTS = CHAIN_STRIPS * CHAINS;
+constexpr int PAIRS_OF_BLOCK = SCALE_BLOCK / 2;
+/// Packed inputs that stay in the core's second cache while weights pass by.
+constexpr int64_t CHAIN_ROUND_BYTES = 1 << 20;
+
+/// Whether weights, and inputs that are rounded first if they are float32, are BF16 values.
+inline bool fitsChain(Dtype weight, Dtype input, bool toBf16) {
+  return formatOf(weight).fitsBf16 && (formatOf(input).fitsBf16 || toBf16);
+}
+
+/// Calls run with a dtype of BF16 values as a compile-time constant.
+template <typename Run>
+inline void withChainDtype(Dtype dtype, Run&& run) {
+  withDtype(dtype, [&](auto constant) {
+    if constexpr (formatOf(constant).fitsBf16) run(constant);
+  });
+}
+
+/// A packed input: two make a PackedPair.
+constexpr int64_t PACKED_BYTES = sizeof(PackedPair) / 2;
+
+inline int64_t chainPackedBytes(const Weight& weight) { return scaleColumns(weight) * SCALE_BLOCK * PACKED_BYTES; }
+
+/// Packs values that are or become BF16.
+inline void packValues(uint8_t* out, Vec values) {
+  if constexpr (sizeof(PackedPair) == 4) {
+    storeBf16(reinterpret_cast<uint16_t*>(out), values);
+  } else {
+    store(reinterpret_cast<float*>(out), roundToBf16(values));
+  }
+}
+
+template <Dtype D>
+inline void packChainTile(const Product& product, int64_t tile) {
+  const Tiling tiling{product.rows, CHAIN_ROWS};
+  const int64_t columns = product.weight->columns, blocks = scaleColumns(*product.weight), first = tiling.first(tile);
+  const int rows = tiling.rowsOf(tile);
+  uint8_t* packed = reinterpret_cast<uint8_t*>(product.packed) + first * chainPackedBytes(*product.weight);
+  for (int row = 0; row < rows; row++) {
+    const uint8_t* x = product.x.values + (first + row) * product.x.stride * formatOf(D).valueBytes;
+    for (int64_t block = 0; block < blocks; block++) {
+      uint8_t* out = packed + (block * rows + row) * SCALE_BLOCK * PACKED_BYTES;
+      for (int i = 0; i < SCALE_BLOCK; i += WIDTH) {
+        const int64_t from = block * SCALE_BLOCK + i, left = std::clamp<int64_t>(columns - from, 0, WIDTH);
+        const uint8_t* codes = x + from * formatOf(D).valueBytes;
+        packValues(out + i * PACKED_BYTES, left == WIDTH ? loadCodes<D>(codes)
+                                           : left        ? loadCodes<D>(codes, static_cast<int>(left))
+                                                         : splat(0.0f));
+      }
+    }
+  }
+}
+
+inline void packChainTile(const Product& product, int64_t tile) {
+  withInputFormat(product.x.format, [&](auto input) { packChainTile<input>(product, tile); });
+}
+
+/// A strip's pairs of a block: [pair], `stride` apart.
+template <Dtype D>
+struct ChainDecoder;
+
+#if defined(__AVX512F__)
+
+template <>
+struct ChainDecoder<Dtype::bf16> {
+  static DAYSIX_INLINE void decode(Pairs* out, int, const uint32_t* words) { out[0] = loadPairs(words); }
+  static constexpr int PAIRS = 1;
+};
+template <>
+struct ChainDecoder<Dtype::fp8> {
+  /// Pairs that a vector of words holds.
+  static constexpr int PAIRS = 2;
+  static DAYSIX_INLINE void decode(Pairs* out, int stride, const uint32_t* words) {
+    // The first two codes of a lane's four words, then the last two: unpacking separates them.
+    const __m512i firsts = _mm512_broadcast_i32x4(_mm_setr_epi8(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15));
+    __m512i pairs[PAIRS];
+    WeightFormat<Dtype::fp8>::toPairs(pairs, _mm512_shuffle_epi8(_mm512_load_si512(words), firsts));
+    for (int i = 0; i < PAIRS; i++) out[i * stride] = toPairs({pairs[i]});
+  }
+};
+template <>
+struct ChainDecoder<Dtype::i8> {
+  static constexpr int PAIRS = 2;
+  static DAYSIX_INLINE void decode(Pairs* out, int stride, const uint32_t* words) {
+    const __m512i codes = _mm512_load_si512(words);
+    const auto value = [&](int byte) {
+      return Chains{_mm512_cvtepi32_ps(_mm512_srai_epi32(_mm512_slli_epi32(codes, 24 - 8 * byte), 24))};
+    };
+    out[0] = pairsOf(value(0), value(1));
+    out[stride] = pairsOf(value(2), value(3));
+  }
+};
+
+/// Decodes a strip's block of `inputs`, turning it on the way through `words`.
+template <Dtype D>
+inline void decodeChains(Pairs* out, int stride, const StripRows& strip, int64_t block, int inputs, uint32_t* words) {
+  using Decoder = ChainDecoder<D>;
+  constexpr int BYTES = formatOf(D).valueBytes;
+  turnStrip(words, strip, block * SCALE_BLOCK * BYTES, inputs * BYTES);
+  const int count = static_cast<int>(ceilDivide(inputs * BYTES, 4));
+  for (int i = 0; i < count; i++) Decoder::decode(out + i * Decoder::PAIRS * stride, stride, words + i * STRIP_LANES);
+}
+
+#else
+
+/// Through float32 rows, which are turned value by value.
+template <Dtype D>
+inline void decodeChains(Pairs* out, int stride, const StripRows& strip, int64_t block, int inputs, uint32_t*) {
+  alignas(64) float values[CHAINS][SCALE_BLOCK];
+  for (int row = 0; row < CHAINS; row++) {
+    const uint8_t* codes = strip.row(row) + block * SCALE_BLOCK * formatOf(D).valueBytes;
+    for (int i = 0; i < inputs; i += WIDTH) {
+      const Vec v = inputs - i >= WIDTH ? loadCodes<D>(codes + i * formatOf(D).valueBytes)
+                                        : loadCodes<D>(codes + i * formatOf(D).valueBytes, inputs - i);
+      store(values[row] + i, v);
+    }
+    if (inputs % 2) values[row][inputs] = 0;
+  }
+  for (int pair = 0; pair < (inputs + 1) / 2; pair++) {
+    alignas(64) float even[CHAINS], odd[CHAINS];
+    for (int row = 0; row < CHAINS; row++) even[row] = values[row][2 * pair], odd[row] = values[row][2 * pair + 1];
+    out[pair * stride] = pairsOf(loadChains(even), loadChains(odd));
+  }
+}
+
+#endif
+
+/// totals[row][output] += x · w of a block, promoted. x is [row][PAIRS_OF_BLOCK], w [pair][CHAIN_STRIPS].
+template <int Rows>
+inline void multiplyChains(float* totals, const PackedPair* x, const Pairs* w, int pairs, const float* rowScales,
+                           const float* weightScales) {
+  Chains sums[Rows][CHAIN_STRIPS];
+  each<Rows>([&](auto row) __attribute__((always_inline)) {
+    each<CHAIN_STRIPS>([&](auto n) __attribute__((always_inline)) { sums[row][n] = splatChains(0.0f); });
+  });
+  for (int pair = 0; pair < pairs; pair++) {
+    Pairs weights[CHAIN_STRIPS];
+    each<CHAIN_STRIPS>([&](auto n) __attribute__((always_inline)) { weights[n] = w[n]; });
+    each<Rows>([&](auto row) __attribute__((always_inline)) {
+      const Pairs input = splatPair(x[row * PAIRS_OF_BLOCK]);
+      each<CHAIN_STRIPS>([&](auto n) __attribute__((always_inline)) {
+        sums[row][n] = chain(input, weights[n], sums[row][n]);
+      });
+    });
+    w += CHAIN_STRIPS;
+    x++;
+  }
+  each<Rows>([&](auto row) __attribute__((always_inline)) {
+    each<CHAIN_STRIPS>([&](auto n) __attribute__((always_inline)) {
+      float* total = totals + (row * CHAIN_STRIPS + n) * CHAINS;
+      const Chains scales = splatChains(rowScales[row]) * loadChains(weightScales + n * CHAINS);
+      storeChains(total, loadChains(total) + sums[row][n] * scales);
+    });
+  });
+}
+
+/// Panels of CHAIN_OUTPUTS outputs of a product with INPUTS of dtype D's weights.
+template <Dtype D>
+class ChainPanels {
+ public:
+  ChainPanels(const Product& product, Scratch& scratch)
+      : product_(product),
+        weight_(*product.weight),
+        tiling_{product.rows, CHAIN_ROWS},
+        blocks_(scaleColumns(weight_)),
+        rowBytes_(chainPackedBytes(weight_)),
+        roundTiles_(std::max<int64_t>(1, CHAIN_ROUND_BYTES / (rowBytes_ * CHAIN_ROWS))) {
+    const int64_t rows = std::min(product.rows, roundTiles_ * CHAIN_ROWS);
+    const int64_t pairs = PAIRS_OF_BLOCK * CHAIN_STRIPS * sizeof(Pairs), words = WORDS * 4;
+    const int64_t totals = rows * CHAIN_OUTPUTS * 4, scales = blocks_ * CHAIN_OUTPUTS * 4;
+    auto* memory = static_cast<uint8_t*>(scratch.reserve(pairs + words + totals + scales + product.rows * blocks_ * 4));
+    pairs_ = reinterpret_cast<Pairs*>(memory);
+    words_ = reinterpret_cast<uint32_t*>(memory + pairs);
+    totals_ = reinterpret_cast<float*>(memory + pairs + words);
+    weightScales_ = totals_ + totals / 4;
+    rowScales_ = weightScales_ + scales / 4;
+    tableRowScales();
+  }
+
+  /// Outputs from up to to.
+  void multiply(int64_t from, int64_t to) {
+    for (int64_t output = from; output < to; output += CHAIN_OUTPUTS) {
+      count_ = static_cast<int>(std::min<int64_t>(CHAIN_OUTPUTS, to - output));
+      tableWeightScales(output);
+      for (int64_t tile = 0; tile < tiling_.count(); tile += roundTiles_) {
+        multiplyTiles(output, tile, std::min(tiling_.count(), tile + roundTiles_));
+      }
+    }
+  }
+
+ private:
+  static constexpr int64_t WORDS = SCALE_BLOCK * formatOf(D).valueBytes / 4 * STRIP_LANES;
+
+  /// [tile][block][row]
+  void tableRowScales() {
+    float* out = rowScales_;
+    for (int64_t tile = 0; tile < tiling_.count(); tile++) {
+      const float* scales = product_.x.scales + tiling_.first(tile) * blocks_;
+      for (int64_t block = 0; block < blocks_; block++) {
+        for (int row = 0; row < tiling_.rowsOf(tile); row++) {
+          *out++ = product_.x.scales ? scales[row * blocks_ + block] : 1.0f;
+        }
+      }
+    }
+  }
+
+  /// [block][output]
+  void tableWeightScales(int64_t output) {
+    for (int i = 0; i < CHAIN_OUTPUTS; i++) {
+      const int64_t row = product_.firstRow + output + std::min(i, count_ - 1);
+      for (int64_t block = 0; block < blocks_; block++) {
+        weightScales_[block * CHAIN_OUTPUTS + i] = weightScale(weight_, row, block);
+      }
+    }
+  }
+
+  void multiplyTiles(int64_t output, int64_t firstTile, int64_t lastTile) {
+    const int64_t firstRow = tiling_.first(firstTile), rows = tiling_.first(lastTile) - firstRow;
+    std::memset(totals_, 0, rows * CHAIN_OUTPUTS * sizeof(float));
+    for (int64_t block = 0; block < blocks_; block++) {
+      const auto inputs = static_cast<int>(std::min<int64_t>(SCALE_BLOCK, weight_.columns - block * SCALE_BLOCK));
+      decode(output, block, inputs);
+      for (int64_t tile = firstTile; tile < lastTile; tile++) {
+        const int64_t row = tiling_.first(tile);
+        withRows<CHAIN_ROWS>(tiling_.rowsOf(tile), [&](auto tileRows) {
+          const auto* x = reinterpret_cast<const uint8_t*>(product_.packed) + row * rowBytes_ +
+                          block * tileRows * SCALE_BLOCK * PACKED_BYTES;
+          multiplyChains<tileRows>(totals_ + (row - firstRow) * CHAIN_OUTPUTS, reinterpret_cast<const PackedPair*>(x),
+                                   pairs_, (inputs + 1) / 2, rowScales_ + row * blocks_ + block * tileRows,
+                                   weightScales_ + block * CHAIN_OUTPUTS);
+        });
+      }
+    }
+    for (int64_t row = 0; row < rows; row++) storeRow(firstRow + row, output, totals_ + row * CHAIN_OUTPUTS);
+  }
+
+  void decode(int64_t output, int64_t block, int inputs) {
+    for (int n = 0; n < CHAIN_STRIPS; n++) {
+      const int64_t rowBytes = weight_.columns * formatOf(D).valueBytes;
+      const int64_t first = std::min<int64_t>(n * CHAINS, count_ - 1);
+      const StripRows strip = {weight_.data + (product_.firstRow + output + first) * rowBytes, rowBytes,
+                               std::min(CHAINS, count_ - static_cast<int>(first))};
+      decodeChains<D>(pairs_ + n, CHAIN_STRIPS, strip, block, inputs, words_);
+    }
+  }
+
+  void storeRow(int64_t row, int64_t output, const float* totals) {
+    for (int i = 0; i < count_; i += WIDTH) {
+      const int count = std::min(WIDTH, count_ - i);
+      storeOutputs(product_, row, output + i, load(totals + i), count);
+    }
+  }
+
+  const Product& product_;
+  const Weight& weight_;
+  const Tiling tiling_;
+  const int64_t blocks_, rowBytes_, roundTiles_;
+  Pairs* pairs_;     // [PAIRS_OF_BLOCK][CHAIN_STRIPS]
+  uint32_t* words_;  // [word][STRIP_LANES]
+  float* totals_;    // [row][CHAIN_OUTPUTS]
+  float* weightScales_;
+  float* rowScales_;
+  int count_ = 0;
+};
+
+}  // namespace daysix::DAYSIX_ISA

@@ -1,0 +1,98 @@
+// Exact products of INT8 values: sums of four neighbouring products, added to 32-bit sums. One factor comes offset by 128,
+// as vpdpbusd takes it; sums that begin with −128 times the sum of the other factor's values end without the offset.
+#pragma once
+#include <cstdint>
+#include <cstring>
+
+#include "simd/chain.h"
+
+namespace daysix::DAYSIX_ISA {
+
+constexpr int CODE_OFFSET = 128;
+
+#if defined(__AVX512VNNI__)
+
+constexpr int DOT_LANES = 16;
+struct DotSums {
+  __m512i v;
+};
+/// Four offset codes in each lane.
+struct OffsetCodes {
+  __m512i v;
+};
+
+inline DotSums splatSums(int32_t x) { return {_mm512_set1_epi32(x)}; }
+inline OffsetCodes loadOffsetCodes(const uint32_t* words) { return {_mm512_load_si512(words)}; }
+/// sums + codes · the four values at `x`, in each lane.
+DAYSIX_INLINE DotSums addDots(DotSums sums, OffsetCodes codes, const int8_t* x) {
+  int32_t four;
+  std::memcpy(&four, x, sizeof four);
+  return {_mm512_dpbusd_epi32(sums.v, codes.v, _mm512_set1_epi32(four))};
+}
+/// Where sums begin: offset codes are taken as they are.
+inline int32_t firstSum(int32_t sumOfValues) { return -CODE_OFFSET * sumOfValues; }
+inline Chains toChains(const DotSums (&sums)[1]) { return {_mm512_cvtepi32_ps(sums[0].v)}; }
+
+#elif defined(__AVX2__)
+
+constexpr int DOT_LANES = 8;
+struct DotSums {
+  __m256i v;
+};
+/// Codes without their offset, and their magnitudes.
+struct OffsetCodes {
+  __m256i codes, magnitudes;
+};
+
+inline DotSums splatSums(int32_t x) { return {_mm256_set1_epi32(x)}; }
+inline OffsetCodes loadOffsetCodes(const uint32_t* words) {
+  const __m256i offset = _mm256_set1_epi8(static_cast<char>(CODE_OFFSET));
+  const __m256i codes = _mm256_xor_si256(_mm256_load_si256(reinterpret_cast<const __m256i*>(words)), offset);
+  return {codes, _mm256_abs_epi8(codes)};
+}
+/// Magnitudes times values with the codes' signs: two such products fit 16 bits, as values lie within ±127.
+DAYSIX_INLINE DotSums addDots(DotSums sums, OffsetCodes w, const int8_t* x) {
+  int32_t four;
+  std::memcpy(&four, x, sizeof four);
+  const __m256i pairs = _mm256_maddubs_epi16(w.magnitudes, _mm256_sign_epi8(_mm256_set1_epi32(four), w.codes));
+  return {_mm256_add_epi32(sums.v, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))};
+}
+inline int32_t firstSum(int32_t) { return 0; }
+inline Chains toChains(const DotSums (&sums)[2]) {
+  return {_mm256_cvtepi32_ps(sums[0].v), _mm256_cvtepi32_ps(sums[1].v)};
+}
+
+#else
+
+constexpr int DOT_LANES = 16;
+struct DotSums {
+  int32_t v[DOT_LANES];
+};
+struct OffsetCodes {
+  uint8_t v[DOT_LANES][4];
+};
+
+inline DotSums splatSums(int32_t x) {
+  DotSums sums;
+  for (int32_t& sum : sums.v) sum = x;
+  return sums;
+}
+inline OffsetCodes loadOffsetCodes(const uint32_t* words) {
+  OffsetCodes codes;
+  std::memcpy(&codes, words, sizeof codes);
+  return codes;
+}
+inline DotSums addDots(DotSums sums, const OffsetCodes& codes, const int8_t* x) {
+  for (int lane = 0; lane < DOT_LANES; lane++) {
+    for (int i = 0; i < 4; i++) sums.v[lane] += codes.v[lane][i] * x[i];
+  }
+  return sums;
+}
+inline int32_t firstSum(int32_t sumOfValues) { return -CODE_OFFSET * sumOfValues; }
+inline Chains toChains(const DotSums (&sums)[1]) {
+  return chains([&](int lane) { return static_cast<float>(sums[0].v[lane]); });
+}
+
+#endif
+
+}  // namespace daysix::DAYSIX_ISA
