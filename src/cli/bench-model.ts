@@ -9,19 +9,12 @@ import {
   type Workload,
 } from "../bench/index.ts";
 import { usableCores } from "../kernels/index.ts";
-import {
-  formatOf,
-  integerOf,
-  integersOf,
-  policyHelp,
-  policyOf,
-  textOf,
-  UsageError,
-} from "./arguments.ts";
+import { formatOf, integerOf, integersOf, policyOf, textOf, UsageError } from "./arguments.ts";
 import { readTopology } from "./engine-options.ts";
 import { checkpointFormats } from "../model/index.ts";
 import { describeResident, weightsOf, withWeights } from "./weights.ts";
 import { fastDecodeOf, withFastDecode } from "./fast-decode.ts";
+import { servingPolicyHelp } from "./serving-policy.ts";
 import { table } from "./table.ts";
 
 export function withBenchModel(command: Command): Command {
@@ -34,7 +27,7 @@ export function withBenchModel(command: Command): Command {
     .option("--prompt <tokens>", "Prompts to compute", { default: "512,2048" })
     .option("--batch <requests>", "Requests of a rank that decode together", { default: "1,8,32" })
     .option("--context <tokens>", "Context of each of them, random KV", { default: "512,4096" })
-    .option("--policy <policy>", policyHelp, { default: "w8a16" })
+    .option("--policy <policy>", servingPolicyHelp)
     .option("--threads <count>", "Compute threads of each rank; by default all cores together")
     .option("--topology <units>", "Ranks: combined=1x2", { default: "combined=1x1" })
     .option("--experts <how>", "parallel: over the ranks; replicated: all on each", {
@@ -55,7 +48,8 @@ export async function runBenchModel(flags: Readonly<Record<string, unknown>>): P
       : integerOf("threads", flags["threads"], 1, 4096);
   const workloads = workloadsOf(flags, shapes[shape].max_position_embeddings);
   const format = formatOf(flags["format"]);
-  const policy = policyOf(flags["policy"]);
+  const integers = format === "int8" || format === "int4";
+  const policy = policyOf(flags["policy"] ?? (integers ? "int8" : "w8a16"));
   const weights = weightsOf(flags);
   const fastDecode = fastDecodeOf(flags);
   const experts = expertsOf(flags["experts"]);

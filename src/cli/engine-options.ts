@@ -3,12 +3,13 @@ import type { Command } from "cac";
 import { z } from "zod";
 import { parseTopology, type Topology } from "../cluster/index.ts";
 import type { EngineOptions, ExpertOptions } from "../engine/index.ts";
-import { bytesOf, integerOf, policyHelp, policyOf, textOf, UsageError } from "./arguments.ts";
+import { bytesOf, integerOf, textOf, UsageError } from "./arguments.ts";
 import { bundledModel } from "./bundled-model.ts";
 import { contextCacheOf, withContextCache } from "./context-cache.ts";
 import { fastDecodeOf, withFastDecode } from "./fast-decode.ts";
 import { nodesOf, withNodes } from "./node-options.ts";
 import { readLoads } from "./rebalance.ts";
+import { servingPolicyHelp, servingPolicyOf } from "./serving-policy.ts";
 import { modelBytesOf, withVerifyModel } from "./verify-model.ts";
 import { weightsOf, withWeights } from "./weights.ts";
 
@@ -16,7 +17,7 @@ import { weightsOf, withWeights } from "./weights.ts";
 export function withEngine(command: Command): Command {
   return withVerifyModel(withFastDecode(withWeights(withNodes(withContextCache(command)))))
     .option("--model <dir>", "Checkpoint folder (Hugging Face layout)", { default: bundledModel })
-    .option("--policy <policy>", policyHelp, { default: "w8a16" })
+    .option("--policy <policy>", servingPolicyHelp)
     .option("--kv-memory <size>", "Memory for the KV cache of each rank", { default: "256M" })
     .option("--threads <count>", "Compute threads of each rank, as far as cores go", { default: 1 })
     .option("--topology <units>", "Units × ranks: combined=1x4, or prefill=1x2,decode=1x2", {
@@ -34,9 +35,10 @@ export function withEngine(command: Command): Command {
 }
 
 export async function engineOf(flags: Readonly<Record<string, unknown>>): Promise<EngineOptions> {
+  const modelDirectory = textOf("model", flags["model"]);
   return {
-    modelDirectory: textOf("model", flags["model"]),
-    policy: policyOf(flags["policy"]),
+    modelDirectory,
+    policy: await servingPolicyOf(flags["policy"], modelDirectory),
     weights: weightsOf(flags),
     modelBytes: modelBytesOf(flags),
     kvMemoryBytes: bytesOf("kv-memory", flags["kvMemory"]),

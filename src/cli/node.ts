@@ -1,9 +1,10 @@
 import type { Command } from "cac";
 import { serveNode } from "../engine/index.ts";
-import { policyOf, textOf, UsageError } from "./arguments.ts";
+import { textOf, UsageError } from "./arguments.ts";
 import { bundledModel } from "./bundled-model.ts";
 import { addressOf, failureTimeoutOf, secretOf, withFailureTimeout } from "./node-options.ts";
 import { DRAIN_MS } from "./serve.ts";
+import { servingPolicyOf } from "./serving-policy.ts";
 import { runUntilStopped, type Shutdown } from "./shutdown.ts";
 import { modelBytesOf, withVerifyModel } from "./verify-model.ts";
 import { weightsOf, withWeights } from "./weights.ts";
@@ -13,7 +14,7 @@ export function withNode(command: Command): Command {
     .option("--join <address>", "HOST:PORT at which the serving node waits for others")
     .option("--secret-file <file>", "Secret that all nodes of the cluster know")
     .option("--model <dir>", "Own copy of the checkpoint", { default: bundledModel })
-    .option("--policy <policy>", "As the serving node's", { default: "w8a16" })
+    .option("--policy <policy>", "As the serving node's; by default as its default")
     .option("--listen <address>", "HOST:PORT for other nodes; any address and port by default")
     .option("--advertise <host>", "Host that other nodes dial, where it is not the one seen");
 }
@@ -38,13 +39,15 @@ async function compute(
 ): Promise<void> {
   const { join, listen, advertise } = flags;
   if (join === undefined) throw new UsageError("--join: expected the serving node's HOST:PORT");
+  const modelDirectory = textOf("model", flags["model"]);
+  const policy = await servingPolicyOf(flags["policy"], modelDirectory);
   const closed = serveNode({
     coordinator: addressOf("join", join),
     secret: secretOf(flags),
-    modelDirectory: textOf("model", flags["model"]),
+    modelDirectory,
     weights: weightsOf(flags),
     modelBytes: modelBytesOf(flags),
-    policy: policyOf(flags["policy"]),
+    policy,
     failureTimeoutMs: failureTimeoutOf(flags),
     ...(listen === undefined ? {} : { listen: addressOf("listen", listen) }),
     ...(advertise === undefined ? {} : { advertisedHost: textOf("advertise", advertise) }),

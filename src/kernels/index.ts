@@ -1,5 +1,5 @@
 export type { Policy, ScaleFormat } from "./policy.ts";
-export { policies, precisions, scaleFormats } from "./policy.ts";
+export { operandFormat, policies, precisions, scaleFormats } from "./policy.ts";
 export type { Weight } from "./weight.ts";
 export {
   codeBytes,

@@ -10,6 +10,7 @@ export {
   quantizedDtype,
 } from "./checkpoint-format.ts";
 export { type ModelConfig, readConfig } from "./config.ts";
+export { defaultPolicy } from "./default-policy.ts";
 export {
   modelIdentity,
   type ModelIdentity,

@@ -1,4 +1,11 @@
-import { codeBytes, scaleShape, type ScaleBlock, type WeightDtype } from "../../kernels/index.ts";
+import {
+  codeBytes,
+  isWeightDtype,
+  scaleShape,
+  type ScaleBlock,
+  type WeightDtype,
+} from "../../kernels/index.ts";
+import type { TensorEntry } from "./safetensors.ts";
 import type { TensorLayout } from "./safetensors-writer.ts";
 
 /** A tensor of those that keep a weight. */
@@ -24,6 +31,12 @@ export const CODES_PER_WORD = 8;
 export const wordsOf = (columns: number) => Math.ceil(columns / CODES_PER_WORD);
 
 export const isPacked = (name: string) => name.endsWith(PACKED);
+
+/** The dtype of the weight whose codes a tensor holds; undefined for other tensors. */
+export function storedDtype({ name, dtype }: TensorEntry): WeightDtype | undefined {
+  if (isPacked(name)) return "I4";
+  return isWeightDtype(dtype) && !isAuxiliary(name) ? dtype : undefined;
+}
 
 /** Whether a tensor says how to read another. */
 export function isAuxiliary(name: string): boolean {
