@@ -28,38 +28,34 @@ inline uint32_t largestMagnitude(const float* x, int count) {
   return largest;
 }
 
-/// The nearest integer, ties to even, of a magnitude below 2^22.
-inline float nearestInteger(float x) {
-  constexpr float magic = 12582912.0f;
-  return (x + magic) - magic;
-}
-
 /// `count` values as integers from `least` to `most`, and what those are worth.
-inline void roundBlock(WeightBlock& block, int8_t* codes, int count, float inverse, float scale, float least, float most) {
-  for (int i = 0; i < count; i++) {
-    float code = nearestInteger(block.x[i] * inverse);
-    code = code < least ? least : code > most ? most : code;
-    codes[i] = static_cast<int8_t>(code);
-    block.rounded[i] = code * scale;
+inline void roundValues(const float* x, float* rounded, int8_t* codes, int count, float inverse, float scale, float least,
+                        float most) {
+  for (int i = 0; i < count; i += WIDTH) {
+    const Vec code = min(max(roundToInteger(load(x + i) * splat(inverse)), splat(least)), splat(most));
+    store(rounded + i, code);
   }
+  for (int i = 0; i < count; i++) codes[i] = static_cast<int8_t>(rounded[i]);
+  for (int i = 0; i < count; i += WIDTH) store(rounded + i, load(rounded + i) * splat(scale));
 }
 
-/// Adds to a row's errors what a block lost.
-inline void addErrors(double* errors, const WeightBlock& block) {
-  constexpr int LINE = 16;
-  float lost[LINE] = {}, squares[LINE] = {};
-  for (int i = 0; i < SCALE_BLOCK; i += LINE) {
-    for (int j = 0; j < LINE; j++) {
-      const float x = block.x[i + j], error = x - block.rounded[i + j];
-      lost[j] += error * error;
-      squares[j] += x * x;
+/// What rounding changed in a row, and the row's own size, both squared.
+struct RowErrors {
+  Vec lost = splat(0), squares = splat(0);
+
+  void add(const WeightBlock& block) {
+    for (int i = 0; i < SCALE_BLOCK; i += WIDTH) {
+      const Vec x = load(block.x + i), error = x - load(block.rounded + i);
+      lost = lost + error * error;
+      squares = squares + x * x;
     }
   }
-  for (int j = 0; j < LINE; j++) {
-    errors[0] += lost[j];
-    errors[1] += squares[j];
+
+  void store(double* errors) const {
+    errors[0] = sum(lost);
+    errors[1] = sum(squares);
   }
-}
+};
 
 constexpr uint32_t INFINITE_BITS = 0x7f800000;
 
@@ -72,28 +68,37 @@ inline float quantizeInt8Block(WeightBlock& block, int8_t* codes) {
   const uint32_t bits = largestMagnitude(block.x, SCALE_BLOCK);
   const float largest = std::max(WEIGHT_FLOOR, std::bit_cast<float>(bits));
   const float scale = largest / 127.0f;
-  roundBlock(block, codes, SCALE_BLOCK, 127.0f / largest, scale, -127, 127);
+  roundValues(block.x, block.rounded, codes, SCALE_BLOCK, 127.0f / largest, scale, -127, 127);
   return scale + poisonOf(bits);
 }
 
-/// The first value of the largest magnitude becomes −8: codes reach further down than up. Scales are BF16 values.
-inline float quantizeInt4Group(WeightBlock& block, int8_t* codes, int from, int group) {
-  float* x = block.x + from;
-  const uint32_t bits = largestMagnitude(x, group);
-  int first = 0;
-  while ((std::bit_cast<uint32_t>(x[first]) & 0x7fffffff) != bits) first++;
+/// The value of the largest magnitude, the positive one of two, becomes −8: codes reach further down than up. Scales
+/// are BF16 values.
+template <int GROUP>
+inline float quantizeInt4Group(WeightBlock& block, int8_t* codes, int from) {
+  const float* x = block.x + from;
+  int32_t positive = 0, negative = 0;
+  for (int i = 0; i < GROUP; i++) {
+    const int32_t bits = std::bit_cast<int32_t>(x[i]), opposite = static_cast<int32_t>(bits ^ 0x80000000);
+    positive = bits > positive ? bits : positive;
+    negative = opposite > negative ? opposite : negative;
+  }
+  const uint32_t bits = static_cast<uint32_t>(std::max(positive, negative));
   const float largest = std::max(WEIGHT_FLOOR, std::bit_cast<float>(bits));
-  const float exact = (std::signbit(x[first]) && bits > 0 ? -largest : largest) / -8.0f;
+  const float exact = (negative > positive ? -largest : largest) / -8.0f;
   const uint32_t exactBits = std::bit_cast<uint32_t>(exact);
   const float scale = std::bit_cast<float>((exactBits + 0x7fff + (exactBits >> 16 & 1)) & 0xffff0000);
-  const float inverse = 1.0f / scale;
-  for (int i = 0; i < group; i++) {
-    float code = nearestInteger(x[i] * inverse);
-    code = code < -8 ? -8 : code > 7 ? 7 : code;
-    codes[from + i] = static_cast<int8_t>(code);
-    block.rounded[from + i] = code * scale;
-  }
+  roundValues(x, block.rounded + from, codes + from, GROUP, 1.0f / scale, scale, -8, 7);
   return scale + poisonOf(bits);
+}
+
+/// The groups of a block, of which `count` values are there.
+template <int GROUP>
+inline void quantizeInt4Block(WeightBlock& block, int8_t* codes, float* scales, int count) {
+  for (int from = 0; from < SCALE_BLOCK; from += GROUP) {
+    const float scale = quantizeInt4Group<GROUP>(block, codes, from);
+    if (from < count) scales[from / GROUP] = scale;
+  }
 }
 
 template <Dtype D>
@@ -104,8 +109,7 @@ inline void quantizeIntegerRow(const QuantizeWeight& c, int64_t row) {
   float* scales = c.scales + row * groups;
   WeightBlock block;
   int8_t codes[SCALE_BLOCK];
-  double* errors = c.errors + 2 * row;
-  errors[0] = errors[1] = 0;
+  RowErrors errors;
   for (int64_t column = 0; column < columns; column += SCALE_BLOCK) {
     const int count = static_cast<int>(std::min<int64_t>(SCALE_BLOCK, columns - column));
     loadBlock<D>(block.x, c.x, row * columns + column, count);
@@ -113,26 +117,24 @@ inline void quantizeIntegerRow(const QuantizeWeight& c, int64_t row) {
       scales[column / SCALE_BLOCK] = quantizeInt8Block(block, codes);
       std::memcpy(out + column, codes, count);
     } else {
-      for (int from = 0; from < SCALE_BLOCK; from += c.group) {
-        const float scale = quantizeInt4Group(block, codes, from, c.group);
-        if (from < count) scales[(column + from) / c.group] = scale;
-      }
+      if (c.group == 32) quantizeInt4Block<32>(block, codes, scales + column / 32, count);
+      else quantizeInt4Block<SCALE_BLOCK>(block, codes, scales + column / SCALE_BLOCK, count);
       // A row is whole words of eight codes.
       const int stored = (count + 7) / 8 * 8;
       std::fill(codes + count, codes + stored, int8_t{-8});
       for (int i = 0; i < stored / 2; i++)
         out[column / 2 + i] = static_cast<uint8_t>((codes[2 * i] + 8) | (codes[2 * i + 1] + 8) << 4);
     }
-    addErrors(errors, block);
+    errors.add(block);
   }
+  errors.store(c.errors + 2 * row);
 }
 
 /// What rounding rows to FP8 lost.
 template <Dtype D>
 inline void fp8Errors(const QuantizeWeight& c, int64_t row) {
   const int64_t columns = c.x.columns;
-  double* errors = c.errors + 2 * row;
-  errors[0] = errors[1] = 0;
+  RowErrors errors;
   WeightBlock block;
   const Operand codes = {Dtype::fp8, columns, c.values, nullptr};
   for (int64_t column = 0; column < columns; column += SCALE_BLOCK) {
@@ -141,8 +143,9 @@ inline void fp8Errors(const QuantizeWeight& c, int64_t row) {
     loadBlock<D>(block.x, c.x, at, count);
     loadBlock<Dtype::fp8>(block.rounded, codes, at, count);
     for (float& value : block.rounded) value *= scale;
-    addErrors(errors, block);
+    errors.add(block);
   }
+  errors.store(c.errors + 2 * row);
 }
 
 inline void quantizeWeight(const QuantizeWeight& c, Team& team) {

@@ -11,11 +11,11 @@ export function createQuantizedWeight(
   rows: number,
   columns: number,
   block: ScaleBlock = weightFormats[dtype].scaleBlocks[0],
+  values = new Uint8Array(rows * rowBytes(dtype, columns)),
 ): QuantizedWeight {
   const [scaleRows, scaleColumns] = scaleShape(dtype, [rows, columns], block)!;
   return {
-    ...{ dtype, block },
-    values: new Uint8Array(rows * rowBytes(dtype, columns)),
+    ...{ dtype, block, values },
     scales: new Float32Array(scaleRows * scaleColumns),
     errors: new Float64Array(2 * rows),
   };
@@ -54,16 +54,17 @@ export function quantizeWeight(
     const first = (at % scaleColumns) * blockColumns;
     const endRow = Math.min(firstRow + blockRows, rows);
     const end = Math.min(first + blockColumns, columns);
-    let largest = 0;
+    let most = 0;
+    let least = 0;
     let poison = 0;
     for (let row = firstRow; row < endRow; row++) {
       for (let i = row * columns + first; i < row * columns + end; i++) {
-        // The first of those of the largest magnitude, with its sign.
-        if (Math.abs(values[i]) > Math.abs(largest)) largest = values[i];
+        most = Math.max(most, values[i]);
+        least = Math.min(least, values[i]);
         poison += values[i] - values[i];
       }
     }
-    const rounding = roundingOf(out.dtype, largest, format);
+    const rounding = roundingOf(out.dtype, -least > most ? least : most, format);
     out.scales[at] = rounding.scale + poison;
     for (let row = firstRow; row < endRow; row++) {
       for (let column = first; column < end; column++) {
@@ -90,7 +91,7 @@ function roundingOf(dtype: QuantizedDtype, signed: number, format: ScaleFormat):
   };
 }
 
-/** The value of the largest magnitude becomes −8: codes reach further down than up. */
+/** The value of the largest magnitude, the positive one of two, becomes −8: codes reach further down than up. */
 function nibbles(largest: number): Rounding {
   const { zeroPoint } = weightFormats.I4;
   const scale = roundBf16(Math.fround(largest / -8));

@@ -2,7 +2,7 @@ import { copyFile, mkdir, readdir, readFile, rename, rm, stat, writeFile } from 
 import { basename, dirname, join, resolve } from "node:path";
 import {
   createQuantizedWeight,
-  toBf16,
+  rowBytes,
   type Kernels,
   type QuantizedDtype,
   type ScaleBlock,
@@ -24,7 +24,7 @@ import {
 } from "./safetensors-writer.ts";
 import { shapeBytes, storedTensors } from "./stored-weight.ts";
 import { groupOf, type TensorGroup } from "./tensor-group.ts";
-import { chunksOf, rowsOf } from "./tensor-rows.ts";
+import { TakenInTurn, TensorReader } from "./tensor-rows.ts";
 import { modelWeights } from "./weights.ts";
 
 export interface QuantizeOptions {
@@ -91,7 +91,7 @@ export async function quantizeCheckpoint(
     if (!files.has(SINGLE_FILE)) await writeIndex(join(part, INDEX_FILE), files);
     await rename(part, target);
   } finally {
-    writer.close();
+    await writer.close();
     await rm(part, { recursive: true, force: true });
   }
   return writer.groups;
@@ -100,6 +100,9 @@ export async function quantizeCheckpoint(
 class QuantizedWriter {
   readonly #config: ModelConfig;
   readonly #stream: Stream;
+  readonly #reader = new TensorReader();
+  /** Codes that are written, and codes that are computed. */
+  readonly #codes = new TakenInTurn(2);
   readonly #tell: (bytes: number) => void;
   readonly #groups = new Map<string, QuantizedGroup>();
 
@@ -114,8 +117,9 @@ class QuantizedWriter {
     return [...this.#groups.values()];
   }
 
-  close(): void {
+  async close(): Promise<void> {
     this.#stream.close();
+    await this.#reader.close();
   }
 
   async writeFile(path: string, sources: readonly Source[]): Promise<void> {
@@ -127,7 +131,7 @@ class QuantizedWriter {
       };
       for (const { entry, quantized } of sources) {
         if (quantized) await this.#quantize(written, entry, quantized);
-        else for await (const bytes of chunksOf(entry)) await written(bytes);
+        else for await (const bytes of this.#reader.chunks(entry)) await written(bytes);
       }
     });
   }
@@ -135,9 +139,10 @@ class QuantizedWriter {
   async #quantize(write: WriteBytes, entry: TensorEntry, { from, dtype, block, scale }: Quantized) {
     const group = this.#groupOf(entry.name, from, dtype);
     const scales: Float32Array[] = [];
-    for await (const x of rowsOf(entry, scale)) {
+    for await (const x of this.#reader.rows(entry, scale)) {
       const rows = x.values.length / x.columns;
-      const out = createQuantizedWeight(dtype, rows, x.columns, block);
+      const memory = this.#codes.take(rows * rowBytes(dtype, x.columns));
+      const out = createQuantizedWeight(dtype, rows, x.columns, block, memory);
       this.#stream.quantizeWeight(out, x, rows);
       await this.#stream.fence();
       if (out.scales.some(Number.isNaN)) {
@@ -164,7 +169,14 @@ class QuantizedWriter {
 
 const bytesIn = (values: Float32Array | Uint16Array) =>
   new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
-const halves = (values: Float32Array) => bytesIn(Uint16Array.from(values, toBf16));
+
+/** Values that are BF16 already. */
+function halves(values: Float32Array): Uint8Array {
+  const parts = new Uint16Array(values.buffer, values.byteOffset, 2 * values.length);
+  const out = new Uint16Array(values.length);
+  for (let i = 0; i < out.length; i++) out[i] = parts[2 * i + 1];
+  return bytesIn(out);
+}
 
 /** The checkpoint's tensors by file, in the files' order, but for the scales of those quantised. */
 async function sourcesOf(directory: string, options: QuantizeOptions) {

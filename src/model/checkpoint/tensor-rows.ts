@@ -1,4 +1,4 @@
-import { open } from "node:fs/promises";
+import { open, type FileHandle } from "node:fs/promises";
 import {
   e4m3Values,
   SCALE_BLOCK,
@@ -12,53 +12,75 @@ import { CheckpointError, type TensorEntry } from "./safetensors.ts";
 /** Read at once: whole rows of blocks of any released model's weights. */
 const CHUNK_BYTES = 2 ** 24;
 
-/** A tensor's bytes in chunks, each in memory of its own; the next is read meanwhile. */
-export async function* chunksOf(
-  entry: TensorEntry,
-  most = CHUNK_BYTES,
-): AsyncGenerator<Uint8Array<ArrayBuffer>> {
-  const handle = await open(entry.file, "r");
-  const read = async (at: number) => {
-    const bytes = new Uint8Array(Math.max(0, Math.min(most, entry.bytes - at)));
-    const { bytesRead } = await handle.read(bytes, 0, bytes.length, entry.offset + at);
-    if (bytesRead === bytes.length) return bytes;
-    throw new CheckpointError(entry.file, "ends inside the tensor", entry.name);
-  };
-  let next = read(0);
-  try {
+/** Memory used again in turn: what is taken may be used until so many others are. */
+export class TakenInTurn {
+  readonly #buffers: ArrayBuffer[];
+  #next = 0;
+
+  constructor(count: number) {
+    this.#buffers = Array.from({ length: count }, () => new ArrayBuffer(0));
+  }
+
+  take(bytes: number): Uint8Array<ArrayBuffer> {
+    const at = this.#next++ % this.#buffers.length;
+    if (this.#buffers[at].byteLength < bytes) this.#buffers[at] = new ArrayBuffer(bytes);
+    return new Uint8Array(this.#buffers[at], 0, bytes);
+  }
+}
+
+/** Reads tensors in chunks, the next while one is used; a chunk may be written behind the next. */
+export class TensorReader {
+  readonly #files = new Map<string, Promise<FileHandle>>();
+  /** One that is written, one that is used and one that is read. */
+  readonly #memory = new TakenInTurn(3);
+
+  async close(): Promise<void> {
+    for (const file of this.#files.values()) await (await file).close();
+  }
+
+  async *chunks(entry: TensorEntry, most = CHUNK_BYTES): AsyncGenerator<Uint8Array<ArrayBuffer>> {
+    const file = await this.#open(entry.file);
+    const read = async (at: number) => {
+      const bytes = this.#memory.take(Math.max(0, Math.min(most, entry.bytes - at)));
+      const { bytesRead } = await file.read(bytes, 0, bytes.length, entry.offset + at);
+      if (bytesRead === bytes.length) return bytes;
+      throw new CheckpointError(entry.file, "ends inside the tensor", entry.name);
+    };
+    let next = entry.bytes > 0 ? read(0) : undefined;
     for (let at = 0; at < entry.bytes; at += most) {
-      const bytes = await next;
-      next = read(at + most);
+      const bytes = await next!;
+      next = at + most < entry.bytes ? read(at + most) : undefined;
       // Who stops early does not await it.
-      next.catch(() => undefined);
+      next?.catch(() => undefined);
       yield bytes;
     }
-  } finally {
-    await next.catch(() => undefined);
-    await handle.close();
+  }
+
+  /** A matrix's rows as numbers, whole blocks of rows at once; `scale` is that of an FP8 one. */
+  async *rows(entry: TensorEntry, scale: Weight | undefined): AsyncGenerator<Operand> {
+    const [rows, columns] = entry.shape;
+    const rowBytes = entry.bytes / rows;
+    const chunkRows = Math.max(1, Math.floor(CHUNK_BYTES / rowBytes / SCALE_BLOCK)) * SCALE_BLOCK;
+    const scales = scale && new WeightReader().vector(scale);
+    let row = 0;
+    for await (const bytes of this.chunks(entry, chunkRows * rowBytes)) {
+      const values = scales ? decodeFp8(bytes, row, columns, scales) : valuesOf(entry, bytes);
+      yield storedOperand(values, columns);
+      row += chunkRows;
+    }
+  }
+
+  #open(path: string): Promise<FileHandle> {
+    const file = this.#files.get(path) ?? open(path, "r");
+    this.#files.set(path, file);
+    return file;
   }
 }
 
-/** A matrix's rows as numbers, whole blocks of rows at once; `scale` is that of an FP8 one. */
-export async function* rowsOf(
-  entry: TensorEntry,
-  scale: Weight | undefined,
-): AsyncGenerator<Operand> {
-  const [rows, columns] = entry.shape;
-  const rowBytes = entry.bytes / rows;
-  const chunkRows = Math.max(1, Math.floor(CHUNK_BYTES / rowBytes / SCALE_BLOCK)) * SCALE_BLOCK;
-  const scales = scale && new WeightReader().vector(scale);
-  let row = 0;
-  for await (const bytes of chunksOf(entry, chunkRows * rowBytes)) {
-    yield scales
-      ? storedOperand(decodeFp8(bytes, row, columns, scales), columns)
-      : storedOperand(entry.dtype === "F32" ? floats(bytes) : halves(bytes), columns);
-    row += chunkRows;
-  }
+function valuesOf({ dtype }: TensorEntry, { buffer, byteLength }: Uint8Array<ArrayBuffer>) {
+  if (dtype === "F32") return new Float32Array(buffer, 0, byteLength / 4);
+  return new Uint16Array(buffer, 0, byteLength / 2);
 }
-
-const floats = ({ buffer }: Uint8Array<ArrayBuffer>) => new Float32Array(buffer);
-const halves = ({ buffer }: Uint8Array<ArrayBuffer>) => new Uint16Array(buffer);
 
 /** FP8 codes of rows from `firstRow`, which begins a block, times their scales. */
 function decodeFp8(codes: Uint8Array, firstRow: number, columns: number, scales: Float32Array) {
