@@ -1,6 +1,7 @@
 export type { Policy, ScaleFormat } from "./policy.ts";
 export { operandFormat, policies, precisions, scaleFormats } from "./policy.ts";
 export type { Weight } from "./weight.ts";
+export type { Int4Packing } from "./int4-packing.ts";
 export {
   codeBytes,
   isWeightDtype,

@@ -7,6 +7,13 @@ import {
   type ScaleBlock,
   type WeightDtype,
 } from "./weight-format.ts";
+import {
+  codesShape,
+  unpackInt4,
+  zeroPointsShape,
+  type Int4Packing,
+  type PackedInt4,
+} from "./int4-packing.ts";
 import type { Weight } from "./weight.ts";
 
 /** A weight that could not be read or holds a value that is not a number. */
@@ -27,7 +34,10 @@ export class WeightReader {
   load(weight: Weight): LoadedWeight {
     let loaded = this.#loaded.get(weight);
     if (!loaded) {
-      loaded = new LoadedWeight(weight, weight.scale && this.vector(weight.scale));
+      const scales = weight.scale && this.vector(weight.scale);
+      loaded = weight.packing
+        ? unpacked(weight, weight.packing, scales!)
+        : new LoadedWeight(weight, scales);
       this.#loaded.set(weight, loaded);
     }
     return loaded;
@@ -63,7 +73,8 @@ export class LoadedWeight {
   readonly pieces: readonly WeightPiece[];
   readonly #rowsPerPiece: number;
 
-  constructor(weight: Weight, scales: Float32Array | undefined) {
+  /** `values`: all of them, where they are not as the file has them. */
+  constructor(weight: Weight, scales: Float32Array | undefined, values?: Float32Array) {
     this.dtype = weight.dtype;
     this.rows = weight.shape.length === 2 ? weight.shape[0] : 1;
     this.columns = weight.shape[weight.shape.length - 1];
@@ -73,7 +84,8 @@ export class LoadedWeight {
     this.scales = scales && blockScales(scales, weight, [this.blockRows, this.blockColumns]);
     this.scaleColumns = Math.ceil(this.columns / this.blockColumns);
     this.#rowsPerPiece = Math.max(1, Math.floor(PIECE_VALUES / this.columns));
-    this.pieces = readPieces(weight, this.rows, this.columns, this.#rowsPerPiece);
+    if (values) this.pieces = [{ firstRow: 0, rows: this.rows, values }];
+    else this.pieces = readPieces(weight, this.rows, this.columns, this.#rowsPerPiece);
   }
 
   /** The piece that holds a row. */
@@ -93,6 +105,28 @@ export class LoadedWeight {
     if (!this.scales) return 1;
     return this.scales[Math.floor(row / this.blockRows) * this.scaleColumns + columnBlock];
   }
+}
+
+/** A weight whose codes lie otherwise than row after row. */
+function unpacked(weight: Weight, packing: Int4Packing, scales: Float32Array): LoadedWeight {
+  const { name, dtype, shape, scale } = weight;
+  const [outputs, inputs] = shape;
+  const groups = scale!.shape[packing.order === "rows" ? 1 : 0];
+  const matrixOf = (place: Pick<Weight, "name" | "file" | "offset">, sides: readonly number[]) => {
+    const { pieces } = new LoadedWeight({ ...place, dtype, shape: sides }, undefined);
+    if (pieces.length > 1) throw new RangeError(`tensor ${name} is too large to be unpacked`);
+    return pieces[0].values;
+  };
+  const { file, offset } = weight;
+  const { zeroPoints } = packing;
+  const packed: PackedInt4 = {
+    codes: matrixOf({ name, file, offset }, codesShape(packing, shape)),
+    zeroPoints: zeroPoints && matrixOf(zeroPoints, zeroPointsShape(packing, outputs, groups)),
+    ...{ scales, outputs, inputs, groups },
+  };
+  const rows = unpackInt4(packed, packing);
+  const byRow: Weight = { ...weight, scale: { ...scale!, shape: [outputs, groups] } };
+  return new LoadedWeight(byRow, rows.scales, rows.values);
 }
 
 /** @throws WeightError where the scales' shape fits no block that the dtype's weights may have */

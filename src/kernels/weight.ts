@@ -1,3 +1,4 @@
+import type { Int4Packing } from "./int4-packing.ts";
 import type { WeightDtype } from "./weight-format.ts";
 
 /**
@@ -14,4 +15,6 @@ export interface Weight {
   readonly offset: number;
   /** Where the dtype's format has scales: one for each block; a code is multiplied by it. */
   readonly scale?: Weight;
+  /** Of INT4 codes that do not lie row after row, or have zero points. */
+  readonly packing?: Int4Packing;
 }

@@ -58,7 +58,8 @@ export class ModelBench {
   static async open(options: ModelBenchOptions): Promise<ModelBench> {
     const { directory, policy, weights, fastDecode, ranks, threads, workloads } = options;
     const config = await readConfig(directory);
-    const bytes = stepBytes(config, modelWeights(await openCheckpoint(directory), config), policy);
+    const checkpoint = await openCheckpoint(directory, config.quantization);
+    const bytes = stepBytes(config, modelWeights(checkpoint, config), policy);
     const file = join(directory, "model.safetensors");
     const pages = Math.max(...workloads.map(pagesOf));
     const kvBytes = ranks * pages * PAGE_TOKENS * config.layers * bytes.context;

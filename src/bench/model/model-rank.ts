@@ -60,7 +60,7 @@ export class ModelRank {
 
   static async open(options: ModelRankOptions): Promise<ModelRank> {
     const config = await readConfig(options.directory);
-    const checkpoint = await openCheckpoint(options.directory);
+    const checkpoint = await openCheckpoint(options.directory, config.quantization);
     const dense = { ...config, layers: config.firstDense };
     const { policy, weights, fastDecode, maxRows, threads } = options;
     const kernels = createKernels({

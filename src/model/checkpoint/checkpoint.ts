@@ -9,7 +9,9 @@ import {
   type Weight,
 } from "../../kernels/index.ts";
 import { parseModelJson, readModelFile } from "../model-file.ts";
-import { packedName, scaleNames, wordsOf } from "./stored-weight.ts";
+import { packedWeight } from "./packed-weight.ts";
+import { plainQuantization, type Quantization } from "./quantization-config.ts";
+import { scaleNames } from "./stored-weight.ts";
 import { CheckpointError, isObject, readSafetensors, type TensorEntry } from "./safetensors.ts";
 
 export const SINGLE_FILE = "model.safetensors";
@@ -27,13 +29,23 @@ const filesByTensor = z
 
 const indexSchema = z.looseObject({ weight_map: filesByTensor });
 
-/** A checkpoint in Hugging Face's layout: one file, or shards named by an index. */
-export async function openCheckpoint(directory: string): Promise<Checkpoint> {
+/**
+ * A checkpoint in Hugging Face's layout: one file, or shards named by an index. `quantization` is what
+ * its config says of weights whose tensors do not.
+ */
+export async function openCheckpoint(
+  directory: string,
+  quantization = plainQuantization,
+): Promise<Checkpoint> {
   const indexFile = join(directory, INDEX_FILE);
   const entries = (await exists(indexFile))
     ? await readShards(directory, indexFile)
     : await readSafetensors(await singleFile(directory));
-  return new Checkpoint(directory, new Map(entries.map((entry) => [entry.name, entry])));
+  return new Checkpoint(
+    directory,
+    new Map(entries.map((entry) => [entry.name, entry])),
+    quantization,
+  );
 }
 
 async function exists(file: string): Promise<boolean> {
@@ -94,10 +106,16 @@ async function readIndex(indexFile: string): Promise<Record<string, string>> {
 export class Checkpoint {
   readonly directory: string;
   readonly #entries: ReadonlyMap<string, TensorEntry>;
+  readonly #quantization: Quantization;
 
-  constructor(directory: string, entries: ReadonlyMap<string, TensorEntry>) {
+  constructor(
+    directory: string,
+    entries: ReadonlyMap<string, TensorEntry>,
+    quantization: Quantization,
+  ) {
     this.directory = directory;
     this.#entries = entries;
+    this.#quantization = quantization;
   }
 
   /** The files that hold tensors. */
@@ -115,8 +133,9 @@ export class Checkpoint {
 
   /** The handle of a weight of this shape, with its scales where its format has them. */
   weight(name: string, shape: readonly number[]): Weight {
-    const packed = this.#entries.get(packedName(name));
-    if (packed) return this.#packedWeight(name, packed, shape);
+    const find = (tensor: string) => this.#entries.get(tensor);
+    const packed = packedWeight(name, shape, find, this.#quantization.zeroPointBias);
+    if (packed) return packed;
     const entry = this.#entries.get(name);
     if (!entry) throw new CheckpointError(this.directory, "is missing", name);
     const { dtype, file, offset } = entry;
@@ -127,17 +146,6 @@ export class Checkpoint {
     const weight: Weight = { name, dtype, shape, file, offset };
     const { scaleBlocks } = weightFormats[dtype];
     return scaleBlocks.length > 0 ? { ...weight, scale: this.#scalesOf(weight) } : weight;
-  }
-
-  /** INT4 codes, eight in a word, the lowest bits first. */
-  #packedWeight(name: string, { file, offset, ...entry }: TensorEntry, shape: readonly number[]) {
-    const [rows, columns] = shape;
-    expectShape({ ...entry, file, offset }, [rows, wordsOf(columns)]);
-    if (entry.dtype !== "I32") {
-      throw new CheckpointError(file, `expected I32, got ${entry.dtype}`, entry.name);
-    }
-    const weight: Weight = { name, dtype: "I4", shape, file, offset };
-    return { ...weight, scale: this.#scalesOf(weight) };
   }
 
   #scalesOf({ name, dtype, shape, file }: Weight): Weight {

@@ -34,7 +34,7 @@ export async function inspectModel(
   options: { readonly verify: boolean; readonly availableBytes: number },
 ): Promise<Inspection> {
   const config = await readConfig(directory);
-  const checkpoint = await openCheckpoint(directory);
+  const checkpoint = await openCheckpoint(directory, config.quantization);
   modelWeights(checkpoint, config);
   const bytes = Object.fromEntries(tensorGroups.map((group) => [group, 0])) as Record<
     TensorGroup,

@@ -9,6 +9,7 @@ function parse(json: unknown) {
   });
 }
 
+const plain = { scales: "f32", zeroPointBias: 0 };
 const blocks = { weight_block_size: [128, 128] };
 const fp8 = { quant_method: "fp8", ...blocks };
 const weights = { num_bits: 8, type: "int", strategy: "channel", symmetric: true, dynamic: false };
@@ -33,12 +34,33 @@ test("published INT8 checkpoints' configs are read, and our own", () => {
     w8a8,
   ];
   const own = checkpointFormats.map((format) => quantizationConfig(format));
-  for (const json of [...published, ...own]) assert.deepEqual(parse(json), { scales: "f32" });
-  assert.deepEqual(parse(quantizationConfig("fp8", { scales: "ue8m0" })), { scales: "ue8m0" });
+  for (const json of [...published, ...own]) assert.deepEqual(parse(json), plain);
+  const scaled = parse(quantizationConfig("fp8", { scales: "ue8m0" }));
+  assert.deepEqual(scaled, { ...plain, scales: "ue8m0" });
+});
+
+const fourBits = { num_bits: 4, strategy: "group", group_size: 32 };
+const gptq = { quant_method: "gptq", bits: 4, group_size: 128, desc_act: false, sym: true };
+const awq = { quant_method: "awq", bits: 4, group_size: 128, zero_point: true, version: "GEMM" };
+
+test("published INT4 checkpoints' configs are read, and what GPTQ's zero points are stored as", () => {
+  // Kimi-K2-Thinking's.
+  const packed = { ...withWeights({ ...fourBits, actorder: null }), format: "pack-quantized" };
+  assert.deepEqual(parse(packed), plain);
+  assert.deepEqual(parse(withWeights({ ...fourBits, symmetric: false })), plain);
+  assert.deepEqual(parse({ ...gptq, damp_percent: 0.1 }), { ...plain, zeroPointBias: 1 });
+  assert.deepEqual(parse({ ...gptq, checkpoint_format: "gptq_v2" }), plain);
+  assert.deepEqual(parse(awq), plain);
 });
 
 const refusals: [string, unknown, RegExp][] = [
   ["another method", { quant_method: "bitsandbytes" }, /quant_method "bitsandbytes"/],
+  ["inputs in another order", { ...gptq, desc_act: true }, /desc_act true/],
+  ["other groups", { ...gptq, group_size: 64 }, /group_size 64/],
+  ["groups of whole rows", { ...awq, group_size: -1 }, /group_size -1/],
+  ["other bits", { ...awq, bits: 8 }, /bits 8/],
+  ["another order of words", { ...awq, version: "gemv" }, /version "gemv"/],
+  ["other bits for some layers", { ...gptq, dynamic: { "+:.*": { bits: 8 } } }, /dynamic/],
   ["no method", {}, /quant_method undefined/],
   ["static activations", { ...fp8, activation_scheme: "static" }, /activation_scheme "static"/],
   ["other blocks", { ...fp8, weight_block_size: [64, 64] }, /weight_block_size\.0 64/],

@@ -5,7 +5,11 @@ import { SCALE_BLOCK, scaleFormats, type ScaleFormat } from "../../kernels/index
 export interface Quantization {
   /** Of the activations that w8a8 quantises. */
   readonly scales: ScaleFormat;
+  /** What GPTQ's zero points are above what is stored for them. */
+  readonly zeroPointBias: number;
 }
+
+export const plainQuantization: Quantization = { scales: "f32", zeroPointBias: 0 };
 
 /** A field that asks for something not implemented. */
 export type Refuse = (field: string, value: unknown, why: string) => never;
@@ -45,20 +49,24 @@ const channelInt8 = z.strictObject({
 });
 
 /** How values of one kind become integers; the scales' shape says how many share one. */
-const integers = z.strictObject({
-  type: z.literal("int"),
-  num_bits: z.union([z.literal(4), z.literal(8)]),
-  symmetric: z.literal(true).optional(),
-  strategy: z.enum(["group", "block", "channel"]),
-  group_size: z.int().nullish(),
-  block_structure: z.union([block, z.null()]).optional(),
-  dynamic: z.literal(false).optional(),
-  actorder: z.enum(["static", "weight"]).nullish(),
-  observer: z.string().nullish(),
-  observer_kwargs: z.record(z.string(), z.unknown()).nullish(),
-  scale_dtype: z.string().nullish(),
-  zp_dtype: z.string().nullish(),
-});
+const integers = z
+  .strictObject({
+    type: z.literal("int"),
+    num_bits: z.union([z.literal(4), z.literal(8)]),
+    symmetric: z.boolean().optional(),
+    strategy: z.enum(["group", "block", "channel"]),
+    group_size: z.int().nullish(),
+    block_structure: z.union([block, z.null()]).optional(),
+    dynamic: z.literal(false).optional(),
+    actorder: z.enum(["static", "weight"]).nullish(),
+    observer: z.string().nullish(),
+    observer_kwargs: z.record(z.string(), z.unknown()).nullish(),
+    scale_dtype: z.string().nullish(),
+    zp_dtype: z.string().nullish(),
+  })
+  .refine(({ num_bits, symmetric }) => num_bits === 4 || symmetric !== false, {
+    ...{ path: ["symmetric"], error: "INT8 has no zero points here" },
+  });
 
 const compressedTensors = z.strictObject({
   quant_method: z.literal("compressed-tensors"),
@@ -83,12 +91,54 @@ const compressedTensors = z.strictObject({
   transform_config: nothing,
 });
 
-const methods = { fp8, blockwise_int8: blockwiseInt8, w8a8_int8: channelInt8 } as const;
-const schemas = { ...methods, "compressed-tensors": compressedTensors } as const;
+const group = z.literal([32, 128]);
+/** How the codes were found, not what they say. */
+const origin = z.unknown().optional();
+
+const gptq = z.strictObject({
+  quant_method: z.literal("gptq"),
+  bits: z.literal(4),
+  group_size: group,
+  desc_act: z.literal(false),
+  sym: z.boolean().optional(),
+  checkpoint_format: z.enum(["gptq", "gptq_v2"]).optional(),
+  pack_dtype: z.literal("int32").optional(),
+  dynamic: nothing,
+  is_marlin_format: z.literal(false).optional(),
+  modules_in_block_to_quantize: origin,
+  modules_to_not_convert: modules,
+  ...{ lm_head: origin, true_sequential: origin, static_groups: origin, damp_percent: origin },
+  ...{ damp_auto_increment: origin, model_name_or_path: origin, model_file_base_name: origin },
+  ...{ meta: origin, quantizer: origin, dataset: origin, tokenizer: origin, mse: origin },
+  ...{ block_name_to_quantize: origin, module_name_preceding_first_block: origin },
+  ...{ cache_block_outputs: origin, batch_size: origin, pad_token_id: origin, version: origin },
+  ...{ use_cuda_fp16: origin, model_seqlen: origin, max_input_length: origin, use_exllama: origin },
+  ...{ exllama_config: origin, disable_exllama: origin, backend: origin },
+});
+
+const awq = z
+  .strictObject({
+    quant_method: z.literal("awq"),
+    bits: z.literal(4).optional(),
+    w_bit: z.literal(4).optional(),
+    group_size: group.optional(),
+    q_group_size: group.optional(),
+    zero_point: z.boolean(),
+    version: z.string().toLowerCase().pipe(z.literal("gemm")).optional(),
+    modules_to_not_convert: modules,
+    ...{ backend: origin, do_fuse: z.literal(false).optional(), exllama_config: origin },
+    ...{ fuse_max_seq_len: origin, modules_to_fuse: nothing },
+  })
+  .refine(({ bits, w_bit }) => (bits ?? w_bit) === 4, { path: ["bits"], error: "expected 4" });
+
+const schemas = {
+  ...{ fp8, blockwise_int8: blockwiseInt8, w8a8_int8: channelInt8, gptq, awq },
+  "compressed-tensors": compressedTensors,
+} as const;
 
 /** Reads config.json's `quantization_config`; what it does not know, and would get wrong, it refuses. */
 export function parseQuantization(json: unknown, refuse: Refuse): Quantization {
-  if (json === undefined || json === null) return { scales: "f32" };
+  if (json === undefined || json === null) return plainQuantization;
   const root = "quantization_config";
   const method = (json as { quant_method?: unknown }).quant_method;
   if (typeof method !== "string" || !Object.hasOwn(schemas, method)) {
@@ -103,7 +153,11 @@ export function parseQuantization(json: unknown, refuse: Refuse): Quantization {
     return refuse([root, ...path].join("."), valueAt(json, path), issue.message);
   }
   const { data } = parsed;
-  return { scales: data.quant_method === "fp8" ? (data.scale_fmt ?? "f32") : "f32" };
+  if (data.quant_method === "fp8") {
+    return { ...plainQuantization, scales: data.scale_fmt ?? plainQuantization.scales };
+  }
+  const isFirstGptq = data.quant_method === "gptq" && data.checkpoint_format !== "gptq_v2";
+  return { ...plainQuantization, zeroPointBias: isFirstGptq ? 1 : 0 };
 }
 
 function valueAt(json: unknown, path: readonly string[]): unknown {

@@ -180,8 +180,9 @@ function halves(values: Float32Array): Uint8Array {
 
 /** The checkpoint's tensors by file, in the files' order, but for the scales of those quantised. */
 async function sourcesOf(directory: string, options: QuantizeOptions) {
-  const checkpoint = await openCheckpoint(directory);
-  modelWeights(checkpoint, await readConfig(directory));
+  const config = await readConfig(directory);
+  const checkpoint = await openCheckpoint(directory, config.quantization);
+  modelWeights(checkpoint, config);
   const files = new Map<string, Source[]>();
   const replaced = new Set<string>();
   for (const entry of checkpoint.tensors()) {

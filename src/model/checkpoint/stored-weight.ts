@@ -17,12 +17,37 @@ export interface StoredTensor extends TensorLayout {
 const scaleSuffixes = [".weight_scale_inv", ".weight_scale"] as const;
 const PACKED = ".weight_packed";
 const SHAPE = ".weight_shape";
+const ZERO_POINT = ".weight_zero_point";
+/** Of GPTQ and AWQ: codes, zero points, scales, and the group of each input, which is not read. */
+const GPTQ = { codes: ".qweight", zeroPoints: ".qzeros", scales: ".scales", group: ".g_idx" };
 
 const renamed = (weight: string, suffix: string) => weight.replace(/(\.weight)?$/, suffix);
 
-/** Names that a weight's scales may have, and its codes where two share a byte. */
+/** Names that a weight's scales may have. */
 export const scaleNames = (weight: string) => scaleSuffixes.map((each) => renamed(weight, each));
-export const packedName = (weight: string) => renamed(weight, PACKED);
+
+/** What the tensors of a weight are called whose codes lie in words. */
+export interface PackedNames {
+  readonly codes: string;
+  readonly scales: string;
+  readonly zeroPoints: string;
+}
+
+export function compressedTensorsNames(weight: string): PackedNames {
+  return {
+    codes: renamed(weight, PACKED),
+    scales: renamed(weight, scaleSuffixes[1]),
+    zeroPoints: renamed(weight, ZERO_POINT),
+  };
+}
+
+export function gptqNames(weight: string): PackedNames {
+  return {
+    codes: renamed(weight, GPTQ.codes),
+    scales: renamed(weight, GPTQ.scales),
+    zeroPoints: renamed(weight, GPTQ.zeroPoints),
+  };
+}
 
 /** INT4 codes in a word of a packed tensor. */
 export const CODES_PER_WORD = 8;
@@ -30,7 +55,7 @@ export const CODES_PER_WORD = 8;
 /** Words of a packed row. */
 export const wordsOf = (columns: number) => Math.ceil(columns / CODES_PER_WORD);
 
-export const isPacked = (name: string) => name.endsWith(PACKED);
+export const isPacked = (name: string) => [PACKED, GPTQ.codes].some((each) => name.endsWith(each));
 
 /** The dtype of the weight whose codes a tensor holds; undefined for other tensors. */
 export function storedDtype({ name, dtype }: TensorEntry): WeightDtype | undefined {
@@ -40,7 +65,9 @@ export function storedDtype({ name, dtype }: TensorEntry): WeightDtype | undefin
 
 /** Whether a tensor says how to read another. */
 export function isAuxiliary(name: string): boolean {
-  return [...scaleSuffixes, SHAPE].some((suffix) => name.endsWith(suffix));
+  const { zeroPoints, scales, group } = GPTQ;
+  const suffixes = [...scaleSuffixes, SHAPE, ZERO_POINT, zeroPoints, scales, group];
+  return suffixes.some((suffix) => name.endsWith(suffix));
 }
 
 /**
@@ -64,7 +91,7 @@ export function storedTensors(
   const bytes = codeBytes(dtype, shape);
   return [
     {
-      ...{ part: "codes", name: packedName(name), dtype: "I32", bytes },
+      ...{ part: "codes", name: compressedTensorsNames(name).codes, dtype: "I32", bytes },
       shape: [rows, wordsOf(columns)],
     },
     tensorOf("scales", others, "BF16", scales),

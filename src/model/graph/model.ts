@@ -50,7 +50,7 @@ export type ChosenTokens = (row: number) => ChosenToken;
 /** Opens a checkpoint directory in Hugging Face's layout; weights are read now only to be resident. */
 export async function loadModel(directory: string, options: ModelOptions): Promise<Model> {
   const config = await readConfig(directory);
-  const checkpoint = await openCheckpoint(directory);
+  const checkpoint = await openCheckpoint(directory, config.quantization);
   options.kernels.load(checkpoint.files);
   return new Model(config, modelWeights(checkpoint, config), options);
 }
