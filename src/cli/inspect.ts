@@ -1,5 +1,6 @@
-import { availableMemory, policies } from "../kernels/index.ts";
+import { availableMemory, policies, type WeightDtype } from "../kernels/index.ts";
 import { inspectModel } from "../model/index.ts";
+import { dtypeNames } from "./dtype-names.ts";
 
 /** `daysix inspect`: what a checkpoint holds and whether it fits this machine. */
 export async function inspect(options: {
@@ -16,6 +17,7 @@ export async function inspect(options: {
   }
   const { config, parameters, bytes, kvBytesPerToken: kv } = inspection;
   const { gate } = config;
+  const formats = Object.entries(inspection.formats) as [WeightDtype, number][];
   const rows: [string, string][] = [
     ["architecture", `${config.modelType}, ${config.layers} layers, hidden ${config.hiddenSize}`],
     ["attention", `${config.heads} heads, latent ${config.latentRank} + ${config.ropeWidth}`],
@@ -26,6 +28,7 @@ export async function inspect(options: {
     ],
     ["context", `${config.maxPositions} tokens, vocabulary ${config.vocabSize}`],
     ["parameters", `${count(parameters.total)}, ${count(parameters.activePerToken)} a token`],
+    ["formats", formats.map(([dtype, size]) => `${dtypeNames[dtype]} ${amount(size)}`).join(", ")],
     ...Object.entries(bytes).map(([group, size]): [string, string] => [
       group === "total" ? "bytes" : `  ${group}`,
       amount(size),

@@ -7,6 +7,7 @@ import {
   type QuantizedGroup,
 } from "../model/index.ts";
 import { integerOf, scalesOf, textOf, UsageError } from "./arguments.ts";
+import { dtypeNames } from "./dtype-names.ts";
 import { table } from "./table.ts";
 
 /** `daysix quantize`: a checkpoint's copy with its linear weights in FP8, INT8 or INT4. */
@@ -57,12 +58,17 @@ function groupOf(value: unknown): number {
 }
 
 const header = ["weights", "from", "to", "tensors", "changed by"];
-const names = { F32: "F32", BF16: "BF16", F16: "F16", F8_E4M3: "FP8", I8: "INT8", I4: "INT4" };
 
 /** What rounding changed, as a share of the weights' own size. */
 function rowOf({ group, from, dtype, tensors, lost, squares }: QuantizedGroup): string[] {
   const share = squares > 0 ? Math.sqrt(lost / squares) : 0;
-  return [group, names[from], names[dtype], String(tensors), `${(100 * share).toFixed(2)} %`];
+  return [
+    group,
+    dtypeNames[from],
+    dtypeNames[dtype],
+    String(tensors),
+    `${(100 * share).toFixed(2)} %`,
+  ];
 }
 
 function progress(start: number) {

@@ -260,6 +260,7 @@ test("inspect adds up what the files hold and finds a NaN code only when asked t
     Object.values(groups).reduce((a, b) => a + b),
     total,
   );
+  assert.deepEqual(Object.keys(quick.formats).toSorted(), ["BF16", "F32", "F8_E4M3"]);
   assert.ok(quick.parameters.activePerToken < quick.parameters.total);
   const { problems } = await inspectModel(directory, { verify: true, availableBytes: 0 });
   assert.equal(problems?.length, 1);

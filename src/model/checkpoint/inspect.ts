@@ -1,10 +1,15 @@
 import { open } from "node:fs/promises";
-import { isWeightDtype, weightFormats, type Policy } from "../../kernels/index.ts";
+import {
+  isWeightDtype,
+  weightFormats,
+  type Policy,
+  type WeightDtype,
+} from "../../kernels/index.ts";
 import { openCheckpoint } from "./checkpoint.ts";
 import { readConfig, type ModelConfig } from "./config.ts";
 import { kvBytesByPolicy } from "./kv-bytes.ts";
 import type { TensorEntry } from "./safetensors.ts";
-import { CODES_PER_WORD, isAuxiliary, isPacked } from "./stored-weight.ts";
+import { CODES_PER_WORD, isAuxiliary, isPacked, storedDtype } from "./stored-weight.ts";
 import { groupOf, tensorGroups, type TensorGroup } from "./tensor-group.ts";
 import { modelWeights } from "./weights.ts";
 
@@ -12,6 +17,8 @@ import { modelWeights } from "./weights.ts";
 export interface Inspection {
   readonly config: ModelConfig;
   readonly parameters: { readonly total: number; readonly activePerToken: number };
+  /** Bytes of codes by their dtype, the most first. */
+  readonly formats: Readonly<Partial<Record<WeightDtype, number>>>;
   readonly bytes: { readonly total: number } & Readonly<Record<TensorGroup, number>>;
   /** Weights one token reads when it is decoded alone. */
   readonly bytesPerDecodedToken: number;
@@ -41,10 +48,13 @@ export async function inspectModel(
     number
   >;
   const parameters = { ...bytes };
+  const formats = new Map<WeightDtype, number>();
   const problems: string[] = [];
   for (const entry of checkpoint.tensors()) {
     const group = groupOf(entry.name, config);
     bytes[group] += entry.bytes;
+    const dtype = storedDtype(entry);
+    if (dtype) formats.set(dtype, (formats.get(dtype) ?? 0) + entry.bytes);
     if (!isAuxiliary(entry.name)) {
       const values = entry.shape.reduce((product, side) => product * side, 1);
       parameters[group] += isPacked(entry.name) ? values * CODES_PER_WORD : values;
@@ -56,6 +66,7 @@ export async function inspectModel(
   return {
     config,
     parameters: { total: sum(parameters), activePerToken: active(parameters, config) },
+    formats: Object.fromEntries([...formats].sort(([, a], [, b]) => b - a)),
     bytes: { total, ...bytes },
     bytesPerDecodedToken: active(bytes, config),
     kvBytesPerToken: kvBytesByPolicy(config),

@@ -245,6 +245,8 @@ test("what cannot be quantised is refused by name and leaves nothing behind", as
     quantizeCheckpoint(join(folder, "fp8-int8"), join(folder, "target"), again),
     /expected BF16, F32 or FP8, got I8/,
   );
+  const packed = join(folder, "int4 in groups of 32");
+  await refused(packed, "target", /_proj\.weight_packed: is INT4 already/);
   await refused(join(folder, "nowhere"), "target", /nowhere/);
   await refused(fixture("k2"), "poisoned", /poisoned is there already/);
   assert.deepEqual(readdirSync(folder), before);

@@ -4,6 +4,7 @@ import {
   createQuantizedWeight,
   rowBytes,
   type Kernels,
+  type Operand,
   type QuantizedDtype,
   type ScaleBlock,
   type ScaleFormat,
@@ -22,7 +23,7 @@ import {
   type TensorLayout,
   type WriteBytes,
 } from "./safetensors-writer.ts";
-import { shapeBytes, storedTensors } from "./stored-weight.ts";
+import { isPacked, shapeBytes, storedTensors } from "./stored-weight.ts";
 import { groupOf, type TensorGroup } from "./tensor-group.ts";
 import { TakenInTurn, TensorReader } from "./tensor-rows.ts";
 import { modelWeights } from "./weights.ts";
@@ -129,17 +130,27 @@ class QuantizedWriter {
         await write(bytes);
         this.#tell(bytes.length);
       };
-      for (const { entry, quantized } of sources) {
-        if (quantized) await this.#quantize(written, entry, quantized);
-        else for await (const bytes of this.#reader.chunks(entry)) await written(bytes);
+      for (const [i, { entry, quantized }] of sources.entries()) {
+        const following = sources[i + 1]?.entry;
+        if (quantized) {
+          const rows = this.#reader.rows(entry, quantized.scale, following);
+          await this.#quantize(written, entry, quantized, rows);
+        } else {
+          for await (const bytes of this.#reader.chunks(entry, following)) await written(bytes);
+        }
       }
     });
   }
 
-  async #quantize(write: WriteBytes, entry: TensorEntry, { from, dtype, block, scale }: Quantized) {
+  async #quantize(
+    write: WriteBytes,
+    entry: TensorEntry,
+    { from, dtype, block }: Quantized,
+    values: AsyncIterable<Operand>,
+  ): Promise<void> {
     const group = this.#groupOf(entry.name, from, dtype);
     const scales: Float32Array[] = [];
-    for await (const x of this.#reader.rows(entry, scale)) {
+    for await (const x of values) {
       const rows = x.values.length / x.columns;
       const memory = this.#codes.take(rows * rowBytes(dtype, x.columns));
       const out = createQuantizedWeight(dtype, rows, x.columns, block, memory);
@@ -207,6 +218,7 @@ function sourceOf(
   { format, group }: QuantizeOptions,
 ): Source {
   const { name, dtype: from, shape, file } = entry;
+  if (isPacked(name)) throw new CheckpointError(file, "is INT4 already", name);
   const dtype = quantizedDtype(format, name);
   if (!dtype) return { entry, layouts: [entry] };
   if (from !== "BF16" && from !== "F32" && (from !== "F8_E4M3" || format === "fp8")) {

@@ -12,6 +12,11 @@ import { CheckpointError, type TensorEntry } from "./safetensors.ts";
 /** Read at once: whole rows of blocks of any released model's weights. */
 const CHUNK_BYTES = 2 ** 24;
 
+function chunkBytes({ shape, bytes }: TensorEntry): number {
+  const rowBytes = Math.max(1, bytes / (shape[0] ?? 1));
+  return Math.max(1, Math.floor(CHUNK_BYTES / rowBytes / SCALE_BLOCK)) * SCALE_BLOCK * rowBytes;
+}
+
 /** Memory used again in turn: what is taken may be used until so many others are. */
 export class TakenInTurn {
   readonly #buffers: ArrayBuffer[];
@@ -28,46 +33,61 @@ export class TakenInTurn {
   }
 }
 
-/** Reads tensors in chunks, the next while one is used; a chunk may be written behind the next. */
+/** Reads tensors in chunks, one while another is used; a chunk may be written behind the next. */
 export class TensorReader {
   readonly #files = new Map<string, Promise<FileHandle>>();
   /** One that is written, one that is used and one that is read. */
   readonly #memory = new TakenInTurn(3);
+  /** The beginning of the tensor that is read next. */
+  #ahead?: { readonly entry: TensorEntry; readonly bytes: Promise<Uint8Array<ArrayBuffer>> };
 
   async close(): Promise<void> {
     for (const file of this.#files.values()) await (await file).close();
   }
 
-  async *chunks(entry: TensorEntry, most = CHUNK_BYTES): AsyncGenerator<Uint8Array<ArrayBuffer>> {
-    const file = await this.#open(entry.file);
-    const read = async (at: number) => {
-      const bytes = this.#memory.take(Math.max(0, Math.min(most, entry.bytes - at)));
-      const { bytesRead } = await file.read(bytes, 0, bytes.length, entry.offset + at);
-      if (bytesRead === bytes.length) return bytes;
-      throw new CheckpointError(entry.file, "ends inside the tensor", entry.name);
-    };
-    let next = entry.bytes > 0 ? read(0) : undefined;
+  /** `following`: the tensor that is read next, if any. */
+  async *chunks(
+    entry: TensorEntry,
+    following?: TensorEntry,
+  ): AsyncGenerator<Uint8Array<ArrayBuffer>> {
+    const most = chunkBytes(entry);
+    let next = this.#ahead?.entry === entry ? this.#ahead.bytes : this.#read(entry, 0);
     for (let at = 0; at < entry.bytes; at += most) {
-      const bytes = await next!;
-      next = at + most < entry.bytes ? read(at + most) : undefined;
-      // Who stops early does not await it.
-      next?.catch(() => undefined);
+      const bytes = await next;
+      if (at + most < entry.bytes) next = this.#read(entry, at + most);
+      else if (following) this.#ahead = { entry: following, bytes: this.#read(following, 0) };
       yield bytes;
     }
   }
 
   /** A matrix's rows as numbers, whole blocks of rows at once; `scale` is that of an FP8 one. */
-  async *rows(entry: TensorEntry, scale: Weight | undefined): AsyncGenerator<Operand> {
+  async *rows(
+    entry: TensorEntry,
+    scale: Weight | undefined,
+    following?: TensorEntry,
+  ): AsyncGenerator<Operand> {
     const [rows, columns] = entry.shape;
-    const rowBytes = entry.bytes / rows;
-    const chunkRows = Math.max(1, Math.floor(CHUNK_BYTES / rowBytes / SCALE_BLOCK)) * SCALE_BLOCK;
     const scales = scale && new WeightReader().vector(scale);
     let row = 0;
-    for await (const bytes of this.chunks(entry, chunkRows * rowBytes)) {
+    for await (const bytes of this.chunks(entry, following)) {
       const values = scales ? decodeFp8(bytes, row, columns, scales) : valuesOf(entry, bytes);
       yield storedOperand(values, columns);
-      row += chunkRows;
+      row += (bytes.length * rows) / entry.bytes;
     }
+  }
+
+  #read(entry: TensorEntry, at: number): Promise<Uint8Array<ArrayBuffer>> {
+    const bytes = this.#memory.take(Math.min(chunkBytes(entry), entry.bytes - at));
+    const read = async () => {
+      const file = await this.#open(entry.file);
+      const { bytesRead } = await file.read(bytes, 0, bytes.length, entry.offset + at);
+      if (bytesRead === bytes.length) return bytes;
+      throw new CheckpointError(entry.file, "ends inside the tensor", entry.name);
+    };
+    const reading = read();
+    // Who stops early does not await it.
+    reading.catch(() => undefined);
+    return reading;
   }
 
   #open(path: string): Promise<FileHandle> {
