@@ -47,8 +47,8 @@ class ProductBatch {
     int64_t firstTask, taskOutputs;
   };
   static constexpr int64_t ROUND_BYTES = 16 << 20;
-  /// Tiles read as many columns as they have.
-  static constexpr int64_t READ_PAST = 64;
+  /// Tiles read as many columns or lines as they have.
+  static constexpr int64_t READ_PAST = 2048;
   /// Inputs one thread packs before it pays to ask for help.
   static constexpr int64_t SMALL_PACK = 32 << 10;
   static constexpr int64_t TASKS_PER_THREAD = 6;

@@ -3,7 +3,7 @@
 #include <cstring>
 #include <iterator>
 
-#include "gemm/product.h"
+#include "gemm/product-integer.h"
 #if defined(DAYSIX_TILES)
 #include "simd/tile.h"
 #endif
@@ -29,7 +29,57 @@ inline uint64_t readBytes(const uint8_t* data, int64_t size) {
   return value;
 }
 
+/// Sums that do not wait for each other, more than any core's units have in flight.
+constexpr int PROBE_CHAINS = VECTORS_OF_STRIP == 1 ? 16 : 6;
+
+/// `rounds` steps of PROBE_CHAINS vectors of BF16 chains; the operations of all.
+inline int64_t multiplyPairs(int64_t rounds) {
+  static const uint32_t ones[CHAINS] = {0x3f803f80};
+  const Pairs a = loadPairs(ones), b = splatPairAt(ones);
+  Chains sums[PROBE_CHAINS];
+  for (Chains& sum : sums) sum = splatChains(0.0f);
+  for (int64_t round = 0; round < rounds; round++) {
+    each<PROBE_CHAINS>([&](auto i) __attribute__((always_inline)) { sums[i] = chain(a, b, sums[i]); });
+  }
+  // Read through a volatile, or the compiler would leave the products out.
+  float all[PROBE_CHAINS][CHAINS];
+  for (int i = 0; i < PROBE_CHAINS; i++) storeChains(all[i], sums[i]);
+  const volatile float result = all[rounds % PROBE_CHAINS][0];
+  static_cast<void>(result);
+  return rounds * PROBE_CHAINS * CHAINS * 4;
+}
+
+/// `rounds` steps of PROBE_CHAINS vectors of INT8 sums; the operations of all.
+inline int64_t multiplyCodes(int64_t rounds) {
+  alignas(64) static const uint32_t codes[DOT_LANES] = {0x81828384};
+  static const int8_t values[4] = {1, -2, 3, -4};
+  const OffsetCodes weights = loadOffsetCodes(codes);
+  const FourValues four = splatFour(values);
+  DotSums sums[PROBE_CHAINS];
+  for (DotSums& sum : sums) sum = splatSums(0);
+  for (int64_t round = 0; round < rounds; round++) {
+    each<PROBE_CHAINS>([&](auto i) __attribute__((always_inline)) { sums[i] = addDots(sums[i], weights, four); });
+  }
+  uint8_t all[sizeof sums];
+  std::memcpy(all, sums, sizeof sums);
+  const volatile uint8_t result = all[rounds % static_cast<int64_t>(sizeof sums)];
+  static_cast<void>(result);
+  return rounds * PROBE_CHAINS * DOT_LANES * 8;
+}
+
 #if defined(DAYSIX_TILES)
+
+/// `rounds` products of INT8 tiles into four sums by turns; the operations of all.
+inline int64_t multiplyCodeTiles(int64_t rounds) {
+  const UseTiles tiles;
+  for (int64_t round = 0; round < rounds; round += 4) {
+    tileMultiplyCodes<0, 4, 6>();
+    tileMultiplyCodes<1, 4, 7>();
+    tileMultiplyCodes<2, 5, 6>();
+    tileMultiplyCodes<3, 5, 7>();
+  }
+  return roundUp(rounds, 4) * TILE_LINES * TILE_LINES * LINE_BYTES * 2;
+}
 
 /// `rounds` products of BF16 tiles into four sums by turns; the floating-point operations of all.
 inline int64_t multiplyRegisters(int64_t rounds) {

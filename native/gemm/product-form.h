@@ -2,7 +2,8 @@
 #pragma once
 #include "gemm/product-chain.h"
 #include "gemm/product-few.h"
-#include "gemm/product-integer.h"
+#include "gemm/product-integer-few.h"
+#include "gemm/product-integer-strips.h"
 #include "gemm/product-panel.h"
 #if defined(DAYSIX_TILES)
 #include "gemm/product-tile-few.h"
@@ -61,8 +62,14 @@ constexpr ProductForm ON_INTEGERS = {
     .tilesOf = [](int64_t rows) { return Tiling{rows, DOT_ROWS}.count(); },
     .packTile = packDotTile,
     .outputCost = ON_VECTORS.outputCost,
-    .taskOutputs = STRIP_LANES,
+    .taskOutputs = 2 * STRIP_LANES,
     .multiply = [](const Product& product, int64_t from, int64_t to, Scratch& scratch) {
+#if defined(__AVX512VNNI__)
+      if (product.rows <= FEW_DOT_ROWS) {
+        return withRows<FEW_DOT_ROWS>(static_cast<int>(product.rows),
+                                      [&](auto rows) { FewDotRows<rows>(product, scratch).multiply(from, to); });
+      }
+#endif
       DotStrips(product, scratch).multiply(from, to);
     },
 };

@@ -11,17 +11,22 @@
 
 namespace daysix::DAYSIX_ISA {
 
-#if defined(__AVX512VNNI__)
-constexpr int DOT_ROWS = 12;
+/// Rows and strips whose sums fit the registers, or a tile, together.
+#if defined(DAYSIX_TILES)
+constexpr int DOT_ROWS = 16, DOT_STRIPS = 2;
+#elif defined(__AVX512VNNI__)
+constexpr int DOT_ROWS = 12, DOT_STRIPS = 2;
 #else
-constexpr int DOT_ROWS = 4;
+constexpr int DOT_ROWS = 4, DOT_STRIPS = 1;
 #endif
-constexpr int DOT_VECTORS = STRIP_LANES / DOT_LANES;
+constexpr int DOT_OUTPUTS = DOT_STRIPS * STRIP_LANES;
+constexpr int VECTORS_OF_STRIP = STRIP_LANES / DOT_LANES;
+constexpr int DOT_VECTORS = DOT_STRIPS * VECTORS_OF_STRIP;
 constexpr int BLOCK_WORDS_OF_CODES = SCALE_BLOCK / 4;
 /// A row's bytes of a packed block: its codes, scale and first sum.
 constexpr int64_t DOT_BLOCK_BYTES = SCALE_BLOCK + sizeof(float) + sizeof(int32_t);
 /// Packed inputs that stay in the core's second cache while strips pass by.
-constexpr int64_t DOT_ROUND_BYTES = 512 << 10;
+constexpr int64_t DOT_ROUND_BYTES = DOT_ROWS == 16 ? 5 << 18 : 1 << 20;
 
 /// A packed block of a tile of rows.
 struct DotBlock {
@@ -59,12 +64,31 @@ inline void packDotTile(const Product& product, int64_t tile) {
   }
 }
 
-/// All of a tile's rows times a strip: `words` [block][word][16], `scales` [block][16]; totals [row][16].
+/// Adds a block's sums to totals, times the rows' scales and the strips', which lie `stride` apart.
 template <int Rows>
-inline void multiplyDots(float* totals, const DotBlock& first, const uint32_t* words, const float* scales,
-                         int64_t blocks) {
-  Chains sums[Rows];
-  each<Rows>([&](auto row) __attribute__((always_inline)) { sums[row] = splatChains(0.0f); });
+DAYSIX_INLINE void promote(float* totals, const DotSums (&dots)[Rows][DOT_VECTORS], const float* rowScales,
+                           const float* scales, int64_t stride) {
+  each<DOT_STRIPS>([&](auto strip) __attribute__((always_inline)) {
+    const Chains weightScales = loadChains(scales + strip * stride);
+    each<Rows>([&](auto row) __attribute__((always_inline)) {
+      float* total = totals + row * DOT_OUTPUTS + strip * STRIP_LANES;
+      const Chains sums = toChains(dots[row] + strip * VECTORS_OF_STRIP);
+      storeChains(total, loadChains(total) + sums * (splatChains(rowScales[row]) * weightScales));
+    });
+  });
+}
+
+/// Some blocks of DOT_STRIPS strips: [block][word][16] codes and [block][16] scales, and how far apart strips have them.
+struct DotWeights {
+  const uint32_t* words;
+  const float* scales;
+  int64_t wordStride, scaleStride;
+};
+
+/// totals[row][DOT_OUTPUTS] += a tile's rows times some blocks of strips, from block `first` of the rows on.
+template <int Rows>
+inline void multiplyDots(float* totals, const DotBlock& first, const DotWeights& strips, int64_t blocks) {
+  const uint32_t* words = strips.words;
   DotBlock x = first;
   for (int64_t block = 0; block < blocks; block++) {
     DotSums dots[Rows][DOT_VECTORS];
@@ -73,89 +97,23 @@ inline void multiplyDots(float* totals, const DotBlock& first, const uint32_t* w
     });
     const int8_t* codes = x.codes(0);
     for (int word = 0; word < BLOCK_WORDS_OF_CODES; word++) {
+      OffsetCodes weights[DOT_VECTORS];
       each<DOT_VECTORS>([&](auto n) __attribute__((always_inline)) {
-        const OffsetCodes weights = loadOffsetCodes(words + n * DOT_LANES);
-        each<Rows>([&](auto row) __attribute__((always_inline)) {
-          dots[row][n] = addDots(dots[row][n], weights, codes + row * SCALE_BLOCK);
+        const int64_t strip = n / VECTORS_OF_STRIP * strips.wordStride;
+        weights[n] = loadOffsetCodes(words + strip + n % VECTORS_OF_STRIP * DOT_LANES);
+      });
+      each<Rows>([&](auto row) __attribute__((always_inline)) {
+        const FourValues values = splatFour(codes + row * SCALE_BLOCK);
+        each<DOT_VECTORS>([&](auto n) __attribute__((always_inline)) {
+          dots[row][n] = addDots(dots[row][n], weights[n], values);
         });
       });
       words += STRIP_LANES;
       codes += 4;
     }
-    const Chains weightScales = loadChains(scales + block * STRIP_LANES);
-    const float* rowScales = x.scales();
-    each<Rows>([&](auto row) __attribute__((always_inline)) {
-      sums[row] = sums[row] + toChains(dots[row]) * (splatChains(rowScales[row]) * weightScales);
-    });
+    promote<Rows>(totals, dots, x.scales(), strips.scales + block * STRIP_LANES, strips.scaleStride);
     x.bytes += Rows * DOT_BLOCK_BYTES;
   }
-  each<Rows>([&](auto row) __attribute__((always_inline)) { storeChains(totals + row * STRIP_LANES, sums[row]); });
 }
-
-/// Strips of a product's outputs, each turned into memory that stays in the core's caches.
-class DotStrips {
- public:
-  DotStrips(const Product& product, Scratch& scratch)
-      : product_(product),
-        weight_(*product.weight),
-        tiling_{product.rows, DOT_ROWS},
-        blocks_(scaleColumns(weight_)),
-        roundTiles_(std::max<int64_t>(1, DOT_ROUND_BYTES / (dotRowBytes(weight_) * DOT_ROWS))) {
-    const int64_t words = blocks_ * BLOCK_WORDS_OF_CODES * STRIP_LANES, scales = roundUp(blocks_, 16) * STRIP_LANES;
-    words_ = static_cast<uint32_t*>(scratch.reserve((words + scales) * sizeof(uint32_t)));
-    scales_ = reinterpret_cast<float*>(words_ + words);
-  }
-
-  /// Outputs from up to to.
-  void multiply(int64_t from, int64_t to) {
-    for (int64_t tile = 0; tile < tiling_.count(); tile += roundTiles_) {
-      for (int64_t output = from; output < to; output += STRIP_LANES) {
-        const int outputs = static_cast<int>(std::min<int64_t>(STRIP_LANES, to - output));
-        turn(output, outputs);
-        for (int64_t i = tile; i < std::min(tiling_.count(), tile + roundTiles_); i++) multiplyTile(i, output, outputs);
-      }
-    }
-  }
-
- private:
-  void turn(int64_t output, int outputs) {
-    const int64_t row = product_.firstRow + output;
-    const auto rowsOf = [&](const uint8_t* data, int64_t rowBytes) {
-      return StripRows{data + row * rowBytes, rowBytes, outputs};
-    };
-    turnStrip(words_, rowsOf(weight_.data, weight_.columns), 0, weight_.columns);
-    offsetCodes(words_, blocks_ * BLOCK_WORDS_OF_CODES * STRIP_LANES);
-    if (weight_.scales) {
-      turnStrip(reinterpret_cast<uint32_t*>(scales_), rowsOf(weight_.scales, blocks_ * 4), 0, blocks_ * 4);
-    } else {
-      std::fill_n(scales_, blocks_ * STRIP_LANES, 1.0f);
-    }
-  }
-
-  static void offsetCodes(uint32_t* words, int64_t count) {
-    for (int64_t i = 0; i < count; i++) words[i] ^= 0x80808080u;
-  }
-
-  void multiplyTile(int64_t tile, int64_t output, int outputs) {
-    alignas(64) float totals[DOT_ROWS * STRIP_LANES];
-    const int rows = tiling_.rowsOf(tile);
-    withRows<DOT_ROWS>(rows, [&](auto tileRows) {
-      multiplyDots<tileRows>(totals, dotBlock(product_, tiling_, tile, 0), words_, scales_, blocks_);
-    });
-    for (int row = 0; row < rows; row++) {
-      for (int i = 0; i < outputs; i += WIDTH) {
-        storeOutputs(product_, tiling_.first(tile) + row, output + i, load(totals + row * STRIP_LANES + i),
-                     std::min(WIDTH, outputs - i));
-      }
-    }
-  }
-
-  const Product& product_;
-  const Weight& weight_;
-  const Tiling tiling_;
-  const int64_t blocks_, roundTiles_;
-  uint32_t* words_;  // [block][word][STRIP_LANES]
-  float* scales_;    // [block][STRIP_LANES]
-};
 
 }  // namespace daysix::DAYSIX_ISA

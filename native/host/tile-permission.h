@@ -13,11 +13,11 @@ namespace daysix {
 /// The first call asks Linux for all threads of the process, present and future.
 inline bool mayUseTiles() {
   static const bool may = [] {
-    constexpr unsigned OSXSAVE = 1u << 27, TILE_STATE = 3u << 17, BF16_AND_TILES = 1u << 22 | 1u << 24;
+    constexpr unsigned OSXSAVE = 1u << 27, TILE_STATE = 3u << 17, BF16_TILES_AND_INT8 = 1u << 22 | 1u << 24 | 1u << 25;
     constexpr long REQUEST_STATE = 0x1023, TILE_DATA = 18;
     unsigned a, b, c, d;
     if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & OSXSAVE)) return false;
-    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || (d & BF16_AND_TILES) != BF16_AND_TILES) return false;
+    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || (d & BF16_TILES_AND_INT8) != BF16_TILES_AND_INT8) return false;
     asm volatile("xgetbv" : "=a"(a), "=d"(d) : "c"(0));
     return (a & TILE_STATE) == TILE_STATE && syscall(SYS_arch_prctl, REQUEST_STATE, TILE_DATA) == 0;
   }();

@@ -10,6 +10,12 @@ namespace daysix::DAYSIX_ISA {
 
 constexpr int CODE_OFFSET = 128;
 
+inline int32_t wordAt(const int8_t* values) {
+  int32_t word;
+  std::memcpy(&word, values, sizeof word);
+  return word;
+}
+
 #if defined(__AVX512VNNI__)
 
 constexpr int DOT_LANES = 16;
@@ -21,17 +27,22 @@ struct OffsetCodes {
   __m512i v;
 };
 
+/// The same four values in each lane.
+struct FourValues {
+  __m512i v;
+};
+
 inline DotSums splatSums(int32_t x) { return {_mm512_set1_epi32(x)}; }
+DAYSIX_INLINE FourValues splatFour(const int8_t* values) { return {_mm512_set1_epi32(wordAt(values))}; }
 inline OffsetCodes loadOffsetCodes(const uint32_t* words) { return {_mm512_load_si512(words)}; }
-/// sums + codes · the four values at `x`, in each lane.
-DAYSIX_INLINE DotSums addDots(DotSums sums, OffsetCodes codes, const int8_t* x) {
-  int32_t four;
-  std::memcpy(&four, x, sizeof four);
-  return {_mm512_dpbusd_epi32(sums.v, codes.v, _mm512_set1_epi32(four))};
+/// sums + codes · values, of the four in each lane. Written out, for compilers copy the sums of the intrinsic.
+DAYSIX_INLINE DotSums addDots(DotSums sums, OffsetCodes codes, FourValues values) {
+  asm("vpdpbusd %2, %1, %0" : "+v"(sums.v) : "v"(codes.v), "v"(values.v));
+  return sums;
 }
 /// Where sums begin: offset codes are taken as they are.
 inline int32_t firstSum(int32_t sumOfValues) { return -CODE_OFFSET * sumOfValues; }
-inline Chains toChains(const DotSums (&sums)[1]) { return {_mm512_cvtepi32_ps(sums[0].v)}; }
+inline Chains toChains(const DotSums* sums) { return {_mm512_cvtepi32_ps(sums[0].v)}; }
 
 #elif defined(__AVX2__)
 
@@ -44,21 +55,24 @@ struct OffsetCodes {
   __m256i codes, magnitudes;
 };
 
+struct FourValues {
+  __m256i v;
+};
+
 inline DotSums splatSums(int32_t x) { return {_mm256_set1_epi32(x)}; }
+DAYSIX_INLINE FourValues splatFour(const int8_t* values) { return {_mm256_set1_epi32(wordAt(values))}; }
 inline OffsetCodes loadOffsetCodes(const uint32_t* words) {
   const __m256i offset = _mm256_set1_epi8(static_cast<char>(CODE_OFFSET));
   const __m256i codes = _mm256_xor_si256(_mm256_load_si256(reinterpret_cast<const __m256i*>(words)), offset);
   return {codes, _mm256_abs_epi8(codes)};
 }
 /// Magnitudes times values with the codes' signs: two such products fit 16 bits, as values lie within ±127.
-DAYSIX_INLINE DotSums addDots(DotSums sums, OffsetCodes w, const int8_t* x) {
-  int32_t four;
-  std::memcpy(&four, x, sizeof four);
-  const __m256i pairs = _mm256_maddubs_epi16(w.magnitudes, _mm256_sign_epi8(_mm256_set1_epi32(four), w.codes));
+DAYSIX_INLINE DotSums addDots(DotSums sums, OffsetCodes w, FourValues values) {
+  const __m256i pairs = _mm256_maddubs_epi16(w.magnitudes, _mm256_sign_epi8(values.v, w.codes));
   return {_mm256_add_epi32(sums.v, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))};
 }
 inline int32_t firstSum(int32_t) { return 0; }
-inline Chains toChains(const DotSums (&sums)[2]) {
+inline Chains toChains(const DotSums* sums) {
   return {_mm256_cvtepi32_ps(sums[0].v), _mm256_cvtepi32_ps(sums[1].v)};
 }
 
@@ -72,6 +86,11 @@ struct OffsetCodes {
   uint8_t v[DOT_LANES][4];
 };
 
+struct FourValues {
+  int8_t v[4];
+};
+
+inline FourValues splatFour(const int8_t* values) { return {values[0], values[1], values[2], values[3]}; }
 inline DotSums splatSums(int32_t x) {
   DotSums sums;
   for (int32_t& sum : sums.v) sum = x;
@@ -82,14 +101,14 @@ inline OffsetCodes loadOffsetCodes(const uint32_t* words) {
   std::memcpy(&codes, words, sizeof codes);
   return codes;
 }
-inline DotSums addDots(DotSums sums, const OffsetCodes& codes, const int8_t* x) {
+inline DotSums addDots(DotSums sums, const OffsetCodes& codes, FourValues values) {
   for (int lane = 0; lane < DOT_LANES; lane++) {
-    for (int i = 0; i < 4; i++) sums.v[lane] += codes.v[lane][i] * x[i];
+    for (int i = 0; i < 4; i++) sums.v[lane] += codes.v[lane][i] * values.v[i];
   }
   return sums;
 }
 inline int32_t firstSum(int32_t sumOfValues) { return -CODE_OFFSET * sumOfValues; }
-inline Chains toChains(const DotSums (&sums)[1]) {
+inline Chains toChains(const DotSums* sums) {
   return chains([&](int lane) { return static_cast<float>(sums[0].v[lane]); });
 }
 

@@ -1,4 +1,4 @@
-// AMX tiles: eight registers of 16 rows × 64 bytes, and the product of BF16 pairs. Compiled where DAYSIX_TILES is set.
+// AMX tiles: eight registers of 16 rows × 64 bytes, and the products of BF16 pairs and of INT8 values. Compiled where DAYSIX_TILES is set.
 //
 // DAYSIX_EMULATE_TILES computes the same bits in plain C++, so that the kernels on tiles are tested on machines without.
 #pragma once
@@ -79,6 +79,21 @@ inline void tileMultiply() {
   }
 }
 
+/// C[m][n] += Σ over k of A[m][k] · B[k / 4][n][k % 4], of INT8 values.
+template <int C, int A, int B>
+inline void tileMultiplyCodes() {
+  for (int m = 0; m < TILE_LINES; m++) {
+    int32_t out[TILE_LINES];
+    std::memcpy(out, tileRegisters[C].lines[m], LINE_BYTES);
+    for (int k = 0; k < LINE_BYTES; k++) {
+      const auto a = static_cast<int8_t>(tileRegisters[A].lines[m][k]);
+      const uint8_t* line = tileRegisters[B].lines[k / 4] + k % 4;
+      for (int n = 0; n < TILE_LINES; n++) out[n] += a * static_cast<int8_t>(line[n * 4]);
+    }
+    std::memcpy(tileRegisters[C].lines[m], out, LINE_BYTES);
+  }
+}
+
 #else
 
 /// Shapes all eight tiles, for the thread it lives on.
@@ -122,6 +137,12 @@ inline void tileStore(void* lines, int64_t stride) {
 template <int C, int A, int B>
 inline void tileMultiply() {
   asm volatile("tdpbf16ps %%tmm%c2, %%tmm%c1, %%tmm%c0" : : "i"(C), "i"(A), "i"(B));
+}
+
+/// C[m][n] += Σ over k of A[m][k] · B[k / 4][n][k % 4], of INT8 values.
+template <int C, int A, int B>
+inline void tileMultiplyCodes() {
+  asm volatile("tdpbssd %%tmm%c2, %%tmm%c1, %%tmm%c0" : : "i"(C), "i"(A), "i"(B));
 }
 
 #endif

@@ -1,6 +1,6 @@
 // Times the matrix products of one instruction set beside two roofs probed in alternation with them: reading the same
-// number of bytes with the same threads, and multiplying from registers. Inputs are BF16 where weights are FP8 or BF16.
-//   gemm-bench [threads] [rows,…] [dtype: fp8 bf16 f32] [outputs × inputs, …]
+// number of bytes with the same threads, and multiplying from registers. Inputs are BF16 where weights are FP8 or BF16, and INT8 where weights are.
+//   gemm-bench [threads] [rows,…] [dtype: fp8 i8 bf16 f32] [outputs × inputs, …]
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -83,14 +83,26 @@ void readBytes(const uint8_t* data, int64_t bytes, Team& team) {
   });
 }
 
-/// Products between registers; returns their number of floating-point operations.
-double multiplyAdd(double operations, Team& team) {
+using Probe = int64_t (*)(int64_t rounds);
+
+/// Products between registers; returns their number of operations.
+double multiplyBetween(Probe probe, double operations, Team& team) {
   const int64_t tasks = team.threads() * 4;
-  static const auto perRound = static_cast<double>(multiplyRegisters(1000)) / 1000;
+  const auto perRound = static_cast<double>(probe(1000)) / 1000;
   const auto rounds = static_cast<int64_t>(operations / static_cast<double>(tasks) / perRound) + 1;
   std::atomic<int64_t> done = 0;
-  team.fork(tasks, [&](int64_t, Scratch&) { done += multiplyRegisters(rounds); });
+  team.fork(tasks, [&](int64_t, Scratch&) { done += probe(rounds); });
   return static_cast<double>(done);
+}
+
+/// The peak that bounds products with weights of a dtype.
+Probe peakOf(Dtype dtype) {
+#if defined(DAYSIX_TILES)
+  return dtype == Dtype::i8 ? multiplyCodeTiles : multiplyRegisters;
+#else
+  if (dtype == Dtype::i8) return multiplyCodes;
+  return formatOf(dtype).fitsBf16 ? multiplyPairs : multiplyRegisters;
+#endif
 }
 
 void report(const char* what, double bytes, double operations, const std::vector<double>& kernel,
@@ -107,7 +119,8 @@ void report(const char* what, double bytes, double operations, const std::vector
 
 /// Times `kernel`, which reads `bytes` of weights in a span of them, in alternation with both probes.
 template <typename Kernel>
-void bench(const char* what, Pool& pool, Team& team, double bytes, double span, double operations, Kernel&& kernel) {
+void bench(const char* what, Pool& pool, Team& team, Probe peak, double bytes, double span, double operations,
+           Kernel&& kernel) {
   std::vector<double> times, reads, peaks;
   const double start = now();
   for (int i = 0; i < RUNS || now() - start < SECONDS * 3; i++) {
@@ -116,7 +129,7 @@ void bench(const char* what, Pool& pool, Team& team, double bytes, double span, 
     slice = pool.next(static_cast<size_t>(span));
     times.push_back(timed([&] { kernel(slice); }));
     double done = 0;
-    const double time = timed([&] { done = multiplyAdd(std::clamp(operations, 2e7, 2e9), team); });
+    const double time = timed([&] { done = multiplyBetween(peak, std::clamp(operations, 2e7, 2e9), team); });
     peaks.push_back(done / time);
   }
   report(what, bytes, operations, times, reads, peaks);
@@ -137,18 +150,27 @@ std::vector<uint8_t> halves(Dtype format, int64_t count) {
   return codes;
 }
 
+/// What rows are multiplied with weights of a dtype.
+Dtype inputOf(Dtype dtype) { return dtype == Dtype::f32 || dtype == Dtype::i8 ? dtype : Dtype::bf16; }
+
+std::vector<uint8_t> rowsOf(Dtype format, int64_t count) {
+  return format == Dtype::i8 ? std::vector<uint8_t>(count, 5) : halves(format, count);
+}
+
 void benchGemm(Pool& pool, Team& team, Dtype dtype, const Shape& shape, int rows) {
   const auto [outputs, inputs] = shape;
-  const Dtype format = dtype == Dtype::f32 ? Dtype::f32 : Dtype::bf16;
-  std::vector<uint8_t> x = halves(format, rows * inputs);
-  std::vector<float> out(rows * outputs);
-  std::vector<float> scales(ceilDivide(outputs, SCALE_BLOCK) * ceilDivide(inputs, SCALE_BLOCK), 0.5f);
-  const auto* scaleBytes = dtype == Dtype::fp8 ? reinterpret_cast<const uint8_t*>(scales.data()) : nullptr;
+  const Dtype format = inputOf(dtype);
+  std::vector<uint8_t> x = rowsOf(format, rows * inputs);
+  std::vector<float> out(rows * outputs), rowScales(rows * scaleBlocks(inputs), 0.5f);
+  const int64_t scaleRows = formatOf(dtype).scaleRows;
+  std::vector<float> scales(scaleRows ? ceilDivide(outputs, scaleRows) * scaleBlocks(inputs) : 0, 0.5f);
+  const auto* scaleBytes = scaleRows ? reinterpret_cast<const uint8_t*>(scales.data()) : nullptr;
   const double bytes = static_cast<double>(outputs * inputs * test::bytesOf(dtype));
   char what[80];
   std::snprintf(what, sizeof what, "%d thr, M %4d, N %6ld, K %5ld", team.threads(), rows, (long)outputs, (long)inputs);
-  bench(what, pool, team, bytes, bytes, 2.0 * static_cast<double>(rows * outputs * inputs), [&](const uint8_t* data) {
-    gemm({out.data(), {format, inputs, x.data(), nullptr}, {dtype, outputs, inputs, data, scaleBytes}, rows}, team);
+  const double operations = 2.0 * static_cast<double>(rows * outputs * inputs);
+  bench(what, pool, team, peakOf(dtype), bytes, bytes, operations, [&](const uint8_t* data) {
+    gemm({out.data(), {format, inputs, x.data(), rowScales.data()}, {dtype, outputs, inputs, data, scaleBytes}, rows}, team);
   });
 }
 
@@ -162,17 +184,17 @@ void benchMla(Pool& pool, Team& team, int heads, int rows) {
     return Weight{Dtype::fp8, heads * 256, 512, data, reinterpret_cast<const uint8_t*>(scales.data())};
   };
   std::snprintf(what, sizeof what, "%d thr, M %4d, absorbQuery, %d heads", team.threads(), rows, heads);
-  bench(what, pool, team, codes, 2 * codes, 2 * rows * codes, [&](const uint8_t* data) {
+  bench(what, pool, team, peakOf(Dtype::fp8), codes, 2 * codes, 2 * rows * codes, [&](const uint8_t* data) {
     absorbQuery({out.data(), q.data(), weight(data), shape, rows, true}, team);
   });
   std::snprintf(what, sizeof what, "%d thr, M %4d, projectValue, %d heads", team.threads(), rows, heads);
-  bench(what, pool, team, codes, 2 * codes, 2 * rows * codes, [&](const uint8_t* data) {
+  bench(what, pool, team, peakOf(Dtype::fp8), codes, 2 * codes, 2 * rows * codes, [&](const uint8_t* data) {
     projectValue({out.data(), q.data(), weight(data), shape, rows, true}, team);
   });
 }
 
 /// A layer's expert matrices [1408, 2048], each row with six of 64 at random.
-void benchGrouped(Pool& pool, Team& team, int tokens) {
+void benchGrouped(Pool& pool, Team& team, Dtype dtype, int tokens) {
   constexpr int experts = 64, topK = 6;
   constexpr int64_t outputs = 1408, inputs = 2048;
   test::Random random(7);
@@ -193,19 +215,21 @@ void benchGrouped(Pool& pool, Team& team, int tokens) {
     starts.push_back(starts.back() + count);
     active += count > 0;
   }
-  std::vector<uint8_t> x = halves(Dtype::bf16, starts.back() * inputs);
-  std::vector<float> out(starts.back() * outputs), scales(11 * 16, 0.5f);
-  const double bytes = static_cast<double>(active * outputs * inputs);
+  std::vector<uint8_t> x = rowsOf(inputOf(dtype), starts.back() * inputs);
+  std::vector<float> out(starts.back() * outputs), rowScales(starts.back() * scaleBlocks(inputs), 0.5f);
+  std::vector<float> scales(outputs * scaleBlocks(inputs), 0.5f);
+  const auto* scaleBytes = formatOf(dtype).scaleRows ? reinterpret_cast<const uint8_t*>(scales.data()) : nullptr;
+  const double bytes = static_cast<double>(active * outputs * inputs * test::bytesOf(dtype));
   char what[80];
   std::snprintf(what, sizeof what, "%d thr, %d tokens, %d of 64 experts", team.threads(), tokens, active);
   const double operations = 2.0 * static_cast<double>(starts.back() * outputs * inputs);
-  bench(what, pool, team, bytes, bytes, operations, [&](const uint8_t* data) {
+  bench(what, pool, team, peakOf(dtype), bytes, bytes, operations, [&](const uint8_t* data) {
     std::vector<Weight> weights;
     for (const int count : counts) {
-      weights.push_back({Dtype::fp8, outputs, inputs, data, reinterpret_cast<const uint8_t*>(scales.data())});
-      if (count) data += outputs * inputs;
+      weights.push_back({dtype, outputs, inputs, data, scaleBytes});
+      if (count) data += outputs * inputs * test::bytesOf(dtype);
     }
-    groupedGemm({{Dtype::f32, out.data()}, {Dtype::bf16, inputs, x.data(), nullptr}, weights.data(), experts,
+    groupedGemm({{Dtype::f32, out.data()}, {inputOf(dtype), inputs, x.data(), rowScales.data()}, weights.data(), experts,
                  starts.data()}, team);
   });
 }
@@ -226,11 +250,14 @@ int main(int argc, char** argv) {
   const auto sizes = numbers(argc > 4 ? argv[4] : models);
   Pool pool;
   TestTeam team(threads);
-  const Dtype format = dtype == "fp8" ? Dtype::fp8 : dtype == "bf16" ? Dtype::bf16 : Dtype::f32;
+  const Dtype format = dtype == "fp8"    ? Dtype::fp8
+                       : dtype == "i8"   ? Dtype::i8
+                       : dtype == "bf16" ? Dtype::bf16
+                                         : Dtype::f32;
   for (size_t i = 0; i + 1 < sizes.size(); i += 2) {
     for (const int64_t count : rows) benchGemm(pool, team, format, {sizes[i], sizes[i + 1]}, static_cast<int>(count));
   }
   if (argc > 4 && sizes.size() > 1) return 0;
-  for (const int64_t count : rows) benchGrouped(pool, team, static_cast<int>(count));
+  for (const int64_t count : rows) benchGrouped(pool, team, format, static_cast<int>(count));
   for (const int64_t count : rows) benchMla(pool, team, 16, static_cast<int>(count));
 }

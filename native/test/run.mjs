@@ -65,7 +65,7 @@ function isSupported(instructionSet) {
     avx2: ["avx2", "fma", "f16c"],
     avx512: ["avx512_vbmi", "gfni", "avx512_vnni"],
     avx512bf16: ["avx512_vbmi", "gfni", "avx512_vnni", "avx512_bf16"],
-    amx: ["avx512_vbmi", "gfni", "avx512_vnni", "avx512_bf16", "amx_tile", "amx_bf16"],
+    amx: ["avx512_vbmi", "gfni", "avx512_vnni", "avx512_bf16", "amx_tile", "amx_bf16", "amx_int8"],
   }[instructionSet];
   const words = new Set(readFileSync("/proc/cpuinfo", "utf8").split(/\s+/));
   return parts.every((part) => words.has(part));

@@ -1,0 +1,97 @@
+// Blocks of INT8 products on tiles: 16 rows are a tile's lines, a strip's words the other's. Sums are exact, so that they
+// are the vectors'.
+#pragma once
+#include "gemm/product-integer.h"
+#include "simd/tile.h"
+
+namespace daysix::DAYSIX_ISA {
+
+/// Tiles of rows, and where their totals are: [row][DOT_OUTPUTS].
+struct DotTile {
+  DotBlock first;
+  float* totals;
+};
+
+/// Block sums on their way into totals. They are promoted one block late: reading them back at once would mean waiting
+/// for the tiles.
+template <int RowTiles>
+class DotPromotion {
+ public:
+  static constexpr int TILES = RowTiles * DOT_STRIPS;
+
+  int32_t* sums(int64_t block) { return sums_[block % 2]; }
+
+  void promote(const DotTile (&tiles)[RowTiles], const DotWeights& strips, int64_t block) {
+    for (int i = 0; i < RowTiles; i++) {
+      const DotBlock x = {tiles[i].first.bytes + block * tiles[i].first.rows * DOT_BLOCK_BYTES, tiles[i].first.rows};
+      const int32_t* sums = sums_[block % 2] + i * DOT_STRIPS * TILE_LINES * TILE_LINES;
+      const float* scales = strips.scales + block * STRIP_LANES;
+      const Chains weightScales[] = {loadChains(scales), loadChains(scales + strips.scaleStride)};
+      if (x.rows == TILE_LINES) {
+        promoteRows(tiles[i].totals, sums, x.scales(), weightScales, Constant<TILE_LINES>());
+      } else {
+        promoteRows(tiles[i].totals, sums, x.scales(), weightScales, x.rows);
+      }
+    }
+  }
+
+ private:
+  template <typename Rows>
+  static DAYSIX_INLINE void promoteRows(float* totals, const int32_t* sums, const float* rowScales,
+                                        const Chains (&weightScales)[DOT_STRIPS], Rows rows) {
+#pragma GCC unroll 16
+    for (int row = 0; row < rows; row++) {
+      const Chains rowScale = splatChains(rowScales[row]);
+      each<DOT_STRIPS>([&](auto strip) __attribute__((always_inline)) {
+        float* total = totals + row * DOT_OUTPUTS + strip * STRIP_LANES;
+        const int32_t* line = sums + (strip * TILE_LINES + row) * TILE_LINES;
+        const Chains sum = {_mm512_cvtepi32_ps(_mm512_load_si512(line))};
+        storeChains(total, loadChains(total) + sum * (rowScale * weightScales[strip]));
+      });
+    }
+  }
+
+  alignas(64) int32_t sums_[2][TILES * TILE_LINES * TILE_LINES];
+};
+
+/// Adds some blocks of strips times the rows of one tile or two.
+template <int RowTiles>
+inline void multiplyOnTiles(const DotTile (&tiles)[RowTiles], const DotWeights& strips, int64_t blocks) {
+  DotPromotion<RowTiles> promotion;
+  for (int64_t block = 0; block < blocks; block++) {
+    tileZero<0>();
+    tileZero<1>();
+    if constexpr (RowTiles == 2) {
+      tileZero<2>();
+      tileZero<3>();
+    }
+    const uint32_t* words = strips.words + block * BLOCK_WORDS_OF_CODES * STRIP_LANES;
+    const auto codes = [&](int i) {
+      return tiles[i].first.bytes + block * tiles[i].first.rows * DOT_BLOCK_BYTES;
+    };
+#pragma GCC unroll 2
+    for (int piece = 0; piece < SCALE_BLOCK / LINE_BYTES; piece++) {
+      tileLoad<6>(words + piece * TILE_LINES * STRIP_LANES, LINE_BYTES);
+      tileLoad<7>(words + strips.wordStride + piece * TILE_LINES * STRIP_LANES, LINE_BYTES);
+      tileLoad<4>(codes(0) + piece * LINE_BYTES, SCALE_BLOCK);
+      tileMultiplyCodes<0, 4, 6>();
+      tileMultiplyCodes<1, 4, 7>();
+      if constexpr (RowTiles == 2) {
+        tileLoad<5>(codes(1) + piece * LINE_BYTES, SCALE_BLOCK);
+        tileMultiplyCodes<2, 5, 6>();
+        tileMultiplyCodes<3, 5, 7>();
+      }
+    }
+    if (block > 0) promotion.promote(tiles, strips, block - 1);
+    int32_t* sums = promotion.sums(block);
+    tileStore<0>(sums, LINE_BYTES);
+    tileStore<1>(sums + TILE_BYTES / 4, LINE_BYTES);
+    if constexpr (RowTiles == 2) {
+      tileStore<2>(sums + 2 * TILE_BYTES / 4, LINE_BYTES);
+      tileStore<3>(sums + 3 * TILE_BYTES / 4, LINE_BYTES);
+    }
+  }
+  promotion.promote(tiles, strips, blocks - 1);
+}
+
+}  // namespace daysix::DAYSIX_ISA
