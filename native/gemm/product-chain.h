@@ -174,7 +174,31 @@ inline void multiplyChains(float* totals, const PackedPair* x, const Pairs* w, i
   });
 }
 
-/// Panels of CHAIN_OUTPUTS outputs of a product with INPUTS of dtype D's weights.
+/// table[block][i] = the scale of output `first + i`, of `count` and then the last one again, up to `outputs`.
+inline void tableWeightScales(float* table, const Product& product, int64_t first, int count, int outputs) {
+  const Weight& weight = *product.weight;
+  const int64_t row = product.firstRow + first, blocks = scaleColumns(weight);
+  for (int i = 0; i < outputs;) {
+    const int64_t own = row + std::min(i, count - 1);
+    const int64_t left = i < count - 1 ? endOfScales(weight, own) - own : outputs;
+    const int end = static_cast<int>(std::min<int64_t>(outputs, i + left));
+    for (int64_t block = 0; block < blocks; block++) {
+      std::fill(table + block * outputs + i, table + block * outputs + end, weightScale(weight, own, block));
+    }
+    i = end;
+  }
+}
+
+/// The n-th strip of `count` outputs from `first` on; one without outputs repeats the last.
+template <Dtype D>
+inline StripRows stripOf(const Product& product, int64_t first, int n, int count) {
+  const int64_t rowBytes = product.weight->columns * formatOf(D).valueBytes;
+  const int skipped = std::min(n * CHAINS, count - 1);
+  return {product.weight->data + (product.firstRow + first + skipped) * rowBytes, rowBytes,
+          std::min(CHAINS, count - skipped)};
+}
+
+/// Panels of CHAIN_OUTPUTS outputs of a product with weights of dtype D.
 template <Dtype D>
 class ChainPanels {
  public:
@@ -201,7 +225,7 @@ class ChainPanels {
   void multiply(int64_t from, int64_t to) {
     for (int64_t output = from; output < to; output += CHAIN_OUTPUTS) {
       count_ = static_cast<int>(std::min<int64_t>(CHAIN_OUTPUTS, to - output));
-      tableWeightScales(output);
+      tableWeightScales(weightScales_, product_, output, count_, CHAIN_OUTPUTS);
       for (int64_t tile = 0; tile < tiling_.count(); tile += roundTiles_) {
         multiplyTiles(output, tile, std::min(tiling_.count(), tile + roundTiles_));
       }
@@ -220,16 +244,6 @@ class ChainPanels {
         for (int row = 0; row < tiling_.rowsOf(tile); row++) {
           *out++ = product_.x.scales ? scales[row * blocks_ + block] : 1.0f;
         }
-      }
-    }
-  }
-
-  /// [block][output]
-  void tableWeightScales(int64_t output) {
-    for (int i = 0; i < CHAIN_OUTPUTS; i++) {
-      const int64_t row = product_.firstRow + output + std::min(i, count_ - 1);
-      for (int64_t block = 0; block < blocks_; block++) {
-        weightScales_[block * CHAIN_OUTPUTS + i] = weightScale(weight_, row, block);
       }
     }
   }
@@ -256,11 +270,7 @@ class ChainPanels {
 
   void decode(int64_t output, int64_t block, int inputs) {
     for (int n = 0; n < CHAIN_STRIPS; n++) {
-      const int64_t rowBytes = weight_.columns * formatOf(D).valueBytes;
-      const int64_t first = std::min<int64_t>(n * CHAINS, count_ - 1);
-      const StripRows strip = {weight_.data + (product_.firstRow + output + first) * rowBytes, rowBytes,
-                               std::min(CHAINS, count_ - static_cast<int>(first))};
-      decodeChains<D>(pairs_ + n, CHAIN_STRIPS, strip, block, inputs, words_);
+      decodeChains<D>(pairs_ + n, CHAIN_STRIPS, stripOf<D>(product_, output, n, count_), block, inputs, words_);
     }
   }
 

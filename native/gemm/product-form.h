@@ -1,6 +1,6 @@
 // Which arithmetic carries out a product: the vectors' or, where there are tiles, theirs.
 #pragma once
-#include "gemm/product-chain.h"
+#include "gemm/product-chain-few.h"
 #include "gemm/product-few.h"
 #include "gemm/product-integer-few.h"
 #include "gemm/product-integer-strips.h"
@@ -50,10 +50,18 @@ constexpr ProductForm ON_CHAIN = {
     .tilesOf = [](int64_t rows) { return Tiling{rows, CHAIN_ROWS}.count(); },
     .packTile = packChainTile,
     .outputCost = ON_VECTORS.outputCost,
-    .taskOutputs = CHAIN_OUTPUTS,
+    .taskOutputs = 2 * CHAIN_OUTPUTS,
     .multiply = [](const Product& product, int64_t from, int64_t to, Scratch& scratch) {
-      withChainDtype(product.weight->dtype,
-                     [&](auto dtype) { ChainPanels<dtype>(product, scratch).multiply(from, to); });
+      withChainDtype(product.weight->dtype, [&](auto dtype) {
+#if defined(__AVX512F__)
+        if (product.rows <= FEW_CHAIN_ROWS) {
+          return withRows<FEW_CHAIN_ROWS>(static_cast<int>(product.rows), [&](auto rows) {
+            FewChains<dtype, rows>(product, scratch).multiply(from, to);
+          });
+        }
+#endif
+        ChainPanels<dtype>(product, scratch).multiply(from, to);
+      });
     },
 };
 

@@ -31,8 +31,10 @@ inline uint32_t largestMagnitude(const float* x, int count) {
 /// `count` values as integers from `least` to `most`, and what those are worth.
 inline void roundValues(const float* x, float* rounded, int8_t* codes, int count, float inverse, float scale, float least,
                         float most) {
+  // Adding 1.5 · 2^23 leaves no fraction bits.
+  const Vec whole = splat(12582912.0f);
   for (int i = 0; i < count; i += WIDTH) {
-    const Vec code = min(max(roundToInteger(load(x + i) * splat(inverse)), splat(least)), splat(most));
+    const Vec code = min(max((load(x + i) * splat(inverse) + whole) - whole, splat(least)), splat(most));
     store(rounded + i, code);
   }
   for (int i = 0; i < count; i++) codes[i] = static_cast<int8_t>(rounded[i]);

@@ -1,0 +1,98 @@
+// Products of a few rows on the BF16 chain: codes of four strips are decoded next to the multiply, so that enough chains
+// are under way.
+#pragma once
+#include "gemm/product-chain.h"
+
+namespace daysix::DAYSIX_ISA {
+
+#if defined(__AVX512F__)
+
+/// Rows whose chains with four strips fit the registers.
+constexpr int FEW_CHAIN_ROWS = 4;
+
+template <Dtype D, int Rows>
+class FewChains {
+ public:
+  FewChains(const Product& product, Scratch& scratch)
+      : product_(product), weight_(*product.weight), blocks_(scaleColumns(weight_)) {
+    words_ = static_cast<uint32_t*>(scratch.reserve((STRIPS * STRIP_WORDS + blocks_ * OUTPUTS) * sizeof(uint32_t)));
+    scales_ = reinterpret_cast<float*>(words_ + STRIPS * STRIP_WORDS);
+  }
+
+  /// Outputs from up to to.
+  void multiply(int64_t from, int64_t to) {
+    for (int64_t output = from; output < to; output += OUTPUTS) {
+      count_ = static_cast<int>(std::min<int64_t>(OUTPUTS, to - output));
+      tableWeightScales(scales_, product_, output, count_, OUTPUTS);
+      multiplyOutputs(output);
+    }
+  }
+
+ private:
+  static constexpr int STRIPS = 4;
+  static constexpr int OUTPUTS = STRIPS * CHAINS;
+  static constexpr int BYTES = formatOf(D).valueBytes;
+  static constexpr int64_t STRIP_WORDS = SCALE_BLOCK * BYTES / 4 * STRIP_LANES;
+  using Sums = Chains[Rows][STRIPS];
+
+  void multiplyOutputs(int64_t output) {
+    Sums totals;
+    forSums([&](auto row, auto n) __attribute__((always_inline)) { totals[row][n] = splatChains(0.0f); });
+    for (int64_t block = 0; block < blocks_; block++) {
+      const auto inputs = static_cast<int>(std::min<int64_t>(SCALE_BLOCK, weight_.columns - block * SCALE_BLOCK));
+      for (int n = 0; n < STRIPS; n++) {
+        turnStrip(words_ + n * STRIP_WORDS, stripOf<D>(product_, output, n, count_), block * SCALE_BLOCK * BYTES,
+                  inputs * BYTES);
+      }
+      Sums sums;
+      multiplyBlock(sums, block, inputs);
+      forSums([&](auto row, auto n) __attribute__((always_inline)) {
+        const float rowScale = product_.x.scales ? product_.x.scales[row * blocks_ + block] : 1.0f;
+        const Chains scales = splatChains(rowScale) * loadChains(scales_ + block * OUTPUTS + n * CHAINS);
+        totals[row][n] = totals[row][n] + sums[row][n] * scales;
+      });
+    }
+    forSums([&](auto row, auto n) __attribute__((always_inline)) {
+      const int left = count_ - n * CHAINS;
+      if (left > 0) storeOutputs(product_, row, output + n * CHAINS, Vec{totals[row][n].v}, std::min(left, CHAINS));
+    });
+  }
+
+  DAYSIX_INLINE void multiplyBlock(Sums& sums, int64_t block, int inputs) const {
+    using Decoder = ChainDecoder<D>;
+    forSums([&](auto row, auto n) __attribute__((always_inline)) { sums[row][n] = splatChains(0.0f); });
+    const auto* x = reinterpret_cast<const PackedPair*>(reinterpret_cast<const uint8_t*>(product_.packed) +
+                                                        block * Rows * SCALE_BLOCK * PACKED_BYTES);
+    const int words = static_cast<int>(ceilDivide(inputs * BYTES, 4));
+    for (int word = 0; word < words; word++) {
+      each<STRIPS>([&](auto n) __attribute__((always_inline)) {
+        Pairs weights[Decoder::PAIRS];
+        Decoder::decode(weights, 1, words_ + n * STRIP_WORDS + word * STRIP_LANES);
+        each<Decoder::PAIRS>([&](auto pair) __attribute__((always_inline)) {
+          each<Rows>([&](auto row) __attribute__((always_inline)) {
+            sums[row][n] = chain(splatPair(x[row * PAIRS_OF_BLOCK + pair]), weights[pair], sums[row][n]);
+          });
+        });
+      });
+      x += Decoder::PAIRS;
+    }
+  }
+
+  template <typename Run>
+  static DAYSIX_INLINE void forSums(Run&& run) {
+    each<Rows>([&](auto row) __attribute__((always_inline)) {
+      each<STRIPS>([&](auto n) __attribute__((always_inline)) { run(row, n); });
+    });
+  }
+
+  const Product& product_;
+  const Weight& weight_;
+  const int64_t blocks_;
+  uint32_t* words_;  // [strip][word][STRIP_LANES]
+  float* scales_;    // [block][OUTPUTS]
+  int count_ = 0;
+};
+
+#endif
+
+}  // namespace daysix::DAYSIX_ISA
