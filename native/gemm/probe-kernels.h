@@ -34,10 +34,12 @@ constexpr int PROBE_CHAINS = VECTORS_OF_STRIP == 1 ? 16 : 6;
 
 /// `rounds` steps of PROBE_CHAINS vectors of BF16 chains; the operations of all.
 inline int64_t multiplyPairs(int64_t rounds) {
-  static const uint32_t ones[CHAINS] = {0x3f803f80};
-  const Pairs a = loadPairs(ones), b = splatPairAt(ones);
+  // Through a volatile, or the compiler would take constants from memory in every product.
+  const volatile uint32_t ones = 0x3f803f80;
+  const uint32_t word = ones;
+  const Pairs a = splatPairAt(&word), b = splatPairAt(&word);
   Chains sums[PROBE_CHAINS];
-  for (Chains& sum : sums) sum = splatChains(0.0f);
+  for (int i = 0; i < PROBE_CHAINS; i++) sums[i] = splatChains(static_cast<float>(i));
   for (int64_t round = 0; round < rounds; round++) {
     each<PROBE_CHAINS>([&](auto i) __attribute__((always_inline)) { sums[i] = chain(a, b, sums[i]); });
   }
