@@ -80,7 +80,7 @@ class AbsorbedHead {
 
   template <int Rows>
   void multiplyDirect(float* queries, int64_t from, int64_t tiles) const {
-    constexpr int WIDE = WIDTH == 16 ? 4 / Rows : 1;
+    constexpr int WIDE = REGISTERS == 32 ? 4 / Rows : 1;
     packQueries(queries, from, Rows);
     const auto decoded = [&](Vec* out, int j, int64_t tile) { decode(out, j, tile); };
     int64_t tile = 0;

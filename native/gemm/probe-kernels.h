@@ -105,7 +105,7 @@ inline int64_t multiplyRegisters(int64_t rounds) {
 #else
 
 /// Sums that do not wait for each other, as many as the registers hold; more than any core's units have in flight.
-constexpr int PROBE_SUMS = WIDTH == 16 ? 24 : 12;
+constexpr int PROBE_SUMS = REGISTERS == 32 ? 24 : 6;
 
 /// `rounds` fused multiply-adds of each of PROBE_SUMS vectors; the floating-point operations of all.
 inline int64_t multiplyRegisters(int64_t rounds) {

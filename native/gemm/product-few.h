@@ -5,7 +5,7 @@
 namespace daysix::DAYSIX_ISA {
 
 /// Rows, of one tile, whose products are cheaper next to the decoding than from a decoded copy.
-constexpr int FEW_ROWS = WIDTH == 16 ? 5 : TILE_ROWS;
+constexpr int FEW_ROWS = REGISTERS == 32 ? 5 : TILE_ROWS;
 static_assert(FEW_ROWS <= TILE_ROWS);
 
 /// Outputs of `Rows` rows. Four runs of neighbouring weight rows are read side by side, each in memory's order: their

@@ -17,7 +17,7 @@
 namespace daysix::DAYSIX_ISA {
 
 /// Rows and weight rows whose block sums fit the registers together.
-constexpr int TILE_ROWS = WIDTH == 16 ? 6 : 3;
+constexpr int TILE_ROWS = REGISTERS == 32 ? 6 : 1;
 constexpr int TILE_OUTPUTS = 4;
 /// How far ahead of the multiply a run of weight rows is asked for.
 constexpr int64_t PREFETCH_BYTES = 1024;

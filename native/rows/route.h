@@ -30,12 +30,12 @@ inline void sigmoidScores(float* out, const float* logits, int experts) {
 inline void softmaxScores(float* out, const float* logits, int experts) {
   float largest = logits[0];
   for (int e = 1; e < experts; e++) largest = std::max(largest, logits[e]);
-  double total = 0;
   forVectors(experts, [&](int64_t i, auto lanes) {
     storeValues(out, i, exp(loadValues<Dtype::f32>(logits, i, lanes) - splat(largest)), lanes);
   });
-  for (int e = 0; e < experts; e++) total += out[e];
-  const Vec divisor = splat(static_cast<float>(total));
+  Vec sums = splat(0);
+  forVectors(experts, [&](int64_t i, auto lanes) { sums = sums + loadValues<Dtype::f32>(out, i, lanes); });
+  const Vec divisor = splat(sum(sums));
   forVectors(experts, [&](int64_t i, auto lanes) {
     storeValues(out, i, loadValues<Dtype::f32>(out, i, lanes) / divisor, lanes);
   });

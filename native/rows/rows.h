@@ -50,20 +50,14 @@ inline void embed(const Embed& c, Team& team) {
   });
 }
 
-/// Σ x², in four vectors of sums.
+/// Σ x²
 inline float sumOfSquares(const float* x, int64_t count) {
-  Vec sums[4] = {splat(0), splat(0), splat(0), splat(0)};
-  int64_t i = 0;
-  for (; i + 4 * WIDTH <= count; i += 4 * WIDTH)
-    for (int j = 0; j < 4; j++) {
-      const Vec values = load(x + i + j * WIDTH);
-      sums[j] = fma(values, values, sums[j]);
-    }
-  forVectors(count - i, [&](int64_t at, auto lanes) {
-    const Vec values = loadValues<Dtype::f32>(x + i, at, lanes);
-    sums[0] = fma(values, values, sums[0]);
+  Vec sums = splat(0);
+  forVectors(count, [&](int64_t i, auto lanes) {
+    const Vec values = loadValues<Dtype::f32>(x, i, lanes);
+    sums = sums + values * values;
   });
-  return sum((sums[0] + sums[1]) + (sums[2] + sums[3]));
+  return sum(sums);
 }
 
 /// out = gain ⊙ x / sqrt(mean(x²) + epsilon), for one row of gain's width.

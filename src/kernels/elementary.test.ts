@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { exponential, logarithm, power, sineAndCosine } from "./elementary.ts";
+import { exponential, exponential32, logarithm, power, sineAndCosine } from "./elementary.ts";
 
 function assertClose(actual: number, expected: number, units: number, what: string): void {
   const unit = Number.EPSILON * Math.max(Math.abs(expected), Number.MIN_VALUE / Number.EPSILON);
@@ -105,4 +105,15 @@ test("the bits are the ones every machine has", () => {
     "bfef26eaa3047212",
     "3fcd4589dfe818a8",
   ]);
+});
+
+test("float32 exponentials lie within two units of the last place, and are never denormals", () => {
+  for (let i = -8700; i <= 8800; i++) {
+    const x = Math.fround(i / 100 + i * 1e-7);
+    const error = Math.abs(exponential32(x) / Math.exp(x) - 1);
+    assert.ok(error <= 2 ** -22, `e^${x}: error ${error}`);
+  }
+  assert.deepEqual([-Infinity, -104, -87.4].map(exponential32), [0, 0, 0]);
+  assert.deepEqual([88.5, 104, Infinity].map(exponential32), [Infinity, Infinity, Infinity]);
+  assert.ok(Number.isNaN(exponential32(NaN)));
 });

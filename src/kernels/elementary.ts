@@ -4,6 +4,8 @@
  * reach KV, logits and the choice of tokens. native/rows/elementary.h has the same bits.
  */
 
+import { float32 } from "./float-formats.ts";
+
 /** 2^-n for n from 0 to 1022: halving is exact. */
 const powers = new Float64Array(1023);
 for (let n = 0, next = 1; n < powers.length; n++, next /= 2) powers[n] = next;
@@ -29,6 +31,31 @@ export function exponential(x: number): number {
   let sum = series[0];
   for (let k = 1; k < series.length; k++) sum = sum * rest + series[k];
   return n > 0 ? sum / powers[n] : sum * powers[-n];
+}
+
+/** ln 2 in two parts; a whole number of at most 8 bits times the first is exact. */
+const LN2_HIGH_32 = Math.fround(0.693145752);
+const LN2_LOW_32 = Math.fround(1.42860677e-6);
+const LOG2E_32 = Math.fround(Math.LOG2E);
+const ROUNDING_32 = 1.5 * 2 ** 23;
+const series32 = Float32Array.of(
+  ...[1.98756912e-4, 1.39819994e-3, 8.33345205e-3, 4.16657962e-2, 1.66666657e-1, 0.5],
+);
+
+/**
+ * e^x of a float32 to about a unit in the last place, every operation rounded to float32, as
+ * native/simd/vector.h computes it: 0 where it would be a denormal, and infinity above 88.37.
+ */
+export function exponential32(x: number): number {
+  const clamped = x < -88 ? -88 : x > 89 ? 89 : x;
+  const n = float32(float32(clamped * LOG2E_32) + ROUNDING_32) - ROUNDING_32;
+  const rest = float32(float32(clamped - float32(n * LN2_HIGH_32)) - float32(n * LN2_LOW_32));
+  let sum = series32[0];
+  for (let k = 1; k < series32.length; k++) sum = float32(float32(sum * rest) + series32[k]);
+  sum = float32(float32(float32(rest * rest) * sum) + rest);
+  sum = float32(sum + 1);
+  if (n === 128) return Infinity;
+  return n < -126 ? 0 : float32(n > 0 ? sum / powers[n] : sum * powers[-n]);
 }
 
 /** Of atanh's series 2 s (1 + s²/3 + s⁴/5 …), fitted to where a mantissa near 1 leads (fdlibm). */

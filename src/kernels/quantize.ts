@@ -1,5 +1,5 @@
 import { allocate } from "./buffers.ts";
-import { decodeBf16, nextPowerOfTwo, toBf16 } from "./float-formats.ts";
+import { decodeBf16, float32, nextPowerOfTwo, toBf16 } from "./float-formats.ts";
 import {
   operandFormats,
   rowScales,
@@ -91,11 +91,11 @@ function encodeBlock(
   scale: number,
 ): void {
   if (codes.scaling === "divide") {
-    for (let i = start; i < end; i++) out[i] = codes.encode(Math.fround(x[i] / scale));
+    for (let i = start; i < end; i++) out[i] = codes.encode(float32(float32(x[i]) / scale));
     return;
   }
   const inverse = Math.fround(codes.largest / Math.fround(largest));
-  for (let i = start; i < end; i++) out[i] = codes.encode(Math.fround(x[i] * inverse));
+  for (let i = start; i < end; i++) out[i] = codes.encode(float32(float32(x[i]) * inverse));
 }
 
 /** Keeps an all-zero block's scale a normal number. */

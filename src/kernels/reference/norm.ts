@@ -1,4 +1,8 @@
-import { exponential } from "../elementary.ts";
+import { exponential32 } from "../elementary.ts";
+import { float32 } from "../float-formats.ts";
+import { LANES, sumOfLanes } from "../lanes.ts";
+
+const squares = new Float32Array(LANES);
 
 /** out = gain ⊙ x / sqrt(mean(x²) + epsilon), for one row of gain's width. */
 export function rmsNormRow(
@@ -9,11 +13,15 @@ export function rmsNormRow(
   gain: Float32Array,
   epsilon: number,
 ): void {
-  let squares = 0;
-  for (let i = 0; i < gain.length; i++) squares += x[at + i] * x[at + i];
-  const inverse = Math.fround(1 / Math.sqrt(squares / gain.length + epsilon));
+  squares.fill(0);
   for (let i = 0; i < gain.length; i++) {
-    out[outAt + i] = gain[i] * Math.fround(x[at + i] * inverse);
+    const value = float32(x[at + i]);
+    squares[i % LANES] = float32(squares[i % LANES] + float32(value * value));
+  }
+  const mean = float32(sumOfLanes(squares) / gain.length);
+  const inverse = float32(1 / float32(Math.sqrt(float32(mean + Math.fround(epsilon)))));
+  for (let i = 0; i < gain.length; i++) {
+    out[outAt + i] = float32(float32(gain[i]) * float32(float32(x[at + i]) * inverse));
   }
 }
 
@@ -25,6 +33,8 @@ export function siluMultiply(
   count: number,
 ): void {
   for (let i = 0; i < count; i++) {
-    out[i] = Math.fround(gate[i] / (1 + exponential(-gate[i]))) * up[i];
+    const value = float32(gate[i]);
+    const silu = float32(value / float32(1 + exponential32(-value)));
+    out[i] = float32(silu * float32(up[i]));
   }
 }

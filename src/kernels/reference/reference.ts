@@ -2,7 +2,7 @@ import { absorbQuery } from "./absorb.ts";
 import { attention, type Round } from "./attention.ts";
 import { sampleRows } from "../sampling/index.ts";
 import { refuseOutside, refuseStrayLayout, refuseUnordered } from "./indices.ts";
-import { roundBf16 } from "../float-formats.ts";
+import { float32, roundBf16 } from "../float-formats.ts";
 import { rowScales, type Operand, type RowFormat, type StoredRows } from "../operand-format.ts";
 import { multiply, multiplyGroups } from "./gemm.ts";
 import { writeKv } from "./kv.ts";
@@ -80,7 +80,7 @@ class ReferenceStream implements Stream {
   }
 
   add(x: Float32Array, y: Float32Array, count: number): void {
-    for (let i = 0; i < count; i++) x[i] += y[i];
+    for (let i = 0; i < count; i++) x[i] = float32(float32(x[i]) + float32(y[i]));
   }
 
   quantize(out: Operand, x: Float32Array, rows: number): void {
@@ -239,7 +239,10 @@ class ReferenceStream implements Stream {
     for (let pair = 0; pair < rows * topK; pair++) {
       loadRows(expertRow, 0, expertRows, places[pair] * hidden, hidden);
       const at = Math.floor(pair / topK) * hidden;
-      for (let i = 0; i < hidden; i++) out[at + i] += Math.fround(weights[pair] * expertRow[i]);
+      const weight = float32(weights[pair]);
+      for (let i = 0; i < hidden; i++) {
+        out[at + i] = float32(out[at + i] + float32(weight * float32(expertRow[i])));
+      }
     }
   }
 

@@ -1,4 +1,5 @@
 import { sineAndCosine } from "../elementary.ts";
+import { float32 } from "../float-formats.ts";
 import type { Rope } from "../stream.ts";
 
 /**
@@ -10,15 +11,15 @@ export function rotate(x: Float32Array, at: number, position: number, rope: Rope
   const half = frequencies.length;
   const turn = { sine: 0, cosine: 0 };
   for (let i = 0; i < half; i++) {
-    const angle = Math.fround(position * frequencies[i]);
+    const angle = float32(position * frequencies[i]);
     sineAndCosine(turn, angle);
-    const cos = Math.fround(turn.cosine * amplitude);
-    const sin = Math.fround(turn.sine * amplitude);
+    const cos = float32(turn.cosine * amplitude);
+    const sin = float32(turn.sine * amplitude);
     const first = interleaved ? at + 2 * i : at + i;
     const second = interleaved ? first + 1 : first + half;
-    const x0 = x[first];
-    const x1 = x[second];
-    x[first] = Math.fround(x0 * cos) - Math.fround(x1 * sin);
-    x[second] = Math.fround(x1 * cos) + Math.fround(x0 * sin);
+    const x0 = float32(x[first]);
+    const x1 = float32(x[second]);
+    x[first] = float32(float32(x0 * cos) - float32(x1 * sin));
+    x[second] = float32(float32(x1 * cos) + float32(x0 * sin));
   }
 }

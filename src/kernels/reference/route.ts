@@ -1,4 +1,6 @@
-import { exponential } from "../elementary.ts";
+import { exponential32 } from "../elementary.ts";
+import { float32 } from "../float-formats.ts";
+import { LANES, sumOfLanes } from "../lanes.ts";
 import type { GateRule, RowGroups } from "../stream.ts";
 
 /**
@@ -23,7 +25,8 @@ export function route(
     const rowLogits = logits.subarray(row * experts, (row + 1) * experts);
     if (rule.scoring === "sigmoid") sigmoid(scores, rowLogits);
     else softmax(scores, rowLogits);
-    for (let e = 0; e < experts; e++) choice[e] = scores[e] + (bias ? bias[e] : 0);
+    for (let e = 0; e < experts; e++)
+      choice[e] = float32(scores[e] + (bias ? float32(bias[e]) : 0));
     if (rule.method !== "greedy") maskGroups(choice, rule);
     const chosen = largest(choice, topK).sort((a, b) => a - b);
     ids.set(chosen, row * topK);
@@ -34,10 +37,10 @@ export function route(
 /** A choice's weight is its score without the bias, normalised over the choices where asked. */
 function weigh(out: Float32Array, chosen: readonly number[], scores: Float32Array, rule: GateRule) {
   let sum = 0;
-  for (const expert of chosen) sum = Math.fround(sum + scores[expert]);
-  const divisor = rule.normalise ? Math.fround(sum + 1e-20) : 1;
+  for (const expert of chosen) sum = float32(sum + scores[expert]);
+  const divisor = rule.normalise ? float32(sum + 1e-20) : 1;
   chosen.forEach((expert, j) => {
-    out[j] = Math.fround(scores[expert] / divisor) * rule.scale;
+    out[j] = float32(float32(scores[expert] / divisor) * Math.fround(rule.scale));
   });
 }
 
@@ -47,7 +50,7 @@ function maskGroups(choice: Float32Array, rule: GateRule): void {
   for (let g = 0; g < rule.groups; g++) {
     const group = choice.subarray(g * size, (g + 1) * size);
     const best = largest(group, rule.method === "noaux_tc" ? 2 : 1);
-    for (const i of best) groupScores[g] += group[i];
+    for (const i of best) groupScores[g] = float32(groupScores[g] + group[i]);
   }
   const kept = new Set(largest(groupScores, rule.topGroups));
   for (let g = 0; g < rule.groups; g++) {
@@ -69,19 +72,21 @@ function largest(values: Float32Array, count: number): number[] {
 }
 
 function sigmoid(out: Float32Array, logits: Float32Array): void {
-  for (let e = 0; e < logits.length; e++) out[e] = 1 / (1 + exponential(-logits[e]));
+  for (let e = 0; e < logits.length; e++) {
+    out[e] = float32(1 / float32(1 + exponential32(-float32(logits[e]))));
+  }
 }
 
 function softmax(out: Float32Array, logits: Float32Array): void {
   let maximum = -Infinity;
   for (const logit of logits) maximum = Math.max(maximum, logit);
-  let sum = 0;
+  const sums = new Float32Array(LANES);
   for (let e = 0; e < logits.length; e++) {
-    out[e] = exponential(logits[e] - maximum);
-    sum += out[e];
+    out[e] = exponential32(float32(float32(logits[e]) - float32(maximum)));
+    sums[e % LANES] = float32(sums[e % LANES] + out[e]);
   }
-  const divisor = Math.fround(sum);
-  for (let e = 0; e < logits.length; e++) out[e] = out[e] / divisor;
+  const divisor = sumOfLanes(sums);
+  for (let e = 0; e < logits.length; e++) out[e] = float32(out[e] / divisor);
 }
 
 /** Sorts (row, choice) pairs by expert, rows ascending inside one (a counting sort). */

@@ -25,7 +25,7 @@ export function generateMla(setting: GeneratorSetting, sizes: MlaSizes): Generat
     values.subarray(from * size, to * size);
   return [
     {
-      ...{ name: "ropeQuery", rows, agreement: { ofMaximum: 3e-7 } },
+      ...{ name: "ropeQuery", rows, agreement: "exact" },
       enqueue(stream, from = 0, to = rows) {
         const out = floats((to - from) * queryWidth);
         out.set(part(q, queryWidth, from, to));
@@ -34,8 +34,7 @@ export function generateMla(setting: GeneratorSetting, sizes: MlaSizes): Generat
       },
     },
     {
-      ...{ name: "writeKv", rows: 0 },
-      agreement: { ofMaximum: precisions[policy].kv === "f32" ? 3e-7 : 2 ** -8 },
+      ...{ name: "writeKv", rows: 0, agreement: "exact" },
       enqueue(stream) {
         const cache = {
           entries: storedRows(precisions[policy].kv, pages * PAGE_TOKENS * width).fill(0),

@@ -19,11 +19,23 @@ import { isPlain } from "../reference/index.ts";
 import type { GateRule } from "../stream.ts";
 import { SCALE_BLOCK, type WeightDtype } from "../weight-format.ts";
 
+/** Values of every size and sign, denormals and what overflows when multiplied among them. */
+function anyValues(random: () => number, count: number, scale = 1): Float32Array {
+  return gaussian(random, count, scale).map((x, i) => {
+    if (i % 13 === 0) return i % 2 === 0 ? 0 : -0;
+    if (i % 17 === 0) return x * 1e-39;
+    if (i % 19 === 0) return x * 1e-20;
+    if (i % 23 === 0) return x * 30;
+    return i % 997 === 0 ? x * 1e37 : x;
+  });
+}
+
 /** Rows that go through FP8's rarer cases: zeros of both signs, tiny blocks, denormal codes. */
 function rareRows(random: () => number, count: number): Float32Array {
   return gaussian(random, count).map((x, i) => {
     if (i % 11 === 0) return i % 2 === 0 ? 0 : -0;
     if (i % 7 === 0) return x * 1e-3;
+    if (i % 37 === 0) return x * 1e-39;
     return Math.floor(i / SCALE_BLOCK) % 3 === 1 ? x * 1e-7 : x * 30;
   });
 }
@@ -56,9 +68,9 @@ export function generateRmsNorm(
 ): GeneratedOperation {
   const random = randomSource(seed);
   const { weight } = folder.create(random, dtype, [columns]);
-  const x = inputs(gaussian(random, rows * columns, 3));
+  const x = inputs(anyValues(random, rows * columns, 3));
   return {
-    ...{ name: "rmsNorm", rows, agreement: { ofMaximum: 3e-7 } },
+    ...{ name: "rmsNorm", rows, agreement: "exact" },
     enqueue(stream, from = 0, to = rows) {
       const out = floats((to - from) * columns);
       stream.rmsNorm(out, x.subarray(from * columns, to * columns), weight, 1e-6, to - from);
@@ -70,8 +82,8 @@ export function generateRmsNorm(
 export function generateAdd({ seed }: GeneratorSetting, sizes: RowSizes): GeneratedOperation {
   const { rows, columns } = sizes;
   const random = randomSource(seed);
-  const x = inputs(gaussian(random, rows * columns));
-  const y = inputs(gaussian(random, rows * columns));
+  const x = inputs(anyValues(random, rows * columns));
+  const y = inputs(anyValues(random, rows * columns));
   return {
     ...{ name: "add", rows, agreement: "exact" },
     enqueue(stream, from = 0, to = rows) {
@@ -88,10 +100,10 @@ export function generateSiluMultiply(
   { rows, columns }: RowSizes,
 ): GeneratedOperation {
   const random = randomSource(seed);
-  const gate = inputs(gaussian(random, rows * columns, 6));
-  const up = inputs(gaussian(random, rows * columns));
+  const gate = inputs(anyValues(random, rows * columns, 6));
+  const up = inputs(anyValues(random, rows * columns));
   return {
-    ...{ name: "siluMultiply", rows, agreement: { ofMaximum: 2e-7 } },
+    ...{ name: "siluMultiply", rows, agreement: "exact" },
     enqueue(stream, from = 0, to = rows) {
       const out = floats((to - from) * columns);
       const part = (x: Float32Array) => x.subarray(from * columns, to * columns);
@@ -165,9 +177,9 @@ export function generateRoute(
   const random = randomSource(seed);
   const bias =
     rule.method === "noaux_tc" ? folder.create(random, "F32", [experts]).weight : undefined;
-  const logits = inputs(gaussian(random, rows * experts, 2));
+  const logits = inputs(anyValues(random, rows * experts, 2));
   return {
-    ...{ name: "route", rows, agreement: { ofMaximum: 5e-7 } },
+    ...{ name: "route", rows, agreement: "exact" },
     enqueue(stream, from = 0, to = rows) {
       const ids = integers((to - from) * topK);
       const weights = floats((to - from) * topK);
@@ -238,7 +250,7 @@ export function generateCombine(
   const format = precisions[policy].rows;
   const expertRows = operandOf(random, format, count, columns).values as StoredRows;
   const places = Int32Array.from({ length: count }, (_, i) => (i * 7 + 3) % Math.max(1, count));
-  const weights = inputs(gaussian(random, count));
+  const weights = inputs(anyValues(random, count));
   return {
     ...{ name: "combine", rows, agreement: "exact" },
     enqueue(stream, from = 0, to = rows) {
