@@ -27,7 +27,7 @@ inline void projectValue(const ProjectValue& command, Team& team) {
 
 /// W_UK[head]ᵀ times the head's query of some rows. Lanes lie over the latent, in tiles of TILE_VECTORS vectors; the
 /// sum runs over weight rows in order, and is cut and promoted where weight rows that share scales end.
-template <class Format>
+template <Dtype D>
 class AbsorbedHead {
  public:
   AbsorbedHead(const AbsorbQuery& command, int head) : command_(command), shape_(command.shape), head_(head) {}
@@ -63,18 +63,13 @@ class AbsorbedHead {
   int64_t weightRow(int j) const { return static_cast<int64_t>(head_) * (shape_.nope + shape_.value) + j; }
 
   inline __attribute__((always_inline)) void decode(Vec* out, int j, int64_t tile) const {
-    const uint8_t* row = command_.kvB.data + weightRow(j) * shape_.latent * Format::BYTES;
-    for (int i = 0; i < TILE_VECTORS; i += Format::VECTORS) {
+    constexpr int BYTES = formatOf(D).valueBytes;
+    const uint8_t* row = command_.kvB.data + weightRow(j) * shape_.latent * BYTES;
+    for (int i = 0; i < TILE_VECTORS; i++) {
       const int64_t from = tile * TILE_COLUMNS + i * WIDTH;
       const int64_t left = shape_.latent - from;
-      if (left >= Format::STEP) {
-        __builtin_prefetch(row + from * Format::BYTES + AHEAD_ROWS * shape_.latent * Format::BYTES);
-        Format::decode(out + i, row + from * Format::BYTES);
-      } else if (left > 0) {
-        Format::decode(out + i, row + from * Format::BYTES, static_cast<int>(left));
-      } else {
-        for (int v = 0; v < Format::VECTORS; v++) out[i + v] = splat(0.0f);
-      }
+      if (left >= WIDTH) __builtin_prefetch(row + (from + AHEAD_ROWS * shape_.latent) * BYTES);
+      out[i] = left > 0 ? loadUpTo<D>(row + from * BYTES, left) : splat(0.0f);
     }
   }
 
@@ -164,13 +159,10 @@ class AbsorbedHead {
 
   void storeTile(Vec* totals, int64_t row, int64_t tile) const {
     float* out = command_.out + (row * shape_.heads + head_) * shape_.latent;
-    for (int i = 0; i < TILE_VECTORS; i += Format::VECTORS) {
-      Format::restore(totals + i);
-      for (int v = i; v < i + Format::VECTORS; v++) {
-        const int64_t column = tile * TILE_COLUMNS + v * WIDTH;
-        const int64_t left = std::min<int64_t>(WIDTH, shape_.latent - column);
-        if (left > 0) store(out + column, totals[v], static_cast<int>(left));
-      }
+    for (int i = 0; i < TILE_VECTORS; i++) {
+      const int64_t column = tile * TILE_COLUMNS + i * WIDTH;
+      const int64_t left = std::min<int64_t>(WIDTH, shape_.latent - column);
+      if (left > 0) store(out + column, totals[i], static_cast<int>(left));
     }
   }
 
@@ -197,7 +189,7 @@ inline void withAbsorbedHead(const AbsorbQuery& command, int head, Run&& run) {
   if (fits) {
     return withChainDtype(command.kvB.dtype, [&](auto dtype) { run(AbsorbedHeadOnChain<dtype>(command, head)); });
   }
-  withFormat(command.kvB.dtype, [&](auto format) { run(AbsorbedHead<decltype(format)>(command, head)); });
+  withDtype(command.kvB.dtype, [&](auto dtype) { run(AbsorbedHead<dtype>(command, head)); });
 }
 
 template <TileUse Use = TileUse::always>

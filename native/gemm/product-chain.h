@@ -9,6 +9,9 @@
 #pragma once
 #include "gemm/product.h"
 #include "gemm/strip.h"
+#if defined(__AVX512F__)
+#include "gemm/weight-format-avx512.h"
+#endif
 
 namespace daysix::DAYSIX_ISA {
 

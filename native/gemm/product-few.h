@@ -10,11 +10,11 @@ static_assert(FEW_ROWS <= TILE_ROWS);
 
 /// Outputs of `Rows` rows. Four runs of neighbouring weight rows are read side by side, each in memory's order: their
 /// decodings share the inputs' loads, and each run is a stream of its own to the prefetchers.
-template <class Format, int Rows>
+template <Dtype D, int Rows>
 class FewRows {
  public:
   FewRows(const Product& product, const float* scales)
-      : product_(product), scales_(scales), rowBytes_(product.weight->columns * Format::BYTES) {}
+      : product_(product), scales_(scales), rowBytes_(product.weight->columns * formatOf(D).valueBytes) {}
 
   /// Outputs from up to to, whose weights share their scales.
   void multiply(int64_t from, int64_t to) {
@@ -56,27 +56,18 @@ class FewRows {
       for (Vec& sum : row) sum = splat(0.0f);
     }
     const float* x = product_.packed + k * Rows;
-    for (int step = 0; step < inputs; step += Format::STEP) {
+    for (int step = 0; step < inputs; step += WIDTH) {
       for (int n = 0; n < TILE_OUTPUTS; n++) {
-        const uint8_t* codes = rows[n] + (k + step) * Format::BYTES;
+        const uint8_t* codes = rows[n] + (k + step) * formatOf(D).valueBytes;
         __builtin_prefetch(codes + PREFETCH_BYTES);
-        Vec weights[Format::VECTORS];
-        if (step + Format::STEP <= inputs) {
-          Format::decode(weights, codes);
-        } else {
-          Format::decode(weights, codes, inputs - step);
-        }
-        for (int i = 0; i < Format::VECTORS; i++) {
-          for (int row = 0; row < Rows; row++) {
-            sums[row][n] = fma(load(x + (i * Rows + row) * WIDTH), weights[i], sums[row][n]);
-          }
-        }
+        const Vec weights = loadUpTo<D>(codes, inputs - step);
+        for (int row = 0; row < Rows; row++) sums[row][n] = sums[row][n] + load(x + row * WIDTH) * weights;
       }
-      x += Format::STEP * Rows;
+      x += WIDTH * Rows;
     }
     const float* scales = scales_ + k / SCALE_BLOCK * Rows;
     for (int row = 0; row < Rows; row++) {
-      for (int n = 0; n < TILE_OUTPUTS; n++) totals[row][n] = fma(sums[row][n], splat(scales[row]), totals[row][n]);
+      for (int n = 0; n < TILE_OUTPUTS; n++) totals[row][n] = totals[row][n] + sums[row][n] * splat(scales[row]);
     }
   }
 
@@ -85,11 +76,11 @@ class FewRows {
   const int64_t rowBytes_;
 };
 
-template <class Format, int Rows>
+template <Dtype D, int Rows>
 inline void multiplyFew(const Product& product, int64_t from, int64_t to, Scratch& scratch) {
   const Weight& weight = *product.weight;
   auto* scales = static_cast<float*>(scratch.reserve(scaleColumns(weight) * Rows * sizeof(float)));
-  FewRows<Format, Rows> rows(product, scales);
+  FewRows<D, Rows> rows(product, scales);
   for (int64_t output = from; output < to;) {
     const int64_t weightRow = product.firstRow + output;
     const int64_t end = std::min(to, endOfScales(weight, weightRow) - product.firstRow);

@@ -27,7 +27,7 @@ struct ProductForm {
 };
 
 constexpr ProductForm ON_VECTORS = {
-    .packedWords = [](const Weight& weight) { return roundUp(weight.columns, 64); },
+    .packedWords = [](const Weight& weight) { return roundUp(weight.columns, WIDTH); },
     .tilesOf = [](int64_t rows) { return Tiling{rows}.count(); },
     .packTile = packTile,
     .outputCost = [](const Product& product) {
@@ -36,11 +36,10 @@ constexpr ProductForm ON_VECTORS = {
     },
     .taskOutputs = 32,
     .multiply = [](const Product& product, int64_t from, int64_t to, Scratch& scratch) {
-      withFormat(product.weight->dtype, [&](auto format) {
-        using Format = decltype(format);
-        if (product.rows > FEW_ROWS) return multiplyPanels<Format>(product, from, to, scratch);
+      withDtype(product.weight->dtype, [&](auto dtype) {
+        if (product.rows > FEW_ROWS) return multiplyPanels<dtype>(product, from, to, scratch);
         withRows<FEW_ROWS>(static_cast<int>(product.rows),
-                           [&](auto rows) { multiplyFew<Format, rows>(product, from, to, scratch); });
+                           [&](auto rows) { multiplyFew<dtype, rows>(product, from, to, scratch); });
       });
     },
 };

@@ -28,7 +28,7 @@ inline void multiplyTile(float* totals, const float* x, const float* w, const fl
       for (int n = 0; n < TILE_OUTPUTS; n++) weights[n] = load(w + n * WIDTH);
       for (int row = 0; row < Rows; row++) {
         const Vec input = load(x + row * WIDTH);
-        for (int n = 0; n < TILE_OUTPUTS; n++) sums[row][n] = fma(input, weights[n], sums[row][n]);
+        for (int n = 0; n < TILE_OUTPUTS; n++) sums[row][n] = sums[row][n] + input * weights[n];
       }
       x += Rows * WIDTH;
       w += TILE_OUTPUTS * WIDTH;
@@ -37,7 +37,7 @@ inline void multiplyTile(float* totals, const float* x, const float* w, const fl
       const Vec scale = splat(scales[row]);
       for (int n = 0; n < TILE_OUTPUTS; n++) {
         float* total = totals + (row * TILE_OUTPUTS + n) * WIDTH;
-        store(total, fma(sums[row][n], scale, load(total)));
+        store(total, load(total) + sums[row][n] * scale);
       }
     }
     scales += Rows;
@@ -48,7 +48,7 @@ inline void multiplyTile(float* totals, const float* x, const float* w, const fl
 
 /// Panels of a product's outputs. A panel takes an output from each of `size.outputs` runs of neighbouring weight rows,
 /// so that each run is read in memory's order from panel to panel.
-template <class Format>
+template <Dtype D>
 class Panels {
  public:
   Panels(const Product& product, const PanelSize& size, Scratch& scratch)
@@ -57,7 +57,7 @@ class Panels {
         size_(size),
         tiling_{product.rows},
         blocks_(scaleColumns(weight_)),
-        padded_(roundUp(weight_.columns, Format::STEP)) {
+        padded_(roundUp(weight_.columns, WIDTH)) {
     const int64_t rows = std::min(product.rows, size.rows);
     const int64_t weights = size.outputs * size.inputs;
     const int64_t totals = rows * size.outputs * WIDTH;
@@ -94,7 +94,7 @@ class Panels {
     for (int64_t k = 0; k < weight_.columns; k += size_.inputs) {
       const int64_t inputs = std::min<int64_t>(size_.inputs, weight_.columns - k);
       for (int n = 0; n < outputs_; n++) decode(i, n, k, inputs);
-      const int64_t vectors = roundUp(inputs, Format::STEP) / WIDTH;
+      const int64_t vectors = ceilDivide(inputs, WIDTH);
       for (int64_t tile = firstTile; tile < lastTile; tile++) {
         const int64_t row = tiling_.first(tile);
         withRows(tiling_.rowsOf(tile), [&](auto rows) {
@@ -110,18 +110,12 @@ class Panels {
 
   void decode(int64_t i, int n, int64_t k, int64_t inputs) {
     const int64_t row = product_.firstRow + outputOf(i, n);
-    const uint8_t* codes = weight_.data + (row * weight_.columns + k) * Format::BYTES;
+    const uint8_t* codes = weight_.data + (row * weight_.columns + k) * formatOf(D).valueBytes;
     float* out = weights_ + n / TILE_OUTPUTS * TILE_OUTPUTS * size_.inputs + n % TILE_OUTPUTS * WIDTH;
-    for (int64_t step = 0; step < inputs; step += Format::STEP) {
+    for (int64_t step = 0; step < inputs; step += WIDTH) {
       __builtin_prefetch(codes + PREFETCH_BYTES);
-      Vec v[Format::VECTORS];
-      if (step + Format::STEP <= inputs) {
-        Format::decode(v, codes);
-      } else {
-        Format::decode(v, codes, static_cast<int>(inputs - step));
-      }
-      for (int j = 0; j < Format::VECTORS; j++) store(out + (step + j * WIDTH) * TILE_OUTPUTS, v[j]);
-      codes += Format::STEP * Format::BYTES;
+      store(out + step * TILE_OUTPUTS, loadUpTo<D>(codes, inputs - step));
+      codes += WIDTH * formatOf(D).valueBytes;
     }
   }
 
@@ -155,9 +149,9 @@ class Panels {
   int outputs_ = 0;
 };
 
-template <class Format>
+template <Dtype D>
 inline void multiplyPanels(const Product& product, int64_t from, int64_t to, Scratch& scratch) {
-  Panels<Format> panels(product, product.rows <= SMALL_PANEL.rows ? SMALL_PANEL : LARGE_PANEL, scratch);
+  Panels<D> panels(product, product.rows <= SMALL_PANEL.rows ? SMALL_PANEL : LARGE_PANEL, scratch);
   for (int64_t output = from; output < to;) {
     const int64_t end = std::min(to, endOfScales(*product.weight, product.firstRow + output) - product.firstRow);
     panels.multiply(output, end);

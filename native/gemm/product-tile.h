@@ -8,6 +8,7 @@
 // takes 16 columns of whatever number of rows; what it reads past the last row is multiplied in vain.
 #pragma once
 #include "gemm/product.h"
+#include "gemm/weight-format-avx512.h"
 #include "simd/tile.h"
 
 namespace daysix::DAYSIX_ISA {

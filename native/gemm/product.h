@@ -78,37 +78,26 @@ inline int64_t endOfScales(const Weight& weight, int64_t row) {
   return weight.scales ? (row / rows + 1) * rows : weight.rows;
 }
 
-template <class Format, Dtype D>
+template <Dtype D>
 inline void packTile(const Product& product, int64_t tile) {
   const Tiling tiling{product.rows};
   const int64_t columns = product.weight->columns;
-  const int64_t padded = roundUp(columns, Format::STEP);
+  const int64_t padded = roundUp(columns, WIDTH);
   const int rows = tiling.rowsOf(tile);
   float* packed = product.packed + tiling.first(tile) * padded;
   for (int row = 0; row < rows; row++) {
     const uint8_t* x = product.x.values + (tiling.first(tile) + row) * product.x.stride * formatOf(D).valueBytes;
     float* out = packed + row * WIDTH;
-    for (int64_t k = 0; k < padded; k += Format::STEP) {
-      Vec v[Format::VECTORS];
-      for (int i = 0; i < Format::VECTORS; i++) {
-        const int64_t from = k + i * WIDTH;
-        const int64_t left = std::clamp<int64_t>(columns - from, 0, WIDTH);
-        v[i] = left == WIDTH ? loadCodes<D>(x + from * formatOf(D).valueBytes)
-               : left        ? loadCodes<D>(x + from * formatOf(D).valueBytes, static_cast<int>(left))
-                             : splat(0.0f);
-        if (product.x.toBf16) v[i] = roundToBf16(v[i]);
-      }
-      Format::arrange(v);
-      for (int i = 0; i < Format::VECTORS; i++) store(out + (k + i * WIDTH) * rows, v[i]);
+    for (int64_t k = 0; k < columns; k += WIDTH) {
+      const Vec values = loadUpTo<D>(x + k * formatOf(D).valueBytes, columns - k);
+      store(out + k * rows, product.x.toBf16 ? roundToBf16(values) : values);
     }
   }
 }
 
 /// Packs one tile of a product's input rows.
 inline void packTile(const Product& product, int64_t tile) {
-  withFormat(product.weight->dtype, [&](auto format) {
-    withInputFormat(product.x.format, [&](auto input) { packTile<decltype(format), input>(product, tile); });
-  });
+  withInputFormat(product.x.format, [&](auto input) { packTile<input>(product, tile); });
 }
 
 /// table[block, i] = scale of row `firstRow + i` times scale of the weight rows that share `weightRow`'s, rounded.

@@ -1,21 +1,15 @@
-// 64 bytes of BF16 or FP8 codes at a time, without a shuffle for the order of their lanes.
+// 64 bytes of BF16 or FP8 codes at a time as pairs of BF16 values, without a shuffle for their order.
 #pragma once
 #include "gemm/weight-format.h"
 
 namespace daysix::DAYSIX_ISA {
 
-/// A 32-bit lane holds two BF16 values: its low half and its high half.
-inline Vec lowHalves(__m512i pairs) { return {_mm512_castsi512_ps(_mm512_slli_epi32(pairs, 16))}; }
-inline Vec highHalves(__m512i pairs) {
-  return {_mm512_castsi512_ps(_mm512_and_si512(pairs, _mm512_set1_epi32(static_cast<int>(0xffff0000))))};
-}
+template <Dtype D>
+struct WeightFormat;
 
-/// Arranged as even codes, odd codes.
 template <>
 struct WeightFormat<Dtype::bf16> {
-  static constexpr Dtype DTYPE = Dtype::bf16;
   static constexpr int BYTES = 2;
-  static constexpr int VECTORS = 2;
   static constexpr int STEP = 32;
   static constexpr int PAIRS = 1;
 
@@ -30,38 +24,13 @@ struct WeightFormat<Dtype::bf16> {
   static __m512i spread(__m512i codes) {
     return _mm512_permutexvar_epi64(_mm512_setr_epi64(0, 4, 1, 5, 2, 6, 3, 7), codes);
   }
-
-  static void decode(Vec* out, const uint8_t* codes) { split(out, load(codes)); }
-  static void decode(Vec* out, const uint8_t* codes, int n) { split(out, load(codes, n)); }
-
-  static void arrange(Vec* v) {
-    const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
-    permute(v, even, _mm512_add_epi32(even, _mm512_set1_epi32(1)));
-  }
-  static void restore(Vec* v) {
-    const __m512i low = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
-    permute(v, low, _mm512_add_epi32(low, _mm512_set1_epi32(8)));
-  }
-
- private:
-  static void split(Vec* out, __m512i pairs) {
-    out[0] = lowHalves(pairs);
-    out[1] = highHalves(pairs);
-  }
-  static void permute(Vec* v, __m512i first, __m512i second) {
-    const __m512 a = v[0].v, b = v[1].v;
-    v[0].v = _mm512_permutex2var_ps(a, first, b);
-    v[1].v = _mm512_permutex2var_ps(a, second, b);
-  }
 };
 
-/// Codes go to the two bytes of a BF16 value by one GF(2) product each, then as BF16 does. Arranged as what unpacking
-/// bytes and splitting pairs leaves: of each 16 codes, the even and the odd of the first 8, then of the last 8.
+/// Codes go to the two bytes of a BF16 value by one GF(2) product each, then as BF16 does. Arranged as unpacking
+/// bytes leaves them: of each 16 codes the pairs of the first 8, then of the last 8.
 template <>
 struct WeightFormat<Dtype::fp8> {
-  static constexpr Dtype DTYPE = Dtype::fp8;
   static constexpr int BYTES = 1;
-  static constexpr int VECTORS = 4;
   static constexpr int STEP = 64;
   static constexpr int PAIRS = 2;
 
@@ -99,38 +68,6 @@ struct WeightFormat<Dtype::fp8> {
   static __m512i spread(__m512i codes) {
     const __m512i fours = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
     return _mm512_permutexvar_epi32(fours, codes);
-  }
-
-  static void decode(Vec* out, const uint8_t* codes) { split(out, load(codes)); }
-  static void decode(Vec* out, const uint8_t* codes, int n) { split(out, load(codes, n)); }
-
-  static void arrange(Vec* v) {
-    const __m512i halves = _mm512_setr_epi32(0, 2, 4, 6, 1, 3, 5, 7, 8, 10, 12, 14, 9, 11, 13, 15);
-    for (int i = 0; i < 4; i++) v[i].v = _mm512_permutexvar_ps(halves, v[i].v);
-    transposeQuarters(v);
-  }
-  static void restore(Vec* v) {
-    const __m512i interleaved = _mm512_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7, 8, 12, 9, 13, 10, 14, 11, 15);
-    transposeQuarters(v);
-    for (int i = 0; i < 4; i++) v[i].v = _mm512_permutexvar_ps(interleaved, v[i].v);
-  }
-
- private:
-  static void split(Vec* out, __m512i codes) {
-    __m512i pairs[PAIRS];
-    toPairs(pairs, codes);
-    out[0] = lowHalves(pairs[0]);
-    out[1] = highHalves(pairs[0]);
-    out[2] = lowHalves(pairs[1]);
-    out[3] = highHalves(pairs[1]);
-  }
-  static void transposeQuarters(Vec* v) {
-    const __m512 a = _mm512_shuffle_f32x4(v[0].v, v[1].v, 0x44), b = _mm512_shuffle_f32x4(v[2].v, v[3].v, 0x44);
-    const __m512 c = _mm512_shuffle_f32x4(v[0].v, v[1].v, 0xee), d = _mm512_shuffle_f32x4(v[2].v, v[3].v, 0xee);
-    v[0].v = _mm512_shuffle_f32x4(a, b, 0x88);
-    v[1].v = _mm512_shuffle_f32x4(a, b, 0xdd);
-    v[2].v = _mm512_shuffle_f32x4(c, d, 0x88);
-    v[3].v = _mm512_shuffle_f32x4(c, d, 0xdd);
   }
 };
 

@@ -1,5 +1,4 @@
-// How each dtype's weight codes become vectors. A format decodes STEP consecutive codes of a row at once into VECTORS
-// vectors, in whatever arrangement of lanes is cheapest; `arrange` puts STEP inputs into the same arrangement.
+// How each dtype's codes become vectors.
 #pragma once
 #include "host/commands.h"
 #include "simd/vector.h"
@@ -24,31 +23,11 @@ inline Vec loadCodes(const void* codes, int n) {
   if constexpr (D == Dtype::i8) return loadI8(static_cast<const int8_t*>(codes), n);
 }
 
-/// One vector at a time, lanes in order.
+/// Of `left` values those that fill a vector.
 template <Dtype D>
-struct PlainFormat {
-  static constexpr Dtype DTYPE = D;
-  static constexpr int BYTES = formatOf(D).valueBytes;
-  static constexpr int VECTORS = 1;
-  static constexpr int STEP = WIDTH;
-
-  static void decode(Vec* out, const uint8_t* codes) { out[0] = loadCodes<D>(codes); }
-  /// n < STEP codes, zeros behind.
-  static void decode(Vec* out, const uint8_t* codes, int n) { out[0] = loadCodes<D>(codes, n); }
-  static void arrange(Vec*) {}
-  static void restore(Vec*) {}
-};
-
-template <Dtype D>
-struct WeightFormat : PlainFormat<D> {};
-
-}  // namespace daysix::DAYSIX_ISA
-
-#if defined(__AVX512F__)
-#include "gemm/weight-format-avx512.h"
-#endif
-
-namespace daysix::DAYSIX_ISA {
+inline Vec loadUpTo(const uint8_t* codes, int64_t left) {
+  return left >= WIDTH ? loadCodes<D>(codes) : loadCodes<D>(codes, static_cast<int>(left));
+}
 
 /// Calls run with a dtype as a compile-time constant.
 template <typename Run>
@@ -61,12 +40,6 @@ inline void withDtype(Dtype dtype, Run&& run) {
     case Dtype::i8: return run(std::integral_constant<Dtype, Dtype::i8>());
     case Dtype::i4: return;  // refused where commands are written
   }
-}
-
-/// Calls run with the weight format of a dtype.
-template <typename Run>
-inline void withFormat(Dtype dtype, Run&& run) {
-  withDtype(dtype, [&](auto constant) { run(WeightFormat<constant>()); });
 }
 
 /// Calls run with the format of a matmul's input as a compile-time constant; none is float16.

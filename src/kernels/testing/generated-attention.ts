@@ -44,7 +44,7 @@ export function generateMla(setting: GeneratorSetting, sizes: MlaSizes): Generat
       },
     },
     {
-      ...{ name: "absorbQuery", rows, agreement: { ofMaximum: 1e-6, onTilesOnly: true } },
+      ...{ name: "absorbQuery", rows, agreement: { ofMaximum: 1e-6 } },
       enqueue(stream, from = 0, to = rows) {
         const out = floats((to - from) * heads * latent);
         stream.absorbQuery(out, part(q, queryWidth, from, to), kvB, shape, to - from);
@@ -67,10 +67,9 @@ export function generateMla(setting: GeneratorSetting, sizes: MlaSizes): Generat
     },
     {
       ...{ name: "projectValue", rows },
-      agreement: {
-        ofMaximum: 1e-6,
-        onTilesOnly: !isPlain(precisions[policy].activation, sizes.dtype),
-      },
+      agreement: isPlain(precisions[policy].activation, sizes.dtype)
+        ? "exact"
+        : { ofMaximum: 1e-6 },
       enqueue(stream, from = 0, to = rows) {
         const out = floats((to - from) * heads * value);
         stream.projectValue(out, part(absorbed, heads * latent, from, to), kvB, shape, to - from);

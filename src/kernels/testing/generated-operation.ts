@@ -2,11 +2,14 @@ import type { Values } from "../inputs/index.ts";
 import { rowScales, type Operand } from "../operand-format.ts";
 import type { Stream } from "../stream.ts";
 
-/** How close two backends' results must be; integers and codes always agree exactly. */
+/**
+ * How close results on tiles must come to the reference's; integers and codes always agree exactly,
+ * and so does everything without tiles.
+ */
 export type Agreement =
   | "exact"
-  /** Largest difference as a share of the largest value; exactly where no tiles multiply, if it says so. */
-  | { readonly ofMaximum: number; readonly onTilesOnly?: boolean }
+  /** Largest difference as a share of the largest value. */
+  | { readonly ofMaximum: number }
   /** Root of the summed squares, as a share of the values'. */
   | { readonly relativeL2: number };
 

@@ -133,7 +133,7 @@ export function generateGemm(setting: GeneratorSetting, sizes: MatmulSizes): Gen
   const { weight, x } = gemmInputs(setting, sizes);
   return {
     ...{ name: "gemm", rows },
-    agreement: { ofMaximum: 1e-6, onTilesOnly: !isPlain(x.format, weight.dtype) },
+    agreement: isPlain(x.format, weight.dtype) ? "exact" : { ofMaximum: 1e-6 },
     enqueue(stream, from = 0, to = rows) {
       const out = floats((to - from) * outputs);
       stream.gemm(out, operandRows(x, from, to), weight, to - from);
@@ -155,10 +155,7 @@ export function generateGroupedGemm(
   const starts = Int32Array.of(0, ...ends.sort(), rows);
   return {
     ...{ name: "groupedGemm", rows },
-    agreement: {
-      ofMaximum: precisions[policy].rows === "f32" ? 1e-6 : 2 ** -8,
-      onTilesOnly: !isPlain(x.format, sizes.dtype),
-    },
+    agreement: isPlain(x.format, sizes.dtype) ? "exact" : { ofMaximum: 2 ** -8 },
     enqueue(stream, from = 0, to = rows) {
       const out = storedRows(precisions[policy].rows, (to - from) * outputs);
       const part = starts.map((start) => Math.min(Math.max(start, from), to) - from);
