@@ -41,6 +41,7 @@ constexpr KernelTable tableWith(const char* name) {
   kernels.gemm = gemm<Use>;
   kernels.groupedGemm = groupedGemm<Use>;
   kernels.absorbQuery = absorbQuery<Use>;
+  kernels.attention = attention<Use>;
   kernels.projectValue = projectValue<Use>;
   return kernels;
 }

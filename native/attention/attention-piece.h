@@ -10,7 +10,7 @@
 #include <algorithm>
 
 #include "host/commands.h"
-#include "simd/chain.h"
+#include "simd/vector.h"
 
 namespace daysix::DAYSIX_ISA {
 
@@ -18,12 +18,12 @@ namespace daysix::DAYSIX_ISA {
 constexpr int MAX_LANES = 128;
 constexpr int PIECE_PAGES = KV_PIECE_TOKENS / PAGE_TOKENS;
 /// Columns of the sums that are computed together.
-constexpr int STRIP = 2 * CHAINS;
+constexpr int STRIP = 2 * WIDTH;
 constexpr int CACHE_LINE = 64;
 
 inline int wholeSteps(int n, int step) { return (n + step - 1) / step * step; }
 /// n lanes, filled up to whole vectors.
-inline int wholeVectors(int n) { return wholeSteps(n, CHAINS); }
+inline int wholeVectors(int n) { return wholeSteps(n, WIDTH); }
 
 /// A piece of a sequence's context where it lies in the pool, and the piece to be computed after it.
 struct Piece {
@@ -64,7 +64,7 @@ struct LaneQueries {
 struct BlockMemory {
   /// As the kernel packs them.
   float* queries;
-  /// [lane vectors, KV_PIECE_TOKENS, CHAINS]
+  /// [lane vectors, KV_PIECE_TOKENS, WIDTH]
   float* scores;
   /// The kernel's own, for entries on their way.
   float* tiles;
@@ -128,29 +128,29 @@ class Prefetch {
   int64_t each_ = 0;
 };
 
-/// Scales some lanes' scores. A score that is not finite becomes NaN, so that an entry that is not finite spoils whoever
+/// Scales one lane vector's scores. A score that is not finite becomes NaN, so that an entry that is not finite spoils whoever
 /// sees it, even with a probability of zero.
 inline void scaleScores(float* scores, int tokens, float scale) {
   for (int t = 0; t < tokens; t++) {
-    const Vec score = load(scores + t * CHAINS) * splat(scale);
-    store(scores + t * CHAINS, score + score * splat(0));
+    const Vec score = load(scores + t * WIDTH) * splat(scale);
+    store(scores + t * WIDTH, score + score * splat(0));
   }
 }
 
-/// Turns some lanes' scores into probabilities relative to their maximum. A lane's sum goes over its tokens as any row's
-/// does: token t is added to one of 16 partial sums, which a tree adds at the end.
+/// Turns one lane vector's scores into probabilities relative to their maximum. A lane's sum goes over its tokens as any
+/// row's does: token t is added to one of 16 partial sums, which a tree adds at the end.
 template <class Kernel>
 inline void softmaxLanes(float* scores, int tokens, float* maximum, float* total) {
   constexpr int PARTS = 16;
   static_assert(Kernel::TOKENS % PARTS == 0);
   Vec best = splat(-INFINITY);
-  for (int t = 0; t < tokens; t++) best = max(best, load(scores + t * CHAINS));
+  for (int t = 0; t < tokens; t++) best = max(best, load(scores + t * WIDTH));
   Vec sums[PARTS];
   for (Vec& sum : sums) sum = splat(0);
   for (int t = 0; t < tokens; t += PARTS) {
     for (int i = 0; i < PARTS; i += 2) {
-      const Vec even = exp(load(scores + (t + i) * CHAINS) - best);
-      const Vec odd = exp(load(scores + (t + i + 1) * CHAINS) - best);
+      const Vec even = exp(load(scores + (t + i) * WIDTH) - best);
+      const Vec odd = exp(load(scores + (t + i + 1) * WIDTH) - best);
       sums[i] = sums[i] + even;
       sums[i + 1] = sums[i + 1] + odd;
       Kernel::keepProbabilities(scores, t + i, even, odd);
@@ -166,10 +166,10 @@ inline void softmaxLanes(float* scores, int tokens, float* maximum, float* total
 template <class Kernel>
 inline void softmaxPiece(const BlockMemory& memory, const Visible& visible, float scale, const PieceResult& out) {
   for (int lane = 0; lane < visible.lanes; lane += WIDTH) {
-    float* scores = memory.scores + (lane / CHAINS * KV_PIECE_TOKENS * CHAINS + lane % CHAINS);
+    float* scores = memory.scores + lane * KV_PIECE_TOKENS;
     scaleScores(scores, visible.tokens, scale);
     for (int i = 0; i < WIDTH; i++) {
-      for (int t = visible.of[lane + i]; t < visible.tokens; t++) scores[t * CHAINS + i] = -INFINITY;
+      for (int t = visible.of[lane + i]; t < visible.tokens; t++) scores[t * WIDTH + i] = -INFINITY;
     }
     softmaxLanes<Kernel>(scores, visible.tokens, out.maximum + lane, out.total + lane);
   }

@@ -19,8 +19,8 @@ inline void widenBf16(float* out, const uint16_t* values) {
   const __m512i order = oddFirst ? _mm512_xor_si512(ascending, _mm512_set1_epi32(1)) : ascending;
   for (int half = 0; half < 2; half++) {
     // A value's place among the line's, in the upper half of each word.
-    const __m512i places = _mm512_slli_epi32(_mm512_add_epi32(order, _mm512_set1_epi32(half * CHAINS)), 16);
-    _mm512_storeu_si512(out + half * CHAINS, _mm512_maskz_permutexvar_epi16(0xaaaaaaaa, places, line));
+    const __m512i places = _mm512_slli_epi32(_mm512_add_epi32(order, _mm512_set1_epi32(half * WIDTH)), 16);
+    _mm512_storeu_si512(out + half * WIDTH, _mm512_maskz_permutexvar_epi16(0xaaaaaaaa, places, line));
   }
 #elif defined(__AVX2__)
   // Bytes of four values for each half of a vector, zeros below.
@@ -80,43 +80,43 @@ class VectorAttention {
  public:
   static constexpr int VALUE_BYTES = sizeof(Value);
   /// Lanes of a block, and of one cut for more threads.
-  static constexpr int LANES = 64, LEAST_LANES = 2 * CHAINS;
+  static constexpr int LANES = 128, LEAST_LANES = 2 * WIDTH;
   /// Tokens computed together.
   static constexpr int TOKENS = 16;
   /// Tokens that are fetched before they are multiplied.
   static constexpr int AHEAD = 2 * TOKENS;
-  /// Of the scores: [PAGE_TOKENS, DEPTH]; of the sums: [SUM_TOKENS, STRIP].
-  static constexpr int DEPTH = 64, SUM_TOKENS = 128;
-  static constexpr int TILES = std::max(PAGE_TOKENS * DEPTH, SUM_TOKENS * STRIP);
+  /// Of the scores: [SCORE_TOKENS, DEPTH]; of the sums: [SUM_TOKENS, STRIP].
+  static constexpr int SCORE_TOKENS = 32, DEPTH = 128, SUM_TOKENS = 128;
+  static constexpr int TILES = std::max(SCORE_TOKENS * DEPTH, SUM_TOKENS * STRIP);
 
   explicit VectorAttention(int width) : width_(width) {}
 
-  /// Of values in the chain's order: [lane vectors, even width, CHAINS] of all.
+  /// Of values in the chain's order: [lane vectors, even width, WIDTH] of all.
   int queryFloats() const { return wholeSteps(width_, 2); }
 
   void pack(float* out, int vector, const LaneQueries& queries) const {
-    out += int64_t{vector} * queryFloats() * CHAINS;
-    if (width_ % 2) storeChains(out + Format::placeOf(width_) * CHAINS, splatChains(0));
+    out += int64_t{vector} * queryFloats() * WIDTH;
+    if (width_ % 2) store(out + Format::placeOf(width_) * WIDTH, splat(0));
     packPart(out, queries.absorbed, 0, queries.lanes);
     packPart(out, queries.rotated, queries.absorbed.count, queries.lanes);
   }
 
   void score(const BlockMemory& memory, const Piece& piece, const Visible& visible) const {
-    const int vectors = wholeVectors(visible.lanes) / CHAINS;
-    for (int from = 0; from < visible.tokens; from += PAGE_TOKENS) {
-      const Tokens tokens{from, std::min(from + PAGE_TOKENS, visible.tokens)};
+    for (int from = 0; from < visible.tokens; from += SCORE_TOKENS) {
+      const Tokens tokens{from, std::min(from + SCORE_TOKENS, visible.tokens)};
       for (int column = 0; column < width_; column += DEPTH) {
         const int depth = std::min(DEPTH, queryFloats() - column);
         widenTile<true>(memory.tiles, DEPTH, piece, tokens, column, depth);
-        for (int v = 0; v < vectors;) {
-          float* scores = memory.scores + (v * KV_PIECE_TOKENS + from) * CHAINS;
-          const float* queries = memory.queries + (int64_t{v} * queryFloats() + column) * CHAINS;
-          if (v + 1 < vectors) {
-            scoreTile<SCORE_ROWS, 2>(scores, memory.tiles, queries, tokens.to - from, depth, column == 0);
-            v += 2;
+        for (int lane = 0; lane < visible.lanes;) {
+          const Scoring scoring{memory.scores + (lane * KV_PIECE_TOKENS + from * WIDTH), memory.tiles,
+                                memory.queries + int64_t{lane} * queryFloats() + column * WIDTH, column, depth};
+          const Piece* ahead = lane == 0 ? &piece : nullptr;
+          if (lane + WIDTH < visible.lanes) {
+            scoreTokens<SCORE_ROWS, 2>(scoring, tokens, ahead);
+            lane += 2 * WIDTH;
           } else {
-            scoreTile<2 * SCORE_ROWS, 1>(scores, memory.tiles, queries, tokens.to - from, depth, column == 0);
-            v++;
+            scoreTokens<2 * SCORE_ROWS, 1>(scoring, tokens, ahead);
+            lane += WIDTH;
           }
         }
       }
@@ -124,8 +124,8 @@ class VectorAttention {
   }
 
   static void keepProbabilities(float* scores, int token, Vec even, Vec odd) {
-    store(scores + Format::placeOf(token) * CHAINS, Format::round(even));
-    store(scores + Format::placeOf(token + 1) * CHAINS, Format::round(odd));
+    store(scores + Format::placeOf(token) * WIDTH, Format::round(even));
+    store(scores + Format::placeOf(token + 1) * WIDTH, Format::round(odd));
   }
 
   void sum(const BlockMemory& memory, const Piece& piece, int latent, const Visible& visible,
@@ -134,10 +134,10 @@ class VectorAttention {
       for (int from = 0; from < visible.tokens; from += SUM_TOKENS) {
         const int to = std::min(from + SUM_TOKENS, visible.tokens);
         widenTokens(memory.tiles, piece, visible, {from, to}, column);
-        for (int lane = 0; lane < visible.lanes; lane += CHAINS) {
-          const float* probabilities = memory.scores + (lane * KV_PIECE_TOKENS + from * CHAINS);
+        for (int lane = 0; lane < visible.lanes; lane += WIDTH) {
+          const float* probabilities = memory.scores + (lane * KV_PIECE_TOKENS + from * WIDTH);
           float* sums = out.sums + int64_t{lane} * out.stride + column;
-          for (int i = 0; i < std::min(CHAINS, visible.lanes - lane); i += SUM_ROWS) {
+          for (int i = 0; i < std::min(WIDTH, visible.lanes - lane); i += SUM_ROWS) {
             const int seen = std::clamp(wholeSteps(visible.range(lane + i, SUM_ROWS).to, 2), from, to);
             sumTile(sums + int64_t{i} * out.stride, out.stride, memory.tiles, probabilities + i, seen - from, from == 0);
           }
@@ -156,19 +156,24 @@ class VectorAttention {
   static constexpr int SCORE_ROWS = 2, SUM_ROWS = 2;
 #endif
 
+  /// A tile's share in some lanes' scores.
+  struct Scoring {
+    float* scores;
+    const float* values;
+    const float* queries;
+    int column, depth;
+  };
+
   /// Packs values that are a query's `first` and on.
   static void packPart(float* out, const LaneQueries::Part& part, int first, int lanes) {
-    for (int lane = 0; lane < CHAINS; lane += WIDTH) {
-      for (int from = 0; from < part.count; from += WIDTH) {
-        const int n = std::min(WIDTH, part.count - from);
-        Vec square[WIDTH];
-        for (int i = 0; i < WIDTH; i++) {
-          const bool isThere = lane + i < lanes;
-          square[i] = Format::round(isThere ? load(part.values + (lane + i) * part.stride + from, n) : splat(0));
-        }
-        transpose(square);
-        for (int i = 0; i < n; i++) store(out + Format::placeOf(first + from + i) * CHAINS + lane, square[i]);
+    for (int from = 0; from < part.count; from += WIDTH) {
+      const int n = std::min(WIDTH, part.count - from);
+      Vec square[WIDTH];
+      for (int i = 0; i < WIDTH; i++) {
+        square[i] = Format::round(i < lanes ? load(part.values + i * part.stride + from, n) : splat(0));
       }
+      transpose(square);
+      for (int i = 0; i < n; i++) store(out + Format::placeOf(first + from + i) * WIDTH, square[i]);
     }
   }
 
@@ -203,39 +208,51 @@ class VectorAttention {
     }
   }
 
-  /// Adds `depth` columns' products to a page's scores with N lane vectors, M tokens at a time.
+  /// Adds a tile's products to its tokens' scores with N lane vectors, M tokens at a time. Asks for as much of what is
+  /// `AHEAD` tokens ahead in a piece, if there is one.
   template <int M, int N>
-  void scoreTile(float* scores, const float* tile, const float* queries, int tokens, int depth, bool first) const {
-    const int64_t vector = int64_t{queryFloats()} * CHAINS;
-    for (int token = 0; token < tokens; token += M, scores += M * CHAINS, tile += M * DEPTH) {
-      Chains sums[M * N];
-      const auto scoresOf = [&](int i) { return scores + (i / N + i % N * KV_PIECE_TOKENS) * CHAINS; };
-      each<M * N>([&](auto i) __attribute__((always_inline)) {
-        sums[i] = first ? splatChains(0) : loadChains(scoresOf(i));
-      });
-      for (int c = 0; c < depth; c++) {
-        decltype(Format::splat(0)) query[N];
-        each<N>([&](auto n) __attribute__((always_inline)) { query[n] = Format::load16(queries + n * vector + c * CHAINS); });
-        each<M>([&](auto m) __attribute__((always_inline)) {
-          const auto value = Format::splat(tile[m * DEPTH + c]);
-          each<N>([&](auto n) __attribute__((always_inline)) {
-            sums[m * N + n] = Format::step(sums[m * N + n], value, query[n]);
-          });
-        });
-      }
-      each<M * N>([&](auto i) __attribute__((always_inline)) { storeChains(scoresOf(i), sums[i]); });
+  void scoreTokens(Scoring tile, Tokens tokens, const Piece* piece) const {
+    for (int token = tokens.from; token < tokens.to; token += M) {
+      const uint8_t* ahead = piece ? piece->ahead(token + AHEAD) : nullptr;
+      scoreTile<M, N>(tile, int64_t{queryFloats()} * WIDTH, ahead ? ahead + tile.column * M * VALUE_BYTES : nullptr);
+      tile.scores += M * WIDTH;
+      tile.values += M * DEPTH;
     }
+  }
+
+  /// Not inlined, so that the loop's registers are its own.
+  template <int M, int N>
+  [[gnu::noinline]] static void scoreTile(const Scoring& tile, int64_t vector, const uint8_t* ahead) {
+    Chains sums[M * N];
+    const auto scoresOf = [&](int i) { return tile.scores + (i / N + i % N * KV_PIECE_TOKENS) * WIDTH; };
+    each<M * N>([&](auto i) __attribute__((always_inline)) {
+      sums[i] = tile.column == 0 ? splatChains(0) : loadChains(scoresOf(i));
+    });
+    const float* values = tile.values;
+    const float* query = tile.queries;
+    for (const float* end = values + tile.depth; values < end; values++, query += WIDTH) {
+      if (ahead) __builtin_prefetch(ahead, 0, 2), ahead += M * VALUE_BYTES;
+      decltype(Format::splat(0)) queries[N];
+      each<N>([&](auto n) __attribute__((always_inline)) { queries[n] = Format::load16(query + n * vector); });
+      each<M>([&](auto m) __attribute__((always_inline)) {
+        const auto value = Format::splat(values[m * DEPTH]);
+        each<N>([&](auto n) __attribute__((always_inline)) {
+          sums[m * N + n] = Format::step(sums[m * N + n], value, queries[n]);
+        });
+      });
+    }
+    each<M * N>([&](auto i) __attribute__((always_inline)) { storeChains(scoresOf(i), sums[i]); });
   }
 
   /// Adds tokens' products to SUM_ROWS lanes' sums over a strip.
   static void sumTile(float* out, int stride, const float* tile, const float* probabilities, int tokens, bool first) {
     Chains sums[SUM_ROWS * 2];
-    const auto sumsOf = [&](int i) { return out + i / 2 * stride + i % 2 * CHAINS; };
+    const auto sumsOf = [&](int i) { return out + i / 2 * stride + i % 2 * WIDTH; };
     each<SUM_ROWS * 2>([&](auto i) __attribute__((always_inline)) {
       sums[i] = first ? splatChains(0) : loadChains(sumsOf(i));
     });
-    for (int t = 0; t < tokens; t++, tile += STRIP, probabilities += CHAINS) {
-      const auto low = Format::load16(tile), high = Format::load16(tile + CHAINS);
+    for (int t = 0; t < tokens; t++, tile += STRIP, probabilities += WIDTH) {
+      const auto low = Format::load16(tile), high = Format::load16(tile + WIDTH);
       each<SUM_ROWS>([&](auto m) __attribute__((always_inline)) {
         const auto probability = Format::splat(probabilities[m]);
         sums[2 * m] = Format::step(sums[2 * m], probability, low);

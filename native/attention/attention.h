@@ -5,6 +5,7 @@
 // would keep other threads waiting, they compute its other pieces as tasks, which are folded afterwards, in order.
 #pragma once
 #include "attention/attention-vector.h"
+#include "gemm/product-form.h"
 #include "host/team.h"
 #if defined(DAYSIX_TILES)
 #include "attention/attention-tile.h"
@@ -194,13 +195,13 @@ class AttentionRun {
   void packQueries(const QueryBlock& block, float* out) const {
     const MlaShape& shape = command_.shape;
     const int64_t queryWidth = shape.nope + shape.rope;
-    for (int lane = 0; lane < block.lanes; lane += CHAINS) {
+    for (int lane = 0; lane < block.lanes; lane += WIDTH) {
       const int64_t rowHead = block.first + lane;
       const LaneQueries queries{
           {command_.absorbed + rowHead * shape.latent, shape.latent, shape.latent},
           {command_.q + rowHead * queryWidth + shape.nope, queryWidth, shape.rope},
-          std::min(CHAINS, block.lanes - lane)};
-      kernel_.pack(out, lane / CHAINS, queries);
+          std::min(WIDTH, block.lanes - lane)};
+      kernel_.pack(out, lane / WIDTH, queries);
     }
   }
 
@@ -322,11 +323,12 @@ inline void attendWith(const Attention& command, Team& team) {
   AttentionRun<Kernel>(command, team).run();
 }
 
+template <TileUse Use = TileUse::always>
 inline void attention(const Attention& command, Team& team) {
   if (command.layout.rows == 0) return;
   if (command.cache.format == Dtype::f32) return attendWith<VectorAttention<Dtype::f32>>(command, team);
 #if defined(DAYSIX_TILES)
-  if (command.onTiles) return attendWith<TileAttention>(command, team);
+  if constexpr (Use != TileUse::never) return attendWith<TileAttention>(command, team);
 #endif
 #if defined(DAYSIX_DOTS)
   attendWith<DotAttention>(command, team);

@@ -161,7 +161,6 @@ OPERATION(attention, Attention,
   FIELD(StoredRows, cache)
   FIELD(MlaShape, shape)
   FIELD(StepLayout, layout)
-  FIELD(bool, onTiles)  // where the processor has some: its own order of sums
   FIELD(int, pages)  // of the cache
   /// Where not null, takes the natural logarithm of each softmax's sum. [rows, heads]
   NATIVE_ONLY(float*, lse))

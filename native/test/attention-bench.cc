@@ -34,10 +34,8 @@ double timeOf(Run&& run) {
 volatile float sink;
 
 #if defined(DAYSIX_TILES)
-constexpr bool ON_TILES = true;
 int64_t multiplyPairs() { return multiplyRegisters(1 << 18); }
 #else
-constexpr bool ON_TILES = false;
 /// Steps of BF16 chains that do not wait for each other; their floating-point operations.
 int64_t multiplyPairs() {
   constexpr int COUNT = sizeof(float) * WIDTH == 64 ? 16 : 4, ROUNDS = 1 << 16;
@@ -125,7 +123,7 @@ int main(int argc, char** argv) {
       readBest = std::min(readBest, probeRead(team, pool, READ, random.below(180) * READ));
       peak = std::max(peak, probePeak(team));
       best = std::min(best, timeOf([&] {
-        attention({out.data(), absorbed.data(), q.data(), {Dtype::bf16, pool}, shape, layout, ON_TILES, 0, nullptr},
+        attention({out.data(), absorbed.data(), q.data(), {Dtype::bf16, pool}, shape, layout, 0, nullptr},
                   team);
       }));
     }

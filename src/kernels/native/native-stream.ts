@@ -39,9 +39,6 @@ export interface NativeStreamOptions extends CommandStreamOptions {
   readonly scales: ScaleFormat;
 }
 
-/** Whose BF16 products run on tiles where a processor has some; under the others all give one answer. */
-const policiesOnTiles: ReadonlySet<Policy> = new Set(["w8a16", "w8a8"] as const);
-
 /**
  * A stream computed by threads of the addon. An operation is written to the ring argument by argument,
  * as native/host/operations.h names them; sizes are checked here, where an error can be thrown, and
@@ -51,7 +48,6 @@ export class NativeStream extends CommandStream implements Stream {
   readonly policy: Policy;
   readonly #weights: MappedWeights;
   readonly #roundInputs: number;
-  readonly #onTiles: number;
   readonly #powerOfTwoScales: number;
 
   constructor({ policy, scales, ...options }: NativeStreamOptions) {
@@ -59,7 +55,6 @@ export class NativeStream extends CommandStream implements Stream {
     this.policy = policy;
     this.#weights = options.weights;
     this.#roundInputs = precisions[policy].activation === "f32" ? 0 : 1;
-    this.#onTiles = policiesOnTiles.has(policy) ? 1 : 0;
     this.#powerOfTwoScales = scales === "ue8m0" ? 1 : 0;
   }
 
@@ -234,7 +229,6 @@ export class NativeStream extends CommandStream implements Stream {
     writeStoredRows(ring, "cache", cache.entries, 0);
     writeMlaShape(ring, "shape", shape);
     writeLayout(ring, "layout", layout);
-    ring.number("onTiles", this.#onTiles);
     ring.number("pages", pagesOf(cache, shape));
     this.end();
   }

@@ -15,17 +15,13 @@ const { addon, problem } = loadNative();
 const folder = new WeightFolder();
 after(() => folder.remove());
 
-/** Operations whose bits are not the reference's yet where no tiles multiply. */
-const notYetExact = new Set(["attention"]);
-
 function assertAgrees(
   actual: ArrayLike<number>,
   expected: ArrayLike<number>,
   { agreement, name }: GeneratedOperation,
   usesTiles: boolean,
 ): void {
-  const isExact = !usesTiles && !notYetExact.has(name);
-  if (isExact || agreement === "exact" || actual instanceof Int32Array) {
+  if (!usesTiles || agreement === "exact" || actual instanceof Int32Array) {
     assert.deepEqual(actual, expected, name);
     return;
   }

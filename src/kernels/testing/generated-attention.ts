@@ -55,7 +55,7 @@ export function generateMla(setting: GeneratorSetting, sizes: MlaSizes): Generat
       ...{
         name: "attention",
         rows,
-        agreement: { relativeL2: precisions[policy].activation === "f32" ? 2e-6 : 2e-3 },
+        agreement: { relativeL2: 2e-3 },
       },
       enqueue(stream, from = 0, to = rows) {
         const out = floats((to - from) * heads * latent);
