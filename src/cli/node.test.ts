@@ -9,7 +9,8 @@ import { after, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { clusterSecret, parseTopology } from "../cluster/index.ts";
 import { Engine, type EngineOptions, type GenerationEvent } from "../engine/index.ts";
-import { emptied, read, request } from "../engine/api/fixtures.ts";
+import { answer, emptied, read, request } from "../engine/api/fixtures.ts";
+import { greedySampling, instructionSets } from "../kernels/index.ts";
 import { tinyFixtures } from "../model/fixtures.ts";
 
 const [fixture] = tinyFixtures().filter(({ name }) => name === "fp8");
@@ -29,7 +30,11 @@ interface NodeRun {
 }
 
 /** `daysix node` as a user starts it. */
-function startNode(port: number, flags: Readonly<Record<string, string>> = {}): NodeRun {
+function startNode(
+  port: number,
+  flags: Readonly<Record<string, string>> = {},
+  env: NodeJS.ProcessEnv = process.env,
+): NodeRun {
   const all = {
     join: `127.0.0.1:${port}`,
     "secret-file": secretFile,
@@ -41,7 +46,7 @@ function startNode(port: number, flags: Readonly<Record<string, string>> = {}): 
   const options = Object.entries(all).flatMap(([name, value]) =>
     value === "" ? [`--${name}`] : [`--${name}`, value],
   );
-  const child = spawn(process.execPath, [main, "node", ...options]);
+  const child = spawn(process.execPath, [main, "node", ...options], { env });
   let said = "";
   child.stdout.on("data", (data) => (said += data));
   child.stderr.on("data", (data) => (said += data));
@@ -191,6 +196,78 @@ test("who does not belong is refused, and the right node still joins", async () 
   const { status, said } = await node.ended;
   assert.deepEqual([status, said], [0, "node 1 of 2: joined\nthe cluster has closed\n"]);
 });
+
+/** Of threads and processes that this one starts from now on; by default the machine's best. */
+function useInstructionSet(instructionSet: string | undefined): void {
+  if (instructionSet === undefined) delete process.env["DAYSIX_ISA"];
+  else process.env["DAYSIX_ISA"] = instructionSet;
+}
+
+const sets = instructionSets();
+const [own, theirs] = ["avx512", "avx2"];
+
+for (const policy of ["w8a16", "int8"] as const) {
+  const skip = [own, theirs].every((set) => sets.includes(set))
+    ? false
+    : "this machine has no two vectors";
+  test(
+    `nodes of different instruction sets give the same answers: ${policy}`,
+    { skip },
+    async () => {
+      const before = process.env["DAYSIX_ISA"];
+      const asked = [0, 1, 2, 3].map((i) =>
+        request(fixture.tokens.slice(0, 5 + 3 * i), {
+          id: `${i}`,
+          maxTokens: 12,
+          topLogprobs: 2,
+          sampling: i % 2 === 0 ? greedySampling : { ...greedySampling, temperature: 0.9, seed: i },
+        }),
+      );
+      const answers = (engine: Engine) =>
+        Promise.all(asked.map(async (each) => answer(await read(engine.generate(each)))));
+      try {
+        useInstructionSet("portable");
+        const alone = await Engine.start({
+          modelDirectory: fixture.directory,
+          policy,
+          kvMemoryBytes: 2 ** 20,
+        });
+        const expected = await answers(alone);
+        await alone.close();
+        useInstructionSet(own);
+        const waiting = startEngine("prefill=1x2,decode=1x2", { policy });
+        const node = startNode(
+          await waiting.port,
+          { policy },
+          { ...process.env, DAYSIX_ISA: theirs },
+        );
+        const engine = await waiting.engine;
+        assert.deepEqual(await answers(engine), expected);
+        await engine.close();
+        assert.equal((await node.ended).status, 0);
+      } finally {
+        if (before === undefined) delete process.env["DAYSIX_ISA"];
+        else useInstructionSet(before);
+      }
+    },
+  );
+}
+
+test(
+  "a node whose tiles have other bits is refused under w8a16",
+  { skip: sets.includes("amx") ? false : "this machine has no tiles" },
+  async () => {
+    const waiting = startEngine("combined=2x1", { policy: "w8a16" });
+    const port = await waiting.port;
+    const env = { ...process.env, DAYSIX_ISA: "portable" };
+    const { status, said } = await startNode(port, { policy: "w8a16" }, env).ended;
+    assert.equal(status, 1);
+    assert.match(said, /bits: the cluster has "amx", the joining node "common"/);
+    const node = startNode(port, { policy: "w8a16" });
+    await (await waiting.engine).close();
+    await node.ended;
+  },
+);
 
 test("mistakes on the command line are named", async () => {
   const wrong: [flags: Record<string, string>, said: RegExp][] = [

@@ -20,8 +20,7 @@ export const identity: ClusterIdentity = {
   modelBytes: "sample",
   modelHash: "calf",
   policy: "w8a16",
-  kernels: "native",
-  instructionSet: "avx2",
+  bits: "common",
   numericsVersion: 1,
 };
 

@@ -287,13 +287,18 @@ export interface Stream {
   close(): void;
 }
 
+/** The bits of every backend but those of kernels on BF16 tiles, under policies that let them run. */
+export const COMMON_BITS = "common";
+
 /** A backend of the arithmetic. */
 export interface Kernels {
   readonly name: string;
-  /** What its bits depend on besides the name; ranks of one unit must agree. */
+  /** What the kernels are compiled for. */
   readonly instructionSet: string;
   /** Faster modes that give other bits, sorted by name. */
   readonly modes: readonly string[];
+  /** Names the bits of results under a policy: of one name they are the same, on any machine. */
+  bitsOf(policy: Policy): string;
   /** Most compute threads of a stream. */
   readonly threads: number;
   /** Brings files of weights into memory, which blocks while they are copied. */

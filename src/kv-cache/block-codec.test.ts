@@ -10,10 +10,8 @@ const identity: NumericIdentity = {
   modelHash: "a".repeat(64),
   modelBytes: "sample",
   policy: "w8a16",
-  kernels: "reference",
-  instructionSet: "x64",
+  bits: "common",
   numericsVersion: 1,
-  modes: [],
 };
 const shape = { layers: 2, width: 3, bytesPerValue: 2 };
 const secret = new Uint8Array(32).fill(1);
@@ -32,10 +30,8 @@ const otherIdentities: NumericIdentity[] = [
   { ...identity, modelHash: "b".repeat(64) },
   { ...identity, modelBytes: "all" },
   { ...identity, policy: "w8a8" },
-  { ...identity, kernels: "native" },
-  { ...identity, instructionSet: "arm64" },
+  { ...identity, bits: "amx" },
   { ...identity, numericsVersion: 2 },
-  { ...identity, modes: ["attention expanded"] },
 ];
 
 test("a sealed block is whole, and its payload is what was put in", async () => {

@@ -34,10 +34,8 @@ const identity: NumericIdentity = {
   modelHash: "0".repeat(64),
   modelBytes: "sample",
   policy: "f32",
-  kernels: "reference",
-  instructionSet: "x64",
+  bits: "common",
   numericsVersion: 1,
-  modes: [],
 };
 
 const PAGES = 8;
@@ -297,10 +295,8 @@ test("blocks survive a restart, and two nodes share a directory", async () => {
   const [one, two] = [await openRank(), await openRank()];
   const both = await Promise.all([loadAll(one), loadAll(two)]);
   assert.deepEqual(both, [saved, saved]);
-  assert.equal(
-    (await loadAll(await openRank({ identity: { ...identity, modes: ["fast"] } }))).length,
-    0,
-  );
+  const other = await openRank({ identity: { ...identity, bits: "amx" } });
+  assert.equal((await loadAll(other)).length, 0);
 });
 
 test("whatever happens to a file, it is never served, and the next writer replaces it", async () => {

@@ -14,11 +14,11 @@ import { loadModel, type Model } from "./graph/index.ts";
 /**
  * Bits of KV and logits are shared between nodes and kept in caches, under a number that a person
  * raises. These digests notice when bits move without it: of each operation on generated inputs,
- * and of whole models' KV and logits, for each family of kernels and each policy.
+ * and of whole models' KV and logits, for each policy. Kernels whose bits have one name have one digest.
  */
 interface GoldenBits {
   readonly numericsVersion: number;
-  /** By family and policy, then by what was computed. */
+  /** By the bits' name and policy, then by what was computed. */
   readonly digests: Readonly<Record<string, Digests>>;
 }
 
@@ -98,7 +98,7 @@ async function digestsOf({ create }: Backend, policy: Policy): Promise<Digests> 
   return Object.assign({}, ...digests);
 }
 
-const keyOf = (backend: Backend, policy: Policy) => `${backend.name} ${policy}`;
+const keyOf = ({ create }: Backend, policy: Policy) => `${create().bitsOf(policy)} ${policy}`;
 
 function readGoldenBits(): GoldenBits {
   return JSON.parse(readFileSync(file, "utf8")) as GoldenBits;
@@ -134,7 +134,7 @@ function defineTests({ numericsVersion, digests }: GoldenBits): void {
   });
 }
 
-/** @throws Error where recorded bits moved and the version did not */
+/** @throws Error where bits moved and the version did not, or kernels of one name disagree */
 async function write(): Promise<void> {
   const old = existsSync(file) ? readGoldenBits() : { numericsVersion: 0, digests: {} };
   const isRaised = old.numericsVersion !== NUMERICS_VERSION;
@@ -148,7 +148,8 @@ async function write(): Promise<void> {
       );
       if (names.length > 0) {
         throw new Error(
-          `${key}: the bits of ${names.join("; ")} moved; raise NUMERICS_VERSION first`,
+          `${key}: the bits of ${names.join("; ")} on ${backend.name} are not those recorded; ` +
+            "if they are meant to move, raise NUMERICS_VERSION first",
         );
       }
       digests[key] = fresh;

@@ -20,10 +20,8 @@ const identity: NumericIdentity = {
   modelHash: "replay",
   modelBytes: "sample",
   policy: "w8a16",
-  kernels: "none",
-  instructionSet: process.arch,
+  bits: "none",
   numericsVersion: 0,
-  modes: [],
 };
 
 export interface Replay extends PrefixHits {

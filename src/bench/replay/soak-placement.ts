@@ -4,13 +4,17 @@
  * over one process and two, with replicated, replaced and redundant experts, and with the context
  * cache off, cold and warm. Ends with status 1 if a token or logprob differs.
  *
- *   node dist/bench/replay/soak-placement.js [prompts] [policies]     by default 50 w8a16
+ *   node dist/bench/replay/soak-placement.js [prompts] [policies] [DAYSIX_ISA]   by default 50 w8a16
+ *
+ * The third argument adds a second node with kernels of another instruction set than this one's.
  */
+import { spawn } from "node:child_process";
+import { writeFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { parseTopology } from "../../cluster/index.ts";
+import { clusterSecret, generateSecret, parseTopology } from "../../cluster/index.ts";
 import { dispatchedRows } from "../../expert-parallel/index.ts";
 import {
   Engine,
@@ -22,8 +26,9 @@ import {
 import { policies, randomSource, type Policy } from "../../kernels/index.ts";
 import { readConfig } from "../../model/index.ts";
 
-const [promptCount = "50", ...policyNames] = process.argv.slice(2);
+const [promptCount = "50", policyNames = "w8a16", otherInstructionSet] = process.argv.slice(2);
 const MAX_TOKENS = 40;
+const main = fileURLToPath(new URL("../../cli/main.js", import.meta.url));
 const modelDirectory = fileURLToPath(new URL("../../../models/calf", import.meta.url));
 
 /** Whole numbers below a bound, any fixed ones. */
@@ -116,10 +121,36 @@ const settings: [topology: string, what: string, options: Partial<EngineOptions>
   ["prefill=1x2,decode=1x2", "context cache warm", { contextCache }],
 ];
 
+/** A second process that joins as `daysix node` does, with kernels of its own. */
+function otherNode(policy: Policy, instructionSet: string): Partial<EngineOptions> {
+  const secret = generateSecret();
+  const secretFile = join(directory, "secret");
+  writeFileSync(secretFile, secret);
+  const listening = (port: number) => {
+    const flags = ["--join", `127.0.0.1:${port}`, "--model", modelDirectory, "--policy", policy];
+    spawn(process.execPath, [main, "node", ...flags, "--secret-file", secretFile], {
+      stdio: "inherit",
+      env: { ...process.env, DAYSIX_ISA: instructionSet },
+    });
+  };
+  const listen = { host: "127.0.0.1", port: 0 };
+  const awaited = { listen, secret: clusterSecret(secret), listening, refused: console.error };
+  return { nodes: { count: 2, await: awaited } };
+}
+
 let differing = 0;
-for (const policy of policies.filter((name) => (policyNames.join() || "w8a16").includes(name))) {
+for (const policy of policies.filter((name) => policyNames.includes(name))) {
   const { answers: expected } = await run(policy, {});
-  for (const [topology, what, options] of settings) {
+  const mixed: typeof settings = otherInstructionSet
+    ? [
+        [
+          "prefill=2x2,decode=2x2",
+          `on a node with ${otherInstructionSet}, too`,
+          otherNode(policy, otherInstructionSet),
+        ],
+      ]
+    : [];
+  for (const [topology, what, options] of [...settings, ...mixed]) {
     const began = performance.now();
     const units = parseTopology(topology);
     const { answers, ranks, rows } = await run(policy, {

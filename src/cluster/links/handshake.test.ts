@@ -49,8 +49,7 @@ const otherIdentity = {
   modelBytes: "other",
   modelHash: "other",
   policy: "other",
-  kernels: "other",
-  instructionSet: "other",
+  bits: "other",
   numericsVersion: 999,
 };
 
@@ -71,8 +70,8 @@ test("a node of another protocol version is refused", async (context) => {
   const socket = await dial({ host: "127.0.0.1", port }, secret, patience);
   socket.write(jsonFrame("hello", { protocol: 99 }));
   const answer = await socket.read();
-  assert.match(Buffer.from(answer.payload).toString(), /protocol: the cluster has 2, .* 99/);
-  assert.match((await refusal()) ?? "", /protocol: the cluster has 2, the joining node 99/);
+  assert.match(Buffer.from(answer.payload).toString(), /protocol: the cluster has 3, .* 99/);
+  assert.match((await refusal()) ?? "", /protocol: the cluster has 3, the joining node 99/);
 });
 
 test("a node with another secret is refused", async (context) => {
@@ -107,7 +106,7 @@ test("whoever knows the secret and then says nothing or nonsense is refused", as
   careless.write(nodeFrame("hello", Buffer.from("{]")));
   assert.match((await refusal()) ?? "", /hello frame: expected JSON/);
   const vague = await dial(address, secret, patience);
-  vague.write(jsonFrame("hello", { protocol: 2, identity: 7 }));
+  vague.write(jsonFrame("hello", { protocol: 3, identity: 7 }));
   assert.match((await refusal()) ?? "", /hello frame: identity: .*expected object/);
   for (const socket of [mute, hasty, careless, vague]) socket.destroy(new Error("done"));
 });

@@ -8,7 +8,7 @@ export class HandshakeError extends Error {
 }
 
 /** Of the frames and messages between nodes; raised when one of them changes its meaning. */
-const PROTOCOL = 2;
+const PROTOCOL = 3;
 
 const name = z.string().max(256);
 const port = z.int().min(1).max(65_535);
@@ -21,9 +21,8 @@ const identitySchema = z.object({
   modelBytes: name,
   modelHash: name,
   policy: name,
-  /** The family of kernels. */
-  kernels: name,
-  instructionSet: name,
+  /** Those of the node's kernels under the policy. */
+  bits: name,
   numericsVersion: z.int(),
 });
 

@@ -30,7 +30,5 @@ export class ReadIdentity {
 
 /** What the nodes of a cluster must have in common. */
 export function fleetIdentity(model: ModelIdentity, policy: Policy): ClusterIdentity {
-  // The coordinator says which modes the nodes' kernels have.
-  const { modes: _, ...numbers } = numericIdentity(model, { kernels: createKernels(), policy });
-  return { ...numbers, version };
+  return { ...numericIdentity(model, { kernels: createKernels(), policy }), version };
 }

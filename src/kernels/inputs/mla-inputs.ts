@@ -56,7 +56,7 @@ export function mlaInputs(
       { length: rotated / 2 },
       (_, i) => 10000 ** (-2 * (i / rotated)),
     ),
-    amplitude: 1,
+    amplitude: 1.1,
     interleaved: seed % 2 === 0,
   };
   const entries = filledEntries(policy, random, { ...tables, sequences, pages, width });

@@ -7,9 +7,9 @@ import { generateGemm } from "../testing/generated-operations.ts";
 import { WeightFolder } from "../testing/weight-folder.ts";
 import { loadNative } from "../native-addon.ts";
 import { createNativeKernels } from "./native.ts";
-import { policies, precisions, type Policy } from "../policy.ts";
+import { policies, type Policy } from "../policy.ts";
 import { createReferenceKernels } from "../reference/reference.ts";
-import type { Stream } from "../stream.ts";
+import { COMMON_BITS, type Stream } from "../stream.ts";
 
 const { addon, problem } = loadNative();
 const folder = new WeightFolder();
@@ -73,7 +73,8 @@ for (const policy of policies) {
   const operations = addon ? everyOperation(folder, policy) : [];
   const reference = createReferenceKernels().createStream(policy);
   for (const instructionSet of addon?.instructionSets ?? ["native"]) {
-    const usesTiles = instructionSet === "amx" && precisions[policy].tiles;
+    const usesTiles =
+      addon !== undefined && createNativeKernels({ instructionSet }).bitsOf(policy) !== COMMON_BITS;
     for (const name of new Set(operations.map((operation) => operation.name))) {
       const cases = operations.filter((operation) => operation.name === name);
       test(`${name} on ${instructionSet} under ${policy} agrees with the reference`, async () => {
@@ -135,6 +136,13 @@ test(
     assert.deepEqual(
       kernels.map(({ modes }) => modes),
       [[], ["fast-decode"]],
+    );
+    assert.deepEqual(
+      kernels.map((each) => [each.bitsOf("w8a16"), each.bitsOf("int8")]),
+      [
+        [instructionSet, COMMON_BITS],
+        [`${instructionSet}-fast-decode`, COMMON_BITS],
+      ],
     );
     const [plain, fast] = kernels.map((each) => each.createStream("w8a16"));
     assert.deepEqual(await results(fast, operation), await results(plain, operation));

@@ -4,7 +4,7 @@ import { loadNative } from "../native-addon.ts";
 import { NativeStream } from "./native-stream.ts";
 import { precisions, type Policy, type ScaleFormat } from "../policy.ts";
 import type { WeightMemory } from "./resident-weights.ts";
-import type { Kernels } from "../stream.ts";
+import { COMMON_BITS, type Kernels } from "../stream.ts";
 
 export interface NativeOptions {
   /** Compute threads of each stream, as long as all streams together keep to the cores; by default 1. */
@@ -62,6 +62,9 @@ export function createNativeKernels(options: NativeOptions = {}): NativeKernels 
     name: "native",
     instructionSet,
     modes: isFaster ? ["fast-decode"] : [],
+    // Only kernels with tiles have a faster way of decoding.
+    bitsOf: (policy) =>
+      precisions[policy].tiles && addon.fastDecode.includes(instructionSet) ? kernels : COMMON_BITS,
     threads: Math.min(threads, cores),
     load: (files) => files.forEach((file) => weights.files.open(file)),
     createStream: (policy, scales = "f32") => {

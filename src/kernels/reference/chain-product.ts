@@ -1,5 +1,4 @@
-import { float32 } from "../float-formats.ts";
-import type { LoadedWeight } from "../weight-reader.ts";
+import { float32, float32Values } from "../float-formats.ts";
 import type { DecodedRows, Product } from "./product.ts";
 
 /** Outputs whose chains are carried on together, to read each input once for all of them. */
@@ -15,7 +14,7 @@ export const multiplyChains: Product = (out, x, rows, weight, firstRow, outputs)
   const { scales, scalesFrom = 0, rowBlocks = 0 } = x;
   for (let n = 0; n < outputs; n += PANEL) {
     const panel = Array.from({ length: PANEL }, (_, i) =>
-      flushedRow(weight, firstRow + Math.min(n + i, outputs - 1)),
+      float32Values(weight.row(firstRow + Math.min(n + i, outputs - 1))),
     );
     const count = Math.min(PANEL, outputs - n);
     for (let m = 0; m < rows; m++) {
@@ -45,18 +44,14 @@ export function multiplyPairs(sum: number, a0: number, b0: number, a1: number, b
 
 function inputRow({ values, from, stride }: DecodedRows, m: number, columns: number) {
   const at = from + m * stride;
-  return Float64Array.from(values.subarray(at, at + columns), float32);
-}
-
-function flushedRow(weight: LoadedWeight, row: number): Float64Array {
-  return Float64Array.from(weight.row(row), float32);
+  return float32Values(values.subarray(at, at + columns));
 }
 
 /** sums = the chains over inputs `start` up to `end`, as far as there are any. */
 function multiplyPanel(
   sums: Float64Array,
-  x: Float64Array,
-  [w0, w1, w2, w3]: readonly Float64Array[],
+  x: Float32Array,
+  [w0, w1, w2, w3]: readonly Float32Array[],
   start: number,
   end: number,
 ): void {

@@ -1,4 +1,4 @@
-import { float32 } from "../float-formats.ts";
+import { float32, float32Values } from "../float-formats.ts";
 import { LANES, sumOfLanes } from "../lanes.ts";
 import type { DecodedRows, Product } from "./product.ts";
 
@@ -13,7 +13,7 @@ export const multiplyPlain: Product = (out, x, rows, weight, firstRow, outputs) 
   const sums = new Float32Array(LANES);
   for (let n = 0; n < outputs; n++) {
     const row = firstRow + n;
-    const values = weight.row(row).map(float32);
+    const values = float32Values(weight.row(row));
     for (let m = 0; m < rows; m++) {
       totals.fill(0);
       for (let block = 0; block < weight.scaleColumns; block++) {
@@ -28,7 +28,7 @@ export const multiplyPlain: Product = (out, x, rows, weight, firstRow, outputs) 
 
 function inputRow({ values, from, stride }: DecodedRows, m: number, columns: number) {
   const at = from + m * stride;
-  return Float32Array.from(values.subarray(at, at + columns), float32);
+  return float32Values(values.subarray(at, at + columns));
 }
 
 /** sums = the products of inputs `start` up to `end`, as far as there are any. */

@@ -14,6 +14,7 @@ import { quantizeWeight } from "../quantize-weight.ts";
 import { rotate } from "./rope.ts";
 import { groupRows, route } from "./route.ts";
 import {
+  COMMON_BITS,
   pagesOf,
   type ExpertWeights,
   type GateRule,
@@ -39,6 +40,7 @@ export function createReferenceKernels(): Kernels {
     name: "reference",
     instructionSet: process.arch,
     modes: [],
+    bitsOf: () => COMMON_BITS,
     threads: 1,
     // Each weight is read where it is first used.
     load: () => undefined,

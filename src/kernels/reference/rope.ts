@@ -7,7 +7,8 @@ import type { Rope } from "../stream.ts";
  * checkpoints rotate adjacent pairs; checkpoints with `rope_interleave: false` pair the halves.
  */
 export function rotate(x: Float32Array, at: number, position: number, rope: Rope): void {
-  const { frequencies, amplitude, interleaved } = rope;
+  const { frequencies, interleaved } = rope;
+  const amplitude = Math.fround(rope.amplitude);
   const half = frequencies.length;
   const turn = { sine: 0, cosine: 0 };
   for (let i = 0; i < half; i++) {

@@ -14,12 +14,9 @@ export interface ModelIdentity {
  */
 export interface NumericIdentity extends ModelIdentity {
   readonly policy: Policy;
-  /** Family of the kernels, as `Kernels.name`. */
-  readonly kernels: string;
-  readonly instructionSet: string;
+  /** Those of the kernels under the policy, as `Kernels.bitsOf` names them. */
+  readonly bits: string;
   readonly numericsVersion: number;
-  /** Faster modes that give other bits, sorted by name. */
-  readonly modes: readonly string[];
 }
 
 /** Raised by every change that alters a bit of KV or logits, which golden-bits.test.ts notices. */
@@ -40,9 +37,7 @@ export function numericIdentity(
   return {
     ...model,
     policy,
-    kernels: kernels.name,
-    instructionSet: kernels.instructionSet,
+    bits: kernels.bitsOf(policy),
     numericsVersion: NUMERICS_VERSION,
-    modes: kernels.modes,
   };
 }
