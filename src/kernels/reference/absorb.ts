@@ -3,7 +3,7 @@ import type { RowFormat } from "../operand-format.ts";
 import type { MlaShape } from "../stream.ts";
 import { SCALE_BLOCK, weightFormats } from "../weight-format.ts";
 import type { LoadedWeight } from "../weight-reader.ts";
-import type { Round } from "./attention.ts";
+import type { Round } from "./product.ts";
 import { multiplyPairs } from "./chain-product.ts";
 import { isPlain } from "./gemm.ts";
 

@@ -1,4 +1,4 @@
-import type { Round } from "./attention.ts";
+import type { Round } from "./product.ts";
 import { exponential32 } from "../elementary.ts";
 import { float32 } from "../float-formats.ts";
 import { LANES, sumOfLanes } from "../lanes.ts";

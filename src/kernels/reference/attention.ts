@@ -2,10 +2,8 @@ import { PieceAttention } from "./attention-piece.ts";
 import { float32 } from "../float-formats.ts";
 import { entryOf } from "./kv.ts";
 import { formatOfRows } from "../quantize.ts";
+import type { Round } from "./product.ts";
 import { KV_PIECE_TOKENS, type KvLayer, type MlaShape, type StepLayout } from "../stream.ts";
-
-/** How a policy rounds a matmul's input value. */
-export type Round = (x: number) => number;
 
 /**
  * Absorbed multi-head latent attention, causal, over paged KV (FlashMLA's role): every row of

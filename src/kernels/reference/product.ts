@@ -30,3 +30,6 @@ export type Product = (
   firstRow: number,
   outputs: number,
 ) => void;
+
+/** How a policy rounds a matmul's input value. */
+export type Round = (x: number) => number;

@@ -1,5 +1,5 @@
 import { absorbQuery } from "./absorb.ts";
-import { attention, type Round } from "./attention.ts";
+import { attention } from "./attention.ts";
 import { sampleRows } from "../sampling/index.ts";
 import { refuseOutside, refuseStrayLayout, refuseUnordered } from "./indices.ts";
 import { float32, roundBf16 } from "../float-formats.ts";
@@ -7,7 +7,7 @@ import { rowScales, type Operand, type RowFormat, type StoredRows } from "../ope
 import { multiply, multiplyGroups } from "./gemm.ts";
 import { writeKv } from "./kv.ts";
 import { rmsNormRow, siluMultiply } from "./norm.ts";
-import type { DecodedRows } from "./product.ts";
+import type { DecodedRows, Round } from "./product.ts";
 import { operandFormat, precisions, type Policy, type ScaleFormat } from "../policy.ts";
 import { decodeOperand, loadRows, quantize, rowsOf } from "../quantize.ts";
 import { quantizeWeight } from "../quantize-weight.ts";
