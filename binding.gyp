@@ -38,6 +38,7 @@
       "sources": [
         "native/host/addon.cc",
         "native/host/decode.cc",
+        "native/host/exchange.cc",
         "native/host/grouped-mlp.cc",
         "native/host/indices.cc",
         "native/host/isa.cc",

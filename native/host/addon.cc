@@ -139,7 +139,8 @@ class StreamObject : public Napi::ObjectWrap<StreamObject> {
     return DefineClass(env, "Stream",
                        {InstanceAccessor<&StreamObject::threads>("threads"),
                         InstanceAccessor<&StreamObject::failure>("failure"),
-                        InstanceMethod<&StreamObject::reset>("reset"), InstanceMethod<&StreamObject::wake>("wake"),
+                        InstanceMethod<&StreamObject::reset>("reset"), InstanceMethod<&StreamObject::fail>("fail"),
+                        InstanceMethod<&StreamObject::wake>("wake"),
                         InstanceMethod<&StreamObject::announce>("announce"),
                         InstanceMethod<&StreamObject::waitForRoom>("waitForRoom"),
                         InstanceMethod<&StreamObject::close>("close")});
@@ -209,6 +210,7 @@ class StreamObject : public Napi::ObjectWrap<StreamObject> {
   Napi::Value threads(const Napi::CallbackInfo& info) { return Napi::Number::New(info.Env(), stream().threads()); }
   Napi::Value failure(const Napi::CallbackInfo& info) { return Napi::String::New(info.Env(), stream().failure()); }
   void reset(const Napi::CallbackInfo&) { stream().reset(); }
+  void fail(const Napi::CallbackInfo& info) { stream().fail(info[0].As<Napi::String>()); }
   void wake(const Napi::CallbackInfo&) { stream().wake(); }
   void waitForRoom(const Napi::CallbackInfo&) { stream().waitForRoom(); }
   void close(const Napi::CallbackInfo&) { end(); }

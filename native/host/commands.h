@@ -1,5 +1,7 @@
 // The operations of kernels/stream.ts as plain data: what the stream's ring carries and the kernels take.
 #pragma once
+#include <atomic>
+
 #include "host/formats.h"
 
 namespace daysix {
@@ -15,6 +17,16 @@ struct SamplingRule { double temperature, topK, topP, minP, random, likeliest, r
 struct CountedToken { int32_t token, generated; };
 /// Where a row's LogitAdjustments of kernels/stream.ts lie: addresses and counts, each a float64.
 struct LogitAdjustments { double counted, distinct, proposed, proposals, biasTokens, biases, biasCount; };
+
+/// What all ranks do once in an exchange of rows.
+enum class ExchangeAct : int32_t { dispatch, giveBack };
+/// A line of SharedRows: first one for each act, with how often ranks have done it; then one for each rank, with how
+/// often its bell was rung and how many rows it has dispatched.
+struct alignas(64) ExchangeLine {
+  std::atomic<uint32_t> count;
+  int32_t rows;
+};
+constexpr int EXCHANGE_ACTS = 2;
 
 #define FIELD(type, name) type name;
 #define NATIVE_ONLY(type, name) type name = {};

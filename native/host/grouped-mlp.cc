@@ -4,7 +4,8 @@
 namespace daysix {
 
 void groupedMlp(const GroupedMlp& c, const HostContext& context) {
-  const auto& [kernels, team] = context;
+  const KernelTable& kernels = context.kernels;
+  Team& team = context.team;
   const auto multiply = [&](StoredRows out, const Operand& x, const Weight* weights, int rows) {
     kernels.groupedGemm({out, x, weights, c.groups, c.starts, rows}, team);
   };

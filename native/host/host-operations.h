@@ -1,6 +1,7 @@
 // The operations that are the same for all instruction sets.
 #pragma once
 #include "host/kernel-table.h"
+#include "host/rank-wait.h"
 
 namespace daysix {
 
@@ -8,6 +9,7 @@ namespace daysix {
 struct HostContext {
   const KernelTable& kernels;
   Team& team;
+  RankWait& wait;
 };
 
 #define FIELD(type, name)

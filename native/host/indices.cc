@@ -53,6 +53,9 @@ void checkIndices(const GroupedGemm& c) { checkStarts("starts", c.starts, c.grou
 void checkIndices(const WriteKv& c) { checkLayout(c.layout, c.pages); }
 void checkIndices(const Attention& c) { checkLayout(c.layout, c.pages); }
 void checkIndices(const GroupRows& c) { checkBelow("ids", c.ids, 0, int64_t{c.rows} * c.topK, c.experts); }
+void checkIndices(const DispatchRows& c) {
+  checkBelow("ids", c.ids, 0, int64_t{c.rows} * c.shared.topK, c.experts);
+}
 void checkIndices(const Gather& c) { checkBelow("sources", c.sources, 0, c.rows, c.sourceRows); }
 void checkIndices(const Combine& c) {
   checkBelow("places", c.places, 0, int64_t{c.rows} * c.topK, c.expertRowCount);

@@ -15,6 +15,7 @@ void checkIndices(const GroupedGemm& command);
 void checkIndices(const WriteKv& command);
 void checkIndices(const Attention& command);
 void checkIndices(const GroupRows& command);
+void checkIndices(const DispatchRows& command);
 void checkIndices(const Gather& command);
 void checkIndices(const Combine& command);
 void checkIndices(const Sample& command);

@@ -70,6 +70,18 @@ STRUCT(RowGroups,
   FIELD(int32_t*, sources)  // [rows × topK]
   FIELD(int32_t*, places))  // [rows, topK]
 
+/// What the ranks of a unit in one process share for a micro-batch, as one of them sees it.
+STRUCT(SharedRows,
+  FIELD(int, ranks)
+  FIELD(int, own)
+  FIELD(int, rows)  // of a rank, at most
+  FIELD(int, topK)
+  FIELD(int, turn)  // number of the exchange, which wraps around
+  FIELD(ExchangeLine*, lines)  // [2 + ranks]
+  FIELD(Operand, dispatched)  // [ranks × rows, hidden]
+  FIELD(int32_t*, experts)  // physical ones: [ranks × rows, topK]
+  FIELD(StoredRows, returned))  // [ranks × rows × topK, hidden]
+
 STRUCT(SampledRows,
   FIELD(int32_t*, tokens)  // [rows]
   FIELD(double*, sums)  // [rows]
@@ -215,6 +227,44 @@ OPERATION(sample, Sample,
   FIELD(int, vocabSize)
   FIELD(int, usable)
   FIELD(int, rows))
+
+/// Puts the own rows where the other ranks read them, with the physical expert that each choice goes to: one of
+/// replicas[replicaStarts[id]] up to replicas[replicaStarts[id + 1]], in turns by row.
+HOST_OPERATION(dispatchRows, DispatchRows,
+  FIELD(SharedRows, shared)
+  FIELD(Operand, x)
+  FIELD(const int32_t*, ids)  // [rows, topK]
+  FIELD(int, rows)
+  FIELD(int, experts)
+  FIELD(const int32_t*, replicaStarts)  // [experts + 1]
+  FIELD(const int32_t*, replicas)
+  FIELD(int, slots)  // physical experts of a rank
+  FIELD(double*, loads)  // counts each choice: [experts]
+  FIELD(double*, rowsTo)  // and each row once for every rank it goes to: [ranks]
+  FIELD(double*, bytesTo))  // [ranks]
+
+/// Waits until all ranks have dispatched, or given back.
+HOST_OPERATION(awaitRanks, AwaitRanks,
+  FIELD(SharedRows, shared)
+  FIELD(ExchangeAct, act))
+
+/// Sorts what all ranks have dispatched to the own experts by expert, rows of ranks in order inside one.
+HOST_OPERATION(groupArrived, GroupArrived,
+  FIELD(SharedRows, shared)
+  FIELD(int, slots)
+  FIELD(int, most)  // pairs that there is memory for
+  FIELD(int32_t*, starts)  // [slots + 1]
+  FIELD(int32_t*, sources)  // row of the shared ones: [pairs]
+  FIELD(int32_t*, homes))  // where the pair's output goes in the returned ones: [pairs]
+
+/// Puts the own experts' outputs where their home ranks read them.
+HOST_OPERATION(returnRows, ReturnRows,
+  FIELD(SharedRows, shared)
+  FIELD(StoredRows, outputs)  // [starts[slots], hidden]
+  FIELD(int, slots)
+  FIELD(const int32_t*, starts)
+  FIELD(const int32_t*, homes)
+  FIELD(double*, bytesTo))  // [ranks]
 
 /// SwiGLU of rows sorted by expert. There are starts[groups] pairs, which an earlier operation counted.
 HOST_OPERATION(groupedMlp, GroupedMlp,

@@ -21,12 +21,14 @@ Stream::Stream(StreamOptions options)
     : options_(std::move(options)),
       computeThreads_(options_.threads, options_.cores),
       team_(computeThreads_.count()),
+      wait_([this] { return stopping_ || skips_; }),
       announced_(NOTHING),
       leader_([this] { run(); }) {}
 
 Stream::~Stream() {
   stopping_ = true;
   work_.notify();
+  wait_.interrupt();
   leader_.join();
 }
 
@@ -104,11 +106,23 @@ void Stream::awaitWork() {
   requested_ = false;
 }
 
+void Stream::fail(const std::string& message) {
+  {
+    std::lock_guard lock(failureMutex_);
+    if (failure_.empty()) failure_ = message;
+    skips_ = true;
+  }
+  wait_.interrupt();
+}
+
 void Stream::reset() {
-  std::lock_guard lock(failureMutex_);
-  failure_.clear();
-  resumeAt_ = options_.ring.header->published.load();
-  skips_ = true;
+  {
+    std::lock_guard lock(failureMutex_);
+    failure_.clear();
+    resumeAt_ = options_.ring.header->published.load();
+    skips_ = true;
+  }
+  wait_.interrupt();
 }
 
 bool Stream::isSkipped(uint32_t number) {
@@ -120,7 +134,7 @@ bool Stream::isSkipped(uint32_t number) {
 
 void Stream::execute(uint32_t number) {
   try {
-    daysix::execute(options_.ring.command(number), {options_.kernels, team_});
+    daysix::execute(options_.ring.command(number), {options_.kernels, team_, wait_});
   } catch (const std::exception& error) {
     std::lock_guard lock(failureMutex_);
     // A reset has given the command up while it ran.

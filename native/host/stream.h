@@ -12,6 +12,7 @@
 
 #include "host/compute-threads.h"
 #include "host/kernel-table.h"
+#include "host/rank-wait.h"
 #include "host/ring.h"
 #include "host/thread-team.h"
 #include "host/wait.h"
@@ -49,6 +50,8 @@ class Stream {
   void waitForRoom();
   /// What the first failed operation said; empty if none failed. Operations after a failed one do not run.
   std::string failure();
+  /// Has the stream fail as if an operation had: a wait for other ranks ends, and later commands do not run.
+  void fail(const std::string& message);
   /// Skips what is in the ring and forgets a failure; later commands run.
   void reset();
 
@@ -75,10 +78,12 @@ class Stream {
   /// Time that the last commands took which ran one after another.
   std::atomic<Clock::duration> lastWork_ = Clock::duration::zero();
   std::atomic<bool> stopping_ = false;
-  /// The command whose execution is to be told, or NOTHING.
-  std::atomic<int64_t> announced_;
   /// Whether there may be commands to skip: after a failure all of them, after a reset those before `resumeAt_`.
   std::atomic<bool> skips_ = false;
+  /// Interrupted when either of the two is set.
+  RankWait wait_;
+  /// The command whose execution is to be told, or NOTHING.
+  std::atomic<int64_t> announced_;
   std::mutex failureMutex_;
   std::string failure_;
   uint32_t resumeAt_ = 0;

@@ -6,10 +6,12 @@
 #include <chrono>
 #include <condition_variable>
 #include <mutex>
+#include <thread>
 
 namespace daysix {
 
 constexpr auto SPIN_TIME = std::chrono::microseconds(20);
+constexpr auto YIELD_TIME = std::chrono::microseconds(200);
 
 inline void relax() {
 #if defined(__x86_64__)
@@ -28,6 +30,17 @@ bool spinUntil(Ready&& ready) {
       if (ready()) return true;
       relax();
     }
+  } while (std::chrono::steady_clock::now() < end);
+  return ready();
+}
+
+/// After spinning in vain: looks again and again for a while, and lets any other thread of this core go first.
+template <typename Ready>
+bool yieldUntil(Ready&& ready) {
+  const auto end = std::chrono::steady_clock::now() + YIELD_TIME;
+  do {
+    if (ready()) return true;
+    std::this_thread::yield();
   } while (std::chrono::steady_clock::now() < end);
   return ready();
 }

@@ -27,6 +27,7 @@ const instructionSets = { portable: [], ...(process.arch === "x64" ? x64 : {}) }
 /** What binding.gyp compiles besides the kernels, less the Node-API face. */
 const sources = [
   "decode",
+  "exchange",
   "grouped-mlp",
   "indices",
   "isa",

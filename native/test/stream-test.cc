@@ -66,6 +66,7 @@ class Producer {
     return stream_->failure();
   }
 
+  void fail(const std::string& message) { stream_->fail(message); }
   void reset() { stream_->reset(); }
   void close() { stream_.reset(); }
 
@@ -251,6 +252,98 @@ void testIndices(const KernelTable& kernels) {
   fails("groupedGemm: starts[0] is 1073741824, expected 0 to 2");
 }
 
+/// One rank's end of an exchange: rows of a unit of three ranks with one expert each, two choices of a row.
+class Exchanger {
+ public:
+  static constexpr int RANKS = 3, ROWS = 2, TOP_K = 2, HIDDEN = 5, PAIRS = ROWS * TOP_K;
+
+  struct Memory {
+    std::array<ExchangeLine, EXCHANGE_ACTS + RANKS> lines = {};
+    std::vector<float> dispatched = std::vector<float>(RANKS * ROWS * HIDDEN);
+    std::vector<int32_t> experts = std::vector<int32_t>(RANKS * PAIRS);
+    std::vector<float> returned = std::vector<float>(RANKS * PAIRS * HIDDEN);
+  };
+
+  Exchanger(const KernelTable& kernels, Memory& memory, int own)
+      : producer(kernels, 1), memory_(memory), own_(own), outputs_(RANKS * PAIRS * HIDDEN, static_cast<float>(own)) {}
+
+  void enqueue(int turn) {
+    const void* none = nullptr;
+    exchange("dispatchRows", turn, F32, HIDDEN, x_.data(), none, ids_.data(), ROWS, RANKS, replicaStarts_.data(),
+             replicas_.data(), 1, loads_.data(), rowsTo_.data(), bytesTo_.data());
+    exchange("awaitRanks", turn, 0);
+    exchange("groupArrived", turn, 1, RANKS * PAIRS, starts_.data(), sources_.data(), homes_.data());
+    exchange("returnRows", turn, F32, outputs_.data(), 1, starts_.data(), homes_.data(), bytesTo_.data());
+    exchange("awaitRanks", turn, 1);
+    producer.enqueue("add", sum_.data(), memory_.returned.data() + own_ * PAIRS * HIDDEN, PAIRS * HIDDEN);
+  }
+
+  /// What came home in `turns` exchanges: each expert's outputs are its rank's number.
+  bool holds(int turns) const {
+    for (int i = 0; i < PAIRS * HIDDEN; i++)
+      if (sum_[i] != static_cast<float>(turns * ids_[i / HIDDEN])) return false;
+    return true;
+  }
+
+  Producer producer;
+
+ private:
+  template <typename... Words>
+  void exchange(const char* operation, int turn, Words... words) {
+    const void* none = nullptr;
+    producer.enqueue(operation, RANKS, own_, ROWS, TOP_K, turn, memory_.lines.data(), F32, HIDDEN,
+                     memory_.dispatched.data(), none, memory_.experts.data(), F32, memory_.returned.data(), words...);
+  }
+
+  Memory& memory_;
+  int own_;
+  std::vector<float> x_ = ramp(ROWS * HIDDEN), outputs_, sum_ = std::vector<float>(PAIRS * HIDDEN);
+  std::vector<int32_t> ids_ = {0, 2, 1, 2}, replicaStarts_ = {0, 1, 2, 3}, replicas_ = {0, 1, 2}, starts_ = {0, 0};
+  std::vector<int32_t> sources_ = std::vector<int32_t>(RANKS * PAIRS), homes_ = sources_;
+  std::vector<double> loads_ = std::vector<double>(RANKS), rowsTo_ = loads_, bytesTo_ = loads_;
+};
+
+/// Ranks exchange rows over and over, through the wrap of the count, each at its own pace.
+void testExchange(const KernelTable& kernels) {
+  constexpr int TURNS = 300, FIRST = -TURNS / 2;
+  Exchanger::Memory memory;
+  for (int act = 0; act < EXCHANGE_ACTS; act++) memory.lines[act].count = static_cast<uint32_t>(FIRST * Exchanger::RANKS);
+  std::vector<std::thread> ranks;
+  for (int rank = 0; rank < Exchanger::RANKS; rank++) {
+    ranks.emplace_back([&, rank] {
+      Exchanger exchanger(kernels, memory, rank);
+      for (int turn = 0; turn < TURNS; turn++) {
+        exchanger.enqueue(FIRST + turn + 1);
+        if (turn % (40 + 30 * rank) == 0) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      }
+      expect(exchanger.producer.done().empty() && exchanger.holds(TURNS), "rows come home from their experts");
+    });
+  }
+  for (std::thread& rank : ranks) rank.join();
+}
+
+/// A rank that waits for others in vain, until its stream fails, is reset or ends.
+void testExchangeEnds(const KernelTable& kernels) {
+  for (int round = 0; round < 60; round++) {
+    Exchanger::Memory memory;
+    Exchanger exchanger(kernels, memory, 1);
+    Producer& producer = exchanger.producer;
+    exchanger.enqueue(1);
+    std::this_thread::sleep_for(std::chrono::microseconds(17 * round));
+    if (round % 3 == 0) {
+      producer.fail("rank 2 is lost");
+      expect(producer.done() == "rank 2 is lost" && exchanger.holds(0), "a wait ends with the failure");
+    }
+    if (round % 3 < 2) {
+      producer.reset();
+      float x = 1;
+      producer.enqueue("add", &x, &x, 1);
+      expect(producer.done().empty() && x == 2, "a stream that gave up a wait runs again");
+    }
+    producer.close();
+  }
+}
+
 /// Streams of several threads share their count of the cores.
 void testTogether(const KernelTable& kernels) {
   std::vector<std::thread> ranks;
@@ -299,6 +392,8 @@ int main() {
     testFailure(*kernels);
     testIndices(*kernels);
     testTogether(*kernels);
+    testExchange(*kernels);
+    testExchangeEnds(*kernels);
   }
   testResidentFile();
   std::printf("%d failures\n", failures);

@@ -11,4 +11,6 @@ export const channels = {
   dispatch: (microBatch: number): number => 2 + microBatch,
   /** Expert rows of a micro-batch, back to their home rank. */
   combine: (microBatch: number): number => 2 + MICRO_BATCHES + microBatch,
+  /** Carries nothing: who receives from a rank is told when it is lost. */
+  loss: 2 + 2 * MICRO_BATCHES,
 } as const;

@@ -6,5 +6,5 @@ export {
   PlacementError,
   type LayerPlacement,
 } from "./placement.ts";
-export { ParallelExperts } from "./parallel-experts.ts";
+export { createSharedExchange, ParallelExperts, type SharedExchange } from "./parallel-experts.ts";
 export type { TrafficCounts } from "./traffic.ts";

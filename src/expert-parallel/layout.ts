@@ -1,3 +1,4 @@
+import type { ReplicaChoices } from "../kernels/index.ts";
 import type { LayerPlacement } from "./placement.ts";
 
 /** What one rank gets of a sender's rows: each row once, however many of its experts lie there. */
@@ -17,9 +18,29 @@ export interface DispatchLayout {
   readonly places: Int32Array;
 }
 
+const kept = new WeakMap<LayerPlacement, ReplicaChoices[]>();
+
 /**
- * Plans a dispatch. A replica on the own rank is preferred, else replicas take turns by row; the
- * choice moves work, never bits.
+ * Where a rank's rows find an expert: on the own rank if it has a replica, else replicas take turns
+ * by row. The choice moves work, never bits.
+ */
+export function replicaChoices(placement: LayerPlacement, ownRank: number): ReplicaChoices {
+  const byRank = kept.get(placement) ?? [];
+  kept.set(placement, byRank);
+  return (byRank[ownRank] ??= chooseReplicas(placement, ownRank));
+}
+
+function chooseReplicas({ replicas, slots }: LayerPlacement, ownRank: number): ReplicaChoices {
+  const lists = replicas.map((places) => {
+    const own = places.find((place) => Math.floor(place / slots) === ownRank);
+    return own === undefined ? places : [own];
+  });
+  const ends = exclusiveSums([...lists.map((places) => places.length), 0]);
+  return { starts: Int32Array.from(ends), places: Int32Array.from(lists.flat()) };
+}
+
+/**
+ * Plans a dispatch.
  * @param ids [rows, topK] logical experts
  */
 export function dispatchLayout(
@@ -30,6 +51,7 @@ export function dispatchLayout(
   ownRank: number,
 ): DispatchLayout {
   const { ranks, slots } = placement;
+  const { starts, places: replicas } = replicaChoices(placement, ownRank);
   const parts = Array.from({ length: ranks }, () => ({
     rows: [] as number[],
     pairRows: [] as number[],
@@ -39,7 +61,8 @@ export function dispatchLayout(
   const places = new Int32Array(rows * topK);
   for (let row = 0; row < rows; row++) {
     for (let pair = row * topK; pair < (row + 1) * topK; pair++) {
-      const physical = chooseReplica(placement, ids[pair], ownRank, row);
+      const first = starts[ids[pair]];
+      const physical = replicas[first + (row % (starts[ids[pair] + 1] - first))];
       const rank = Math.floor(physical / slots);
       const part = parts[rank];
       if (part.rows.at(-1) !== row) part.rows.push(row);
@@ -52,17 +75,6 @@ export function dispatchLayout(
   const firsts = exclusiveSums(parts.map((part) => part.pairRows.length));
   for (let pair = 0; pair < places.length; pair++) places[pair] += firsts[pairRanks[pair]];
   return { parts, places };
-}
-
-function chooseReplica(
-  { replicas, slots }: LayerPlacement,
-  logical: number,
-  ownRank: number,
-  row: number,
-): number {
-  const places = replicas[logical];
-  const own = places.find((place) => Math.floor(place / slots) === ownRank);
-  return own ?? places[row % places.length];
 }
 
 /** Sum of the counts before each. */

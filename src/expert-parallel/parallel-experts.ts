@@ -1,8 +1,29 @@
-import type { ExpertWeights } from "../kernels/index.ts";
+import { channels, MICRO_BATCHES } from "../cluster/index.ts";
+import {
+  createExchange,
+  exchangesRows,
+  type ExchangeShape,
+  type ExchangeStream,
+  type ExpertWeights,
+} from "../kernels/index.ts";
 import type { ExpertBatch, ExpertFlight, RoutedExperts } from "../model/index.ts";
-import { ParallelFlight, type UnitExperts } from "./parallel-flight.ts";
+import { MessageExchange } from "./message-exchange.ts";
+import { ParallelFlight } from "./parallel-flight.ts";
 import type { LayerPlacement } from "./placement.ts";
+import type { RowExchange, UnitExperts } from "./row-exchange.ts";
+import { StreamExchange } from "./stream-exchange.ts";
 import { Traffic, type TrafficCounts } from "./traffic.ts";
+
+/** Memory of a unit whose ranks are all in one process; made once, passed to each as workerData. */
+export interface SharedExchange {
+  readonly shape: ExchangeShape;
+  /** By micro-batch. */
+  readonly memories: readonly Uint8Array[];
+}
+
+export function createSharedExchange(shape: ExchangeShape): SharedExchange {
+  return { shape, memories: Array.from({ length: MICRO_BATCHES }, () => createExchange(shape)) };
+}
 
 export interface ParallelExpertsOptions extends Omit<
   UnitExperts,
@@ -10,6 +31,10 @@ export interface ParallelExpertsOptions extends Omit<
 > {
   /** Of a layer of routed experts. */
   readonly placementOf: (layer: number) => LayerPlacement;
+  /** Of ranks whose streams can move rows by themselves; others send messages. */
+  readonly shared?: SharedExchange | undefined;
+  /** Rows of a step, of all ranks together; by default as many as are possible. */
+  readonly unitRows?: () => number;
 }
 
 /**
@@ -22,6 +47,7 @@ export interface ParallelExpertsOptions extends Omit<
 export class ParallelExperts implements RoutedExperts {
   readonly #unit: UnitExperts;
   readonly #placementOf: (layer: number) => LayerPlacement;
+  readonly #createExchange: (microBatch: number) => RowExchange;
   /** By micro-batch. */
   readonly #flights: ParallelFlight[] = [];
   /** By a layer's experts. A kernel keeps what it makes of a list as long as the list. */
@@ -29,9 +55,12 @@ export class ParallelExperts implements RoutedExperts {
     ExpertWeights,
     { readonly placement: LayerPlacement; readonly own: ExpertWeights }
   >();
+  /** Why rows can no longer be exchanged. */
+  #lost: Error | undefined;
 
-  constructor({ placementOf, ...options }: ParallelExpertsOptions) {
+  constructor({ placementOf, shared, unitRows, ...options }: ParallelExpertsOptions) {
     const { ranks, transport } = options.unit;
+    const { stream } = options;
     this.#placementOf = placementOf;
     this.#unit = {
       ...options,
@@ -39,6 +68,15 @@ export class ParallelExperts implements RoutedExperts {
       traffic: new Traffic(ranks.length, options.rule.experts),
       ownWeights: (placement, weights) => this.#weightsOf(placement, weights),
     };
+    if (shared && exchangesRows(stream)) {
+      const { shape, memories } = shared;
+      const most = () => shape.ranks * shape.rows;
+      this.#createExchange = (microBatch) => {
+        const memory = { shape, memory: memories[microBatch] };
+        return new StreamExchange(this.#unit, stream, memory, unitRows ?? most);
+      };
+      this.#failWithOthers(stream);
+    } else this.#createExchange = () => new MessageExchange(this.#unit);
   }
 
   get traffic(): TrafficCounts {
@@ -46,9 +84,26 @@ export class ParallelExperts implements RoutedExperts {
   }
 
   async dispatch(batch: ExpertBatch): Promise<ExpertFlight> {
-    const flight = (this.#flights[batch.microBatch] ??= new ParallelFlight(this.#unit));
+    if (this.#lost) throw this.#lost;
+    const { microBatch } = batch;
+    const flight = (this.#flights[microBatch] ??= new ParallelFlight(
+      this.#unit,
+      this.#createExchange(microBatch),
+    ));
     await flight.dispatch(batch, this.#placementOf(batch.layer));
     return flight;
+  }
+
+  /** A stream that waits for a rank does not see that it is lost. */
+  #failWithOthers(stream: ExchangeStream): void {
+    const { ranks, transport } = this.#unit.unit;
+    for (const rank of ranks) {
+      if (rank === transport.rank) continue;
+      transport.receive(rank, channels.loss).catch((error: Error) => {
+        this.#lost ??= error;
+        stream.fail(error);
+      });
+    }
   }
 
   /** The same lists until the layer's experts are placed anew. */

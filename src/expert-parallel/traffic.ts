@@ -1,3 +1,5 @@
+import type { ExchangeCounts } from "../kernels/index.ts";
+
 /** Rows and bytes that a rank has sent, and experts that its rows chose, since the rank started. */
 export interface TrafficCounts {
   /** Rows dispatched to each rank of the unit, its own rows that stay at home included. */
@@ -8,35 +10,28 @@ export interface TrafficCounts {
   readonly expertLoads: readonly (readonly number[])[];
 }
 
-/** Counts dispatch and combine for the statistics and for the expert balancer. */
+/** Counts of dispatch and combine for the statistics and for the expert balancer. */
 export class Traffic {
-  readonly #rowsTo: number[];
-  readonly #bytesTo: number[];
+  readonly #rowsTo: Float64Array;
+  readonly #bytesTo: Float64Array;
   /** By layer; dense layers have no counts. */
-  readonly #loads = new Map<number, number[]>();
+  readonly #loads = new Map<number, Float64Array>();
   readonly #experts: number;
 
   constructor(ranks: number, experts: number) {
-    this.#rowsTo = Array.from({ length: ranks }, () => 0);
-    this.#bytesTo = Array.from({ length: ranks }, () => 0);
+    this.#rowsTo = new Float64Array(ranks);
+    this.#bytesTo = new Float64Array(ranks);
     this.#experts = experts;
   }
 
-  countRows(rank: number, rows: number): void {
-    this.#rowsTo[rank] += rows;
-  }
-
-  countBytes(rank: number, bytes: number): void {
-    this.#bytesTo[rank] += bytes;
-  }
-
-  countChoices(layer: number, ids: Int32Array): void {
+  /** What an exchange in a layer adds to. */
+  countsOf(layer: number): ExchangeCounts {
     let loads = this.#loads.get(layer);
     if (!loads) {
-      loads = Array.from({ length: this.#experts }, () => 0);
+      loads = new Float64Array(this.#experts);
       this.#loads.set(layer, loads);
     }
-    for (const id of ids) loads[id]++;
+    return { loads, rowsTo: this.#rowsTo, bytesTo: this.#bytesTo };
   }
 
   counts(): TrafficCounts {

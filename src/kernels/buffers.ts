@@ -2,7 +2,7 @@ import { loadNative } from "./native-addon.ts";
 
 const CACHE_LINE_BYTES = 64;
 
-interface ArrayType<Values> {
+export interface ArrayType<Values> {
   readonly BYTES_PER_ELEMENT: number;
   new (buffer: ArrayBufferLike, byteOffset: number, length: number): Values;
 }

@@ -37,6 +37,16 @@ export type {
 } from "./stream.ts";
 export { KV_PIECE_TOKENS, PAGE_TOKENS } from "./stream.ts";
 export { allocate } from "./buffers.ts";
+export {
+  createExchange,
+  exchangesRows,
+  sharedRows,
+  type ExchangeCounts,
+  type ExchangeShape,
+  type ExchangeStream,
+  type ReplicaChoices,
+  type SharedRows,
+} from "./shared-rows.ts";
 export { createOperand, createStoredRows, storedOperand } from "./quantize.ts";
 export { createQuantizedWeight } from "./quantize-weight.ts";
 export { logarithm, power } from "./elementary.ts";

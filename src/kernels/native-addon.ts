@@ -90,6 +90,8 @@ export interface AddonStream {
   readonly threads: number;
   /** What the first failed operation said, or "". */
   readonly failure: string;
+  /** Has the stream fail as if an operation had. */
+  fail(message: string): void;
   /** Skips what is in the ring and forgets a failure. */
   reset(): void;
   wake(): void;

@@ -3,6 +3,7 @@ import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { Worker } from "node:worker_threads";
 import { createSharedSegments } from "../../cluster/index.ts";
+import { createSharedExchange } from "../../expert-parallel/index.ts";
 import {
   PAGE_TOKENS,
   Probes,
@@ -69,8 +70,10 @@ export class ModelBench {
     probes.readThrough();
     const numbers = Array.from({ length: ranks }, (_, rank) => rank);
     const isUnit = ranks > 1 && options.experts === "parallel";
-    const unit = isUnit && { segments: createSharedSegments(numbers), ranks: numbers };
     const maxRows = Math.max(...workloads.map(rowsOf));
+    const { hiddenSize: hidden, gate } = config;
+    const shared = createSharedExchange({ ranks, rows: maxRows, topK: gate.topK, hidden, policy });
+    const unit = isUnit && { segments: createSharedSegments(numbers), ranks: numbers, shared };
     const workers = numbers.map((rank) => {
       const workerData: ModelRankOptions = {
         ...{ directory, policy, weights, fastDecode, threads, maxRows, pages, rank },

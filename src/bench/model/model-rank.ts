@@ -1,5 +1,9 @@
 import { SharedMemoryTransport, type SharedSegments } from "../../cluster/index.ts";
-import { orderedPlacement, ParallelExperts } from "../../expert-parallel/index.ts";
+import {
+  orderedPlacement,
+  ParallelExperts,
+  type SharedExchange,
+} from "../../expert-parallel/index.ts";
 import {
   createKernels,
   gaussian,
@@ -34,7 +38,11 @@ export interface ModelRankOptions {
   readonly pages: number;
   readonly rank: number;
   /** Between ranks that hold a part of the experts each; without it this one has all. */
-  readonly unit?: { readonly segments: SharedSegments; readonly ranks: readonly number[] };
+  readonly unit?: {
+    readonly segments: SharedSegments;
+    readonly ranks: readonly number[];
+    readonly shared: SharedExchange;
+  };
 }
 
 /** What a rank's passes of a workload read, one entry for each drawing of its tokens. */
@@ -63,12 +71,7 @@ export class ModelRank {
     const checkpoint = await openCheckpoint(options.directory, config.quantization);
     const dense = { ...config, layers: config.firstDense };
     const { policy, weights, fastDecode, maxRows, threads } = options;
-    const kernels = createKernels({
-      threads,
-      weights,
-      fastDecode,
-      atFence: options.unit !== undefined,
-    });
+    const kernels = createKernels({ threads, weights, fastDecode });
     const stream = kernels.createStream(policy);
     const experts = new CountedExperts(stream, createExperts(stream, config, options), config.gate);
     // Both models compute on one stream: a second one would get no threads.
@@ -139,6 +142,7 @@ function createExperts(stream: Stream, config: ModelConfig, options: ModelRankOp
     ...{ stream, rule: gate, hidden: hiddenSize, tracer: nullTracer },
     unit: { transport: new SharedMemoryTransport(unit.segments, rank), ranks: unit.ranks },
     placementOf: () => placement,
+    shared: unit.shared,
   });
 }
 

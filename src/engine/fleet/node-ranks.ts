@@ -1,6 +1,9 @@
-import { RankRouter, type NodeMesh } from "../../cluster/index.ts";
+import { parseTopology, RankRouter, type NodeMesh } from "../../cluster/index.ts";
+import { createSharedExchange } from "../../expert-parallel/index.ts";
 import type { WeightMemory } from "../../kernels/index.ts";
 import { createPermits, FilePermits } from "../../kv-cache/index.ts";
+import { readConfig, type ModelConfig } from "../../model/index.ts";
+import type { RankPlace } from "../rank/index.ts";
 import { expectMemory } from "./expect-memory.ts";
 import type { ReadIdentity } from "./fleet-identity.ts";
 import { placeOf, type FleetPlan } from "./fleet-plan.ts";
@@ -68,6 +71,7 @@ export class NodeRanks {
       model: await identity.get(),
     };
     const filePermits = createPermits();
+    const exchanges = createExchanges(plan, this.ranks, await readConfig(modelDirectory));
     const heard: RankListener = {
       heard: (rank, news) => listener.heard(rank, news),
       lost: (rank, reason) => {
@@ -81,13 +85,34 @@ export class NodeRanks {
           ...ownOptions(plan),
           ...(contextCache && { contextCache }),
           ...{ modelDirectory, weights },
-          place: { ...placeOf(plan, rank), endpoint: this.#router.endpoint(rank), filePermits },
+          place: {
+            ...placeOf(plan, rank),
+            ...{ endpoint: this.#router.endpoint(rank), filePermits },
+            ...exchanges.get(rank),
+          },
         };
         this.#workers.set(rank, await RankWorker.start(workerOptions, heard));
       }),
     );
     for (const result of started) if (result.status === "rejected") throw result.reason;
   }
+}
+
+/** By rank: the memory of its unit, where its unit shares experts and is all on this node. */
+function createExchanges(
+  plan: FleetPlan,
+  own: readonly number[],
+  { gate, hiddenSize: hidden }: ModelConfig,
+): ReadonlyMap<number, Pick<RankPlace, "shared">> {
+  const exchanges = new Map<number, Pick<RankPlace, "shared">>();
+  const { policy, chunkRows: rows } = plan;
+  for (const [index, { ranks }] of parseTopology(plan.topology).units.entries()) {
+    if (!plan.placements[index] || !ranks.every((rank) => own.includes(rank))) continue;
+    const shape = { ranks: ranks.length, rows, topK: gate.topK, hidden, policy };
+    const shared = createSharedExchange(shape);
+    for (const rank of ranks) exchanges.set(rank, { shared });
+  }
+  return exchanges;
 }
 
 /** What a plan says to each rank alike. */

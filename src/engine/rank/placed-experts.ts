@@ -45,6 +45,8 @@ export class PlacedExperts {
       hidden: config.hiddenSize,
       tracer: this.#tracer,
       unit: { transport: this.#transport, ranks: this.#place.unit },
+      shared: this.#place.shared,
+      unitRows: () => this.#clock.rows,
       placementOf: (layer) => this.#current()[layer - config.firstDense],
     });
     return this.#experts;

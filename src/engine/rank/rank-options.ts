@@ -1,4 +1,5 @@
 import type { RankEndpoint } from "../../cluster/index.ts";
+import type { SharedExchange } from "../../expert-parallel/index.ts";
 import type { Policy, WeightMemory } from "../../kernels/index.ts";
 import type { StoreLimits } from "../../kv-cache/index.ts";
 import type { ModelIdentity } from "../../model/index.ts";
@@ -18,6 +19,8 @@ export interface RankPlace {
   readonly partners: readonly number[];
   /** Logical expert of each physical one, by layer of routed experts; undefined: all on each rank. */
   readonly placement?: Placement;
+  /** Of a unit that shares experts and whose ranks are all in this process. */
+  readonly shared?: SharedExchange;
   /** By which the ranks of a process share the threads for files; a rank alone needs none. */
   readonly filePermits?: SharedArrayBuffer;
 }

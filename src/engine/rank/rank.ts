@@ -34,7 +34,7 @@ export class Rank {
     const parallel = unit && new PlacedExperts(place, transport, unit, tracer);
     const kernels = createKernels({
       ...{ threads: options.threads ?? 1, fastDecode: options.fastDecode ?? false, weights },
-      atFence: unit !== undefined,
+      atFence: unit !== undefined && !place.shared,
     });
     const model = await loadModel(modelDirectory, {
       kernels,

@@ -10,6 +10,7 @@ export class UnitClock {
   readonly #others: readonly number[];
   #known = 0;
   #version = 0;
+  #rows = 0;
 
   constructor(transport: Transport, ranks: readonly number[]) {
     this.#transport = transport;
@@ -19,6 +20,11 @@ export class UnitClock {
   /** The placement of the step last joined: the newest that all ranks then knew. */
   get version(): number {
     return this.#version;
+  }
+
+  /** Rows of the step last joined, of all ranks together. */
+  get rows(): number {
+    return this.#rows;
   }
 
   /** Takes note that this rank knows a placement; versions ascend. */
@@ -31,7 +37,7 @@ export class UnitClock {
     return this.#transport.arrival(channels.step, signal);
   }
 
-  /** Joins a step; the rows of all ranks together, which is the same number on each of them. */
+  /** Joins a step; its rows, which are the same number on each rank. */
   async join(rows: number): Promise<number> {
     const own = Int32Array.of(rows, this.#known);
     const told = Uint8Array.from(new Uint8Array(own.buffer));
@@ -46,6 +52,7 @@ export class UnitClock {
     );
     const all = [own, ...others];
     this.#version = Math.min(...all.map(([, version]) => version));
-    return all.reduce((sum, [count]) => sum + count, 0);
+    this.#rows = all.reduce((sum, [count]) => sum + count, 0);
+    return this.#rows;
   }
 }

@@ -16,10 +16,12 @@ const CAPACITY = 4096;
 const HOLD_COMMANDS = 256;
 
 /** The operations of a stream. */
-export type Operation = Exclude<
-  keyof Stream,
-  "policy" | "operandFormat" | "fence" | "reset" | "close"
->;
+export type Operation =
+  | Exclude<keyof Stream, "policy" | "operandFormat" | "fence" | "reset" | "close">
+  | "dispatchRows"
+  | "awaitRanks"
+  | "groupArrived"
+  | "returnRows";
 
 /** How an operation's arguments are written. */
 interface Encoding {

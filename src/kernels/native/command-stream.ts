@@ -24,6 +24,8 @@ export class CommandStream {
   readonly #ring: CommandRing;
   readonly #native: AddonStream;
   readonly #waiters: Waiters;
+  /** Why it fails, where no operation did. */
+  #given: Error | undefined;
   #closed = false;
   #resets = 0;
 
@@ -54,12 +56,19 @@ export class CommandStream {
       busy.delete(this);
     }
     const { failure } = this.#native;
-    if (failure) throw new Error(failure);
+    if (failure) throw failure === this.#given?.message ? this.#given : new Error(failure);
     if (this.#resets !== resets) throw new Error("the stream was reset before all had run");
+  }
+
+  fail(error: Error): void {
+    if (this.#closed) return;
+    this.#given ??= error;
+    this.#native.fail(this.#given.message);
   }
 
   reset(): void {
     if (this.#closed) return;
+    this.#given = undefined;
     this.#resets++;
     this.#native.reset();
   }

@@ -10,6 +10,14 @@ import {
   writeStoredRows,
   writeWeight,
 } from "./arguments.ts";
+import {
+  exchangeActs,
+  writeArrived,
+  writeDispatched,
+  writeReturned,
+  writeSharedRows,
+} from "./exchange-arguments.ts";
+import type { DispatchedChoices, ExchangeStream, SharedRows } from "../shared-rows.ts";
 import { CommandStream, type CommandStreamOptions } from "./command-stream.ts";
 import { dtypeNumbers, type MappedWeights } from "./mapped-weights.ts";
 import type { Operand, StoredRows } from "../operand-format.ts";
@@ -29,7 +37,6 @@ import {
   type SampledRows,
   type SamplingRows,
   type StepLayout,
-  type Stream,
 } from "../stream.ts";
 import { rowBytes, scaleShape } from "../weight-format.ts";
 import type { Weight } from "../weight.ts";
@@ -44,7 +51,7 @@ export interface NativeStreamOptions extends CommandStreamOptions {
  * as native/host/operations.h names them; sizes are checked here, where an error can be thrown, and
  * indices before the operation runs.
  */
-export class NativeStream extends CommandStream implements Stream {
+export class NativeStream extends CommandStream implements ExchangeStream {
   readonly policy: Policy;
   readonly #weights: MappedWeights;
   readonly #roundInputs: number;
@@ -332,6 +339,50 @@ export class NativeStream extends CommandStream implements Stream {
     ring.number("vocabSize", vocabSize);
     ring.number("usable", usable);
     ring.number("rows", rows);
+    this.end();
+  }
+
+  dispatchRows(shared: SharedRows, turn: number, dispatched: DispatchedChoices): void {
+    const ring = this.begin("dispatchRows");
+    writeSharedRows(ring, shared, turn);
+    writeDispatched(ring, dispatched, shared);
+    this.end();
+  }
+
+  awaitDispatched(shared: SharedRows, turn: number): void {
+    this.#awaitRanks(shared, turn, exchangeActs.dispatch);
+  }
+
+  groupArrived(out: RowGroups, shared: SharedRows, turn: number): void {
+    const ring = this.begin("groupArrived");
+    writeSharedRows(ring, shared, turn);
+    writeArrived(ring, out);
+    this.end();
+  }
+
+  returnRows(
+    shared: SharedRows,
+    turn: number,
+    outputs: StoredRows,
+    groups: RowGroups,
+    bytesTo: Float64Array,
+  ): void {
+    const ring = this.begin("returnRows");
+    writeSharedRows(ring, shared, turn);
+    writeStoredRows(ring, "outputs", outputs, groups.places.length * shared.hidden);
+    writeReturned(ring, groups);
+    ring.array("bytesTo", bytesTo, shared.ranks);
+    this.end();
+  }
+
+  awaitReturned(shared: SharedRows, turn: number): void {
+    this.#awaitRanks(shared, turn, exchangeActs.giveBack);
+  }
+
+  #awaitRanks(shared: SharedRows, turn: number, act: number): void {
+    const ring = this.begin("awaitRanks");
+    writeSharedRows(ring, shared, turn);
+    ring.number("act", act);
     this.end();
   }
 }

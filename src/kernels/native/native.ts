@@ -17,7 +17,7 @@ export interface NativeOptions {
    */
   readonly fastDecode?: boolean;
   /**
-   * For a rank that shares experts and so fences all the time: operations wait for a fence, which
+   * For a rank that sends its rows as messages and so fences all the time: operations wait for a fence, which
    * computes short work on its caller's thread. Waking another thread takes longer than that work.
    */
   readonly atFence?: boolean;

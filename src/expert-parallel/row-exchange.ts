@@ -1,0 +1,59 @@
+import type {
+  ExpertWeights,
+  GateRule,
+  Operand,
+  RowGroups,
+  StoredRows,
+  Stream,
+} from "../kernels/index.ts";
+import type { Transport } from "../cluster/index.ts";
+import type { ExpertBatch, ExpertOutput } from "../model/index.ts";
+import type { Tracer } from "../trace/index.ts";
+import type { LayerPlacement } from "./placement.ts";
+import type { Traffic } from "./traffic.ts";
+
+/** A rank's place in its unit. */
+export interface UnitMember {
+  readonly transport: Transport;
+  /** The unit's ranks by their numbers in the cluster, in the placement's order. */
+  readonly ranks: readonly number[];
+}
+
+/** The parts that the flights of all micro-batches share. */
+export interface UnitExperts {
+  readonly stream: Stream;
+  readonly rule: GateRule;
+  readonly hidden: number;
+  readonly unit: UnitMember;
+  /** Own index in the unit. */
+  readonly own: number;
+  readonly tracer: Tracer;
+  readonly traffic: Traffic;
+  /** The own slots' weights. */
+  readonly ownWeights: (placement: LayerPlacement, weights: ExpertWeights) => ExpertWeights;
+}
+
+/** What came to the own experts. */
+export interface ArrivedRows {
+  readonly input: Operand;
+  /** By slot. */
+  readonly groups: RowGroups;
+  /** At most. */
+  readonly pairs: number;
+}
+
+/**
+ * How a micro-batch's rows get from rank to rank: as messages, for which the stream is awaited, or
+ * by the stream itself. The methods are called in this order, over and over.
+ */
+export interface RowExchange {
+  /** Resolves when what the gate has enqueued can be dispatched. */
+  gated(): Promise<void>;
+  /** Sends the rows to their experts, before other ranks' rows have arrived. */
+  dispatch(batch: ExpertBatch, placement: LayerPlacement): void;
+  receive(): Promise<ArrivedRows>;
+  /** Resolves when the outputs, one row for each pair, can be sent home. */
+  computed(outputs: StoredRows): Promise<void>;
+  /** Sends the outputs home, and takes in those of the own rows. */
+  combine(): Promise<ExpertOutput>;
+}
