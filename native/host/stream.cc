@@ -34,6 +34,8 @@ Stream::~Stream() {
 
 void Stream::wake() {
   requested_ = true;
+  // What is published until it is awake needs no second call.
+  options_.ring.header->asleep = 0;
   work_.wake();
 }
 
