@@ -44,6 +44,7 @@
         "native/host/isa.cc",
         "native/host/mapped-names.cc",
         "native/host/probe.cc",
+        "native/host/stamp.cc",
         "native/host/stream.cc",
         "native/host/team.cc",
         "native/host/weight-files.cc",

@@ -284,6 +284,11 @@ HOST_OPERATION(groupedMlp, GroupedMlp,
   FIELD(int, most)  // pairs that there is memory for
   FIELD(bool, powerOfTwoScales))
 
+/// Writes the time when what was enqueued before has run: microseconds of the monotonic clock since `epoch`.
+HOST_OPERATION(stamp, Stamp,
+  FIELD(double*, at)
+  FIELD(double, epoch))
+
 #undef STRUCT
 #undef OPERATION
 #undef HOST_OPERATION

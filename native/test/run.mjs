@@ -32,6 +32,7 @@ const sources = [
   "indices",
   "isa",
   "mapped-names",
+  "stamp",
   "stream",
   "team",
   "weight-files",

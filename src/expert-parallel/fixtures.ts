@@ -18,9 +18,10 @@ import {
   LocalExperts,
   type ExpertBatch,
   type ExpertOutput,
+  streamTracer,
   type RoutedExperts,
 } from "../model/index.ts";
-import { nullTracer } from "../trace/index.ts";
+import { nullTracer, type Tracer } from "../trace/index.ts";
 import { createSharedExchange, ParallelExperts } from "./parallel-experts.ts";
 import { layerPlacement, type LayerPlacement } from "./placement.ts";
 
@@ -138,9 +139,13 @@ export interface UnitOptions {
   readonly ranks: number;
   readonly placementOf: (layer: number) => LayerPlacement;
   readonly unitRows?: () => number;
+  readonly tracer?: Tracer;
 }
 
-export function openUnit(way: Way, { policy, ranks: count, ...options }: UnitOptions): Member[] {
+export function openUnit(
+  way: Way,
+  { policy, ranks: count, tracer = nullTracer, ...options }: UnitOptions,
+): Member[] {
   const ranks = Array.from({ length: count }, (_, rank) => rank);
   const segments = createSharedSegments(ranks, { ringCapacity: 256 });
   const shape = { ranks: count, rows: MOST_ROWS, topK: TOP_K, hidden: HIDDEN, policy };
@@ -149,7 +154,7 @@ export function openUnit(way: Way, { policy, ranks: count, ...options }: UnitOpt
     const stream = way.kernels().createStream(policy);
     const transport = new SharedMemoryTransport(segments, rank);
     const experts = new ParallelExperts({
-      ...{ stream, rule, hidden: HIDDEN, tracer: nullTracer, shared },
+      ...{ stream, rule, hidden: HIDDEN, shared, tracer: streamTracer(tracer, stream) },
       ...{ unit: { transport, ranks }, ...options },
     });
     const batchOf = (layer: number, share: RankRows, microBatch = 0) => ({

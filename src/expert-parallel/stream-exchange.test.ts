@@ -16,6 +16,7 @@ import {
   type Member,
   type RankRows,
 } from "./fixtures.ts";
+import { clockSince, spanNames, SpanRecorder } from "../trace/index.ts";
 import { orderedPlacement } from "./placement.ts";
 
 const { skip } = way;
@@ -132,6 +133,30 @@ test("a step that is given up while it waits leaves nothing on the stream", { sk
   await stream.fence();
   assert.equal(x[0], 2);
 });
+
+test(
+  "waiting for other ranks' rows is the dispatch's time, not the experts'",
+  { skip },
+  async (t) => {
+    const clock = clockSince(Date.now());
+    const tracer = new SpanRecorder({ node: 0, rank: 0, clock });
+    const unit = open(t, { tracer });
+    const [share] = shares(3);
+    const first = enqueue(unit[0], 1, share).then(() => unit[0].stream.fence());
+    await sleep(5);
+    const came = clock();
+    await Promise.all(unit.slice(1).map((member) => member.compute(0, share)));
+    await first;
+    const { names, starts, ends } = tracer.take();
+    // Each rank has recorded its three.
+    const own = [...names.keys()].filter((i) => starts[i] < came);
+    assert.deepEqual(
+      own.map((i) => spanNames[names[i]]),
+      ["DISPATCH"],
+    );
+    assert.ok(ends[own[0]] > came && ends.every((end, i) => end > starts[i]));
+  },
+);
 
 test("a stream that waits for other ranks can be closed", { skip }, async (t) => {
   const [first] = open(t);

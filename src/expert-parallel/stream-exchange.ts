@@ -33,6 +33,7 @@ export class StreamExchange implements RowExchange {
     sources: new Int32Array(0),
     places: new Int32Array(0),
   };
+  #outputs: StoredRows = new Float32Array(0);
   #turn = 0;
   #layer = 0;
 
@@ -75,12 +76,13 @@ export class StreamExchange implements RowExchange {
   }
 
   async computed(outputs: StoredRows): Promise<void> {
-    const { bytesTo } = this.#unit.traffic.countsOf(this.#layer);
-    this.#stream.returnRows(this.#inFlight, this.#turn, outputs, this.#groups, bytesTo);
+    this.#outputs = outputs;
   }
 
   async combine(): Promise<ExpertOutput> {
     const { own, rows, topK, hidden, returned } = this.#inFlight;
+    const { bytesTo } = this.#unit.traffic.countsOf(this.#layer);
+    this.#stream.returnRows(this.#inFlight, this.#turn, this.#outputs, this.#groups, bytesTo);
     this.#stream.awaitReturned(this.#inFlight, this.#turn);
     const size = rows * topK * hidden;
     const expertRows = returned.subarray(own * size, (own + 1) * size);

@@ -273,6 +273,11 @@ export interface Stream {
     rows: number,
   ): void;
   /**
+   * Writes when what was enqueued before has run, in microseconds of process.hrtime since `epoch`. Only
+   * of streams that compute on their own, as soon as they can: other callers have a clock themselves.
+   */
+  readonly stamp?: ((at: Float64Array, epoch: number) => void) | undefined;
+  /**
    * Resolves when everything enqueued has been computed; rejects if an operation failed. After a
    * failure no operation runs, and every fence rejects, until the stream is reset.
    */

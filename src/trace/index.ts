@@ -1,10 +1,12 @@
 export { NO_LAYER, spanNames, type SpanBatch, type SpanName, type Track } from "./span.ts";
 export {
   clockSince,
+  isTimed,
   nullTracer,
   SpanRecorder,
   type Clock,
   type Span,
+  type TimedTracer,
   type Tracer,
 } from "./tracer.ts";
 export { TraceError } from "./trace-error.ts";

@@ -14,6 +14,18 @@ export interface Tracer {
   end(span: Span): void;
 }
 
+/** A tracer whose spans somebody else can time. */
+export interface TimedTracer extends Tracer {
+  /** Microseconds of process.hrtime at the trace's epoch. */
+  readonly monotonicEpoch: number;
+  /** Where a span's times are kept until it is taken, each in an array of its own. */
+  timesOf(span: Span): { readonly start: Float64Array; readonly end: Float64Array };
+}
+
+export function isTimed(tracer: Tracer): tracer is TimedTracer {
+  return "timesOf" in tracer;
+}
+
 /** Records nothing. */
 export const nullTracer: Tracer = {
   beginStep: () => 0,
@@ -46,7 +58,7 @@ const DEFAULT_CAPACITY = 2048;
  * Records a rank's spans in preallocated columns, without an object per span. `take` is to be
  * called between steps; the columns grow only when more spans begin between two takes than fit.
  */
-export class SpanRecorder implements Tracer {
+export class SpanRecorder implements TimedTracer {
   readonly #node: number;
   readonly #rank: number;
   readonly #clock: Clock;
@@ -84,6 +96,15 @@ export class SpanRecorder implements Tracer {
 
   end(span: Span): void {
     this.#columns.ends[span] = this.#clock();
+  }
+
+  get monotonicEpoch(): number {
+    return Number(process.hrtime.bigint()) / 1000 - this.#clock();
+  }
+
+  timesOf(span: Span): { readonly start: Float64Array; readonly end: Float64Array } {
+    const { starts, ends } = this.#columns;
+    return { start: starts.subarray(span, span + 1), end: ends.subarray(span, span + 1) };
   }
 
   /** What was recorded since the last take. A span still open was abandoned: its end is NaN. */

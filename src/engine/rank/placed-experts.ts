@@ -19,16 +19,14 @@ export class PlacedExperts {
   readonly #place: RankPlace;
   readonly #transport: Transport;
   readonly #clock: UnitClock;
-  readonly #tracer: Tracer;
   readonly #known = new Map<number, readonly LayerPlacement[]>();
   #config: ModelConfig | undefined;
   #experts: ParallelExperts | undefined;
 
-  constructor(place: RankPlace, transport: Transport, clock: UnitClock, tracer: Tracer) {
+  constructor(place: RankPlace, transport: Transport, clock: UnitClock) {
     this.#place = place;
     this.#transport = transport;
     this.#clock = clock;
-    this.#tracer = tracer;
   }
 
   get traffic(): TrafficCounts | undefined {
@@ -36,14 +34,14 @@ export class PlacedExperts {
   }
 
   /** Makes the experts once the model knows its stream and shape. */
-  create(stream: Stream, config: ModelConfig): ParallelExperts {
+  create(stream: Stream, config: ModelConfig, tracer: Tracer): ParallelExperts {
     this.#config = config;
     this.learn(this.#clock.version, this.#place.placement ?? []);
     this.#experts = new ParallelExperts({
       stream,
       rule: config.gate,
       hidden: config.hiddenSize,
-      tracer: this.#tracer,
+      tracer,
       unit: { transport: this.#transport, ranks: this.#place.unit },
       shared: this.#place.shared,
       unitRows: () => this.#clock.rows,

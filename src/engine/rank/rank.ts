@@ -31,7 +31,7 @@ export class Rank {
       if (place.placement && place.unit.includes(error.rank)) loseUnit(error);
     });
     const unit = place.placement && new UnitClock(transport, place.unit);
-    const parallel = unit && new PlacedExperts(place, transport, unit, tracer);
+    const parallel = unit && new PlacedExperts(place, transport, unit);
     const kernels = createKernels({
       ...{ threads: options.threads ?? 1, fastDecode: options.fastDecode ?? false, weights },
       atFence: unit !== undefined && !place.shared,
@@ -41,7 +41,9 @@ export class Rank {
       policy,
       maxRows: chunkRows,
       tracer,
-      ...(parallel && { createExperts: (stream, config) => parallel.create(stream, config) }),
+      ...(parallel && {
+        createExperts: (stream, config, traced) => parallel.create(stream, config, traced),
+      }),
     });
     const pageBytes = model.kvBytesPerToken * PAGE_TOKENS;
     const pages = Math.floor(kvMemoryBytes / pageBytes);

@@ -1,10 +1,23 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { createReferenceKernels, greedySampling, type Kernels } from "../../kernels/index.ts";
+import {
+  createNativeKernels,
+  createReferenceKernels,
+  greedySampling,
+  nativeProblem,
+  type Kernels,
+} from "../../kernels/index.ts";
 import { changedKernels, tinyFixtures } from "../../model/fixtures.ts";
 import { loadModel } from "../../model/index.ts";
 import { tickingClock } from "../../trace/fixtures.ts";
-import { NO_LAYER, spanNames, SpanRecorder, type SpanName } from "../../trace/index.ts";
+import {
+  clockSince,
+  NO_LAYER,
+  spanNames,
+  SpanRecorder,
+  type Clock,
+  type SpanName,
+} from "../../trace/index.ts";
 import { EngineCore } from "./core.ts";
 
 const [fixture] = tinyFixtures().filter(({ name }) => name === "v3");
@@ -12,8 +25,8 @@ const PROMPT_TOKENS = 5;
 const GENERATED_TOKENS = 3;
 
 /** Spans of a short generation; the model, too, for what it is made of. */
-async function trace(kernels: Kernels = createReferenceKernels()) {
-  const tracer = new SpanRecorder({ node: 0, rank: 0, clock: tickingClock() });
+async function trace(kernels: Kernels = createReferenceKernels(), clock: Clock = tickingClock()) {
+  const tracer = new SpanRecorder({ node: 0, rank: 0, clock });
   const model = await loadModel(fixture.directory, { kernels, policy: "f32", maxRows: 64, tracer });
   const core = new EngineCore({ model, pages: 4 });
   core.submit(0, {
@@ -61,8 +74,7 @@ test("every step has each layer's stages in their order", async () => {
   }
 });
 
-test("stages lie inside their step and do not overlap", async () => {
-  const { spans } = await trace();
+function assertApart(spans: Awaited<ReturnType<typeof trace>>["spans"]): void {
   for (const step of spans.filter(({ name }) => name === "STEP")) {
     let free = step.start;
     for (const { name, start, end } of spans) {
@@ -71,7 +83,26 @@ test("stages lie inside their step and do not overlap", async () => {
       free = end;
     }
   }
+}
+
+test("stages lie inside their step and do not overlap", async () => {
+  const { spans } = await trace();
+  assertApart(spans);
 });
+
+test(
+  "a native stream times stages itself, in the order of the reference's",
+  { skip: nativeProblem() ?? false },
+  async () => {
+    const [native, reference] = [
+      await trace(createNativeKernels(), clockSince(Date.now())),
+      await trace(),
+    ].map(({ spans }) => spans);
+    assertApart(native);
+    const stages = (spans: typeof native) => spans.map(({ name, layer }) => [name, layer]);
+    assert.deepEqual(stages(native), stages(reference));
+  },
+);
 
 test("a step that fails ends, and so do the stages before the failure", async () => {
   const { spans } = await trace(

@@ -232,6 +232,33 @@ function defineTests(): void {
     },
   );
 
+  test(
+    "a stream that computes ahead tells when it has run what came before",
+    { skip },
+    async (t) => {
+      const stream = open(t);
+      const at = new Float64Array(3);
+      const x = new Float32Array(100_000);
+      const microseconds = () => Number(process.hrtime.bigint()) / 1000;
+      const began = microseconds();
+      for (let i = 0; i < 3; i++) {
+        stream.add(x, x, x.length);
+        stream.stamp?.(at.subarray(i, i + 1), began);
+      }
+      await stream.fence();
+      const ended = microseconds() - began;
+      assert.ok(
+        0 < at[0] && at[0] < at[1] && at[1] < at[2] && at[2] < ended,
+        `${at.join()} of ${ended}`,
+      );
+      assert.equal(
+        open(t, { atFence: true }).stamp,
+        undefined,
+        "what runs at fences has no time yet",
+      );
+    },
+  );
+
   test("arrays may be tiny, shared, or parts of others", { skip }, async (t) => {
     const stream = open(t);
     const shared = new Float32Array(new SharedArrayBuffer(64)).subarray(3, 7);

@@ -37,6 +37,7 @@ import {
   type SampledRows,
   type SamplingRows,
   type StepLayout,
+  type Stream,
 } from "../stream.ts";
 import { rowBytes, scaleShape } from "../weight-format.ts";
 import type { Weight } from "../weight.ts";
@@ -56,6 +57,7 @@ export class NativeStream extends CommandStream implements ExchangeStream {
   readonly #weights: MappedWeights;
   readonly #roundInputs: number;
   readonly #powerOfTwoScales: number;
+  readonly stamp: Stream["stamp"];
 
   constructor({ policy, scales, ...options }: NativeStreamOptions) {
     super(options);
@@ -63,6 +65,7 @@ export class NativeStream extends CommandStream implements ExchangeStream {
     this.#weights = options.weights;
     this.#roundInputs = precisions[policy].activation === "f32" ? 0 : 1;
     this.#powerOfTwoScales = scales === "ue8m0" ? 1 : 0;
+    if (!options.atFence) this.stamp = (at, epoch) => this.#stamp(at, epoch);
   }
 
   operandFormat(weight: Weight): Operand["format"] {
@@ -377,6 +380,13 @@ export class NativeStream extends CommandStream implements ExchangeStream {
 
   awaitReturned(shared: SharedRows, turn: number): void {
     this.#awaitRanks(shared, turn, exchangeActs.giveBack);
+  }
+
+  #stamp(at: Float64Array, epoch: number): void {
+    const ring = this.begin("stamp");
+    ring.array("at", at, 1);
+    ring.number("epoch", epoch);
+    this.end();
   }
 
   #awaitRanks(shared: SharedRows, turn: number, act: number): void {

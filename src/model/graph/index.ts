@@ -10,3 +10,4 @@ export {
 } from "./routed-experts.ts";
 export { argmax, SingleSequence } from "./single-sequence.ts";
 export type { KvPool, StepBatch } from "./step.ts";
+export { streamTracer } from "./stream-tracer.ts";

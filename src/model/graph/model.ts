@@ -18,6 +18,7 @@ import { LatentAttention } from "./mla.ts";
 import { LocalExperts, type RoutedExperts } from "./routed-experts.ts";
 import type { KvPool, StepBatch } from "./step.ts";
 import { modelWeights, type LayerWeights, type ModelWeights } from "../checkpoint/index.ts";
+import { streamTracer } from "./stream-tracer.ts";
 import { Workspace } from "./workspace.ts";
 
 export interface ModelOptions {
@@ -26,8 +27,11 @@ export interface ModelOptions {
   /** The largest step, in rows. */
   readonly maxRows: number;
   /** Where routed experts are computed; by default here. */
-  readonly createExperts?: (stream: Stream, config: ModelConfig) => RoutedExperts;
-  /** Spans time the enqueueing; the reference kernels compute while they enqueue. */
+  readonly createExperts?: (stream: Stream, config: ModelConfig, tracer: Tracer) => RoutedExperts;
+  /**
+   * Spans tell when a stream that computes on its own did so; of others, the time of enqueueing, in
+   * which the reference computes.
+   */
   readonly tracer?: Tracer;
 }
 
@@ -71,12 +75,12 @@ export class Model {
     this.config = config;
     this.policy = options.policy;
     this.maxRows = options.maxRows;
-    this.tracer = options.tracer ?? nullTracer;
     this.#weights = weights;
     this.#stream = options.kernels.createStream(options.policy, config.quantization.scales);
+    this.tracer = streamTracer(options.tracer ?? nullTracer, this.#stream);
     this.#attention = new LatentAttention(config);
     this.#experts =
-      options.createExperts?.(this.#stream, config) ??
+      options.createExperts?.(this.#stream, config, this.tracer) ??
       new LocalExperts(this.#stream, config.gate, options.maxRows, this.tracer);
     this.#workspace = new Workspace(config, this.#attention.shape, options.maxRows);
   }
