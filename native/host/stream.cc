@@ -101,8 +101,11 @@ void Stream::awaitWork() {
     return stopping_.load() || (wanted && header.published.load() != header.executed.load());
   };
   if (!ready() && !(ComputeThreads::haveOwnCores() && spinUntil(ready))) {
-    header.asleep = !options_.atFence;
-    work_.sleepUntil(ready);
+    // Whoever published earlier may be late to wake it, and take back what a later sleep has told: each look tells it anew.
+    work_.sleepUntil([&] {
+      header.asleep = !options_.atFence;
+      return ready();
+    });
     header.asleep = 0;
   }
   requested_ = false;

@@ -15,13 +15,6 @@ export function float32(x: number): number {
   return Math.abs(x) < LEAST_NORMAL ? x / Infinity : Math.fround(x);
 }
 
-/** Values as float32(); a loop, since mapping an array takes some ten times as long. */
-export function float32Values(values: Float32Array | Float64Array): Float32Array {
-  const out = new Float32Array(values.length);
-  for (let i = 0; i < out.length; i++) out[i] = float32(values[i]);
-  return out;
-}
-
 /** BF16 bits of a number. */
 export function toBf16(x: number): number {
   float[0] = x;

@@ -1,4 +1,5 @@
 import { openSync, closeSync, readSync, fstatSync } from "node:fs";
+import { float32 } from "./float-formats.ts";
 import {
   rowBytes,
   SCALE_BLOCK,
@@ -55,7 +56,7 @@ export class WeightReader {
 export interface WeightPiece {
   readonly firstRow: number;
   readonly rows: number;
-  /** [rows, columns]; before their scale */
+  /** [rows, columns]; before their scale, denormals flushed */
   readonly values: Float32Array;
 }
 
@@ -166,6 +167,7 @@ function readPieces(weight: Weight, rows: number, columns: number, most: number)
       decode(values, bytes.buffer, columns);
       if (zeroPoint !== 0) values.forEach((code, i) => (values[i] = code - zeroPoint));
       refuseNonFinite(values, weight, firstRow, columns);
+      for (let i = 0; i < values.length; i++) values[i] = float32(values[i]);
       pieces.push({ firstRow, rows: count, values });
     }
   } finally {

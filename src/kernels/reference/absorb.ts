@@ -1,4 +1,4 @@
-import { float32, float32Values } from "../float-formats.ts";
+import { float32 } from "../float-formats.ts";
 import type { RowFormat } from "../operand-format.ts";
 import type { MlaShape } from "../stream.ts";
 import { SCALE_BLOCK, weightFormats } from "../weight-format.ts";
@@ -33,9 +33,7 @@ export function absorbQuery(
     for (let j = 0; j < nope;) {
       const weightRow = first + j;
       const count = Math.min(nope - j, cutRows - (weightRow % cutRows));
-      const weights = Array.from({ length: count }, (_, i) =>
-        float32Values(kvB.row(weightRow + i)),
-      );
+      const weights = Array.from({ length: count }, (_, i) => kvB.row(weightRow + i));
       for (let row = 0; row < rows; row++) {
         const from = (row * heads + head) * queryWidth + j;
         const query = q.subarray(from, from + count).map((x) => float32(round(x)));

@@ -1,24 +1,20 @@
-import { float32, float32Values } from "../float-formats.ts";
-import type { DecodedRows, Product } from "./product.ts";
-
-/** Outputs whose chains are carried on together, to read each input once for all of them. */
-const PANEL = 4;
+import { float32 } from "../float-formats.ts";
+import { inputRows, PANEL, panelOf, type Product } from "./product.ts";
 
 /**
  * BF16 values times BF16 values on the BF16 chain (multiplyPairs). The chains of a block of inputs
  * start from zero and are promoted in ascending order of blocks, multiplied by the block's scales.
  */
 export const multiplyChains: Product = (out, x, rows, weight, firstRow, outputs) => {
-  const inputs = Array.from({ length: rows }, (_, m) => inputRow(x, m, weight.columns));
+  const inputs = inputRows(x, rows, weight.columns);
   const sums = new Float64Array(PANEL);
+  const totals = new Float64Array(PANEL);
   const { scales, scalesFrom = 0, rowBlocks = 0 } = x;
   for (let n = 0; n < outputs; n += PANEL) {
-    const panel = Array.from({ length: PANEL }, (_, i) =>
-      float32Values(weight.row(firstRow + Math.min(n + i, outputs - 1))),
-    );
+    const panel = panelOf(weight, firstRow + n, Math.min(PANEL, outputs - n));
     const count = Math.min(PANEL, outputs - n);
     for (let m = 0; m < rows; m++) {
-      const totals = new Float64Array(PANEL);
+      totals.fill(0);
       for (let block = 0; block < weight.scaleColumns; block++) {
         const start = block * weight.blockColumns;
         multiplyPanel(sums, inputs[m], panel, start, start + weight.blockColumns);
@@ -42,15 +38,10 @@ export function multiplyPairs(sum: number, a0: number, b0: number, a1: number, b
   return float32(a0 * b0 + float32(a1 * b1 + sum));
 }
 
-function inputRow({ values, from, stride }: DecodedRows, m: number, columns: number) {
-  const at = from + m * stride;
-  return float32Values(values.subarray(at, at + columns));
-}
-
 /** sums = the chains over inputs `start` up to `end`, as far as there are any. */
 function multiplyPanel(
   sums: Float64Array,
-  x: Float32Array,
+  x: Float64Array,
   [w0, w1, w2, w3]: readonly Float32Array[],
   start: number,
   end: number,

@@ -1,6 +1,6 @@
-import { float32, float32Values } from "../float-formats.ts";
+import { float32 } from "../float-formats.ts";
 import { LANES, sumOfLanes } from "../lanes.ts";
-import type { DecodedRows, Product } from "./product.ts";
+import { inputRows, PANEL, panelOf, type Product } from "./product.ts";
 
 /**
  * Products and sums that are rounded one by one: input k of a row is added to lane k mod LANES. The
@@ -8,44 +8,53 @@ import type { DecodedRows, Product } from "./product.ts";
  * blocks, multiplied by the block's scale (DeepGEMM's promotion); the lanes are added at the end.
  */
 export const multiplyPlain: Product = (out, x, rows, weight, firstRow, outputs) => {
-  const inputs = Array.from({ length: rows }, (_, m) => inputRow(x, m, weight.columns));
-  const totals = new Float32Array(LANES);
-  const sums = new Float32Array(LANES);
-  for (let n = 0; n < outputs; n++) {
-    const row = firstRow + n;
-    const values = float32Values(weight.row(row));
+  const inputs = inputRows(x, rows, weight.columns);
+  const sums = new Float64Array(PANEL);
+  const scales = new Float64Array(PANEL);
+  const totals = Array.from({ length: PANEL }, () => new Float32Array(LANES));
+  for (let n = 0; n < outputs; n += PANEL) {
+    const count = Math.min(PANEL, outputs - n);
+    const panel = panelOf(weight, firstRow + n, count);
     for (let m = 0; m < rows; m++) {
-      totals.fill(0);
+      for (const lanes of totals) lanes.fill(0);
       for (let block = 0; block < weight.scaleColumns; block++) {
         const start = block * weight.blockColumns;
-        addProducts(sums, inputs[m], values, start, start + weight.blockColumns);
-        promote(totals, sums, weight.scale(row, block));
+        const end = Math.min(start + weight.blockColumns, weight.columns);
+        for (let i = 0; i < count; i++) scales[i] = weight.scale(firstRow + n + i, block);
+        for (let lane = 0; lane < LANES; lane++) {
+          addProducts(sums, inputs[m], panel, start + lane, end);
+          for (let i = 0; i < count; i++) {
+            totals[i][lane] = float32(totals[i][lane] + float32(sums[i] * scales[i]));
+          }
+        }
       }
-      out.values[out.from + m * out.stride + n] = sumOfLanes(totals);
+      const at = out.from + m * out.stride + n;
+      for (let i = 0; i < count; i++) out.values[at + i] = sumOfLanes(totals[i]);
     }
   }
 };
 
-function inputRow({ values, from, stride }: DecodedRows, m: number, columns: number) {
-  const at = from + m * stride;
-  return float32Values(values.subarray(at, at + columns));
-}
-
-/** sums = the products of inputs `start` up to `end`, as far as there are any. */
+/** sums = the products of inputs of one lane, `from` and on, up to `end`. */
 function addProducts(
-  sums: Float32Array,
-  x: Float32Array,
-  w: Float32Array,
-  start: number,
+  sums: Float64Array,
+  x: Float64Array,
+  [w0, w1, w2, w3]: readonly Float32Array[],
+  from: number,
   end: number,
 ): void {
-  sums.fill(0);
-  const last = Math.min(end, x.length);
-  for (let k = start; k < last; k++) {
-    sums[k % LANES] = float32(sums[k % LANES] + float32(x[k] * w[k]));
+  let sum0 = 0;
+  let sum1 = 0;
+  let sum2 = 0;
+  let sum3 = 0;
+  for (let k = from; k < end; k += LANES) {
+    const value = x[k];
+    sum0 = float32(sum0 + float32(value * w0[k]));
+    sum1 = float32(sum1 + float32(value * w1[k]));
+    sum2 = float32(sum2 + float32(value * w2[k]));
+    sum3 = float32(sum3 + float32(value * w3[k]));
   }
-}
-
-function promote(totals: Float32Array, sums: Float32Array, scale: number): void {
-  for (let i = 0; i < LANES; i++) totals[i] = float32(totals[i] + float32(sums[i] * scale));
+  sums[0] = sum0;
+  sums[1] = sum1;
+  sums[2] = sum2;
+  sums[3] = sum3;
 }

@@ -1,5 +1,9 @@
+import { float32 } from "../float-formats.ts";
 import type { OperandFormatName } from "../operand-format.ts";
 import type { LoadedWeight } from "../weight-reader.ts";
+
+/** How a policy rounds a matmul's input value. */
+export type Round = (x: number) => number;
 
 /** Matmul rows decoded to float64, in which a product of two BF16 or FP8 values is exact. */
 export interface DecodedRows {
@@ -31,5 +35,20 @@ export type Product = (
   outputs: number,
 ) => void;
 
-/** How a policy rounds a matmul's input value. */
-export type Round = (x: number) => number;
+/** Outputs computed together, to read each input once for all of them. */
+export const PANEL = 4;
+
+/** PANEL weight rows; the last of `count` again in place of those that are missing. */
+export function panelOf(weight: LoadedWeight, firstRow: number, count: number): Float32Array[] {
+  const row = (i: number) => weight.row(firstRow + Math.min(i, count - 1));
+  return Array.from({ length: PANEL }, (_, i) => row(i));
+}
+
+/** Each row's inputs, denormals flushed. */
+export function inputRows({ values, from, stride }: DecodedRows, rows: number, columns: number) {
+  return Array.from({ length: rows }, (_, m) => {
+    const row = values.slice(from + m * stride, from + m * stride + columns);
+    for (let i = 0; i < columns; i++) row[i] = float32(row[i]);
+    return row;
+  });
+}
