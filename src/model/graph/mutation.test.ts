@@ -1,6 +1,13 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { GateRule, MlaShape, Rope, Stream, Weight } from "../../kernels/index.ts";
+import {
+  SCALE_BLOCK,
+  type GateRule,
+  type MlaShape,
+  type Rope,
+  type Stream,
+  type Weight,
+} from "../../kernels/index.ts";
 import { openCheckpoint } from "../checkpoint/checkpoint.ts";
 import { readConfig, type ModelConfig } from "../checkpoint/config.ts";
 import { changedKernels, largestDifference, tinyFixtures } from "../fixtures.ts";
@@ -100,7 +107,14 @@ const mutations: Record<string, Mutation> = {
   "splits kv_b as all keys, then all values": {
     operations: (stream) => ({
       absorbQuery: (out, q, kvB, shape, rows) => {
-        const keys = { ...kvB, shape: [shape.heads * shape.nope, shape.latent] };
+        const rowsOfKeys = shape.heads * shape.nope;
+        const { scale } = kvB;
+        const keys = {
+          ...{ ...kvB, shape: [rowsOfKeys, shape.latent] },
+          ...(scale && {
+            scale: { ...scale, shape: [Math.ceil(rowsOfKeys / SCALE_BLOCK), scale.shape[1]] },
+          }),
+        };
         const width = shape.nope + shape.rope;
         for (let row = 0; row < rows; row++) {
           const query = q.subarray(row * shape.heads * width, (row + 1) * shape.heads * width);
