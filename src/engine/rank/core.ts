@@ -201,10 +201,8 @@ export class EngineCore {
     const span = this.#model.tracer.beginStep(this.#counts.steps++, batch.rows);
     this.#announce(parts);
     const chosen = await this.#compute(parts, batch, choices);
-    if (chosen) {
-      this.#speculation?.endStep(batch.rows);
-      this.#advance(parts, chosen);
-    }
+    this.#speculation?.endStep(chosen ? batch.rows : 0);
+    if (chosen) this.#advance(parts, chosen);
     this.#model.tracer.end(span);
   }
 

@@ -101,3 +101,19 @@ test("a batch that fills the machine is left alone, one that does not is filled 
   assert.ok(full.proposed < 0.03 * full.tokens);
   assert.ok(new Machine(4, 0.8, roomy).run(2000) * NOISE > 2);
 });
+
+test("a step that failed says nothing of what the next one costs", () => {
+  let now = 0;
+  const sequence = { tokens: new Uint32Array(0) };
+  const guess = { propose: () => [1, 1, 1, 1] };
+  const speculation = new Speculation(
+    () => guess,
+    () => now,
+  );
+  speculation.propose([sequence], 512);
+  speculation.endStep(0);
+  // A prompt chunk: nobody was asked for proposals.
+  now += 1000;
+  speculation.endStep(300);
+  assert.deepEqual(speculation.propose([sequence], 512), [[]], "nothing is known yet");
+});

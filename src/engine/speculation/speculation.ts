@@ -64,9 +64,10 @@ export class Speculation<Sequence extends Speculated> {
     return guesses.map(({ tokens }, i) => tokens.slice(0, counts[i]));
   }
 
-  /** A step of so many rows has been computed. */
+  /** A step has ended that computed so many rows; none where it failed. */
   endStep(rows: number): void {
-    if (this.#began !== undefined) this.#cost.measure(rows, this.#now() - this.#began);
+    const elapsed = this.#began === undefined ? undefined : this.#now() - this.#began;
+    if (elapsed !== undefined && rows > 0) this.#cost.measure(rows, elapsed);
     this.#began = undefined;
   }
 
