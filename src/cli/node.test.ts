@@ -135,10 +135,13 @@ for (const [name, strike, reason] of faults) {
       const live = Array.from({ length: 4 }, () => readForever(engine, leave.signal));
       await read(engine.generate(short));
 
+      const struck = performance.now();
       strike(node, proxy.cut);
       const last = await Promise.race(live);
       assert.ok(last.kind === "failed" && last.code === "rank_lost", JSON.stringify(last));
       assert.match(last.message, reason);
+      // The one deadline that the test is about.
+      assert.ok(performance.now() - struck < 3 * FAILURE_TIMEOUT_MS);
 
       const answers = await Promise.all([1, 2, 3, 4].map(() => read(engine.generate(short))));
       for (const events of answers) assert.equal(events.at(-1)?.kind, "finished");
