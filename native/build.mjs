@@ -17,6 +17,7 @@ const require = createRequire(import.meta.url);
 const root = resolve(dirname(fileURLToPath(import.meta.url)), "..");
 const log = join(root, "build", "native.log");
 const makefile = join(root, "build", "Makefile");
+const built = join(root, "build", "Release", "daysix.node");
 const prebuild = join(root, "prebuilds", `${process.platform}-${process.arch}`, "daysix.node");
 
 /** npm names its node-gyp to the scripts it runs; otherwise it lies beside Node's npm. */
@@ -71,7 +72,11 @@ function build(...options) {
     );
     output += `${run.stdout}${run.stderr}`;
     writeFileSync(log, output);
-    if (run.status !== 0) return `the build failed, ${log} says why`;
+    if (run.status !== 0) {
+      // An earlier build is of other sources, and would run in place of the reference.
+      rmSync(built, { force: true });
+      return `the build failed, ${log} says why`;
+    }
   }
   // The next build has options of its own.
   if (options.length > 0) rmSync(makefile);
@@ -84,7 +89,7 @@ function buildForOthers() {
   const problem = build("--static_runtime=1");
   if (problem) throw new Error(problem);
   mkdirSync(dirname(prebuild), { recursive: true });
-  copyFileSync(join(root, "build/Release/daysix.node"), prebuild);
+  copyFileSync(built, prebuild);
 }
 
 const [mode] = process.argv.slice(2);
