@@ -1,6 +1,6 @@
 import type { Operand, StoredRows } from "./operand-format.ts";
 import type { Policy, ScaleFormat } from "./policy.ts";
-import type { ScaleBlock } from "./weight-format.ts";
+import type { ScaleBlock, WeightDtype } from "./weight-format.ts";
 import type { Weight } from "./weight.ts";
 
 /** A quantised weight's rows as a checkpoint keeps them. */
@@ -306,6 +306,8 @@ export interface Kernels {
   bitsOf(policy: Policy): string;
   /** Most compute threads of a stream. */
   readonly threads: number;
+  /** Weights of these dtypes are refused. */
+  readonly unsupported: readonly WeightDtype[];
   /** Brings files of weights into memory, which blocks while they are copied. */
   load(files: readonly string[]): void;
   /** `scales`: of values the stream quantises; float32 unless said otherwise. */

@@ -66,6 +66,7 @@ export function createNativeKernels(options: NativeOptions = {}): NativeKernels 
     bitsOf: (policy) =>
       precisions[policy].tiles && addon.fastDecode.includes(instructionSet) ? kernels : COMMON_BITS,
     threads: Math.min(threads, cores),
+    unsupported: ["I4"],
     load: (files) => files.forEach((file) => weights.files.open(file)),
     createStream: (policy, scales = "f32") => {
       const names = precisions[policy].tiles ? kernels : `${instructionSet}-on-vectors`;

@@ -42,6 +42,7 @@ export function createReferenceKernels(): Kernels {
     modes: [],
     bitsOf: () => COMMON_BITS,
     threads: 1,
+    unsupported: [],
     // Each weight is read where it is first used.
     load: () => undefined,
     createStream: (policy, scales = "f32") => new ReferenceStream(policy, scales, weights),

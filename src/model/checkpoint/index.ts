@@ -1,5 +1,5 @@
-export { openCheckpoint } from "./checkpoint.ts";
-export { shapeBytes, storedTensors, type StoredTensor } from "./stored-weight.ts";
+export { type Checkpoint, openCheckpoint } from "./checkpoint.ts";
+export { shapeBytes, storedDtype, storedTensors, type StoredTensor } from "./stored-weight.ts";
 export {
   type CheckpointFormat,
   checkpointFormats,

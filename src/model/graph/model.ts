@@ -11,7 +11,13 @@ import {
   type TokenChoice,
 } from "../../kernels/index.ts";
 import { NO_LAYER, nullTracer, type Tracer } from "../../trace/index.ts";
-import { kvBytesPerToken, openCheckpoint } from "../checkpoint/index.ts";
+import {
+  CheckpointError,
+  kvBytesPerToken,
+  openCheckpoint,
+  storedDtype,
+  type Checkpoint,
+} from "../checkpoint/index.ts";
 import { readConfig, type ModelConfig } from "../checkpoint/index.ts";
 import { forwardMlp, forwardMoe } from "./feed-forward.ts";
 import { LatentAttention } from "./mla.ts";
@@ -55,8 +61,18 @@ export type ChosenTokens = (row: number) => ChosenToken;
 export async function loadModel(directory: string, options: ModelOptions): Promise<Model> {
   const config = await readConfig(directory);
   const checkpoint = await openCheckpoint(directory, config.quantization);
+  refuseUnsupported(checkpoint, options.kernels);
   options.kernels.load(checkpoint.files);
   return new Model(config, modelWeights(checkpoint, config), options);
+}
+
+function refuseUnsupported(checkpoint: Checkpoint, { name, unsupported }: Kernels): void {
+  for (const entry of checkpoint.tensors()) {
+    const dtype = storedDtype(entry);
+    if (dtype === undefined || !unsupported.includes(dtype)) continue;
+    const problem = `is ${dtype}, which ${name} kernels do not multiply yet; DAYSIX_ISA=reference does, slowly`;
+    throw new CheckpointError(entry.file, problem, entry.name);
+  }
 }
 
 /** The DeepSeek-V3 graph (DeepSeek-V3 technical report, section 2) over one rank's stream. */
