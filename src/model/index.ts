@@ -40,8 +40,10 @@ export {
   type ToolCall,
 } from "./text/index.ts";
 export {
+  firstMatch,
   OutputParser,
-  startsInReasoning,
+  thinkingAfter,
+  unfinishedLength,
   type OutputDelta,
   type ToolCallFormat,
 } from "./text/index.ts";

@@ -23,8 +23,14 @@ export interface ChatAnswerOptions {
   readonly includeUsage: boolean;
   readonly logprobs: boolean;
   readonly tokenBytes: (token: number) => Uint8Array;
+  /** Where thoughts are told. */
+  readonly reasoningField: ReasoningField;
+  /** The id of a call that the model has not named itself. */
   readonly createCallId: () => string;
 }
+
+/** DeepSeek's name, or vLLM's and OpenRouter's. */
+export type ReasoningField = "reasoning_content" | "reasoning";
 
 /** The answer as it comes, in OpenAI's chunks. */
 export async function* chatChunks(
@@ -96,8 +102,7 @@ class ChatDraft {
   add(delta: ChoiceDelta): void {
     if (delta.kind === "content") this.#content += delta.text;
     else if (delta.kind === "reasoning") this.#reasoning += delta.text;
-    else if (delta.kind === "tool-call")
-      this.#calls[delta.index] = newCall(delta.name, this.#options);
+    else if (delta.kind === "tool-call") this.#calls[delta.index] = newCall(delta, this.#options);
     else this.#calls[delta.index].function.arguments += delta.text;
     const logprobs = logprobsOf(delta, this.#options);
     if (!this.logprobs || !logprobs) return;
@@ -113,27 +118,29 @@ class ChatDraft {
     return {
       role: "assistant",
       content: silent ? null : this.#content,
-      ...(reasoning === "" ? {} : { reasoning_content: reasoning, reasoning }),
+      ...(reasoning === "" ? {} : { [this.#options.reasoningField]: reasoning }),
       ...(this.#calls.length === 0 ? {} : { tool_calls: this.#calls }),
     };
   }
 }
+
+type CallBegin = Extract<ChoiceDelta, { kind: "tool-call" }>;
 
 function wireDelta(delta: ChoiceDelta, options: ChatAnswerOptions): ChatDelta {
   switch (delta.kind) {
     case "content":
       return { content: delta.text };
     case "reasoning":
-      return { reasoning_content: delta.text, reasoning: delta.text };
+      return { [options.reasoningField]: delta.text };
     case "tool-call":
-      return { tool_calls: [{ index: delta.index, ...newCall(delta.name, options) }] };
+      return { tool_calls: [{ index: delta.index, ...newCall(delta, options) }] };
     case "tool-arguments":
       return { tool_calls: [{ index: delta.index, function: { arguments: delta.text } }] };
   }
 }
 
-const newCall = (name: string, options: ChatAnswerOptions) => ({
-  id: options.createCallId(),
+const newCall = ({ name, id }: CallBegin, options: ChatAnswerOptions) => ({
+  id: id ?? options.createCallId(),
   type: "function" as const,
   function: { name, arguments: "" },
 });

@@ -10,7 +10,7 @@ function scripted(script: readonly OutputDelta[][]): TokenReader {
     reasoningTokens: 0,
     push: (token) => script[token],
     end: () => [],
-    isMarker: () => false,
+    undecided: true,
   };
 }
 
@@ -41,6 +41,28 @@ test("held-back content is told before a tool call, and the call in full", () =>
   assert.deepEqual(
     said.map((delta) => ("text" in delta ? delta.text : delta.name)),
     ["ok", "\n", "f", "{}\n\n"],
+  );
+});
+
+test("a token whose text is not told is told with no text", () => {
+  const script = [[], [content("a")]];
+  const reader = { ...scripted(script), undecided: false };
+  const output = new ChoiceOutput(reader, []);
+  const event = { kind: "token", top: [], proposed: false, refuted: 0 } as const;
+  assert.deepEqual(output.push({ ...event, token: 0 }), []);
+  const [delta] = output.push({ ...event, token: 1 });
+  assert.deepEqual("tokens" in delta && delta.tokens.map(({ token }) => token.token), [1]);
+});
+
+test("tokens are placed in code points too", () => {
+  const said = read([[content("a👍")], [content("b")]], []);
+  const placed = said.flatMap((delta) => ("tokens" in delta ? delta.tokens : []));
+  assert.deepEqual(
+    placed.map(({ start, offset }) => [start, offset]),
+    [
+      [0, 0],
+      [3, 2],
+    ],
   );
 });
 

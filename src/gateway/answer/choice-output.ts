@@ -10,14 +10,16 @@ export interface TokenReader {
   end(): readonly OutputDelta[];
   /** Tokens pushed so far that were thinking. */
   readonly reasoningTokens: number;
-  /** Whether a token that says nothing is a mark between parts, and not part of a character. */
-  isMarker(token: number): boolean;
+  /** Whether tokens that have said nothing may still: they are part of a character, or held back. */
+  readonly undecided: boolean;
 }
 
 /** A token and where its text begins in all the choice's text of that kind. */
 export interface PlacedToken {
   readonly token: TokenEvent;
   readonly start: number;
+  /** The same in code points, as clients in other languages count. */
+  readonly offset: number;
 }
 
 /** What a choice says next; text comes with the tokens that begin in it. */
@@ -33,12 +35,13 @@ export type ChoiceDelta =
 export class ChoiceOutput {
   readonly #reader: TokenReader;
   readonly #stop: StopStrings;
-  /** Tokens that have not yet made text: parts of a character. */
+  /** Tokens that have not yet made text. */
   #unplaced: TokenEvent[] = [];
   /** Tokens of held-back content. */
   readonly #held: PlacedToken[] = [];
   /** Characters read of either kind, and those of content let through. */
   readonly #read = { reasoning: 0, content: 0 };
+  readonly #codePoints = { reasoning: 0, content: 0 };
   #sent = 0;
 
   constructor(reader: TokenReader, stopStrings: readonly string[]) {
@@ -57,8 +60,11 @@ export class ChoiceOutput {
 
   push(token: TokenEvent): ChoiceDelta[] {
     const deltas = this.#reader.push(token.token);
-    if (deltas.length > 0 || !this.#reader.isMarker(token.token)) this.#unplaced.push(token);
-    return this.#takeAll(deltas);
+    this.#unplaced.push(token);
+    const said = this.#takeAll(deltas);
+    // A marker's token, and white space next to it, is part of nothing that is said.
+    if (!this.#reader.undecided) this.#unplaced = [];
+    return said;
   }
 
   /** The rest, when no more tokens come. */
@@ -77,8 +83,10 @@ export class ChoiceOutput {
       return [...this.#releaseHeld(), delta];
     }
     const start = this.#read[delta.kind];
+    const offset = this.#codePoints[delta.kind];
     this.#read[delta.kind] += delta.text.length;
-    const placed = tokens.map((token) => ({ token, start }));
+    this.#codePoints[delta.kind] += codePoints(delta.text);
+    const placed = tokens.map((token) => ({ token, start, offset }));
     if (delta.kind === "reasoning") return [...this.#releaseHeld(), { ...delta, tokens: placed }];
     this.#held.push(...placed);
     return this.#content(this.#stop.push(delta.text));
@@ -96,3 +104,6 @@ export class ChoiceOutput {
     return [{ kind: "content", text, tokens }];
   }
 }
+
+const codePoints = (text: string): number =>
+  text.length - (text.match(/[\ud800-\udbff][\udc00-\udfff]/g)?.length ?? 0);

@@ -37,7 +37,7 @@ function generationOf(events: readonly GenerationEvent[], onEnd = async () => {}
     ...{ unreadEvents: 100, onUnread: () => undefined },
     createReader: () => ({
       reasoningTokens: 0,
-      isMarker: () => false,
+      undecided: false,
       push: () => [{ kind: "content", text: "a" }],
       end: () => [],
     }),

@@ -37,7 +37,7 @@ export function completionLogprobs(
           ),
         )
       : null,
-    text_offset: tokens.map(({ start }) => start),
+    text_offset: tokens.map(({ offset }) => offset),
   };
 }
 

@@ -1,5 +1,5 @@
 import type { EngineDriver } from "../engine-driver.ts";
-import { ApiError, invalidValue } from "../errors.ts";
+import { ApiError, invalidValue, unsupported } from "../errors.ts";
 import type { TextWorker } from "../text/index.ts";
 import type { ChatRequest, CompletionRequest } from "../wire.ts";
 
@@ -9,6 +9,13 @@ export function offeredTools({
   tool_choice,
 }: ChatRequest): NonNullable<ChatRequest["tools"]> {
   return tool_choice === "none" ? [] : (tools ?? []);
+}
+
+/** Calls in the conversation so far. */
+export function countCalls({ messages }: ChatRequest): number {
+  return messages.reduce((sum, message) => {
+    return sum + ("tool_calls" in message ? (message.tool_calls?.length ?? 0) : 0);
+  }, 0);
 }
 
 /** How many prompts a raw request asks to be continued. */
@@ -34,7 +41,12 @@ export class PromptWriter {
     thinking: boolean | undefined,
     signal: AbortSignal,
   ): Promise<Uint32Array> {
-    const options = { ...request.chat_template_kwargs, tools: offeredTools(request), thinking };
+    const tools = offeredTools(request);
+    if (tools.length > 0 && this.#text.toolCallFormat === undefined) {
+      const message = "tools: how this model writes calls is not known; offer it none";
+      throw unsupported("tools", message);
+    }
+    const options = { ...request.chat_template_kwargs, tools, thinking };
     const { messages } = request;
     const task = { kind: "chat", messages, options, limit: this.#limit } as const;
     const [prompt] = await this.#text.perform(task, signal);

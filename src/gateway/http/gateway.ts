@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import type { z } from "@hono/zod-openapi";
 import type { Context, Hono } from "hono";
 import { pino, type Logger } from "pino";
-import { Detokenizer, OutputParser, startsInReasoning } from "../../model/index.ts";
+import { Detokenizer, OutputParser, thinkingAfter } from "../../model/index.ts";
 import type { Accounts } from "../billing/index.ts";
 import { Admission } from "../admission.ts";
 import { Bodies } from "./bodies.ts";
@@ -10,7 +10,7 @@ import { readJson } from "./body.ts";
 import { clientLimits, type ClientLimits } from "./client-limits.ts";
 import { Refusals } from "./refusals.ts";
 import { chatChunks, chatCompletion, type AnswerHead } from "../answer/index.ts";
-import type { TokenReader } from "../answer/index.ts";
+import type { ReasoningField, TokenReader } from "../answer/index.ts";
 import { viewDriver, type ClusterView } from "../status/index.ts";
 import { completion, completionChunks } from "../answer/index.ts";
 import type { DashboardFiles } from "./dashboard-files.ts";
@@ -18,7 +18,7 @@ import type { EngineDriver } from "../engine-driver.ts";
 import { ApiError, ClientGone } from "../errors.ts";
 import { Generation, type GenerationOptions } from "../answer/index.ts";
 import { Metrics } from "../status/index.ts";
-import { countPrompts, offeredTools, PromptWriter } from "../answer/index.ts";
+import { countCalls, countPrompts, offeredTools, PromptWriter } from "../answer/index.ts";
 import { createApp, knownError, type Endpoints, type Env } from "./routes.ts";
 import { samplingOf, type SamplingDefaults } from "../answer/index.ts";
 import { StatusFeed } from "../status/index.ts";
@@ -40,6 +40,8 @@ export interface GatewayOptions {
   readonly servedNames: readonly string[];
   /** Undefined: anyone may ask. */
   readonly apiKey?: string;
+  /** Where thoughts are told; DeepSeek's `reasoning_content` by default. */
+  readonly reasoningField?: ReasoningField;
   /** What generation_config.json recommends. */
   readonly sampling?: SamplingDefaults;
   /** Sequences that may wait; more are refused with 429. */
@@ -58,10 +60,18 @@ export interface GatewayOptions {
   readonly randomBytes?: (count: number) => Uint8Array;
 }
 
-type Defaulted = "sampling" | "queueLimit" | "limits" | "keepAliveMs" | "now" | "randomBytes";
+type Defaulted =
+  | "reasoningField"
+  | "sampling"
+  | "queueLimit"
+  | "limits"
+  | "keepAliveMs"
+  | "now"
+  | "randomBytes";
 type Settings = GatewayOptions & Required<Pick<GatewayOptions, Defaulted>>;
 
 const defaults: Pick<Settings, Defaulted> = {
+  reasoningField: "reasoning_content",
   sampling: { temperature: 1, topP: 1 },
   queueLimit: 256,
   limits: clientLimits,
@@ -144,7 +154,7 @@ export class Gateway implements Endpoints {
       prompts: [prompt],
       maxTokens: request.max_completion_tokens ?? request.max_tokens ?? undefined,
       topLogprobs: request.logprobs ? (request.top_logprobs ?? 0) : undefined,
-      createReader: () => this.#parserAfter(prompt, offeredTools(request).length > 0),
+      createReader: () => this.#parserAfter(prompt, request),
     });
 
     const answer = {
@@ -153,6 +163,7 @@ export class Gateway implements Endpoints {
       includeUsage: request.stream_options?.include_usage ?? false,
       logprobs: request.logprobs ?? false,
       tokenBytes: this.#tokenBytes,
+      reasoningField: this.#options.reasoningField,
       createCallId: () => this.#createId("call_"),
     };
     return request.stream
@@ -295,11 +306,14 @@ export class Gateway implements Endpoints {
   }
 
   /** Reads what the model says after this prompt. */
-  #parserAfter(prompt: Uint32Array, offersTools: boolean): OutputParser {
+  #parserAfter(prompt: Uint32Array, request: wire.ChatRequest): OutputParser {
     const { vocabulary, toolCallFormat } = this.#options.text;
+    const tools = offeredTools(request);
     return new OutputParser(vocabulary, {
-      startsInReasoning: startsInReasoning(vocabulary, prompt),
-      toolCalls: offersTools ? toolCallFormat : undefined,
+      ...thinkingAfter(vocabulary, prompt),
+      toolCalls: tools.length > 0 ? toolCallFormat : undefined,
+      tools,
+      callsBefore: countCalls(request),
     });
   }
 
@@ -366,7 +380,7 @@ function plainText(detokenizer: Detokenizer): TokenReader {
   const content = (text: string) => (text === "" ? [] : [{ kind: "content" as const, text }]);
   return {
     reasoningTokens: 0,
-    isMarker: () => false,
+    undecided: true,
     push: (token) => content(detokenizer.push(token)),
     end: () => content(detokenizer.end()),
   };

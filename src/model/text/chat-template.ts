@@ -5,7 +5,7 @@ import { parseModelJson, readIfThere } from "../model-file.ts";
 import { composeDeepseek, type DeepseekFamily } from "./chat-families.ts";
 import { JinjaTemplate } from "./chat-jinja.ts";
 import { type ChatMessage, ChatTemplateError, type ChatTool } from "./chat-message.ts";
-import type { ToolCallFormat } from "./tool-call-reader.ts";
+import type { ToolCallFormat } from "./tool-call-formats.ts";
 import type { Segment, Tokenizer } from "./tokenizer.ts";
 
 export interface RenderOptions {
@@ -97,9 +97,12 @@ function recognise(source: string, modelType: string | undefined): DeepseekFamil
 }
 
 function jinjaToolCalls(source: string): ToolCallFormat | undefined {
-  if (source.includes("<|tool_calls_section_begin|>")) return "kimi-k2";
-  if (!source.includes("<｜tool▁calls▁begin｜>")) return undefined;
-  return source.includes("```json") ? "deepseek-v3" : "deepseek-v3.1";
+  const has = (part: string) => source.includes(part);
+  if (has("<|tool_calls_section_begin|>")) return "kimi-k2";
+  if (has("<tool_call>") && has("<arg_key>")) return "glm-4.7";
+  if (has("｜DSML｜")) return has("function_calls>") ? "deepseek-v3.2" : "deepseek-v4";
+  if (!has("<｜tool▁calls▁begin｜>")) return undefined;
+  return has("```json") ? "deepseek-v3" : "deepseek-v3.1";
 }
 
 const wantsThinking = ({ thinking, enable_thinking }: RenderOptions) =>

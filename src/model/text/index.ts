@@ -8,8 +8,9 @@ export {
 export { ChatTemplate, loadChatTemplate, type RenderOptions } from "./chat-template.ts";
 export { Detokenizer } from "./detokenizer.ts";
 export type { OutputDelta } from "./output-delta.ts";
-export { OutputParser, startsInReasoning } from "./output-parser.ts";
+export { OutputParser, thinkingAfter } from "./output-parser.ts";
+export { firstMatch, unfinishedLength } from "./text-search.ts";
 export { hasTokenizer, TokenizerError, tokenizerPath } from "./tokenizer-file.ts";
 export { Tokenizer } from "./tokenizer.ts";
-export type { ToolCallFormat } from "./tool-call-reader.ts";
+export type { ToolCallFormat } from "./tool-call-formats.ts";
 export { Vocabulary, type VocabularyTables } from "./vocabulary.ts";

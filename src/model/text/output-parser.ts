@@ -1,47 +1,68 @@
 /**
- * What a model says, told apart by token ids as they come: thoughts between `<think>` and `</think>`, tool calls
- * between their markers, and the rest, which is the answer. Markers never reach the reader; the text of a call that
- * is cut off or malformed does. A tokenizer without the markers' tokens gives answers only.
+ * What a model says, told apart as it comes: thoughts between `<think>` and `</think>`, tool calls, and the rest,
+ * which is the answer. Only a marker that begins or ends something is not said, and the white space next to the tags
+ * of thoughts; any other is text like the words around it.
  */
+import type { ChatTool } from "./chat-message.ts";
 import { Detokenizer } from "./detokenizer.ts";
 import type { OutputDelta } from "./output-delta.ts";
-import { ToolCallReader, type ToolCallFormat } from "./tool-call-reader.ts";
+import { ToolCallReader } from "./tool-call-reader.ts";
+import type { ToolCallFormat } from "./tool-call-formats.ts";
 import type { Vocabulary } from "./vocabulary.ts";
 
 export interface OutputOptions {
   /** The prompt ended inside `<think>`. */
   readonly startsInReasoning: boolean;
-  /** Undefined leaves calls in the content, without their markers. */
+  /** Whether the answer may begin with `<think>`; true by default. */
+  readonly mayThink?: boolean;
+  /** Undefined leaves calls in the content. */
   readonly toolCalls: ToolCallFormat | undefined;
+  /** The functions that may be called: their schemas tell texts from numbers where a format does not. */
+  readonly tools?: readonly ChatTool[];
+  /** Calls of the conversation so far, for models that number them. */
+  readonly callsBefore?: number;
 }
 
-/** Whether the prompt's last marker is `<think>`, so that the model goes on with thoughts. */
-export function startsInReasoning(vocabulary: Vocabulary, prompt: Uint32Array): boolean {
+/** Whether the prompt leaves thoughts open, so that the model goes on with them, or has closed them. */
+export function thinkingAfter(
+  vocabulary: Vocabulary,
+  prompt: Uint32Array,
+): Required<Pick<OutputOptions, "startsInReasoning" | "mayThink">> {
   const last = prompt.findLast((token) => vocabulary.isSpecial(token));
-  return last !== undefined && last === vocabulary.specialId("<think>");
+  const is = (tag: string) => last !== undefined && last === vocabulary.specialId(tag);
+  return { startsInReasoning: is("<think>"), mayThink: !is("</think>") };
 }
 
 export class OutputParser {
   readonly #vocabulary: Vocabulary;
-  readonly #think: number | undefined;
-  readonly #endThink: number | undefined;
   readonly #calls: ToolCallReader | undefined;
-  #text: Detokenizer;
-  #mode: "reasoning" | "content" | "calls";
+  readonly #text: Detokenizer;
+  #mode: "reasoning" | "content";
+  #mayThink: boolean;
+  /** White space that has not been told: at the beginning of either, and at the end of thoughts. */
+  #space = "";
+  /** Something of the current mode has been told. */
+  #begun = false;
+  /** A tag is next to what comes. */
+  #afterTag: boolean;
+  /** Part of a character has been pushed. */
+  #partial = false;
   #reasoningTokens = 0;
 
-  constructor(vocabulary: Vocabulary, { startsInReasoning: reasoning, toolCalls }: OutputOptions) {
+  constructor(vocabulary: Vocabulary, options: OutputOptions) {
+    const { startsInReasoning, mayThink = true, toolCalls, tools = [], callsBefore = 0 } = options;
+    const inReasoning = startsInReasoning && vocabulary.specialId("</think>") !== undefined;
     this.#vocabulary = vocabulary;
-    this.#think = vocabulary.specialId("<think>");
-    this.#endThink = vocabulary.specialId("</think>");
-    this.#calls = toolCalls && new ToolCallReader(vocabulary, toolCalls);
+    this.#calls = toolCalls && new ToolCallReader(vocabulary, toolCalls, { tools, callsBefore });
     this.#text = new Detokenizer(vocabulary);
-    this.#mode = reasoning && this.#endThink !== undefined ? "reasoning" : "content";
+    this.#mode = inReasoning ? "reasoning" : "content";
+    this.#afterTag = inReasoning;
+    this.#mayThink = mayThink && !inReasoning;
   }
 
-  /** Whether a token marks a part and is not itself said. */
-  isMarker(token: number): boolean {
-    return this.#vocabulary.isSpecial(token);
+  /** What was pushed and not told may still be. */
+  get undecided(): boolean {
+    return this.#partial || this.#space !== "" || (this.#calls?.undecided ?? false);
   }
 
   /** Tokens of thought so far, without the tags. */
@@ -52,33 +73,72 @@ export class OutputParser {
   push(token: number): OutputDelta[] {
     if (!this.#vocabulary.isSpecial(token)) {
       if (this.#mode === "reasoning") this.#reasoningTokens++;
-      return this.#say(this.#text.push(token));
+      const text = this.#text.push(token);
+      this.#partial = text === "";
+      return this.#read(text);
     }
-    const mode = this.#modeAfter(token);
-    if (mode === this.#mode && mode !== "calls") return [];
-    const deltas = this.#say(this.#text.end());
-    if (this.#mode === "calls" || mode === "calls")
-      deltas.push(...(this.#calls?.mark(token) ?? []));
-    this.#mode = mode;
-    return deltas;
+    this.#partial = false;
+    const deltas = this.#read(this.#text.end());
+    const marker = this.#vocabulary.decode([token]);
+    if (this.#turnsAt(marker)) return [...deltas, ...this.#turn()];
+    if (this.#mode === "reasoning") this.#reasoningTokens++;
+    return [...deltas, ...this.#tell(this.#calls?.readToken(marker) ?? plain(marker))];
   }
 
   /** What was held back. */
   end(): OutputDelta[] {
-    return [...this.#say(this.#text.end()), ...(this.#calls?.end() ?? [])];
+    const deltas = [...this.#read(this.#text.end()), ...this.#tell(this.#calls?.end() ?? [])];
+    const space = this.#afterTag && !this.#begun ? "" : this.#space;
+    this.#space = "";
+    return space === "" ? deltas : [...deltas, { kind: this.#mode, text: space }];
   }
 
-  /** Tags inside a call are the model's confusion, and mean nothing. */
-  #modeAfter(token: number): "reasoning" | "content" | "calls" {
-    if (this.#calls?.opens(token)) return "calls";
-    if (this.#mode === "calls") return this.#calls?.closes(token) ? "content" : "calls";
-    if (token === this.#think) return "reasoning";
-    return token === this.#endThink ? "content" : this.#mode;
+  /** Thoughts begin only where nothing has been said, and end once. */
+  #turnsAt(marker: string): boolean {
+    if (marker === "</think>") return this.#mode === "reasoning" && !this.#calls?.inCall;
+    return marker === "<think>" && this.#mayThink && !this.#begun && !this.#calls?.undecided;
+  }
+
+  #turn(): OutputDelta[] {
+    const deltas = this.#tell(this.#calls?.end() ?? []);
+    this.#mode = this.#mode === "reasoning" ? "content" : "reasoning";
+    this.#mayThink = false;
+    this.#space = "";
+    this.#begun = false;
+    this.#afterTag = true;
+    return deltas;
+  }
+
+  #read(text: string): OutputDelta[] {
+    if (text === "") return [];
+    return this.#tell(this.#calls?.read(text) ?? plain(text));
+  }
+
+  #tell(said: readonly Said[]): OutputDelta[] {
+    return said.flatMap((each) => {
+      if (each.kind === "text") return this.#say(each.text);
+      if (each.kind === "tool-call") {
+        this.#begun = true;
+        this.#space = "";
+      }
+      return [each];
+    });
   }
 
   #say(text: string): OutputDelta[] {
-    if (text === "") return [];
-    if (this.#mode === "calls") return this.#calls?.read(text) ?? [];
-    return [{ kind: this.#mode, text }];
+    const whole = this.#space + text;
+    const words = this.#mode === "reasoning" ? whole.trimEnd() : whole;
+    const told = this.#begun || !this.#afterTag ? words : words.trimStart();
+    if (told.trim() === "" && !(this.#begun && this.#mode === "content")) {
+      this.#space = whole;
+      return [];
+    }
+    this.#space = whole.slice(words.length);
+    this.#begun = true;
+    return [{ kind: this.#mode, text: told }];
   }
 }
+
+type Said = { readonly kind: "text"; readonly text: string } | OutputDelta;
+
+const plain = (text: string): Said[] => [{ kind: "text", text }];

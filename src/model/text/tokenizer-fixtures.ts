@@ -41,14 +41,15 @@ const addedToken = (id: number, content: string) => ({
   ...{ single_word: false, lstrip: false, rstrip: false },
 });
 
-function tinyTokenizerFile() {
+function tinyTokenizerFile(markers: readonly string[]) {
   const tokens = [
     ...firstSpecials,
     ...byteAlphabet,
     ...merges.map((merge) => merge.replace(" ", "")),
     ...lastSpecials,
+    ...markers,
   ];
-  const specials = new Set([...firstSpecials, ...lastSpecials]);
+  const specials = new Set([...firstSpecials, ...lastSpecials, ...markers]);
   const ids = new Map(tokens.map((token, id) => [token, id]));
   return {
     version: "1.0",
@@ -84,11 +85,14 @@ const tinyTokenizerConfig = {
   chat_template: chatTemplate,
 };
 
-/** Writes tokenizer.json and tokenizer_config.json into the folder, making it if need be. */
-export async function writeTinyTokenizer(directory: string): Promise<void> {
+/** Writes tokenizer.json, with more `markers` if need be, and tokenizer_config.json into the folder, which it makes. */
+export async function writeTinyTokenizer(
+  directory: string,
+  markers: readonly string[] = [],
+): Promise<void> {
   await mkdir(directory, { recursive: true });
   const write = (name: string, value: unknown) =>
     writeFile(join(directory, name), JSON.stringify(value));
-  await write("tokenizer.json", tinyTokenizerFile());
+  await write("tokenizer.json", tinyTokenizerFile(markers));
   await write("tokenizer_config.json", tinyTokenizerConfig);
 }

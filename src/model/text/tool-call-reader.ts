@@ -1,197 +1,287 @@
-/** Tool calls as the models write them, from markers and the text between them. */
+/**
+ * Tool calls in what a model says. Every character is told, in a call or as text: a marker that no call has use for is
+ * text, and so is a call that cannot be understood. A call is told once its name is known; JSON arguments follow as
+ * they come, without a code fence around them.
+ */
+import { pairsToJson, textParameters } from "./argument-pairs.ts";
+import type { ChatTool } from "./chat-message.ts";
+import { JsonObjectScanner } from "./json-object-scanner.ts";
 import type { OutputDelta } from "./output-delta.ts";
+import { firstMatch, unfinishedLength } from "./text-search.ts";
+import { type ToolCallFormat, toolCallFormats } from "./tool-call-formats.ts";
 import type { Vocabulary } from "./vocabulary.ts";
 
-/** V3, R1 and R1-0528 write the first, V3.1 the second. */
-export type ToolCallFormat = "deepseek-v3" | "deepseek-v3.1" | "kimi-k2";
-
-/** `separator`: between a call's name and its arguments; in V3 between the word `function` and both. */
-type Mark = "sectionBegin" | "callBegin" | "separator" | "callEnd" | "sectionEnd";
-
-const deepseekMarkers: readonly (readonly [Mark, string])[] = [
-  ["sectionBegin", "<｜tool▁calls▁begin｜>"],
-  ["callBegin", "<｜tool▁call▁begin｜>"],
-  ["separator", "<｜tool▁sep｜>"],
-  ["callEnd", "<｜tool▁call▁end｜>"],
-  ["sectionEnd", "<｜tool▁calls▁end｜>"],
-];
-
-const markersOf: Record<ToolCallFormat, typeof deepseekMarkers> = {
-  "deepseek-v3": deepseekMarkers,
-  "deepseek-v3.1": deepseekMarkers,
-  "kimi-k2": [
-    ["sectionBegin", "<|tool_calls_section_begin|>"],
-    ["callBegin", "<|tool_call_begin|>"],
-    ["separator", "<|tool_call_argument_begin|>"],
-    ["callEnd", "<|tool_call_end|>"],
-    ["sectionEnd", "<|tool_calls_section_end|>"],
-  ],
-};
+/** What is said besides calls: the caller knows whether it is thought or answer. */
+type Said =
+  | { readonly kind: "text"; readonly text: string }
+  | Extract<OutputDelta, { kind: "tool-call" | "tool-arguments" }>;
 
 /**
- * `between`: outside a call. `head`: before the separator. `name` and `fence`: V3's lines after it, the call's name
- * and the opening of a fenced block. `arguments`: the rest.
+ * `text`: no call is near. `section`: between calls. `head`: in a call that is not yet understood. `arguments`: in its
+ * JSON object. `after`: between that and the call's end.
  */
-type Phase = "between" | "head" | "name" | "fence" | "arguments";
+type State = "text" | "section" | "head" | "arguments" | "after";
+
+type Role = "sectionBegin" | "sectionEnd" | "callBegin" | "callEnd" | "object";
+
+/** Longer heads are none, so that somebody's words about calls are not held back for long. */
+const LONGEST_HEAD = 256;
+const FENCE = /```\w*/g;
+const REST_OF_FENCE = /^\s*`{0,3}\s*$/;
 
 export class ToolCallReader {
-  readonly #format: ToolCallFormat;
-  readonly #marks: ReadonlyMap<number, Mark>;
-  #phase: Phase = "between";
-  /** Text not yet told: a name, or what may turn out to be a fence. */
-  #held = "";
-  #fenced = false;
+  readonly #format: (typeof toolCallFormats)[ToolCallFormat];
+  readonly #tools: readonly ChatTool[];
+  readonly #callsBefore: number;
+  readonly #roles: ReadonlyMap<string, Role>;
+  /** Markers that are no tokens of the vocabulary, and are searched in text. */
+  readonly #spelled: readonly string[];
+  #state: State = "text";
+  /** Text that may end in a spelled marker. */
+  #pending = "";
+  /** What was said since the last that was told, markers included. */
+  #raw = "";
+  /** Where in it the call's head begins. */
+  #headStart = 0;
+  #object = new JsonObjectScanner();
+  /** A call of this section has been told. */
+  #told = false;
   #index = -1;
 
-  constructor(vocabulary: Vocabulary, format: ToolCallFormat) {
-    this.#format = format;
-    this.#marks = new Map(
-      markersOf[format].flatMap(([mark, text]) => {
-        const token = vocabulary.specialId(text);
-        return token === undefined ? [] : [[token, mark] as const];
-      }),
-    );
+  /** `callsBefore`: in the conversation, where the model numbers calls. */
+  constructor(
+    vocabulary: Vocabulary,
+    format: ToolCallFormat,
+    { tools, callsBefore }: { tools: readonly ChatTool[]; callsBefore: number },
+  ) {
+    this.#format = toolCallFormats[format];
+    this.#tools = tools;
+    this.#callsBefore = callsBefore;
+    this.#roles = rolesOf(this.#format);
+    this.#spelled = [...this.#roles.keys()].filter((text) => !vocabulary.specialId(text));
   }
 
-  opens(token: number): boolean {
-    const mark = this.#marks.get(token);
-    return mark === "sectionBegin" || mark === "callBegin";
+  /** What has been read may still be told as text. */
+  get undecided(): boolean {
+    return this.#pending !== "" || this.#raw !== "";
   }
 
-  closes(token: number): boolean {
-    return this.#marks.get(token) === "sectionEnd";
+  /** Inside a call that has been told. */
+  get inCall(): boolean {
+    return this.#state === "arguments" || this.#state === "after";
   }
 
-  /** A marker; a marker out of place only ends the part that it interrupts. */
-  mark(token: number): OutputDelta[] {
-    switch (this.#marks.get(token)) {
-      case "separator":
-        return this.#phase === "head" ? this.#separate() : [];
-      case "callBegin": {
-        const deltas = this.end();
-        this.#phase = "head";
-        return deltas;
+  /** A token of its own in the vocabulary, so no ordinary text. */
+  readToken(text: string): Said[] {
+    if (!this.#roles.has(text)) return this.read(text);
+    return [...this.#takeText(this.#cut(this.#pending.length)), ...this.#mark(text)];
+  }
+
+  read(text: string): Said[] {
+    this.#pending += text;
+    const said: Said[] = [];
+    while (this.#pending !== "") {
+      const markers = this.#markersHere();
+      const found = firstMatch(this.#pending, markers);
+      if (!found) {
+        const held = unfinishedLength(this.#pending, markers);
+        return [...said, ...this.#takeText(this.#cut(this.#pending.length - held))];
       }
-      case undefined:
-        return [];
+      said.push(...this.#takeText(this.#cut(found.start)));
+      said.push(...this.#mark(this.#cut(found.end - found.start)));
+    }
+    return said;
+  }
+
+  /** Nothing more comes: a call that was not understood is text. */
+  end(): Said[] {
+    const said = this.#takeText(this.#cut(this.#pending.length));
+    said.push(...this.#settle());
+    if (this.#told && this.#raw.trim() === "") this.#raw = "";
+    return [...said, ...this.#release()];
+  }
+
+  #cut(length: number): string {
+    const text = this.#pending.slice(0, length);
+    this.#pending = this.#pending.slice(length);
+    return text;
+  }
+
+  /** An object's own text holds no markers that count. */
+  #markersHere(): readonly string[] {
+    if (this.#state === "arguments") return [];
+    return this.#state === "head" && !this.#format.pairs ? [...this.#spelled, "{"] : this.#spelled;
+  }
+
+  #mark(marker: string): Said[] {
+    if (this.#inValue()) return this.#takeText(marker);
+    switch (this.#roles.get(marker)) {
+      case "sectionBegin":
+        return this.#openSection(marker);
+      case "callBegin":
+        return this.#openCall(marker);
+      case "callEnd":
+        return this.#closeCall(marker);
+      case "sectionEnd":
+        return this.#closeSection(marker);
       default:
-        return this.end();
+        return this.#openObject(marker);
     }
   }
 
-  read(text: string): OutputDelta[] {
-    this.#held += text;
-    switch (this.#phase) {
-      case "between":
-        return this.#stray();
+  /** Markers in the words of an argument are words. */
+  #inValue(): boolean {
+    if (this.#state === "arguments") return this.#object.inString;
+    const { pairs } = this.#format;
+    if (this.#state !== "head" || !pairs) return false;
+    const [begin, end] = pairs.value;
+    return this.#raw.lastIndexOf(begin) > this.#raw.lastIndexOf(end);
+  }
+
+  #openSection(marker: string): Said[] {
+    if (this.#state !== "text") return this.#takeText(marker);
+    this.#state = "section";
+    this.#raw = marker;
+    return [];
+  }
+
+  #openCall(marker: string): Said[] {
+    const said = this.#settle();
+    this.#state = "head";
+    this.#raw += marker;
+    this.#headStart = this.#raw.length;
+    return said;
+  }
+
+  #closeCall(marker: string): Said[] {
+    if (this.inCall) return this.#settle();
+    if (this.#state !== "head") return this.#takeText(marker);
+    const call = this.#understand();
+    if (call) {
+      this.#state = "section";
+      return call;
+    }
+    this.#raw += marker;
+    return this.#release();
+  }
+
+  #closeSection(marker: string): Said[] {
+    const said = this.#settle();
+    if (this.#state !== "section" || !this.#told) return [...said, ...this.#takeText(marker)];
+    this.#raw = "";
+    this.#state = "text";
+    this.#told = false;
+    return said;
+  }
+
+  #openObject(brace: string): Said[] {
+    const call = this.#understand(brace);
+    if (!call) {
+      this.#raw += brace;
+      return this.#release();
+    }
+    this.#state = "arguments";
+    this.#object = new JsonObjectScanner();
+    this.#object.push(brace);
+    return call;
+  }
+
+  /** Tells the call whose head, and arguments if they are pairs, have been read. `json`: of its arguments. */
+  #understand(json = "{}"): Said[] | undefined {
+    const { head, pairs, callId } = this.#format;
+    const written = this.#raw.slice(this.#headStart);
+    const found = head.exec(pairs ? written : written.replace(FENCE, " "));
+    const name = found?.groups?.name;
+    if (found === null || name === undefined) return undefined;
+    const text = pairs
+      ? pairsToJson(written.slice(found[0].length), pairs.pair, textParameters(this.#tools, name))
+      : json;
+    if (text === undefined) return undefined;
+    const index = ++this.#index;
+    const id = callId?.(name, this.#callsBefore + index);
+    this.#raw = "";
+    this.#told = true;
+    return [
+      { kind: "tool-call", index, name, ...(id === undefined ? {} : { id }) },
+      { kind: "tool-arguments", index, text },
+    ];
+  }
+
+  /** Ends a call without its marker. */
+  #settle(): Said[] {
+    if (this.#state === "head") return this.#release();
+    if (!this.inCall) return [];
+    this.#state = "section";
+    if (!REST_OF_FENCE.test(this.#raw)) return this.#release();
+    this.#raw = "";
+    return [];
+  }
+
+  /** What was held back is no call. */
+  #release(): Said[] {
+    const text = this.#raw;
+    this.#raw = "";
+    this.#state = this.#told ? "section" : "text";
+    return text === "" ? [] : [{ kind: "text", text }];
+  }
+
+  #takeText(text: string): Said[] {
+    if (text === "") return [];
+    switch (this.#state) {
+      case "text":
+        return [{ kind: "text", text }];
+      case "arguments":
+        return this.#takeObject(text);
       case "head":
-        return [];
-      case "name":
-        return this.#readName();
-      case "fence":
-        return this.#readFence();
+        return this.#takeHead(text);
+      case "section":
+        this.#raw += text;
+        return text.trim() === "" ? [] : this.#release();
       default:
-        return this.#readArguments();
+        this.#raw += text;
+        return REST_OF_FENCE.test(this.#raw) ? [] : this.#tellRest();
     }
   }
 
-  /** Ends the call at work: what is known of it has been told, what is not is content. */
-  end(): OutputDelta[] {
-    const deltas = this.#rest();
-    this.#phase = "between";
-    this.#held = "";
-    this.#fenced = false;
-    return deltas;
+  /** Text after an object that is no fence. */
+  #tellRest(): Said[] {
+    const text = this.#raw;
+    this.#raw = "";
+    return [{ kind: "text", text }];
   }
 
-  #rest(): OutputDelta[] {
-    switch (this.#phase) {
-      case "between":
-      case "head":
-        return this.#stray();
-      case "name":
-        return this.#begin(this.#held);
-      case "fence":
-        return this.#isFence(this.#held) ? [] : this.#tell(this.#held);
-      default:
-        return this.#fenced && this.#held.trim() === FENCE ? [] : this.#tell(this.#held);
-    }
+  #takeHead(text: string): Said[] {
+    const length = this.#raw.length - this.#headStart;
+    this.#raw += text;
+    // Pairs follow a head that was short enough.
+    if (length > LONGEST_HEAD || length + text.length <= LONGEST_HEAD) return [];
+    return this.#format.pairs && this.#raw.slice(this.#headStart).includes("<")
+      ? []
+      : this.#release();
   }
 
-  /** Text where a call was expected is the model's answer; line breaks between calls are nothing. */
-  #stray(): OutputDelta[] {
-    const text = this.#held;
-    this.#held = "";
-    return text.trim() === "" ? [] : [{ kind: "content", text }];
-  }
-
-  #separate(): OutputDelta[] {
-    const head = this.#held;
-    if (this.#format === "deepseek-v3" && head.trim() === "function") {
-      this.#held = "";
-      this.#phase = "name";
-      return [];
-    }
-    this.#phase = "arguments";
-    return this.#begin(head);
-  }
-
-  #begin(written: string): OutputDelta[] {
-    this.#held = "";
-    const name = written.trim();
-    if (name === "") return [];
-    this.#index++;
-    const call = { kind: "tool-call", index: this.#index } as const;
-    if (this.#format !== "kimi-k2") return [{ ...call, name }];
-    // Kimi-K2's id is functions.NAME:NUMBER.
-    const bare = name.replace(/^functions\./, "").replace(/:\d+$/, "");
-    return [{ ...call, name: bare, id: name }];
-  }
-
-  #readName(): OutputDelta[] {
-    const end = this.#held.indexOf("\n");
-    if (end < 0) return [];
-    const rest = this.#held.slice(end + 1);
-    const deltas = this.#begin(this.#held.slice(0, end));
-    this.#phase = "fence";
-    return [...deltas, ...this.read(rest)];
-  }
-
-  /** A fenced block's opening line, or already the arguments. */
-  #readFence(): OutputDelta[] {
-    const end = this.#held.indexOf("\n");
-    if (end < 0 && this.#isFence(this.#held)) return [];
-    this.#fenced = this.#isFence(this.#held.slice(0, end));
-    if (this.#fenced) this.#held = this.#held.slice(end + 1);
-    this.#phase = "arguments";
-    return this.read("");
-  }
-
-  /** Whether this is, or could become, the line that opens a fenced block. */
-  #isFence(line: string): boolean {
-    return "```json".startsWith(line.trimEnd());
-  }
-
-  #readArguments(): OutputDelta[] {
-    if (!this.#fenced) return this.#tell(this.#held);
-    const end = endBeforeFence(this.#held);
-    const held = this.#held.slice(end);
-    const deltas = this.#tell(this.#held.slice(0, end));
-    this.#held = held;
-    return deltas;
-  }
-
-  #tell(text: string): OutputDelta[] {
-    this.#held = "";
-    return text === "" ? [] : [{ kind: "tool-arguments", index: this.#index, text }];
+  #takeObject(text: string): Said[] {
+    const length = this.#object.push(text);
+    const told = {
+      kind: "tool-arguments",
+      index: this.#index,
+      text: text.slice(0, length),
+    } as const;
+    if (!this.#object.complete) return [told];
+    this.#state = "after";
+    return [told, ...this.#takeText(text.slice(length))];
   }
 }
 
-const FENCE = "```";
-
-/** Where the text ends without the white space and up to three backticks that may be a block's closing. */
-function endBeforeFence(text: string): number {
-  let end = text.trimEnd().length;
-  for (let ticks = 0; ticks < FENCE.length && text[end - 1] === "`"; ticks++) end--;
-  return text.slice(0, end).trimEnd().length;
+function rolesOf({ section, lead = "", call }: (typeof toolCallFormats)[ToolCallFormat]) {
+  const roles = new Map<string, Role>([
+    [call[0], "callBegin"],
+    [call[1], "callEnd"],
+    ["{", "object"],
+  ]);
+  if (section) {
+    roles.set(section[0], "sectionBegin").set(section[1], "sectionEnd");
+    roles.set(lead + section[0], "sectionBegin");
+  }
+  return roles;
 }
