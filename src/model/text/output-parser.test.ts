@@ -4,8 +4,16 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import fc from "fast-check";
-import type { OutputOptions } from "./output-parser.ts";
-import { type Call, callMarkers, formats, read, toolsOf, written } from "./tool-call-fixtures.ts";
+import { OutputParser, type OutputOptions } from "./output-parser.ts";
+import {
+  type Call,
+  callMarkers,
+  formats,
+  gather,
+  read,
+  toolsOf,
+  written,
+} from "./tool-call-fixtures.ts";
 import { writeTinyTokenizer } from "./tokenizer-fixtures.ts";
 import { Tokenizer } from "./tokenizer.ts";
 
@@ -122,8 +130,19 @@ test("a call that cannot be understood comes back as text, and the next is told"
   }
   const unclosed = "<tool_call>f<arg_key>a</arg_key><arg_value>1";
   assert.equal(say(unclosed, { toolCalls: "glm-4.7" }).content, unclosed);
-  const mentioned = say("It is <tool_call> then</think>85", { ...thinking, toolCalls: "glm-4.7" });
+  const mentioned = say("It is <tool_call> then\n</think>85", {
+    ...thinking,
+    toolCalls: "glm-4.7",
+  });
   assert.deepEqual(mentioned, { reasoning: "It is <tool_call> then", content: "85", calls: [] });
+});
+
+test("words about calls are not held back for long", () => {
+  const options = { startsInReasoning: false, toolCalls: "glm-4.7" } as const;
+  const parser = new OutputParser(tokenizer, options);
+  const tokens = tokenizer.encode(`<tool_call>${"a".repeat(300)}`, { specials: true });
+  const told = tokens.flatMap((token) => parser.push(token));
+  assert.equal(gather(told).content.slice(0, 12), "<tool_call>a");
 });
 
 test("Kimi's own ids are told, numbered on through the conversation", () => {
