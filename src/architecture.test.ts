@@ -14,6 +14,7 @@ const layers = [
   "expert-parallel",
   "kv-cache",
   "engine",
+  "pipeline",
   "simulator",
   "gateway",
   "bench",

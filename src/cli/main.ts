@@ -17,6 +17,7 @@ import { runBenchServe, withBenchServe } from "./bench-serve.ts";
 import { chat } from "./chat.ts";
 import { bundledModel } from "./bundled-model.ts";
 import { runDoctor, withDoctor } from "./doctor.ts";
+import { runDualPipe, withDualPipe } from "./dualpipe.ts";
 import { engineOf, withEngine } from "./engine-options.ts";
 import { generate } from "./generate.ts";
 import { inspect } from "./inspect.ts";
@@ -205,6 +206,10 @@ program
       json,
     });
   });
+
+withDualPipe(
+  program.command("dualpipe", "Show DualPipe's schedule, and what it costs beside others"),
+).action(runDualPipe);
 
 withDoctor(
   program.command("doctor", "Tell what this machine has for the kernels, and what to change"),
