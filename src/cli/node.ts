@@ -2,6 +2,7 @@ import type { Command } from "cac";
 import { serveNode } from "../engine/index.ts";
 import { textOf, UsageError } from "./arguments.ts";
 import { bundledModel } from "./bundled-model.ts";
+import { boundHeaps } from "./heap-bounds.ts";
 import { addressOf, failureTimeoutOf, secretOf, withFailureTimeout } from "./node-options.ts";
 import { DRAIN_MS } from "./serve.ts";
 import { servingPolicyOf } from "./serving-policy.ts";
@@ -27,6 +28,7 @@ const LEAVE_MS = DRAIN_MS + 15_000;
 
 /** `daysix node`: computes for another node's engine until that closes, or a while after a signal. */
 export function runNode(flags: Readonly<Record<string, unknown>>): Promise<never> {
+  boundHeaps();
   return runUntilStopped(async (shutdown) => {
     await compute(flags, shutdown);
     console.log("the cluster has closed");

@@ -20,6 +20,7 @@ import {
 import { createKernels, nativeProblem } from "../kernels/index.ts";
 import { parseModelJson, readIfThere } from "../model/index.ts";
 import { UsageError } from "./arguments.ts";
+import { boundHeaps } from "./heap-bounds.ts";
 import { runUntilStopped, type Shutdown } from "./shutdown.ts";
 import { createTrace } from "./trace.ts";
 import { describeResident } from "./weights.ts";
@@ -172,6 +173,7 @@ async function openAccounts(
 
 /** `daysix serve`: until a signal, then live answers finish; or until the engine ends. */
 export function serve(options: ServeOptions): Promise<never> {
+  boundHeaps();
   return runUntilStopped(async (shutdown) => {
     const started = performance.now();
     const serving = await startServing(options, shutdown);
