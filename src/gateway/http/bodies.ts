@@ -1,14 +1,25 @@
 import { ApiError, ClientGone } from "../errors.ts";
 import type { ClientLimits } from "./client-limits.ts";
 import type { RefusalReason } from "./refusals.ts";
+import { Turnstile } from "./turnstile.ts";
 
 type BodyLimits = Pick<ClientLimits, "bodyBytes" | "allBodiesBytes" | "bodyMs">;
 
-/** A body of so many bytes is read whole, without the cost of a stream. */
-const SMALL_BYTES = 64 * 2 ** 10;
+/** A request's head, and its body piece by piece as it comes. */
+export interface IncomingBody {
+  readonly headers: Headers;
+  readonly pieces: AsyncIterable<Uint8Array>;
+}
 
-/** The bodies of all requests that are being read: how much of them is held is bounded. */
+/** What a socket gives at once, and what most bodies need. */
+const PIECE_BYTES = 64 * 2 ** 10;
+
+/**
+ * The bodies of all requests that are being read: how much of them is held is bounded, and how much of
+ * them is copied or checked in one turn of the event loop.
+ */
 export class Bodies {
+  readonly #turnstile = new Turnstile();
   readonly #limits: BodyLimits;
   readonly #refused: (reason: RefusalReason) => void;
   #heldBytes = 0;
@@ -24,14 +35,17 @@ export class Bodies {
   }
 
   /**
-   * What `use` makes of a body's bytes, which count as held until then.
+   * What `use` makes of a body's bytes, which count as held until then. It is called on a turn of the
+   * event loop of its own.
    * @throws ApiError 413 for a body that is too large, 408 for a late one, 503 when there is no room
    * for more; ClientGone when the client has left.
    */
-  async hold<T>(request: Request, use: (bytes: Uint8Array) => T | Promise<T>): Promise<T> {
+  async hold<T>(body: IncomingBody, use: (bytes: Uint8Array) => T | Promise<T>): Promise<T> {
     const held: Held = { bytes: 0, isOver: false };
     try {
-      return await use(await this.#inTime(this.#read(request, held)));
+      const bytes = await this.#inTime(this.#read(body, held));
+      await this.#turnstile.pass();
+      return await use(bytes);
     } finally {
       this.#heldBytes -= held.bytes;
       held.isOver = true;
@@ -53,27 +67,28 @@ export class Bodies {
       clearTimeout(timer);
     }
   }
-  async #read(request: Request, held: Held): Promise<Uint8Array> {
-    const stated = request.headers.get("content-length");
-    const size = Number(stated ?? 0);
-    if (size > this.#limits.bodyBytes) throw this.#tooLarge();
+
+  async #read({ headers, pieces }: IncomingBody, held: Held): Promise<Uint8Array> {
+    if (Number(headers.get("content-length") ?? 0) > this.#limits.bodyBytes) throw this.#tooLarge();
     try {
-      if (stated === null || size > SMALL_BYTES) return await this.#readPieces(request, held);
-      this.#take(held, size);
-      return new Uint8Array(await request.arrayBuffer());
+      return await this.#join(pieces, held);
     } catch (error) {
       throw error instanceof ApiError ? error : new ClientGone();
     }
   }
 
-  async #readPieces(request: Request, held: Held): Promise<Uint8Array> {
-    const pieces: Uint8Array[] = [];
-    for await (const piece of request.body ?? []) {
+  /** Copies each piece when it comes, and of all bodies at most one further piece on each turn. */
+  async #join(pieces: AsyncIterable<Uint8Array>, held: Held): Promise<Uint8Array> {
+    let whole: Buffer = Buffer.allocUnsafe(PIECE_BYTES);
+    for await (const piece of pieces) {
+      const start = held.bytes;
+      if (start > 0) await this.#turnstile.pass();
       this.#take(held, piece.byteLength);
       if (held.bytes > this.#limits.bodyBytes) throw this.#tooLarge();
-      pieces.push(piece);
+      if (held.bytes > whole.length) whole = grown(whole, held.bytes);
+      whole.set(piece, start);
     }
-    return Buffer.concat(pieces, held.bytes);
+    return whole.subarray(0, held.bytes);
   }
 
   #take(held: Held, bytes: number): void {
@@ -92,6 +107,13 @@ export class Bodies {
     const message = `the body is too large: expected at most ${this.#limits.bodyBytes} bytes`;
     return refusal(413, "body_too_large", message);
   }
+}
+
+/** The same bytes with room for `bytes`, doubled so that all copies together are of one body's size. */
+function grown(buffer: Buffer, bytes: number): Buffer {
+  const larger = Buffer.allocUnsafe(Math.max(bytes, 2 * buffer.length));
+  buffer.copy(larger);
+  return larger;
 }
 
 interface Held {

@@ -1,33 +1,29 @@
 import type { z } from "@hono/zod-openapi";
 import { untilFirstFault } from "../../model/index.ts";
 import { ApiError, invalidValue } from "../errors.ts";
-import type { Bodies } from "./bodies.ts";
+import type { Bodies, IncomingBody } from "./bodies.ts";
 import { findExcess, requestBounds } from "./json-bounds.ts";
 
 type Issue = z.core.$ZodIssue;
 
 /**
- * A request's JSON body, read as `bodies` allow and, after `turn`, checked against its schema.
+ * A request's JSON body, read as `bodies` allow and checked against its schema.
  * @throws ApiError naming what is wrong: size, time, content type, UTF-8, JSON, or the field.
  */
 export async function readJson<T>(
-  request: Request,
+  body: IncomingBody,
   schema: z.ZodType<T>,
   bodies: Bodies,
-  turn: () => Promise<void>,
 ): Promise<T> {
-  const type = request.headers.get("content-type") ?? "nothing";
+  const type = body.headers.get("content-type") ?? "nothing";
   if (!/^application\/([\w.-]+\+)?json\b/i.test(type)) {
     throw mediaType(`content-type: expected application/json, got ${type.slice(0, 100)}`);
   }
-  const encoding = request.headers.get("content-encoding") ?? "identity";
+  const encoding = body.headers.get("content-encoding") ?? "identity";
   if (encoding !== "identity") {
     throw mediaType(`content-encoding: expected none, got ${encoding.slice(0, 100)}`);
   }
-  return bodies.hold(request, async (bytes) => {
-    await turn();
-    return parse(decodeUtf8(bytes), schema);
-  });
+  return bodies.hold(body, (bytes) => parse(decodeUtf8(bytes), schema));
 }
 
 function parse<T>(text: string, schema: z.ZodType<T>): T {

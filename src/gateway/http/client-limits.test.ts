@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { connect, type Socket } from "node:net";
+import { Readable } from "node:stream";
 import { afterEach, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { pino } from "pino";
@@ -94,11 +95,12 @@ for (const limits of [{ unreadEvents: 20 }, { unreadMs: 50 }]) {
   test(`a client that does not read is cut and pays for what it was told: ${JSON.stringify(limits)}`, async () => {
     const { ledger, file } = await openFakeLedger();
     await start(limits, new Accounts({ ledger, prices: defaultPrices }));
-    const response = await server.app.request(CHAT, {
-      method: "POST",
-      headers: { "content-type": "application/json" },
-      body: JSON.stringify({ ...chat, n: 8, max_tokens: 500, seed: 1, stream: true }),
-    });
+    const body = JSON.stringify({ ...chat, n: 8, max_tokens: 500, seed: 1, stream: true });
+    const response = await server.app.request(
+      CHAT,
+      { method: "POST", headers: { "content-type": "application/json" } },
+      { incoming: Readable.from([Buffer.from(body)]) },
+    );
     await response.body?.getReader().read();
     await server.untilIdle();
     assert.equal(await refusals("unread"), 1);

@@ -30,7 +30,6 @@ import { TokenTally } from "../billing/index.ts";
 import { refuseUnsupportedChat, refuseUnsupportedCompletion } from "../answer/index.ts";
 import { Tenant } from "../tenant.ts";
 import type { TextWorker } from "../text/index.ts";
-import { Turnstile } from "./turnstile.ts";
 import * as wire from "../wire.ts";
 
 export interface GatewayOptions {
@@ -90,7 +89,6 @@ export class Gateway implements Endpoints {
   readonly #admission: Admission;
   readonly #tenant: Tenant;
   readonly #metrics = new Metrics();
-  readonly #turnstile = new Turnstile();
   readonly #refusals: Refusals;
   readonly #bodies: Bodies;
   readonly #tally = new TokenTally();
@@ -300,9 +298,11 @@ export class Gateway implements Endpoints {
     return generation;
   }
 
-  /** Bodies are read side by side; each is checked on a turn of the event loop of its own. */
   #read<T>(context: Context<Env>, schema: z.ZodType<T>): Promise<T> {
-    return readJson(context.req.raw, schema, this.#bodies, () => this.#turnstile.pass());
+    const { headers } = context.req.raw;
+    // A body that is refused midway leaves its connection open for the answer.
+    const pieces = context.env.incoming.iterator({ destroyOnReturn: false });
+    return readJson({ headers, pieces }, schema, this.#bodies);
   }
 
   /** Reads what the model says after this prompt. */
