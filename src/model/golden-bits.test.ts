@@ -81,8 +81,11 @@ async function modelDigests(
   return { ...Object.fromEntries(layers), [`${name}, logits`]: logits };
 }
 
-async function digestsOf({ create }: Backend, policy: Policy): Promise<Digests> {
-  const kernels = create();
+/** Where others compute the reference's bits in a hundredth of its time, calf is left to them. */
+const isCalfLeft = ({ name }: Backend) => name === "reference" && backends.length > 1;
+
+async function digestsOf(backend: Backend, policy: Policy): Promise<Digests> {
+  const kernels = backend.create();
   const stream = kernels.createStream(policy);
   const digests = [await operationDigests(stream, policy)];
   stream.close();
@@ -91,7 +94,8 @@ async function digestsOf({ create }: Backend, policy: Policy): Promise<Digests> 
     directory: join(repositoryRoot, "models/calf"),
     tokens: Array.from({ length: CALF_TOKENS }, (_, i) => (i * 37) % 4000),
   };
-  for (const { name, directory, tokens } of [...tinyFixtures(), calf]) {
+  const models = [...tinyFixtures(), ...(isCalfLeft(backend) ? [] : [calf])];
+  for (const { name, directory, tokens } of models) {
     const model = await loadModel(directory, { kernels, policy, maxRows: tokens.length });
     digests.push(await modelDigests(name, model, tokens));
   }
@@ -103,6 +107,11 @@ const keyOf = ({ create }: Backend, policy: Policy) => `${create().bitsOf(policy
 function readGoldenBits(): GoldenBits {
   return JSON.parse(readFileSync(file, "utf8")) as GoldenBits;
 }
+
+const expectedOf = (backend: Backend, digests: Digests): Digests =>
+  Object.fromEntries(
+    Object.entries(digests).filter(([name]) => !(isCalfLeft(backend) && name.startsWith("calf,"))),
+  );
 
 /** What no longer has the bits it had. */
 const moved = (actual: Digests, expected: Digests) =>
@@ -119,7 +128,7 @@ function defineTests({ numericsVersion, digests }: GoldenBits): void {
         `${backend.name} under ${policy} computes the bits it always has`,
         { skip },
         async () => {
-          const names = moved(await digestsOf(backend, policy), digests[key]);
+          const names = moved(await digestsOf(backend, policy), expectedOf(backend, digests[key]));
           const advice = `if that is meant, raise NUMERICS_VERSION and run ${writeCommand}`;
           assert.deepEqual(names, [], `the bits of ${names.join("; ")} moved; ${advice}`);
         },
@@ -143,16 +152,15 @@ async function write(): Promise<void> {
     for (const policy of policies) {
       const key = keyOf(backend, policy);
       const fresh = await digestsOf(backend, policy);
-      const names = Object.keys(digests[key] ?? {}).filter(
-        (name) => fresh[name] !== digests[key][name],
-      );
+      const recorded = expectedOf(backend, digests[key] ?? {});
+      const names = Object.keys(recorded).filter((name) => fresh[name] !== recorded[name]);
       if (names.length > 0) {
         throw new Error(
           `${key}: the bits of ${names.join("; ")} on ${backend.name} are not those recorded; ` +
             "if they are meant to move, raise NUMERICS_VERSION first",
         );
       }
-      digests[key] = fresh;
+      digests[key] = { ...digests[key], ...fresh };
     }
   }
   const lost = Object.keys(old.digests).filter((key) => !digests[key]);

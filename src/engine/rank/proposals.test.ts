@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { createReferenceKernels, greedySampling } from "../../kernels/index.ts";
+import { createKernels, greedySampling } from "../../kernels/index.ts";
 import { MemoryBlobStore } from "../../kv-cache/index.ts";
 import { tinyFixtures } from "../../model/fixtures.ts";
 import { loadModel, modelIdentity, numericIdentity } from "../../model/index.ts";
@@ -10,7 +10,7 @@ import { EngineCore, type CoreOptions, type Speculator } from "./core.ts";
 import type { Sequence } from "./sequence.ts";
 
 const [fixture] = tinyFixtures().filter(({ name }) => name === "v3");
-const kernels = createReferenceKernels();
+const kernels = createKernels();
 const model = await loadModel(fixture.directory, { kernels, policy: "w8a16", maxRows: 64 });
 const promptOf = (length: number, from = 0) =>
   Array.from({ length }, (_, i) => fixture.tokens[(from + i) % fixture.tokens.length]);
