@@ -26,6 +26,7 @@ export async function inspect(options: {
       `${gate.experts} routed, ${gate.topK} a token, ${config.sharedExperts} shared, ` +
         `${gate.groups} groups`,
     ],
+    ["MTP layer", bytes.mtp > 0 ? "yes" : "none"],
     ["context", `${config.maxPositions} tokens, vocabulary ${config.vocabSize}`],
     ["parameters", `${count(parameters.total)}, ${count(parameters.activePerToken)} a token`],
     ["formats", formats.map(([dtype, size]) => `${dtypeNames[dtype]} ${amount(size)}`).join(", ")],

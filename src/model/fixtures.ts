@@ -27,6 +27,13 @@ export function tinyFixtures(): Fixture[] {
   });
 }
 
+/** A tiny checkpoint with an MTP layer beside what transformers' MtpModel computes from it. */
+export function mtpFixture(): Omit<Fixture, "greedy"> & { readonly drafts: readonly number[] } {
+  const directory = join(repositoryRoot, "fixtures/mtp");
+  const { tokens, drafts } = JSON.parse(readFileSync(join(directory, "golden.json"), "utf8"));
+  return { name: "mtp", directory, tokens, drafts, golden: readTensors(directory) };
+}
+
 export function fixtureDirectory(path: string): string | undefined {
   const directory = join(repositoryRoot, "fixtures", path);
   return existsSync(directory) ? directory : undefined;

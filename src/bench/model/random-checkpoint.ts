@@ -67,7 +67,7 @@ async function tensorsOf(directory: string, format: CheckpointFormat): Promise<T
     tensors.push(...parts.map((part) => ({ ...part, weight: { dtype, shape } })));
     return { name, dtype, shape, file: directory, offset: 0 };
   };
-  modelWeights({ weight }, await readConfig(directory));
+  modelWeights({ has: () => true, weight }, await readConfig(directory));
   return tensors;
 }
 

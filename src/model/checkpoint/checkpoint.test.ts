@@ -17,6 +17,7 @@ import { openCheckpoint } from "./checkpoint.ts";
 import { fixtureDirectory, repositoryRoot } from "../fixtures.ts";
 import { inspectModel } from "./inspect.ts";
 import { CheckpointError, readSafetensors } from "./safetensors.ts";
+import { groupOf } from "./tensor-group.ts";
 
 const scratch = mkdtempSync(join(tmpdir(), "daysix-checkpoint-"));
 after(() => rmSync(scratch, { recursive: true, force: true }));
@@ -265,6 +266,30 @@ test("inspect adds up what the files hold and finds a NaN code only when asked t
   const { problems } = await inspectModel(directory, { verify: true, availableBytes: 0 });
   assert.equal(problems?.length, 1);
   assert.match(problems[0], /model\.layers.* not a finite number at byte 3/);
+});
+
+test("inspect says whether a checkpoint has an MTP layer, which no token reads by itself", async () => {
+  const options = { verify: false, availableBytes: 0 };
+  const inspection = await inspectModel(fixtureDirectory("mtp") as string, options);
+  const { bytes, bytesPerDecodedToken, parameters } = inspection;
+  assert.ok(bytes.mtp > 0);
+  assert.equal(bytes.unused, 0);
+  assert.ok(bytesPerDecodedToken < bytes.total - bytes.embedding - bytes.mtp);
+  assert.ok(parameters.activePerToken < parameters.total);
+  const without = await inspectModel(fixtureDirectory("tiny/v3") as string, options);
+  assert.equal(without.bytes.mtp, 0);
+});
+
+test("the copies of embedding and head beside an MTP layer are not used", () => {
+  const config = { layers: 61, nextTokenLayers: 1 };
+  assert.equal(groupOf("model.layers.61.eh_proj.weight", config), "mtp");
+  assert.equal(groupOf("model.layers.61.embed_tokens.weight", config), "unused");
+  assert.equal(groupOf("model.layers.61.shared_head.head.weight", config), "unused");
+  assert.equal(groupOf("model.layers.62.eh_proj.weight", config), "unused");
+  assert.equal(
+    groupOf("model.layers.61.eh_proj.weight", { ...config, nextTokenLayers: 0 }),
+    "unused",
+  );
 });
 
 test("codes that are not finite numbers are found and counted in every format", async () => {

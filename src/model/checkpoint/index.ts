@@ -18,7 +18,7 @@ export {
   type NumericIdentity,
 } from "./identity.ts";
 export { type Inspection, inspectModel } from "./inspect.ts";
-export { kvBytesPerToken, kvEntryBytes } from "./kv-bytes.ts";
+export { kvEntryBytes } from "./kv-bytes.ts";
 export { type HashedBytes, modelHash } from "./model-hash.ts";
 export { quantizeCheckpoint, type QuantizedGroup } from "./quantize-checkpoint.ts";
 export { bytesOf, expectRoom, type WriteBytes, writeSafetensors } from "./safetensors-writer.ts";
@@ -30,5 +30,6 @@ export {
   type ModelWeights,
   modelWeights,
   type MoeWeights,
+  type MtpWeights,
   type WeightSource,
 } from "./weights.ts";

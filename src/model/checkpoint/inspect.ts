@@ -79,9 +79,9 @@ function sum(amounts: Readonly<Record<TensorGroup, number>>): number {
   return tensorGroups.reduce((total, group) => total + amounts[group], 0);
 }
 
-/** What one token touches: everything but the embedding table and the experts not chosen. */
+/** What one token touches: everything but embedding, experts not chosen, and the layer that drafts. */
 function active(amounts: Readonly<Record<TensorGroup, number>>, { gate }: ModelConfig): number {
-  const idle = amounts.embedding + amounts.unused + amounts.routedExperts;
+  const idle = amounts.embedding + amounts.unused + amounts.mtp + amounts.routedExperts;
   return sum(amounts) - idle + Math.round((amounts.routedExperts * gate.topK) / gate.experts);
 }
 

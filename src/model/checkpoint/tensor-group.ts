@@ -10,14 +10,24 @@ export const tensorGroups = [
   "sharedExperts",
   "router",
   "norms",
+  "mtp",
   "unused",
 ] as const;
 
 export type TensorGroup = (typeof tensorGroups)[number];
 
-export function groupOf(name: string, { layers }: Pick<ModelConfig, "layers">): TensorGroup {
+/** Embedding and head, which checkpoints repeat in the MTP layer. */
+const REPEATED = /\.(embed_tokens|shared_head\.head)\./;
+
+export function groupOf(
+  name: string,
+  { layers, nextTokenLayers }: Pick<ModelConfig, "layers" | "nextTokenLayers">,
+): TensorGroup {
   const layer = /^model\.layers\.(\d+)\./.exec(name)?.[1];
-  if (layer !== undefined && Number(layer) >= layers) return "unused";
+  if (layer !== undefined && Number(layer) >= layers) {
+    const isMtp = Number(layer) === layers && nextTokenLayers > 0 && !REPEATED.test(name);
+    return isMtp ? "mtp" : "unused";
+  }
   if (name.includes("rotary_emb")) return "unused";
   if (name.startsWith("model.embed_tokens.")) return "embedding";
   if (name.startsWith("lm_head.")) return "head";

@@ -3,6 +3,7 @@ import type { ModelConfig } from "./config.ts";
 
 /** Where a graph's weights come from, by name and shape. */
 export interface WeightSource {
+  has(name: string): boolean;
   weight(name: string, shape: readonly number[]): Weight;
 }
 
@@ -42,11 +43,23 @@ export interface LayerWeights {
   readonly ffn: (MlpWeights & { readonly kind: "dense" }) | MoeWeights;
 }
 
+/** Of the layer that predicts a token further; embedding and head are the trunk's. */
+export interface MtpWeights {
+  readonly tokenNorm: Weight;
+  readonly stateNorm: Weight;
+  /** [hidden, 2 × hidden]: of the embedding first, then of the state */
+  readonly projection: Weight;
+  readonly layer: LayerWeights;
+  readonly outputNorm: Weight;
+}
+
 export interface ModelWeights {
   readonly embed: Weight;
   readonly layers: readonly LayerWeights[];
   readonly finalNorm: Weight;
   readonly head: Weight;
+  /** Undefined where the checkpoint has none, whatever its config says. */
+  readonly mtp: MtpWeights | undefined;
 }
 
 /** The graph's weights under their names on the hub; shapes are checked, nothing is read. */
@@ -57,6 +70,22 @@ export function modelWeights(checkpoint: WeightSource, config: ModelConfig): Mod
     layers: Array.from({ length: config.layers }, (_, i) => layerWeights(checkpoint, config, i)),
     finalNorm: checkpoint.weight("model.norm.weight", [hiddenSize]),
     head: checkpoint.weight("lm_head.weight", [vocabSize, hiddenSize]),
+    mtp: mtpWeights(checkpoint, config),
+  };
+}
+
+/** Of several layers the first; its copies of embedding and head, if it has any, are not looked at. */
+function mtpWeights(checkpoint: WeightSource, config: ModelConfig): MtpWeights | undefined {
+  const { layers, hiddenSize, nextTokenLayers } = config;
+  const name = `model.layers.${layers}`;
+  const projection = `${name}.eh_proj.weight`;
+  if (nextTokenLayers === 0 || !checkpoint.has(projection)) return undefined;
+  return {
+    tokenNorm: checkpoint.weight(`${name}.enorm.weight`, [hiddenSize]),
+    stateNorm: checkpoint.weight(`${name}.hnorm.weight`, [hiddenSize]),
+    projection: checkpoint.weight(projection, [hiddenSize, 2 * hiddenSize]),
+    layer: layerWeights(checkpoint, config, layers),
+    outputNorm: checkpoint.weight(`${name}.shared_head.norm.weight`, [hiddenSize]),
   };
 }
 

@@ -13,17 +13,18 @@ import {
 import { NO_LAYER, nullTracer, type Tracer } from "../../trace/index.ts";
 import {
   CheckpointError,
-  kvBytesPerToken,
+  kvEntryBytes,
   openCheckpoint,
   storedDtype,
   type Checkpoint,
 } from "../checkpoint/index.ts";
 import { readConfig, type ModelConfig } from "../checkpoint/index.ts";
-import { forwardMlp, forwardMoe } from "./feed-forward.ts";
+import { forwardBlock, type BlockContext } from "./block.ts";
 import { LatentAttention } from "./mla.ts";
+import { Mtp } from "./mtp.ts";
 import { LocalExperts, type RoutedExperts } from "./routed-experts.ts";
 import type { KvPool, StepBatch } from "./step.ts";
-import { modelWeights, type LayerWeights, type ModelWeights } from "../checkpoint/index.ts";
+import { modelWeights, type ModelWeights } from "../checkpoint/index.ts";
 import { streamTracer } from "./stream-tracer.ts";
 import { Workspace } from "./workspace.ts";
 
@@ -39,6 +40,8 @@ export interface ModelOptions {
    * which the reference computes.
    */
   readonly tracer?: Tracer;
+  /** Computes the checkpoint's MTP layer, if it has one; its KV is a plane more. */
+  readonly mtp?: boolean;
 }
 
 /** How a step's tokens are chosen. */
@@ -81,11 +84,12 @@ export class Model {
   readonly policy: Policy;
   readonly maxRows: number;
   readonly tracer: Tracer;
+  /** The layer that drafts tokens, where it is asked for and the checkpoint has one. */
+  readonly mtp: Mtp | undefined;
   readonly #weights: ModelWeights;
   readonly #stream: Stream;
-  readonly #attention: LatentAttention;
-  readonly #experts: RoutedExperts;
   readonly #workspace: Workspace;
+  readonly #block: BlockContext;
 
   constructor(config: ModelConfig, weights: ModelWeights, options: ModelOptions) {
     this.config = config;
@@ -94,25 +98,41 @@ export class Model {
     this.#weights = weights;
     this.#stream = options.kernels.createStream(options.policy, config.quantization.scales);
     this.tracer = streamTracer(options.tracer ?? nullTracer, this.#stream);
-    this.#attention = new LatentAttention(config);
-    this.#experts =
-      options.createExperts?.(this.#stream, config, this.tracer) ??
-      new LocalExperts(this.#stream, config.gate, options.maxRows, this.tracer);
-    this.#workspace = new Workspace(config, this.#attention.shape, options.maxRows);
+    const attention = new LatentAttention(config);
+    this.#workspace = new Workspace(config, attention.shape, options.maxRows);
+    this.#block = {
+      config,
+      attention,
+      stream: this.#stream,
+      workspace: this.#workspace,
+      tracer: this.tracer,
+      experts:
+        options.createExperts?.(this.#stream, config, this.tracer) ??
+        new LocalExperts(this.#stream, config.gate, options.maxRows, this.tracer),
+    };
+    this.mtp =
+      options.mtp && weights.mtp
+        ? new Mtp(weights.mtp, weights, this.#block, options.maxRows)
+        : undefined;
   }
 
-  /** Bytes of KV cache one token takes in all layers. */
+  /** Bytes of KV cache one token takes in all planes. */
   get kvBytesPerToken(): number {
-    return kvBytesPerToken(this.config, this.policy);
+    return this.#planes * kvEntryBytes(this.config, this.policy);
+  }
+
+  /** Layers that keep KV. */
+  get #planes(): number {
+    return this.config.layers + (this.mtp ? 1 : 0);
   }
 
   createKvPool(pages: number): KvPool {
-    const { layers, latentRank, ropeWidth } = this.config;
+    const { latentRank, ropeWidth } = this.config;
     const width = latentRank + ropeWidth;
     const values = pages * PAGE_TOKENS * width;
     return {
       width,
-      layers: Array.from({ length: layers }, () => ({
+      layers: Array.from({ length: this.#planes }, () => ({
         entries: createStoredRows(precisions[this.policy].kv, values),
       })),
     };
@@ -171,7 +191,7 @@ export class Model {
     this.#stream.embed(w.hidden, this.#weights.embed, batch.tokens, batch.rows);
     this.tracer.end(embed);
     for (const [index, layer] of this.#weights.layers.entries()) {
-      await this.#block(layer, index, batch, pool);
+      await forwardBlock(this.#block, layer, index, batch, pool.layers[index]);
       if (onLayer) {
         await this.#stream.fence();
         onLayer(index);
@@ -183,48 +203,18 @@ export class Model {
     return logits;
   }
 
-  /** h += attention(norm(h)); h += feed-forward(norm(h)) */
-  async #block(layer: LayerWeights, index: number, batch: StepBatch, pool: KvPool): Promise<void> {
-    const stream = this.#stream;
-    const w = this.#workspace;
-    const { hiddenSize, normEpsilon, gate } = this.config;
-    const { rows } = batch;
-
-    const attention = this.tracer.begin("ATTN", index, rows);
-    stream.rmsNorm(w.normed, w.hidden, layer.inputNorm, normEpsilon, rows);
-    this.#attention.forward(stream, w, layer.attention, pool.layers[index], batch);
-    stream.add(w.hidden, w.update, rows * hiddenSize);
-    stream.rmsNorm(w.normed, w.hidden, layer.postNorm, normEpsilon, rows);
-    this.tracer.end(attention);
-
-    const { ffn } = layer;
-    if (ffn.kind === "dense") {
-      const mlp = this.tracer.begin("MLP", index, rows);
-      forwardMlp(stream, w, ffn, w.update, rows);
-      this.tracer.end(mlp);
-    } else {
-      await forwardMoe(stream, w, ffn, {
-        microBatch: 0,
-        layer: index,
-        rows,
-        rule: gate,
-        experts: this.#experts,
-        tracer: this.tracer,
-      });
-    }
-    stream.add(w.hidden, w.update, rows * hiddenSize);
-  }
-
   #head(batch: StepBatch): Float32Array {
     const stream = this.#stream;
     const w = this.#workspace;
-    const columns = this.config.hiddenSize;
+    const { hiddenSize: columns, normEpsilon } = this.config;
+    const { finalNorm, head } = this.#weights;
     const count = batch.logitRows.length;
     const logits = w.logits(count);
     const hidden = storedOperand(w.hidden, columns);
     stream.gather(storedOperand(w.update, columns), hidden, batch.logitRows, count);
-    stream.rmsNorm(w.normed, w.update, this.#weights.finalNorm, this.config.normEpsilon, count);
-    w.project(stream, w.normed, count, { out: logits, weight: this.#weights.head });
+    stream.rmsNorm(w.normed, w.update, finalNorm, normEpsilon, count);
+    w.project(stream, w.normed, count, { out: logits, weight: head });
+    if (this.mtp) stream.rmsNorm(this.mtp.trunk, w.hidden, finalNorm, normEpsilon, batch.rows);
     return logits;
   }
 }
