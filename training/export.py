@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
-from model import CONFIG, Model
+from model import CONFIG, Block, Model
 
 BLOCK = 128
 SHARD_BYTES = 15_000_000
@@ -69,65 +69,81 @@ def dequantize(codes: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
     return codes.float() * wide
 
 
-def linear_weights(model: Model):
-    """Every matrix that is published in FP8, under its name on the hub."""
-    for i, layer in enumerate(model.layers):
-        name = f"model.layers.{i}"
-        for part, module in layer.self_attn.named_children():
-            if part.endswith("_proj") or part.endswith("_mqa"):
-                yield f"{name}.self_attn.{part}", module.weight
-        if hasattr(layer.mlp, "down_proj"):
-            for part, module in layer.mlp.named_children():
-                yield f"{name}.mlp.{part}", module.weight
-            continue
-        for part, module in layer.mlp.shared.named_children():
-            yield f"{name}.mlp.shared_experts.{part}", module.weight
-        gate, up = layer.mlp.gate_up.chunk(2, -1)
-        for part, stack in (("gate_proj", gate), ("up_proj", up), ("down_proj", layer.mlp.down)):
-            for e, weight in enumerate(stack):
-                yield f"{name}.mlp.experts.{e}.{part}", weight.T
+def block_linears(layer: Block, name: str):
+    """A block's matrices, which are published in FP8, under their names on the hub."""
+    for part, module in layer.self_attn.named_children():
+        if part.endswith("_proj") or part.endswith("_mqa"):
+            yield f"{name}.self_attn.{part}", module.weight
+    if hasattr(layer.mlp, "down_proj"):
+        for part, module in layer.mlp.named_children():
+            yield f"{name}.mlp.{part}", module.weight
+        return
+    for part, module in layer.mlp.shared.named_children():
+        yield f"{name}.mlp.shared_experts.{part}", module.weight
+    gate, up = layer.mlp.gate_up.chunk(2, -1)
+    for part, stack in (("gate_proj", gate), ("up_proj", up), ("down_proj", layer.mlp.down)):
+        for e, weight in enumerate(stack):
+            yield f"{name}.mlp.experts.{e}.{part}", weight.T
 
 
-def other_weights(model: Model):
-    """What stays BF16."""
+def block_others(layer: Block, name: str):
+    """What of a block stays BF16."""
+    for part in ("input_layernorm", "post_attention_layernorm"):
+        yield f"{name}.{part}.weight", getattr(layer, part).weight
+    for part in ("q_a_layernorm", "kv_a_layernorm"):
+        yield f"{name}.self_attn.{part}.weight", getattr(layer.self_attn, part).weight
+    if hasattr(layer.mlp, "gate"):
+        yield f"{name}.mlp.gate.weight", layer.mlp.gate.weight
+
+
+def block_biases(layer: Block, name: str):
+    """What of a block stays F32."""
+    if hasattr(layer.mlp, "gate"):
+        yield f"{name}.mlp.gate.e_score_correction_bias", layer.mlp.bias
+
+
+def block_tensors(layer: Block, name: str) -> dict[str, torch.Tensor]:
+    tensors = {}
+    for part, weight in block_linears(layer, name):
+        tensors[f"{part}.weight"], tensors[f"{part}.weight_scale_inv"] = quantize(weight.detach())
+    for part, tensor in block_others(layer, name):
+        tensors[part] = tensor.detach().to(torch.bfloat16).contiguous()
+    for part, tensor in block_biases(layer, name):
+        tensors[part] = tensor.clone()
+    return tensors
+
+
+def outer_weights(model: Model):
+    """What lies outside the blocks, in BF16."""
     yield "model.embed_tokens.weight", model.embed.weight
     yield "model.norm.weight", model.norm.weight
     yield "lm_head.weight", model.head.weight
-    for i, layer in enumerate(model.layers):
-        name = f"model.layers.{i}"
-        for part in ("input_layernorm", "post_attention_layernorm"):
-            yield f"{name}.{part}.weight", getattr(layer, part).weight
-        for part in ("q_a_layernorm", "kv_a_layernorm"):
-            yield f"{name}.self_attn.{part}.weight", getattr(layer.self_attn, part).weight
-        if hasattr(layer.mlp, "gate"):
-            yield f"{name}.mlp.gate.weight", layer.mlp.gate.weight
 
 
-def router_biases(model: Model):
-    """What stays F32."""
-    for i, layer in enumerate(model.layers):
-        if hasattr(layer.mlp, "gate"):
-            yield f"model.layers.{i}.mlp.gate.e_score_correction_bias", layer.mlp.bias
+def blocks(model: Model):
+    return ((layer, f"model.layers.{i}") for i, layer in enumerate(model.layers))
 
 
 def published_tensors(model: Model) -> dict[str, torch.Tensor]:
-    tensors = {}
-    for name, weight in linear_weights(model):
-        tensors[f"{name}.weight"], tensors[f"{name}.weight_scale_inv"] = quantize(weight.detach())
-    for name, tensor in other_weights(model):
-        tensors[name] = tensor.detach().to(torch.bfloat16).contiguous()
-    for name, tensor in router_biases(model):
-        tensors[name] = tensor.clone()
+    tensors = {
+        name: tensor.detach().to(torch.bfloat16).contiguous()
+        for name, tensor in outer_weights(model)
+    }
+    for layer, name in blocks(model):
+        tensors |= block_tensors(layer, name)
     return dict(sorted(tensors.items()))
 
 
 @torch.no_grad()
 def set_weights(model: Model, tensors: dict[str, torch.Tensor]) -> None:
     """The inverse of `published_tensors`, in place."""
-    for name, weight in linear_weights(model):
-        weight.copy_(dequantize(tensors[f"{name}.weight"], tensors[f"{name}.weight_scale_inv"]))
-    for name, tensor in (*other_weights(model), *router_biases(model)):
+    for name, tensor in outer_weights(model):
         tensor.copy_(tensors[name])
+    for layer, name in blocks(model):
+        for part, weight in block_linears(layer, name):
+            weight.copy_(dequantize(tensors[f"{part}.weight"], tensors[f"{part}.weight_scale_inv"]))
+        for part, tensor in (*block_others(layer, name), *block_biases(layer, name)):
+            tensor.copy_(tensors[part])
 
 
 def round_as_published(model: Model) -> None:
