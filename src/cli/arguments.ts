@@ -1,3 +1,4 @@
+import { type ReasoningField, reasoningFields } from "../gateway/index.ts";
 import { checkpointFormats, type CheckpointFormat } from "../model/index.ts";
 import { policies, scaleFormats, type Policy, type ScaleFormat } from "../kernels/index.ts";
 
@@ -10,6 +11,15 @@ export class UsageError extends Error {
 export function textOf(option: string, value: unknown): string {
   if (typeof value === "string" || typeof value === "number") return String(value);
   throw new UsageError(`--${option}: expected one value, got ${JSON.stringify(value)}`);
+}
+
+export function reasoningFieldOf(value: unknown): ReasoningField {
+  const field = reasoningFields.find((name) => name === value);
+  if (!field) {
+    const expected = reasoningFields.join(" or ");
+    throw new UsageError(`--reasoning-field: expected ${expected}, got ${String(value)}`);
+  }
+  return field;
 }
 
 export const policyHelp = `Precision: ${policies.join(", ")}`;

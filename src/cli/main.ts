@@ -5,6 +5,7 @@ import {
   numberOf,
   policyHelp,
   policyOf,
+  reasoningFieldOf,
   serverOf,
   textOf,
   tokensOf,
@@ -41,6 +42,10 @@ withEngine(program.command("serve", "Serve a model through an OpenAI-compatible 
   .option("--api-key <key>", "Key that clients must send")
   .option("--served-model-name <names>", "Names to serve under, separated by commas")
   .option("--max-model-len <tokens>", "Shorten the context")
+  .option("--chat-template <file>", "Chat template in Jinja, instead of the checkpoint's own")
+  .option("--reasoning-field <name>", "Where thoughts are told: reasoning_content or reasoning", {
+    default: "reasoning_content",
+  })
   .option("--ledger <file>", "Bill every request in this file; without it nothing is billed")
   .option("--prices <file>", "Price book of the bills; DeepSeek's R1 where none is given")
   .option("--log-level <level>", "Level of the log on stderr", { default: "warn" })
@@ -49,12 +54,16 @@ withEngine(program.command("serve", "Serve a model through an OpenAI-compatible 
     const names = flags["servedModelName"];
     const apiKey = flags["apiKey"];
     const maxModelLen = flags["maxModelLen"];
-    const { ledger, prices } = flags;
+    const { ledger, prices, chatTemplate } = flags;
     return serve({
       engine: await engineOf(flags),
       host: textOf("host", flags["host"]),
       port: integerOf("port", flags["port"], 0, largestPort),
       logLevel: textOf("log-level", flags["logLevel"]),
+      reasoningField: reasoningFieldOf(flags["reasoningField"]),
+      ...(chatTemplate === undefined
+        ? {}
+        : { chatTemplate: textOf("chat-template", chatTemplate) }),
       ...(apiKey === undefined ? {} : { apiKey: textOf("api-key", apiKey) }),
       ...(names === undefined
         ? {}

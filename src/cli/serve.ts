@@ -12,6 +12,7 @@ import {
   Gateway,
   Ledger,
   PriceBook,
+  type ReasoningField,
   serveGateway,
   type SamplingDefaults,
   TextWorker,
@@ -33,6 +34,9 @@ export interface ServeOptions {
   /** The folder's name where none is given. */
   readonly servedNames?: readonly string[];
   readonly maxModelLen?: number;
+  /** File of a chat template, instead of the checkpoint's own. */
+  readonly chatTemplate?: string;
+  readonly reasoningField?: ReasoningField;
   /** File that requests are billed in. */
   readonly ledger?: string;
   /** File of the prices; the built-in ones where none is given. */
@@ -74,7 +78,11 @@ export async function startServing(options: ServeOptions, shutdown: Shutdown): P
     withinMs: CLOSE_MS.ledger,
     close: async () => accounts?.close(),
   });
-  const text = await TextWorker.start(directory);
+  const { chatTemplate, reasoningField } = options;
+  const text = await TextWorker.start(
+    directory,
+    chatTemplate === undefined ? {} : { chatTemplate },
+  );
   shutdown.opened({
     name: "the text worker",
     withinMs: CLOSE_MS.text,
@@ -116,6 +124,7 @@ export async function startServing(options: ServeOptions, shutdown: Shutdown): P
     dashboard: await DashboardFiles.load(dashboardDirectory),
     ...(accounts ? { accounts } : {}),
     ...(apiKey === undefined ? {} : { apiKey }),
+    ...(reasoningField === undefined ? {} : { reasoningField }),
   });
   await accounts?.setTopology(fleetOf(engine));
   const server = await serveGateway(gateway, { host, port });

@@ -25,6 +25,6 @@ export {
 } from "./billing/index.ts";
 export { readLedger } from "./billing/index.ts";
 export { reportOn, type Report, type ReportOptions } from "./billing/index.ts";
-export type { SamplingDefaults } from "./answer/index.ts";
+export { type ReasoningField, reasoningFields, type SamplingDefaults } from "./answer/index.ts";
 export { serveGateway, type RunningServer } from "./http/index.ts";
 export { TextWorker } from "./text/index.ts";

@@ -26,7 +26,10 @@ const content = z.union([z.string(), list(textPart, 1024, "parts")]);
 const toolCall = z.object({
   id: z.string().nullish(),
   type: z.literal("function").nullish(),
-  function: z.object({ name: z.string(), arguments: z.string() }),
+  function: z.object({
+    name: z.string(),
+    arguments: z.union([z.string(), z.record(z.string(), z.unknown())]).nullish(),
+  }),
 });
 
 const message = z.discriminatedUnion("role", [
@@ -37,6 +40,9 @@ const message = z.discriminatedUnion("role", [
     reasoning_content: z.string().nullish(),
     reasoning: z.string().nullish(),
     tool_calls: list(toolCall, 128, "calls").nullish(),
+    prefix: z.boolean().nullish().openapi({
+      description: "Of the last message: the answer goes on from its words.",
+    }),
   }),
   z.object({ role: z.literal("tool"), content, tool_call_id: z.string().nullish() }),
 ]);
@@ -87,6 +93,9 @@ export const chatRequest = z
     ...generationFields,
     messages: list(message, 4096, "messages").min(1),
     max_completion_tokens: z.int().min(1).nullish(),
+    continue_final_message: z.boolean().nullish().openapi({
+      description: "The answer goes on from the last message's words, as with its `prefix`.",
+    }),
     logprobs: z.boolean().nullish(),
     top_logprobs: z.int().min(0).max(20).nullish(),
     tools: list(tool, 512, "tools").nullish(),

@@ -52,7 +52,6 @@ const readers: [file: string, read: (directory: string) => Promise<unknown>][] =
   ["tokenizer_config.json", loadTokenizer],
   ["tokenizer_config.json", loadTemplate],
   ["chat_template.jinja", loadTemplate],
-  ["config.json", loadTemplate],
   ["tokenizer.json", modelHash],
 ];
 

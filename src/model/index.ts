@@ -31,7 +31,13 @@ export type { LayerWeights, ModelWeights } from "./checkpoint/index.ts";
 export { Tokenizer, Vocabulary, type VocabularyTables } from "./text/index.ts";
 export { hasTokenizer, TokenizerError, tokenizerPath } from "./text/index.ts";
 export { Detokenizer } from "./text/index.ts";
-export { ChatTemplate, loadChatTemplate, type RenderOptions } from "./text/index.ts";
+export {
+  ChatTemplate,
+  createChatTemplate,
+  findTemplate,
+  loadChatTemplate,
+  type RenderOptions,
+} from "./text/index.ts";
 export {
   ChatTemplateError,
   type ChatMessage,

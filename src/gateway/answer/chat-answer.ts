@@ -30,7 +30,8 @@ export interface ChatAnswerOptions {
 }
 
 /** DeepSeek's name, or vLLM's and OpenRouter's. */
-export type ReasoningField = "reasoning_content" | "reasoning";
+export const reasoningFields = ["reasoning_content", "reasoning"] as const;
+export type ReasoningField = (typeof reasoningFields)[number];
 
 /** The answer as it comes, in OpenAI's chunks. */
 export async function* chatChunks(

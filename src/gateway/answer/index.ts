@@ -1,4 +1,10 @@
-export { type AnswerHead, chatChunks, chatCompletion, type ReasoningField } from "./chat-answer.ts";
+export {
+  type AnswerHead,
+  chatChunks,
+  chatCompletion,
+  type ReasoningField,
+  reasoningFields,
+} from "./chat-answer.ts";
 export type { TokenReader } from "./choice-output.ts";
 export { completion, completionChunks } from "./completion-answer.ts";
 export { Generation, type GenerationOptions } from "./generation.ts";

@@ -46,7 +46,8 @@ export class PromptWriter {
       const message = "tools: how this model writes calls is not known; offer it none";
       throw unsupported("tools", message);
     }
-    const options = { ...request.chat_template_kwargs, tools, thinking };
+    const continuesFinal = request.continue_final_message ?? false;
+    const options = { ...request.chat_template_kwargs, tools, thinking, continuesFinal };
     const { messages } = request;
     const task = { kind: "chat", messages, options, limit: this.#limit } as const;
     const [prompt] = await this.#text.perform(task, signal);

@@ -25,12 +25,13 @@ const HEAP_MB = 512;
 const outOfMemory: readonly unknown[] = ["SIGABRT", "SIGTRAP", "SIGILL"];
 
 /**
- * A process on the tokenizer and the chat template of this folder. A thread would share the gateway's
+ * A process on the tokenizer and the chat template of this folder, or the template in a file. A thread would share the gateway's
  * fate: Node ends the whole process when a worker thread's heap is full.
  */
-export function textProcessOn(directory: string): CreateTextProcess {
+export function textProcessOn(directory: string, chatTemplate?: string): CreateTextProcess {
+  const args = [directory, ...(chatTemplate === undefined ? [] : [chatTemplate])];
   return (listener) => {
-    const child = fork(fileURLToPath(new URL("./worker.js", import.meta.url)), [directory], {
+    const child = fork(fileURLToPath(new URL("./worker.js", import.meta.url)), args, {
       serialization: "advanced",
       execArgv: [`--max-old-space-size=${HEAP_MB}`],
       stdio: ["ignore", "ignore", "ignore", "ipc"],

@@ -6,6 +6,8 @@ import { type StartedProcess, type StartOptions, startProcess } from "./start-pr
 import { type TextProcess, textProcessOn } from "./text-process.ts";
 
 interface TextWorkerOptions extends StartOptions {
+  /** File of a chat template, instead of the folder's own. */
+  readonly chatTemplate?: string;
   /** For one request's text. */
   readonly taskLimitMs: number;
   /** Tasks that may wait, and the characters of all of them. */
@@ -51,7 +53,8 @@ export class TextWorker {
     directory: string,
     options: Partial<TextWorkerOptions> = {},
   ): Promise<TextWorker> {
-    const whole = { createProcess: textProcessOn(directory), ...defaults, ...options };
+    const createProcess = textProcessOn(directory, options.chatTemplate);
+    const whole = { createProcess, ...defaults, ...options };
     let worker: TextWorker | undefined;
     const started = await startProcess(whole, {
       report: (report) => {
@@ -157,7 +160,8 @@ export class TextWorker {
     this.#cancelTimer();
     if (report.kind === "prompts") job.resolve(report.prompts);
     else if (report.kind === "unsayable") job.reject(invalidValue(report.field, report.message));
-    else job.reject(ended(report.kind === "failed" ? report.message : report.kind));
+    else if (report.kind === "failed") job.reject(new Error(report.message));
+    else job.reject(ended(report.kind));
     this.#next();
   }
 

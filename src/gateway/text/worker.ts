@@ -3,7 +3,8 @@ import { Worker } from "node:worker_threads";
 import {
   type ChatTemplate,
   ChatTemplateError,
-  loadChatTemplate,
+  createChatTemplate,
+  findTemplate,
   Tokenizer,
   tokenizerPath,
 } from "../../model/index.ts";
@@ -71,15 +72,16 @@ function answer(task: TextTask, tokenizer: Tokenizer, template: ChatTemplate): v
 
 try {
   liveAsLongAsTheGateway();
-  const [, , directory] = process.argv;
+  const [, , directory, chatTemplate] = process.argv;
   const tokenizerFile = tokenizerPath(directory);
   report({ kind: "trying", what: `${tokenizerFile}: reading it` });
   const tokenizer = await Tokenizer.load(directory);
   report({ kind: "trying", what: `${tokenizerFile}: encoding ${TRIAL_RUN} letters` });
   tryTokenizer(tokenizer);
   report({ kind: "trying", what: `${directory}: reading the chat template` });
-  const template = await loadChatTemplate(directory, tokenizer);
-  report({ kind: "trying", what: `${template.path}: rendering a conversation of one letter` });
+  const found = await findTemplate(directory, chatTemplate);
+  report({ kind: "trying", what: `${found.path}: rendering a conversation of one letter` });
+  const template = createChatTemplate(found, tokenizer);
   tryTemplate(template);
   process.on("message", (task: TextTask) => answer(task, tokenizer, template));
   const { toolCallFormat } = template;

@@ -6,17 +6,11 @@
  *   R1            the same, ending in A<think>\n
  *   V3.1          B{system}U{question}A</think>{answer}E U…A<think> or A</think>
  *
- * Past thoughts are left out. Following DeepSeek's published templates, except that several rounds of tool calls are
- * each opened and closed.
+ * Past thoughts are left out. Used where a folder's own template says the same (chat-habits.ts): it has a place for
+ * tools where that has none.
  */
-import {
-  type ChatTool,
-  type Conversation,
-  readConversation,
-  spacedJson,
-  type ChatMessage,
-  type Turn,
-} from "./chat-message.ts";
+import type { HistoryMessage } from "./chat-history.ts";
+import { type ChatTool, spacedJson } from "./chat-message.ts";
 import type { Segment } from "./tokenizer.ts";
 
 export const deepseekFamilies = [
@@ -43,27 +37,41 @@ const OUTPUTS_END = marker("tool▁outputs▁end");
 const OUTPUT_BEGIN = marker("tool▁output▁begin");
 const OUTPUT_END = marker("tool▁output▁end");
 const SEPARATOR = marker("tool▁sep");
+export type DeepseekCalls = "deepseek-v3" | "deepseek-v3.1";
+
 const THINK: Segment = { text: "<think>", special: true };
 const END_THINK: Segment = { text: "</think>", special: true };
 
-/** The whole prompt, up to where the model goes on. @throws ChatTemplateError */
-export function composeDeepseek(
-  family: DeepseekFamily,
-  messages: readonly ChatMessage[],
-  tools: readonly ChatTool[],
-  thinking: boolean,
-): Segment[] {
-  const conversation = readConversation(messages);
-  const head = [BEGIN, text(conversation.system), ...toolSection(family, tools)];
-  return family === "deepseek-v3.1"
-    ? [...head, ...turnsV31(conversation, thinking)]
-    : [...head, ...turnsV3(conversation, family)];
+export interface DeepseekPrompt {
+  readonly history: readonly HistoryMessage[];
+  readonly tools: readonly ChatTool[];
+  readonly thinking: boolean;
+  /** The last message is the beginning of the answer. */
+  readonly continues: boolean;
 }
 
-function turnsV3({ turns }: Conversation, family: DeepseekFamily): Segment[] {
+export const callsOf = (family: DeepseekFamily): DeepseekCalls =>
+  family === "deepseek-v3.1" ? "deepseek-v3.1" : "deepseek-v3";
+
+/** The whole prompt, up to where the model goes on. @throws ChatTemplateError */
+export function composeDeepseek(family: DeepseekFamily, prompt: DeepseekPrompt): Segment[] {
+  const { history, tools } = prompt;
+  const system = history.filter(({ role }) => role === "system").map(({ content }) => content);
+  const turns = history.filter(({ role }) => role !== "system");
+  const head = [BEGIN, text(system.join("\n\n")), ...toolSection(callsOf(family), tools)];
+  return family === "deepseek-v3.1"
+    ? [...head, ...turnsV31(turns, prompt)]
+    : [...head, ...turnsV3(turns, family, prompt)];
+}
+
+function turnsV3(
+  turns: readonly HistoryMessage[],
+  family: DeepseekFamily,
+  { continues }: DeepseekPrompt,
+): Segment[] {
   const segments: Segment[] = [];
   let afterTool = false;
-  for (const turn of turns) {
+  for (const [index, turn] of turns.entries()) {
     if (turn.role === "tool") {
       segments.push(afterTool ? text("\n") : OUTPUTS_BEGIN);
       segments.push(OUTPUT_BEGIN, text(turn.content), OUTPUT_END);
@@ -74,6 +82,7 @@ function turnsV3({ turns }: Conversation, family: DeepseekFamily): Segment[] {
         const answer =
           family === "deepseek-v3" ? turn.content : turn.content.split("</think>").at(-1);
         if (!afterTool) segments.push(ASSISTANT);
+        if (continues && index === turns.length - 1) return [...segments, ...begun(turn)];
         segments.push(text(answer ?? ""), ...callsV3(turn), END);
       }
     }
@@ -84,7 +93,13 @@ function turnsV3({ turns }: Conversation, family: DeepseekFamily): Segment[] {
   return [...segments, ASSISTANT];
 }
 
-function callsV3({ calls }: Turn): Segment[] {
+/** An answer that goes on: from its words, or from its thoughts where there are no words yet. */
+function begun({ thoughts, content }: HistoryMessage, tag?: Segment): Segment[] {
+  if (thoughts === undefined) return [...(tag ? [tag] : []), text(content)];
+  return [THINK, text(thoughts), ...(content === "" ? [] : [END_THINK, text(content)])];
+}
+
+function callsV3({ calls }: HistoryMessage): Segment[] {
   if (calls.length === 0) return [];
   const each = calls.flatMap((call, index) => [
     ...(index > 0 ? [text("\n")] : []),
@@ -101,25 +116,33 @@ const callV3 = (name: string, json: string): Segment[] => [
   CALL_END,
 ];
 
-function turnsV31({ turns }: Conversation, thinking: boolean): Segment[] {
+function turnsV31(
+  turns: readonly HistoryMessage[],
+  { thinking, continues }: DeepseekPrompt,
+): Segment[] {
   const segments: Segment[] = [];
-  let last: Turn["role"] | undefined;
-  for (const turn of turns) {
+  const tag = thinking ? THINK : END_THINK;
+  let last: HistoryMessage["role"] | undefined;
+  for (const [index, turn] of turns.entries()) {
     if (turn.role === "tool") segments.push(OUTPUT_BEGIN, text(turn.content), OUTPUT_END);
     else if (turn.role === "user") segments.push(USER, text(turn.content));
     else {
       const thought = turn.content.indexOf("</think>");
       const answer = thought < 0 ? turn.content : turn.content.slice(thought + "</think>".length);
-      if (last === "user" || last === undefined) segments.push(ASSISTANT, END_THINK);
+      const begins = last === "user" || last === undefined;
+      if (begins) segments.push(ASSISTANT);
+      if (continues && index === turns.length - 1) {
+        return [...segments, ...begun(turn, begins ? tag : undefined)];
+      }
+      if (begins) segments.push(END_THINK);
       segments.push(text(answer), ...callsV31(turn), END);
     }
     last = turn.role;
   }
-  if (last === "tool") return segments;
-  return [...segments, ASSISTANT, thinking ? THINK : END_THINK];
+  return last === "tool" ? segments : [...segments, ASSISTANT, tag];
 }
 
-function callsV31({ calls }: Turn): Segment[] {
+function callsV31({ calls }: HistoryMessage): Segment[] {
   if (calls.length === 0) return [];
   const each = calls.flatMap((call) => callV31(call.name, call.arguments));
   return [CALLS_BEGIN, ...each, CALLS_END];
@@ -134,14 +157,14 @@ const callV31 = (name: string, json: string): Segment[] => [
 ];
 
 /** The tools, as V3.1's model card describes them to the model; for the others with their own call format. */
-function toolSection(family: DeepseekFamily, tools: readonly ChatTool[]): Segment[] {
+export function toolSection(format: DeepseekCalls, tools: readonly ChatTool[]): Segment[] {
   if (tools.length === 0) return [];
   const described = tools.map((tool, index) => {
     const { name, description, parameters } = tool.function;
     const schema = spacedJson(parameters ?? {}, `tools[${index}].function.parameters`);
     return `### ${name}\nDescription: ${description ?? ""}\n\nParameters: ${schema}\n\n`;
   });
-  const bare = family === "deepseek-v3.1";
+  const bare = format === "deepseek-v3.1";
   const call = bare ? callV31 : callV3;
   return [
     text(`\n\n## Tools\nYou have access to the following tools:\n\n${described.join("")}`),

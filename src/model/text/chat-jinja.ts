@@ -1,146 +1,165 @@
 /**
- * Chat templates of models that DaySix has no renderer for (Kimi-K2, GLM, V3.2, …), by their own Jinja. Markers that
- * somebody's words contain are hidden from the template and come back as plain text, so they stay words.
+ * A model's own chat template. Markers that somebody's words contain are hidden from it and come back as plain text,
+ * so they stay words.
  */
-import { Template } from "@huggingface/jinja";
-import {
-  type ChatMessage,
-  ChatTemplateError,
-  type ChatTool,
-  contentText,
-  spacedJson,
-  templateRole,
-} from "./chat-message.ts";
+import type { HistoryMessage } from "./chat-history.ts";
+import { ChatTemplateError, type ChatTool, spacedJson } from "./chat-message.ts";
+import { HiddenMarkers } from "./hidden-markers.ts";
+import { Template, TemplateRefusal } from "./jinja-template.ts";
+import { type Dict, parseJson, toValue, type Value } from "./jinja-values.ts";
 import type { Segment, Tokenizer } from "./tokenizer.ts";
 
-export interface JinjaVariables {
+export interface Conversation {
+  readonly history: readonly HistoryMessage[];
   readonly tools: readonly ChatTool[];
-  readonly [variable: string]: unknown;
+  /** How the tools are told of in the system's message, by who has them in no template. */
+  readonly toolSection: readonly Segment[];
+  /** The last message is the beginning of the answer. */
+  readonly continues: boolean;
+  readonly variables: Readonly<Record<string, unknown>>;
 }
+
+/** What a template makes of messages, which only trying tells. */
+export interface JinjaHabits {
+  /** Prints calls' arguments as they are; others walk them or write them as JSON themselves. */
+  readonly argumentsAsText: boolean;
+  /** A message that only calls has no content: null, or an empty text where null would be printed. */
+  readonly noContent: "" | null;
+}
+
+/** A template that fails on what it should say: its own fault, not the conversation's. */
+export class ChatTemplateFailure extends Error {}
 
 export class JinjaTemplate {
   readonly #template: Template;
   readonly #tokenizer: Tokenizer;
   readonly #path: string;
-  /** Whether tool calls' arguments are joined to strings, so must be text; others write them out themselves. */
-  readonly #argumentsAsText: boolean;
 
   /** @throws ChatTemplateError naming `path` where the source is no Jinja. */
   constructor(source: string, path: string, tokenizer: Tokenizer) {
     this.#path = path;
     this.#tokenizer = tokenizer;
-    this.#argumentsAsText = /arguments['"]?\]?\s*(\+|is string)/.test(source);
-    this.#template = this.#naming("is not a template", () => new Template(source));
-  }
-
-  /** @throws ChatTemplateError naming the message's field, or the template where it fails or refuses. */
-  compose(messages: readonly ChatMessage[], variables: JinjaVariables): Segment[] {
-    const hidden = new HiddenMarkers(this.#tokenizer);
-    const { tools, ...others } = variables;
-    spacedJson([messages, tools], "messages or tools");
-    const rendered = this.#naming("cannot render this conversation", () =>
-      this.#template.render({
-        ...others,
-        messages: messages.map((message, index) => this.#message(message, index, hidden)),
-        ...(tools.length > 0 ? { tools: hidden.hide(tools) } : {}),
-        add_generation_prompt: true,
-        bos_token: this.#written(this.#tokenizer.bos),
-        eos_token: this.#written(this.#tokenizer.eos),
-      }),
-    );
-    return this.#tokenizer
-      .split(rendered)
-      .map((segment) =>
-        segment.special ? segment : { ...segment, text: hidden.restore(segment.text) },
-      );
-  }
-
-  #message(message: ChatMessage, index: number, hidden: HiddenMarkers): Record<string, unknown> {
-    const field = `messages[${index}]`;
-    const role = templateRole(message, field);
-    const { tool_calls, reasoning, reasoning_content, name, tool_call_id } = message;
-    const content = contentText(message, field);
-    const thoughts = reasoning_content ?? reasoning;
-    const calls = tool_calls?.map((call) => ({
-      ...call,
-      type: call.type ?? "function",
-      function: { ...call.function, arguments: this.#arguments(call.function?.arguments) },
-    }));
-    return {
-      role,
-      // Templates look for thoughts in answers by their tags, so an answer keeps those.
-      content: hidden.hide(role === "assistant" ? content : (content ?? ""), role === "assistant"),
-      ...(calls?.length ? { tool_calls: hidden.hide(calls) } : {}),
-      ...(thoughts ? { reasoning_content: hidden.hide(thoughts) } : {}),
-      ...(name === undefined ? {} : { name: hidden.hide(name) }),
-      ...(tool_call_id === undefined ? {} : { tool_call_id: hidden.hide(tool_call_id) }),
-    };
-  }
-
-  #arguments(given: unknown): unknown {
-    if (this.#argumentsAsText) {
-      return typeof given === "string" ? given : spacedJson(given ?? {}, "tool_calls");
-    }
-    if (typeof given !== "string") return given ?? {};
     try {
-      return JSON.parse(given);
-    } catch {
-      return given;
-    }
-  }
-
-  #written(token: number | undefined): string {
-    return token === undefined ? "" : this.#tokenizer.decode([token]);
-  }
-
-  #naming<Result>(problem: string, act: () => Result): Result {
-    try {
-      return act();
+      this.#template = new Template(source);
     } catch (cause) {
-      if (cause instanceof ChatTemplateError) throw cause;
-      const reason = cause instanceof Error ? cause.message : String(cause);
-      throw new ChatTemplateError(this.#path, `${problem}: ${reason}`, { cause });
+      throw new ChatTemplateError(path, `is not a template: ${(cause as Error).message}`, {
+        cause,
+      });
     }
+  }
+
+  /** @throws ChatTemplateError where the template refuses the messages, ChatTemplateFailure where it fails. */
+  compose(conversation: Conversation, habits: JinjaHabits): Segment[] {
+    const { history, tools, toolSection, continues, variables } = conversation;
+    spacedJson(tools, "tools");
+    const hidden = new HiddenMarkers(this.#tokenizer);
+    const end = continues ? hidden.hidden("") : "";
+    const messages = history.map((message, index) =>
+      toDict(message, { hidden, habits, end: index === history.length - 1 ? end : "" }),
+    );
+    const rendered = this.render(
+      new Map<string, Value>([
+        ...Object.entries(variables).map(([name, value]) => [name, toValue(value)] as const),
+        ["messages", withSection(messages, toolSection, hidden)],
+        ...(tools.length > 0 ? [["tools", hidden.hide(toValue(tools))] as const] : []),
+        ["add_generation_prompt", !continues],
+      ]),
+    );
+    return hidden.segments(continues ? this.#upTo(end, rendered, history.length - 1) : rendered);
+  }
+
+  render(variables: Dict): string {
+    const { bos, eos } = this.#tokenizer;
+    const written = (token: number | undefined) =>
+      token === undefined ? "" : this.#tokenizer.decode([token]);
+    try {
+      return this.#template.render(
+        new Map([...variables, ["bos_token", written(bos)], ["eos_token", written(eos)]]),
+      );
+    } catch (cause) {
+      const { message } = cause as Error;
+      if (cause instanceof TemplateRefusal)
+        throw new ChatTemplateError("messages", message, { cause });
+      throw new ChatTemplateFailure(`${this.#path}: cannot render this conversation: ${message}`, {
+        cause,
+      });
+    }
+  }
+
+  #upTo(end: string, rendered: string, last: number): string {
+    const at = rendered.lastIndexOf(end);
+    if (at >= 0) return rendered.slice(0, at);
+    const problem =
+      "the chat template does not say the message's words, so nothing can go on from them";
+    throw new ChatTemplateError(`messages[${last}]`, problem);
   }
 }
 
-/** Stands for the marker of this number, in characters of Unicode's private use. */
-const standIn = (marker: number) => `\uE0FE${marker}\uE0FF`;
+interface DictOptions {
+  readonly hidden: HiddenMarkers;
+  readonly habits: JinjaHabits;
+  /** Follows the words of the message that is to be continued. */
+  readonly end: string;
+}
 
-/** Markers found in a conversation's words, while a template lays them out. */
-class HiddenMarkers {
-  readonly #tokenizer: Tokenizer;
-  readonly #markers: string[] = [];
-
-  constructor(tokenizer: Tokenizer) {
-    this.#tokenizer = tokenizer;
-  }
-
-  /** The same value, its strings free of markers. */
-  hide(value: unknown, keepThinkTags = false): unknown {
-    if (typeof value === "string") return this.#hideIn(value, keepThinkTags);
-    if (Array.isArray(value)) return value.map((child) => this.hide(child));
-    if (typeof value !== "object" || value === null) return value;
-    return Object.fromEntries(
-      Object.entries(value).map(([key, child]) => [this.#hideIn(key, false), this.hide(child)]),
+function toDict(message: HistoryMessage, { hidden, habits, end }: DictOptions): Dict {
+  const { role, calls, thoughts, name, callId } = message;
+  const dict: Dict = new Map<string, Value>([["role", role]]);
+  // Where there are only thoughts, those are continued.
+  const endsInThoughts = end !== "" && thoughts !== undefined && message.content === "";
+  const content = hidden.hideIn(message.content, role === "assistant");
+  const isSilent = calls.length > 0 && content === "";
+  dict.set("content", isSilent ? habits.noContent : content + (endsInThoughts ? "" : end));
+  if (calls.length > 0) {
+    dict.set(
+      "tool_calls",
+      calls.map((call) => callDict(call, hidden, habits)),
     );
   }
-
-  restore(text: string): string {
-    return text.replaceAll(
-      /\uE0FE(\d+)\uE0FF/g,
-      (whole, marker: string) => this.#markers[Number(marker)] ?? whole,
-    );
+  if (thoughts) {
+    dict.set("reasoning_content", hidden.hideIn(thoughts) + (endsInThoughts ? end : ""));
   }
+  if (name !== undefined) dict.set("name", hidden.hideIn(name));
+  if (callId !== undefined) dict.set("tool_call_id", hidden.hideIn(callId));
+  if (end !== "") dict.set("prefix", true);
+  return dict;
+}
 
-  #hideIn(text: string, keepThinkTags: boolean): string {
-    return this.#tokenizer
-      .split(text)
-      .map((segment) => {
-        const isTag = segment.text === "<think>" || segment.text === "</think>";
-        if (!segment.special || (keepThinkTags && isTag)) return segment.text;
-        return standIn(this.#markers.push(segment.text) - 1);
-      })
-      .join("");
-  }
+function callDict(
+  { id, name, arguments: text }: HistoryMessage["calls"][number],
+  hidden: HiddenMarkers,
+  { argumentsAsText }: JinjaHabits,
+): Dict {
+  const given = hidden.hide(argumentsAsText ? text : parseJson(text));
+  return new Map<string, Value>([
+    ...(id === undefined ? [] : [["id", hidden.hideIn(id)] as const]),
+    ["type", "function"],
+    [
+      "function",
+      new Map<string, Value>([
+        ["name", hidden.hideIn(name)],
+        ["arguments", given],
+      ]),
+    ],
+  ]);
+}
+
+/** The tools' description at the end of the first message, which is made the system's. */
+function withSection(
+  messages: readonly Dict[],
+  section: readonly Segment[],
+  hidden: HiddenMarkers,
+): Dict[] {
+  if (section.length === 0) return [...messages];
+  const written = section
+    .map(({ text, special }) => (special ? text : hidden.hideIn(text)))
+    .join("");
+  const [first, ...others] = messages;
+  const begins = first?.get("role") === "system";
+  const content = (begins ? (first.get("content") as string) : "") + written;
+  const system: Dict = new Map<string, Value>([
+    ["role", "system"],
+    ["content", content],
+  ]);
+  return [system, ...(begins ? others : messages)];
 }

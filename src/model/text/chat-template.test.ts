@@ -3,6 +3,8 @@ import { existsSync, readFileSync } from "node:fs";
 import { mkdtemp, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
+import { repositoryRoot } from "../fixtures.ts";
+import { ChatTemplateFailure } from "./chat-jinja.ts";
 import {
   BEGIN as B,
   directory,
@@ -15,13 +17,18 @@ import {
 import { type ChatMessage, ChatTemplateError, type ChatTool } from "./chat-message.ts";
 import { loadChatTemplate, type RenderOptions } from "./chat-template.ts";
 
-/** Enough of each family's Jinja to be recognised by. */
+const said = "m.content.split('</think>')[-1]";
+/** A family's shape without calls: what stands before and in an answer, and what the model goes on from. */
+const plain = (tag: string, answer: string, end: string) =>
+  "{{ bos_token }}{% for m in messages %}{% if m.role == 'system' %}{{ m.content }}{% endif %}{% endfor %}" +
+  "{% for m in messages %}{% if m.role == 'user' %}<｜User｜>{{ m.content }}{% elif m.role == 'assistant' %}" +
+  `<｜Assistant｜>${tag}{{ ${answer} }}<｜end▁of▁sentence｜>{% endif %}{% endfor %}` +
+  `{% if add_generation_prompt %}{{ '<｜Assistant｜' + '>' }}${end}{% endif %}`;
 const sources = {
-  "deepseek-v3": "{{'<｜User｜>' + q}}{{'<｜Assistant｜>' + a}}",
-  "deepseek-r1": "{{'<｜User｜>'}}{{a.split('</think>')[-1]}}{{'<｜Assistant｜><think>\\n'}}",
-  "deepseek-r1-0528": "{{'<｜User｜>'}}{{a.split('</think>')[-1]}}{{'<｜Assistant｜>'}}",
-  "deepseek-v3.1":
-    "{% if not thinking is defined %}{% endif %}{{'<｜User｜>'}}{{'<｜Assistant｜></think>'}}",
+  "deepseek-v3": plain("", "m.content", ""),
+  "deepseek-r1": plain("", said, "{{ '<think>\\n' }}"),
+  "deepseek-r1-0528": plain("", said, ""),
+  "deepseek-v3.1": plain("</think>", said, "{{ '<think>' if thinking else '</think>' }}"),
 };
 type Family = keyof typeof sources;
 const loadFamily = (family: Family) => load(sources[family], "deepseek_v3");
@@ -189,9 +196,11 @@ test("markers in anybody's words stay words, in native and Jinja templates", asy
 });
 
 test("Jinja templates get arguments as they use them, thoughts, and the client's variables", async () => {
-  const joined = await load("{{ 'x' + messages[0].tool_calls[0].function.arguments + 'x' }}");
+  const each = (call: string) =>
+    `{% for m in messages %}{% for c in m.tool_calls or [] %}${call}{% endfor %}{{ m.reasoning_content }}{% endfor %}`;
+  const joined = await load(each("{{ 'x' + c.function.arguments + 'x' }}"));
   const piped = await load(
-    "{{ messages[0].tool_calls[0].function.arguments.city }}|{{ messages[0].reasoning_content }}|{{ flag }}|{{ thinking }}{{ enable_thinking }}",
+    each("{{ c.function.arguments.city }}|{{ flag }}|{{ thinking }}{{ enable_thinking }}|"),
   );
   const given = [
     {
@@ -201,8 +210,8 @@ test("Jinja templates get arguments as they use them, thoughts, and the client's
       tool_calls: [{ function: { name: "f", arguments: '{"city":"Hanoi"}' } }],
     },
   ];
-  assert.equal(textOf(joined, given), 'x{"city":"Hanoi"}x');
-  assert.equal(textOf(piped, given, { flag: 7, enable_thinking: true }), "Hanoi|hm|7|truetrue");
+  assert.equal(textOf(joined, given), 'x{"city":"Hanoi"}xhm');
+  assert.equal(textOf(piped, given, { flag: 7, enable_thinking: true }), "Hanoi|7|TrueTrue|hm");
 });
 
 test("text parts make lines; other parts, roles and calls are refused by the field's name", async () => {
@@ -246,10 +255,16 @@ test("a template that is missing, broken or refuses is named", async () => {
   const folder = await mkdtemp(join(directory, "base-"));
   const naming = (part: string) => (error: unknown) =>
     error instanceof ChatTemplateError && error.message.includes(part);
-  await assert.rejects(loadChatTemplate(folder, tokenizer), naming("tokenizer_config.json"));
+  const messages = [{ role: "user", content: "a" }];
+  const none = await loadChatTemplate(folder, tokenizer);
+  assert.throws(() => none.render(messages), naming("messages: this model has no chat template"));
+  const file = join(folder, "mine.jinja");
+  await assert.rejects(loadChatTemplate(folder, tokenizer, file), naming("mine.jinja"));
   await assert.rejects(load("{% if %}"), naming("chat_template.jinja"));
   const refusing = await load("{{ raise_exception('only pairs') }}");
-  assert.throws(() => refusing.render([{ role: "user", content: "a" }]), naming("only pairs"));
+  assert.throws(() => refusing.render(messages), naming("messages: only pairs"));
+  const failing = await load("{{ messages[0].content.fly() }}");
+  assert.throws(() => failing.render(messages), ChatTemplateFailure);
 });
 
 test("the template is found in tokenizer_config.json too, alone or as the list's default", async () => {
@@ -264,7 +279,59 @@ test("the template is found in tokenizer_config.json too, alone or as the list's
     await writeFile(join(folder, "tokenizer_config.json"), JSON.stringify({ chat_template }));
     assert.equal((await loadChatTemplate(folder, tokenizer)).family, "deepseek-r1");
   }
-  assert.equal((await load(sources["deepseek-v3"], "deepseek_v2")).family, "jinja");
+});
+
+test("an edited template, or one from a file, is rendered by its own words", async () => {
+  const edited = sources["deepseek-v3.1"].replace("{{ bos_token }}", "{{ bos_token }}Be ACME's. ");
+  const template = await load(edited);
+  assert.equal(template.family, "jinja");
+  const messages = [{ role: "user", content: "hi" }];
+  assert.equal(textOf(template, messages), `${B}Be ACME's. ${U}hi${A}</think>`);
+  const folder = await mkdtemp(join(directory, "file-"));
+  await writeFile(join(folder, "chat_template.jinja"), sources["deepseek-v3.1"]);
+  await writeFile(join(folder, "mine.jinja"), "{{ messages[-1].content }}!");
+  const own = await loadChatTemplate(folder, tokenizer, join(folder, "mine.jinja"));
+  assert.equal(textOf(own, messages), "hi!");
+});
+
+test("tools are told of in the system's message by a template that has no word of them", async () => {
+  const v3 = readFileSync(
+    join(repositoryRoot, "fixtures/chat-templates/templates/deepseek-ai-DeepSeek-V3.jinja"),
+    "utf8",
+  );
+  const template = await load(v3);
+  assert.equal(template.family, "jinja");
+  const begun = textOf(template, [{ role: "user", content: "Hi" }], { tools });
+  const family = textOf(await loadFamily("deepseek-v3"), [{ role: "user", content: "Hi" }], {
+    tools,
+  });
+  assert.equal(begun, family);
+  const tokens = template.render([{ role: "user", content: "Hi" }], { tools });
+  assert.ok(tokens.includes(tokenizer.specialId("<｜tool▁sep｜>") ?? -1));
+});
+
+test("an answer that has begun goes on from its words, in native and Jinja templates", async () => {
+  const prefixed: ChatMessage[] = [
+    { role: "user", content: "1+1?" },
+    { role: "assistant", content: "It is ", prefix: true },
+  ];
+  const begun = { "deepseek-v3.1": `${A}</think>`, jinja: "[a]" };
+  const jinja = await load(
+    "{% for m in messages %}[{{ m.role[0] }}]{{ m.content.strip() }}{{ eos_token }}{% endfor %}[a]",
+  );
+  for (const template of [await loadFamily("deepseek-v3.1"), jinja]) {
+    const text = textOf(template, prefixed);
+    assert.ok(text.endsWith(`${begun[template.family as "jinja"]}It is `), text);
+    const asOption = prefixed.map((message) => ({ ...message, prefix: undefined }));
+    assert.equal(textOf(template, asOption, { continuesFinal: true }), text);
+    assert.throws(() => template.render(prefixed.toReversed()), /messages\[0\].prefix/);
+    assert.throws(() => template.render(talk, { continuesFinal: true }), /messages\[4\].role/);
+  }
+  const thought = [prefixed[0], { ...prefixed[1], content: "", reasoning_content: "Hm, " }];
+  const v31 = await loadFamily("deepseek-v3.1");
+  assert.ok(textOf(v31, thought, { thinking: true }).endsWith(`${A}<think>Hm, `));
+  assert.ok(textOf(v31, prefixed, { thinking: true }).endsWith(`${A}<think>It is `));
+  assert.throws(() => jinja.render(thought), /messages\[1\]: the chat template does not say/);
 });
 
 test("a prompt beyond the limit is given up early", async () => {

@@ -2,16 +2,20 @@
 import { join } from "node:path";
 import { z } from "zod";
 import { parseModelJson, readIfThere } from "../model-file.ts";
-import { composeDeepseek, type DeepseekFamily } from "./chat-families.ts";
+import { callsOf, composeDeepseek, type DeepseekFamily, toolSection } from "./chat-families.ts";
+import { familyOf, habitsOf } from "./chat-habits.ts";
+import { normaliseHistory } from "./chat-history.ts";
 import { JinjaTemplate } from "./chat-jinja.ts";
 import { type ChatMessage, ChatTemplateError, type ChatTool } from "./chat-message.ts";
-import type { ToolCallFormat } from "./tool-call-formats.ts";
+import { type ToolCallFormat, toolCallFormats } from "./tool-call-formats.ts";
 import type { Segment, Tokenizer } from "./tokenizer.ts";
 
 export interface RenderOptions {
   readonly tools?: readonly ChatTool[] | undefined;
   /** Whether V3.1 thinks first; R1 always does. Also accepted as `enable_thinking`. Default false. */
   readonly thinking?: boolean | undefined;
+  /** Whether the last message is the beginning of the answer, as its `prefix` says too. */
+  readonly continuesFinal?: boolean | undefined;
   /** Anything else (a request's `chat_template_kwargs`) is for Jinja templates. */
   readonly [variable: string]: unknown;
 }
@@ -19,8 +23,8 @@ export interface RenderOptions {
 type Compose = (messages: readonly ChatMessage[], options: RenderOptions) => Segment[];
 
 export class ChatTemplate {
-  /** `jinja`: the folder's own template. */
-  readonly family: DeepseekFamily | "jinja";
+  /** `jinja`: the folder's own template; `none`: there is none. */
+  readonly family: DeepseekFamily | "jinja" | "none";
   /** The file, and where in it, that the template is from. */
   readonly path: string;
   /** How the model writes tool calls; undefined where that is not known. */
@@ -58,44 +62,83 @@ export class ChatTemplate {
 }
 
 /**
- * The folder's chat template: DeepSeek's formats are recognised by their markers and rendered natively, others by
- * their Jinja.
+ * The folder's chat template, or the one in `file`. A model without any has one that refuses all conversations.
  *
- * @throws ChatTemplateError naming the file where there is no template, as in base models' folders.
+ * @throws ChatTemplateError naming the file that holds no template.
  */
 export async function loadChatTemplate(
   directory: string,
   tokenizer: Tokenizer,
+  file?: string,
 ): Promise<ChatTemplate> {
-  const { source, path } = await readSource(directory);
-  const family = recognise(source, await readModelType(directory));
-  if (family !== undefined) {
-    const toolCallFormat = family === "deepseek-v3.1" ? "deepseek-v3.1" : "deepseek-v3";
-    return new ChatTemplate(
-      { family, path, toolCallFormat },
-      (messages, options) =>
-        composeDeepseek(family, messages, options.tools ?? [], wantsThinking(options)),
-      tokenizer,
-    );
-  }
+  return createChatTemplate(await findTemplate(directory, file), tokenizer);
+}
+
+/** Tries what the template makes of conversations. */
+export function createChatTemplate(
+  { source, path }: TemplateSource,
+  tokenizer: Tokenizer,
+): ChatTemplate {
+  if (source === undefined) return noTemplate(path, tokenizer);
   const jinja = new JinjaTemplate(source, path, tokenizer);
-  return new ChatTemplate(
-    { family: "jinja", path, toolCallFormat: jinjaToolCalls(source) },
-    (messages, options) => jinja.compose(messages, jinjaVariables(options)),
-    tokenizer,
-  );
+  const habits = habitsOf(jinja);
+  const family = familyOf(jinja, habits, source.includes("tool_calls"));
+  if (family !== undefined) return familyTemplate(family, path, tokenizer);
+  const toolCallFormat = jinjaToolCalls(source);
+  const { partSeparator, tellsTools } = habits;
+  const callId = toolCallFormat && toolCallFormats[toolCallFormat].callId;
+  const compose: Compose = (messages, options) => {
+    const { tools, ...variables } = jinjaVariables(options);
+    const isUntold =
+      !tellsTools && (toolCallFormat === "deepseek-v3" || toolCallFormat === "deepseek-v3.1");
+    const conversation = {
+      history: normaliseHistory(messages, { partSeparator, callId }),
+      ...{ tools, variables, continues: continuesLast(messages, options) },
+      toolSection: isUntold ? toolSection(toolCallFormat, tools) : [],
+    };
+    return jinja.compose(conversation, habits);
+  };
+  return new ChatTemplate({ family: "jinja", path, toolCallFormat }, compose, tokenizer);
 }
 
-function recognise(source: string, modelType: string | undefined): DeepseekFamily | undefined {
-  if (modelType !== undefined && modelType !== "deepseek_v3") return undefined;
-  const has = (part: string) => source.includes(part);
-  if (!has("<｜User｜>") || !has("<｜Assistant｜>") || has("DSML")) return undefined;
-  if (/\bthinking\b/.test(source)) return "deepseek-v3.1";
-  // In the source of a template the line break is usually written as an escape.
-  if (has("<｜Assistant｜><think>\\n") || has("<｜Assistant｜><think>\n")) return "deepseek-r1";
-  return has("</think>") ? "deepseek-r1-0528" : "deepseek-v3";
+function familyTemplate(family: DeepseekFamily, path: string, tokenizer: Tokenizer): ChatTemplate {
+  const style = { partSeparator: "\n", callId: undefined };
+  const compose: Compose = (messages, options) =>
+    composeDeepseek(family, {
+      history: normaliseHistory(messages, style),
+      tools: options.tools ?? [],
+      thinking: Boolean(options.thinking ?? options.enable_thinking ?? false),
+      continues: continuesLast(messages, options),
+    });
+  return new ChatTemplate({ family, path, toolCallFormat: callsOf(family) }, compose, tokenizer);
 }
 
+function noTemplate(path: string, tokenizer: Tokenizer): ChatTemplate {
+  const refuse = () => {
+    const problem =
+      "this model has no chat template; ask /v1/completions, or serve it with --chat-template";
+    throw new ChatTemplateError("messages", problem);
+  };
+  return new ChatTemplate({ family: "none", path, toolCallFormat: undefined }, refuse, tokenizer);
+}
+
+/** @throws ChatTemplateError where the messages cannot be continued. */
+function continuesLast(
+  messages: readonly ChatMessage[],
+  { continuesFinal }: RenderOptions,
+): boolean {
+  const last = messages.length - 1;
+  const early = messages.findIndex(({ prefix }, index) => prefix && index !== last);
+  if (early >= 0) {
+    throw new ChatTemplateError(`messages[${early}].prefix`, "only the last message can be one");
+  }
+  const { role, prefix } = messages[last];
+  if (!prefix && !continuesFinal) return false;
+  if (role === "assistant") return true;
+  throw new ChatTemplateError(`messages[${last}].role`, "expected assistant, to be continued");
+}
+
+/** How a template's model writes calls. */
 function jinjaToolCalls(source: string): ToolCallFormat | undefined {
   const has = (part: string) => source.includes(part);
   if (has("<|tool_calls_section_begin|>")) return "kimi-k2";
@@ -104,9 +147,6 @@ function jinjaToolCalls(source: string): ToolCallFormat | undefined {
   if (!has("<｜tool▁calls▁begin｜>")) return undefined;
   return has("```json") ? "deepseek-v3" : "deepseek-v3.1";
 }
-
-const wantsThinking = ({ thinking, enable_thinking }: RenderOptions) =>
-  Boolean(thinking ?? enable_thinking ?? false);
 
 /** Templates name the switch either way. */
 function jinjaVariables({ tools, thinking, ...others }: RenderOptions) {
@@ -121,29 +161,34 @@ const templateConfig = z.object({
     .nullish(),
 });
 
+export interface TemplateSource {
+  /** Undefined where the model has none. */
+  readonly source: string | undefined;
+  /** The file, and where in it. */
+  readonly path: string;
+}
+
+/** The template in `file`, or else the folder's. @throws ChatTemplateError naming the file that holds none. */
+export async function findTemplate(directory: string, file?: string): Promise<TemplateSource> {
+  if (file === undefined) return readSource(directory);
+  const source = await readIfThere(file);
+  if (!source) throw new ChatTemplateError(file, "there is no such file");
+  return { source: source.toString(), path: file };
+}
+
 /** From chat_template.jinja, or tokenizer_config.json's `chat_template`: one, or a list with a default. */
-async function readSource(directory: string): Promise<{ source: string; path: string }> {
+async function readSource(directory: string): Promise<TemplateSource> {
   const file = join(directory, "chat_template.jinja");
   const alone = await readIfThere(file);
   if (alone) return { source: alone.toString(), path: file };
   const configFile = join(directory, "tokenizer_config.json");
   const path = `${configFile}: chat_template`;
-  const { success, data } = templateConfig.safeParse(await readJsonIfThere(configFile));
+  const config = await readIfThere(configFile);
+  const json = config ? parseModelJson(config, configFile) : {};
+  const { success, data } = templateConfig.safeParse(json);
   if (!success) throw new ChatTemplateError(path, "expected a text or a list of named ones");
+  const { chat_template: given } = data;
   const source =
-    typeof data.chat_template === "string"
-      ? data.chat_template
-      : data.chat_template?.find(({ name }) => name === "default")?.template;
-  if (source === undefined) throw new ChatTemplateError(path, "the model has none");
+    typeof given === "string" ? given : given?.find(({ name }) => name === "default")?.template;
   return { source, path };
-}
-
-async function readModelType(directory: string): Promise<string | undefined> {
-  const config = await readJsonIfThere(join(directory, "config.json"));
-  return z.object({ model_type: z.string().optional() }).safeParse(config).data?.model_type;
-}
-
-async function readJsonIfThere(path: string): Promise<unknown> {
-  const bytes = await readIfThere(path);
-  return bytes ? parseModelJson(bytes, path) : {};
 }

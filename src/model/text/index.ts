@@ -5,7 +5,13 @@ export {
   type ContentPart,
   type ToolCall,
 } from "./chat-message.ts";
-export { ChatTemplate, loadChatTemplate, type RenderOptions } from "./chat-template.ts";
+export {
+  ChatTemplate,
+  createChatTemplate,
+  findTemplate,
+  loadChatTemplate,
+  type RenderOptions,
+} from "./chat-template.ts";
 export { Detokenizer } from "./detokenizer.ts";
 export type { OutputDelta } from "./output-delta.ts";
 export { OutputParser, thinkingAfter } from "./output-parser.ts";

@@ -32,7 +32,7 @@ const chatTemplate = `{% if not thinking is defined %}{% set thinking = false %}
 {%- for message in messages %}{% if message['role'] == 'system' %}{{ message['content'] }}{% endif %}{% endfor %}
 {%- for message in messages %}
 {%- if message['role'] == 'user' %}{{ '<｜User｜>' + message['content'] }}{% endif %}
-{%- if message['role'] == 'assistant' %}{{ '<｜Assistant｜></think>' + message['content'] + '<｜end▁of▁sentence｜>' }}{% endif %}
+{%- if message['role'] == 'assistant' %}{{ '<｜Assistant｜></think>' + message['content'].split('</think>')[-1] + '<｜end▁of▁sentence｜>' }}{% endif %}
 {%- endfor %}
 {%- if add_generation_prompt %}{{ '<｜Assistant｜>' }}{% if thinking %}{{ '<think>' }}{% else %}{{ '</think>' }}{% endif %}{% endif %}`;
 
