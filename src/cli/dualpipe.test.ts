@@ -4,6 +4,7 @@ import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { temporaryFile } from "../trace/fixtures.ts";
+import { readTrace } from "../trace/index.ts";
 
 const program = fileURLToPath(new URL("./main.js", import.meta.url));
 const docs = (file: string) => readFileSync(new URL(`../../docs/${file}`, import.meta.url), "utf8");
@@ -47,6 +48,21 @@ test("names in the picture stand where their steps begin, however wide they are"
   }
 });
 
+test("--trace runs the schedule, draws the run below it and writes a trace of it", async (t) => {
+  const [file, svg] = [temporaryFile(t), temporaryFile(t, "picture.svg")];
+  const options = ["--stages", "4", "--micro-batches", "4", "--v", "--svg", svg, "--json"];
+  const { status, stdout, stderr } = await dualpipe(...options, "--trace", file);
+  assert.equal(status, 0, stderr);
+  const { schedule, executed } = JSON.parse(stdout) as Record<string, { tasks: unknown }[][]>;
+  const tasksOf = (timeline: { tasks: unknown }[][]) =>
+    timeline.map((steps) => steps.map(({ tasks }) => tasks));
+  assert.deepEqual(tasksOf(executed), tasksOf(schedule));
+  assert.equal(readFileSync(svg, "utf8").split(">as run<").length, 3);
+  const { spans } = await readTrace(file);
+  const kinds = new Set(spans.map(({ kind }) => kind));
+  assert.deepEqual([...kinds].sort(), ["B", "F", "I", "PP", "STEP", "W"]);
+});
+
 test("sizes without a schedule and a file that cannot be written are refused by name", async () => {
   const refused = async (message: RegExp, ...options: string[]) => {
     const { status, stdout, stderr } = await dualpipe(...options);
@@ -58,4 +74,6 @@ test("sizes without a schedule and a file that cannot be written are refused by 
   await refused(/--micro-batches: .* got 9/, "--stages", "10", "--micro-batches", "9", "--v");
   await refused(/--stages: expected a number from 2 to 256, got many/, "--stages", "many");
   await refused(/--svg: \/ cannot be written/, "--svg", "/");
+  const large = ["--stages", "34", "--micro-batches", "68"];
+  await refused(/--trace: .* at most 32, got 34 ranks/, ...large, "--trace", "unwritten.json");
 });

@@ -6,21 +6,30 @@ import {
   createPipeline,
   drawSvg,
   drawText,
+  executedTimeline,
   makespanOf,
   peakActivations,
+  pictureRows,
   type Pipeline,
   pictureDurations,
+  runPipeline,
   scheduleOf,
-  scheduleRows,
+  type Timeline,
   timelineOf,
+  verifyRun,
 } from "../pipeline/index.ts";
+import { TraceWriter } from "../trace/index.ts";
 import { integerOf, textOf, UsageError } from "./arguments.ts";
 import { table } from "./table.ts";
 
 const largestStages = 256;
 const largestMicroBatches = 4096;
+const largestThreads = 32;
 /** Pixels of a unit of time. */
 const SVG_UNIT = 20;
+
+/** What `--trace` trains: large enough that a task takes milliseconds. */
+const training = { hidden: 64, rows: 32, seed: 1 };
 
 export function withDualPipe(command: Command): Command {
   return command
@@ -28,44 +37,81 @@ export function withDualPipe(command: Command): Command {
     .option("--micro-batches <count>", "Micro-batches, over both directions", { default: 20 })
     .option("--v", "DualPipeV: half the ranks, one direction that turns round")
     .option("--svg <file>", "Draw the schedule in this file, too")
+    .option(
+      "--trace <file>",
+      "Train MLP stages so, a thread a rank, and write a Chrome trace of it",
+    )
     .option("--json", "Print steps with their times as JSON");
 }
 
-/** `daysix dualpipe`: DualPipe's schedule, its picture and what it costs. */
+/** `daysix dualpipe`: DualPipe's schedule, its picture and what it costs; and the schedule run. */
 export async function runDualPipe(flags: Readonly<Record<string, unknown>>): Promise<void> {
   const pipeline = pipelineOf(flags);
   const timeline = timelineOf(pipeline, scheduleOf(pipeline));
-  const svg = flags["svg"];
+  const { svg, trace } = flags;
+  const executed =
+    trace === undefined ? undefined : await traceRun(pipeline, textOf("trace", trace));
   if (svg !== undefined) {
-    const picture = drawSvg(pipeline, scheduleRows(timeline), makespanOf(timeline) * SVG_UNIT);
+    const rows = pictureRows(timeline, executed);
+    const picture = drawSvg(pipeline, rows, makespanOf(timeline) * SVG_UNIT);
     await writeSvg(textOf("svg", svg), picture);
   }
-  const measures = {
+  if (flags["json"] === true) printJson(pipeline, timeline, executed);
+  else printTables(pipeline, timeline, executed);
+}
+
+/** Trains on threads, and checks that it gave what one rank gives; milliseconds. */
+async function traceRun(pipeline: Pipeline, file: string): Promise<Timeline> {
+  if (pipeline.ranks > largestThreads) {
+    throw new UsageError(
+      `--trace: starts a thread for each rank, at most ${largestThreads}, got ${pipeline.ranks} ranks`,
+    );
+  }
+  const writer = await TraceWriter.create(file, Date.now());
+  const reports = await runPipeline(pipeline, training, writer.epochMs);
+  const spans = reports.map((report) => report.spans);
+  for (const batch of spans) writer.write(batch);
+  await writer.close();
+  verifyRun(pipeline, training, reports);
+  return executedTimeline(pipeline, spans);
+}
+
+function measure(timeline: Timeline) {
+  return {
     makespan: makespanOf(timeline),
     bubbles: bubblesOf(timeline),
     activations: timeline.map((steps) => peakActivations(steps.map(({ tasks }) => tasks))),
   };
+}
+
+function printJson(pipeline: Pipeline, timeline: Timeline, executed?: Timeline): void {
+  const described = { ...pipeline, durations: pictureDurations, ...measure(timeline) };
   const methods = compareMethods(pipeline.stages);
-  if (flags["json"] === true) {
-    const described = { ...pipeline, durations: pictureDurations, ...measures };
-    console.log(JSON.stringify({ ...described, methods, schedule: timeline }));
-    return;
-  }
+  console.log(JSON.stringify({ ...described, methods, schedule: timeline, executed }));
+}
+
+function printTables(pipeline: Pipeline, timeline: Timeline, executed?: Timeline): void {
+  const { makespan, bubbles, activations } = measure(timeline);
   console.log(`${describe(pipeline)}\n\n${drawText(pipeline, timeline)}\n`);
   console.log(
-    `takes ${measures.makespan}; each rank waits ${range(measures.bubbles)}, ` +
-      `keeps ${range(measures.activations)} activations at most\n`,
+    `takes ${makespan}; each rank waits ${range(bubbles)}, ` +
+      `keeps ${range(activations)} activations at most\n`,
   );
-  const rows = methods.map((cost) => [
+  if (executed) {
+    console.log(
+      `run on ${pipeline.ranks} threads in ${makespanOf(executed).toFixed(0)} ms, in this order; ` +
+        "every stage's gradients are those of one rank, bit for bit\n",
+    );
+  }
+  const rows = compareMethods(pipeline.stages).map((cost) => [
     cost.method,
     String(cost.bubble),
     `${cost.parameters}×`,
     String(cost.activations),
     String(cost.ranks),
   ]);
-  console.log(
-    table([[`${pipeline.stages} stages`, "bubble", "parameters", "activations", "ranks"], ...rows]),
-  );
+  const header = [`${pipeline.stages} stages`, "bubble", "parameters", "activations", "ranks"];
+  console.log(table([header, ...rows]));
 }
 
 /** The sizes' own messages name the option. */

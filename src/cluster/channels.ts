@@ -13,4 +13,10 @@ export const channels = {
   combine: (microBatch: number): number => 2 + MICRO_BATCHES + microBatch,
   /** Carries nothing: who receives from a rank is told when it is lost. */
   loss: 2 + 2 * MICRO_BATCHES,
+  /** A pipeline stage's outputs, to the rank of the next stage. */
+  activations: 3 + 2 * MICRO_BATCHES,
+  /** Gradients of a pipeline stage's inputs, to the rank of the stage before. */
+  inputGradients: 4 + 2 * MICRO_BATCHES,
+  /** Gradients of weights, to the rank with the other copy of the stages. */
+  weightGradients: 5 + 2 * MICRO_BATCHES,
 } as const;

@@ -146,7 +146,7 @@ const spans: z.ZodType<SpanBatch> = z
     steps: z.instanceof(Int32Array),
     layers: z.instanceof(Int16Array),
     rows: z.instanceof(Int32Array),
-    microBatches: bytes,
+    microBatches: z.instanceof(Int32Array),
   })
   .refine(
     ({ names, starts, ends, steps, layers, rows, microBatches }) =>

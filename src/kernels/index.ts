@@ -49,7 +49,7 @@ export {
 } from "./shared-rows.ts";
 export { createOperand, createStoredRows, storedOperand } from "./quantize.ts";
 export { createQuantizedWeight } from "./quantize-weight.ts";
-export { logarithm, power } from "./elementary.ts";
+export { exponential, logarithm, power } from "./elementary.ts";
 export { e4m3Values, fromBf16, fromF16, toBf16, toE4m3 } from "./float-formats.ts";
 export { WeightError, WeightReader } from "./weight-reader.ts";
 export { createReferenceKernels } from "./reference/index.ts";

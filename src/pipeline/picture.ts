@@ -47,13 +47,20 @@ export interface PictureRow {
   readonly end: number;
 }
 
-export function scheduleRows(timeline: Timeline): PictureRow[] {
+/** A row for each rank; below it what the rank did in a run, if one is given. */
+export function pictureRows(timeline: Timeline, executed?: Timeline): PictureRow[] {
   const end = makespanOf(timeline);
-  return timeline.map((steps, rank) => ({ label: `rank ${rank}`, steps, end }));
+  return timeline.flatMap((steps, rank) => {
+    const row = { label: `rank ${rank}`, steps, end };
+    if (!executed) return [row];
+    return [row, { label: "as run", steps: executed[rank], end: makespanOf(executed) }];
+  });
 }
 
 const ROW = 22;
 const MARGIN = 56;
+/** Wide enough for one. */
+const DIGIT = 7;
 
 /** An SVG `width` pixels wide, margins apart. Overlapped pairs lie in one black frame. */
 export function drawSvg(pipeline: Pipeline, rows: readonly PictureRow[], width: number): string {
@@ -92,11 +99,10 @@ function rowShapes(
 
 function taskShapes(pipeline: Pipeline, task: Task, from: number, to: number, top: number) {
   const colour = colours[task.kind][isOther(pipeline, task) ? "pale" : "full"];
-  const centre = (from + to) / 2;
-  return [
-    rectangle(from, to, top, colour, "white"),
-    text(centre, top, String(task.microBatch), "middle"),
-  ];
+  const number = String(task.microBatch);
+  const cell = rectangle(from, to, top, colour, "white");
+  if (to - from < number.length * DIGIT) return [cell];
+  return [cell, text((from + to) / 2, top, number, "middle")];
 }
 
 function legendShapes({ directions }: Pipeline, top: number): string[] {

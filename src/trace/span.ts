@@ -34,6 +34,13 @@ const activities = {
   HEAD: "compute",
   /** Tokens chosen from logits. */
   SAMPLE: "compute",
+  /** Of a pipeline: forward, whole backward, its halves for inputs and weights. The layer is the stage. */
+  F: "compute",
+  B: "compute",
+  I: "compute",
+  W: "compute",
+  /** A rank waits for what its neighbours in a pipeline send. */
+  PP: "communication",
 } as const satisfies Record<string, Activity>;
 
 export type SpanName = keyof typeof activities;
@@ -74,5 +81,5 @@ export interface SpanBatch {
   /** NO_LAYER for spans of no layer. */
   readonly layers: Int16Array;
   readonly rows: Int32Array;
-  readonly microBatches: Uint8Array;
+  readonly microBatches: Int32Array;
 }

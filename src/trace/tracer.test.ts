@@ -32,7 +32,7 @@ test("a recorder keeps who, what, when and what for of every span", () => {
     steps: Int32Array.of(7, 7),
     layers: Int16Array.of(NO_LAYER, 1),
     rows: Int32Array.of(3, 2),
-    microBatches: Uint8Array.of(0, 1),
+    microBatches: Int32Array.of(0, 1),
   });
 });
 

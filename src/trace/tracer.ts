@@ -155,6 +155,6 @@ function createColumns(capacity: number): SpanColumns {
     steps: new Int32Array(capacity),
     layers: new Int16Array(capacity),
     rows: new Int32Array(capacity),
-    microBatches: new Uint8Array(capacity),
+    microBatches: new Int32Array(capacity),
   };
 }

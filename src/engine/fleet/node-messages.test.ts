@@ -64,7 +64,7 @@ const spans = {
   steps: Int32Array.of(1, 1),
   layers: Int16Array.of(-1, 3),
   rows: Int32Array.of(7, 7),
-  microBatches: Uint8Array.of(0, 1),
+  microBatches: Int32Array.of(0, 1),
 };
 
 const said: RankNews[] = [
