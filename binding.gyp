@@ -46,6 +46,7 @@
         "native/host/probe.cc",
         "native/host/stamp.cc",
         "native/host/stream.cc",
+        "native/host/strips.cc",
         "native/host/team.cc",
         "native/host/weight-files.cc",
       ],

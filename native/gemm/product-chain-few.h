@@ -1,4 +1,4 @@
-// Products of a few rows on the BF16 chain: codes of four strips are decoded next to the multiply, so that enough chains
+// Products of a few rows on the BF16 chain: codes of a few strips are decoded next to the multiply, so that enough chains
 // are under way.
 #pragma once
 #include "gemm/product-chain.h"
@@ -7,10 +7,10 @@ namespace daysix::DAYSIX_ISA {
 
 #if defined(__AVX512F__)
 
-/// Rows whose chains with four strips fit the registers.
-constexpr int FEW_CHAIN_ROWS = 4;
+/// Rows whose chains with four strips, or two, fit the registers.
+constexpr int FEW_CHAIN_ROWS = 4, MORE_CHAIN_ROWS = 8;
 
-template <Dtype D, int Rows>
+template <Dtype D, WeightLayout Layout, int Rows>
 class FewChains {
  public:
   FewChains(const Product& product, Scratch& scratch)
@@ -29,7 +29,7 @@ class FewChains {
   }
 
  private:
-  static constexpr int STRIPS = 4;
+  static constexpr int STRIPS = Rows <= FEW_CHAIN_ROWS ? 4 : 2;
   static constexpr int OUTPUTS = STRIPS * CHAINS;
   static constexpr int BYTES = formatOf(D).valueBytes;
   static constexpr int64_t STRIP_WORDS = SCALE_BLOCK * BYTES / 4 * STRIP_LANES;
@@ -40,12 +40,12 @@ class FewChains {
     forSums([&](auto row, auto n) __attribute__((always_inline)) { totals[row][n] = splatChains(0.0f); });
     for (int64_t block = 0; block < blocks_; block++) {
       const auto inputs = static_cast<int>(std::min<int64_t>(SCALE_BLOCK, weight_.columns - block * SCALE_BLOCK));
+      const uint32_t* words[STRIPS];
       for (int n = 0; n < STRIPS; n++) {
-        turnStrip(words_ + n * STRIP_WORDS, stripOf<D>(product_, output, n, count_), block * SCALE_BLOCK * BYTES,
-                  inputs * BYTES);
+        words[n] = chainWords<D>(product_, output, n, count_, block, words_ + n * STRIP_WORDS);
       }
       Sums sums;
-      multiplyBlock(sums, block, inputs);
+      multiplyBlock(sums, words, block, inputs);
       forSums([&](auto row, auto n) __attribute__((always_inline)) {
         const float rowScale = product_.x.scales ? product_.x.scales[row * blocks_ + block] : 1.0f;
         const Chains scales = splatChains(rowScale) * loadChains(scales_ + block * OUTPUTS + n * CHAINS);
@@ -58,7 +58,7 @@ class FewChains {
     });
   }
 
-  DAYSIX_INLINE void multiplyBlock(Sums& sums, int64_t block, int inputs) const {
+  DAYSIX_INLINE void multiplyBlock(Sums& sums, const uint32_t* const (&strips)[STRIPS], int64_t block, int inputs) const {
     using Decoder = ChainDecoder<D>;
     forSums([&](auto row, auto n) __attribute__((always_inline)) { sums[row][n] = splatChains(0.0f); });
     const auto* x = reinterpret_cast<const PackedPair*>(reinterpret_cast<const uint8_t*>(product_.packed) +
@@ -66,8 +66,10 @@ class FewChains {
     const int words = static_cast<int>(ceilDivide(inputs * BYTES, 4));
     for (int word = 0; word < words; word++) {
       each<STRIPS>([&](auto n) __attribute__((always_inline)) {
+        const uint32_t* at = strips[n] + word * STRIP_LANES;
+        if (Layout == WeightLayout::strips) __builtin_prefetch(at + STRIP_AHEAD_WORDS);
         Pairs weights[Decoder::PAIRS];
-        Decoder::decode(weights, 1, words_ + n * STRIP_WORDS + word * STRIP_LANES);
+        Decoder::decode(weights, 1, at);
         each<Decoder::PAIRS>([&](auto pair) __attribute__((always_inline)) {
           each<Rows>([&](auto row) __attribute__((always_inline)) {
             sums[row][n] = chain(splatPair(x[row * PAIRS_OF_BLOCK + pair]), weights[pair], sums[row][n]);

@@ -78,20 +78,21 @@ inline void packChainTile(const Product& product, int64_t tile) {
   withInputFormat(product.x.format, [&](auto input) { packChainTile<input>(product, tile); });
 }
 
-/// A strip's pairs of a block: [pair], `stride` apart.
+/// The pairs of a strip's words, `stride` apart.
 template <Dtype D>
 struct ChainDecoder;
+
+template <>
+struct ChainDecoder<Dtype::bf16> {
+  /// Pairs that a vector of words holds.
+  static constexpr int PAIRS = 1;
+  static DAYSIX_INLINE void decode(Pairs* out, int, const uint32_t* words) { out[0] = loadPairs(words); }
+};
 
 #if defined(__AVX512F__)
 
 template <>
-struct ChainDecoder<Dtype::bf16> {
-  static DAYSIX_INLINE void decode(Pairs* out, int, const uint32_t* words) { out[0] = loadPairs(words); }
-  static constexpr int PAIRS = 1;
-};
-template <>
 struct ChainDecoder<Dtype::fp8> {
-  /// Pairs that a vector of words holds.
   static constexpr int PAIRS = 2;
   static DAYSIX_INLINE void decode(Pairs* out, int stride, const uint32_t* words) {
     // The first two codes of a lane's four words, then the last two: unpacking separates them.
@@ -114,37 +115,25 @@ struct ChainDecoder<Dtype::i8> {
   }
 };
 
-/// Decodes a strip's block of `inputs`, turning it on the way through `words`.
-template <Dtype D>
-inline void decodeChains(Pairs* out, int stride, const StripRows& strip, int64_t block, int inputs, uint32_t* words) {
-  using Decoder = ChainDecoder<D>;
-  constexpr int BYTES = formatOf(D).valueBytes;
-  turnStrip(words, strip, block * SCALE_BLOCK * BYTES, inputs * BYTES);
-  const int count = static_cast<int>(ceilDivide(inputs * BYTES, 4));
-  for (int i = 0; i < count; i++) Decoder::decode(out + i * Decoder::PAIRS * stride, stride, words + i * STRIP_LANES);
-}
-
 #else
 
-/// Through float32 rows, which are turned value by value.
+/// Codes of eight bits, byte by byte of the words.
 template <Dtype D>
-inline void decodeChains(Pairs* out, int stride, const StripRows& strip, int64_t block, int inputs, uint32_t*) {
-  alignas(64) float values[CHAINS][SCALE_BLOCK];
-  for (int row = 0; row < CHAINS; row++) {
-    const uint8_t* codes = strip.row(row) + block * SCALE_BLOCK * formatOf(D).valueBytes;
-    for (int i = 0; i < inputs; i += WIDTH) {
-      const Vec v = inputs - i >= WIDTH ? loadCodes<D>(codes + i * formatOf(D).valueBytes)
-                                        : loadCodes<D>(codes + i * formatOf(D).valueBytes, inputs - i);
-      store(values[row] + i, v);
+struct ChainDecoder {
+  static constexpr int PAIRS = 2;
+  static void decode(Pairs* out, int stride, const uint32_t* words) {
+    alignas(64) uint8_t codes[4][CHAINS];
+    for (int byte = 0; byte < 4; byte++) {
+      for (int lane = 0; lane < CHAINS; lane++) codes[byte][lane] = static_cast<uint8_t>(words[lane] >> 8 * byte);
     }
-    if (inputs % 2) values[row][inputs] = 0;
+    const auto values = [&](int byte) {
+      const Vec v = loadCodes<D>(codes[byte]);
+      return loadChains(reinterpret_cast<const float*>(&v));
+    };
+    out[0] = pairsOf(values(0), values(1));
+    out[stride] = pairsOf(values(2), values(3));
   }
-  for (int pair = 0; pair < (inputs + 1) / 2; pair++) {
-    alignas(64) float even[CHAINS], odd[CHAINS];
-    for (int row = 0; row < CHAINS; row++) even[row] = values[row][2 * pair], odd[row] = values[row][2 * pair + 1];
-    out[pair * stride] = pairsOf(loadChains(even), loadChains(odd));
-  }
-}
+};
 
 #endif
 
@@ -192,13 +181,23 @@ inline void tableWeightScales(float* table, const Product& product, int64_t firs
   }
 }
 
-/// The n-th strip of `count` outputs from `first` on; one without outputs repeats the last.
+/// Words of a block of the n-th strip of `count` outputs from `first` on, turned into `turned` unless they lie in strips. A
+/// strip without outputs repeats the last one.
 template <Dtype D>
-inline StripRows stripOf(const Product& product, int64_t first, int n, int count) {
-  const int64_t rowBytes = product.weight->columns * formatOf(D).valueBytes;
+inline const uint32_t* chainWords(const Product& product, int64_t first, int n, int count, int64_t block,
+                                  uint32_t* turned) {
+  constexpr int BYTES = formatOf(D).valueBytes;
+  const Weight& weight = *product.weight;
   const int skipped = std::min(n * CHAINS, count - 1);
-  return {product.weight->data + (product.firstRow + first + skipped) * rowBytes, rowBytes,
-          std::min(CHAINS, count - skipped)};
+  const int64_t row = product.firstRow + first + skipped, rowBytes = weight.columns * BYTES;
+  if (weight.layout == WeightLayout::strips) {
+    const int64_t strip = row / STRIP_ROWS * stripBytes(weight);
+    return reinterpret_cast<const uint32_t*>(weight.data + strip + block * stripBlockBytes(D));
+  }
+  const int64_t inputs = std::min<int64_t>(SCALE_BLOCK, weight.columns - block * SCALE_BLOCK);
+  turnStrip(turned, {weight.data + row * rowBytes, rowBytes, std::min(CHAINS, count - skipped)},
+            block * SCALE_BLOCK * BYTES, inputs * BYTES);
+  return turned;
 }
 
 /// Panels of CHAIN_OUTPUTS outputs of a product with weights of dtype D.
@@ -272,8 +271,15 @@ class ChainPanels {
   }
 
   void decode(int64_t output, int64_t block, int inputs) {
+    using Decoder = ChainDecoder<D>;
+    const int count = static_cast<int>(ceilDivide(inputs * formatOf(D).valueBytes, 4));
     for (int n = 0; n < CHAIN_STRIPS; n++) {
-      decodeChains<D>(pairs_ + n, CHAIN_STRIPS, stripOf<D>(product_, output, n, count_), block, inputs, words_);
+      const uint32_t* words = chainWords<D>(product_, output, n, count_, block, words_);
+      for (int i = 0; i < count; i++) {
+        // The next block is fetched while rows are multiplied with this one.
+        __builtin_prefetch(words + (stripWords(D) + i) * STRIP_LANES);
+        Decoder::decode(pairs_ + n + i * Decoder::PAIRS * CHAIN_STRIPS, CHAIN_STRIPS, words + i * STRIP_LANES);
+      }
     }
   }
 

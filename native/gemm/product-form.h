@@ -53,9 +53,15 @@ constexpr ProductForm ON_CHAIN = {
     .multiply = [](const Product& product, int64_t from, int64_t to, Scratch& scratch) {
       withChainDtype(product.weight->dtype, [&](auto dtype) {
 #if defined(__AVX512F__)
-        if (product.rows <= FEW_CHAIN_ROWS) {
+        if (product.weight->layout == WeightLayout::strips) {
+          if (product.rows <= MORE_CHAIN_ROWS) {
+            return withRows<MORE_CHAIN_ROWS>(static_cast<int>(product.rows), [&](auto rows) {
+              FewChains<dtype, WeightLayout::strips, rows>(product, scratch).multiply(from, to);
+            });
+          }
+        } else if (product.rows <= FEW_CHAIN_ROWS) {
           return withRows<FEW_CHAIN_ROWS>(static_cast<int>(product.rows), [&](auto rows) {
-            FewChains<dtype, rows>(product, scratch).multiply(from, to);
+            FewChains<dtype, WeightLayout::rows, rows>(product, scratch).multiply(from, to);
           });
         }
 #endif
@@ -71,6 +77,9 @@ constexpr ProductForm ON_INTEGERS = {
     .outputCost = ON_VECTORS.outputCost,
     .taskOutputs = 2 * STRIP_LANES,
     .multiply = [](const Product& product, int64_t from, int64_t to, Scratch& scratch) {
+      if (product.weight->layout == WeightLayout::strips && product.rows <= FEW_DOT_ROWS) {
+        return multiplyFewDots(product, from, to, scratch);
+      }
 #if defined(__AVX512VNNI__)
       if (product.rows <= FEW_DOT_ROWS) {
         return withRows<FEW_DOT_ROWS>(static_cast<int>(product.rows),
@@ -122,7 +131,7 @@ inline Forms formsOf(const InputRows& x, const Weight& weight) {
   if (x.format == Dtype::i8) return {ON_INTEGERS, ON_INTEGERS};
   if (!fitsChain(weight.dtype, x.format, x.toBf16)) return {ON_VECTORS, ON_VECTORS};
 #if defined(DAYSIX_TILES)
-  if (hasTileFormat(weight.dtype)) {
+  if (hasTileFormat(weight.dtype) && weight.layout == WeightLayout::rows) {
     if constexpr (Use == TileUse::always) return {ON_TILES, ON_TILES};
     if constexpr (Use == TileUse::notForSingleRows) return {ON_CHAIN, ON_TILES};
   }

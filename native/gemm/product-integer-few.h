@@ -5,10 +5,29 @@
 
 namespace daysix::DAYSIX_ISA {
 
+/// Rows whose products keep pace with memory.
+constexpr int FEW_DOT_ROWS = 4;
+
+/// Outputs from up to to of a few rows times a weight that lies in strips: one strip after the other.
+inline void multiplyFewDots(const Product& product, int64_t from, int64_t to, Scratch&) {
+  const Weight& weight = *product.weight;
+  const DotBlock x = dotBlock(product, {product.rows, DOT_ROWS}, 0, 0);
+  for (int64_t output = from; output < to; output += STRIP_LANES) {
+    const DotWeights strip = {weight.data + (product.firstRow + output) / STRIP_ROWS * stripBytes(weight), 0};
+    alignas(64) float totals[FEW_DOT_ROWS * DOT_OUTPUTS] = {};
+    withRows<FEW_DOT_ROWS>(static_cast<int>(product.rows),
+                           [&](auto rows) { multiplyDots<rows, 1>(totals, x, strip, scaleColumns(weight)); });
+    const int count = static_cast<int>(std::min<int64_t>(STRIP_LANES, to - output));
+    for (int64_t row = 0; row < product.rows; row++) {
+      for (int i = 0; i < count; i += WIDTH) {
+        storeOutputs(product, row, output + i, load(totals + row * DOT_OUTPUTS + i), std::min(WIDTH, count - i));
+      }
+    }
+  }
+}
+
 #if defined(__AVX512VNNI__)
 
-/// Rows whose dots and sums of lanes keep pace with memory.
-constexpr int FEW_DOT_ROWS = 4;
 
 template <int Rows>
 class FewDotRows {

@@ -1,5 +1,4 @@
-// Products of more INT8 rows: strips of weights are turned once into memory that stays in the core's caches, and
-// multiplied with tiles of rows.
+// Products of more INT8 rows: strips of weights, multiplied with tiles of rows.
 #pragma once
 #include "gemm/product-integer.h"
 #if defined(DAYSIX_TILES)
@@ -8,13 +7,7 @@
 
 namespace daysix::DAYSIX_ISA {
 
-#if defined(DAYSIX_TILES)
-constexpr bool ON_TILES_OF_CODES = true;
-#else
-constexpr bool ON_TILES_OF_CODES = false;
-#endif
-
-/// Strips of a product's outputs, each turned into memory that stays in the core's caches.
+/// Outputs in strips, two at a time; weights that lie in rows are turned into memory that stays in the core's caches.
 class DotStrips {
  public:
   DotStrips(const Product& product, Scratch& scratch)
@@ -23,11 +16,10 @@ class DotStrips {
         tiling_{product.rows, DOT_ROWS},
         blocks_(scaleColumns(weight_)),
         roundTiles_(tilesOfRound()) {
-    const int64_t strips = DOT_STRIPS * (stripWords() + stripScales());
+    const int64_t turned = weight_.layout == WeightLayout::rows ? DOT_STRIPS * stripBytes(weight_) : 0;
     const int64_t totals = std::min(product.rows, roundTiles_ * DOT_ROWS) * DOT_OUTPUTS;
-    words_ = static_cast<uint32_t*>(scratch.reserve((strips + totals) * sizeof(uint32_t)));
-    scales_ = reinterpret_cast<float*>(words_ + DOT_STRIPS * stripWords());
-    totals_ = scales_ + DOT_STRIPS * stripScales();
+    turned_ = static_cast<uint8_t*>(scratch.reserve(turned + totals * sizeof(float)));
+    totals_ = reinterpret_cast<float*>(turned_ + turned);
   }
 
   /// Outputs from up to to.
@@ -38,56 +30,55 @@ class DotStrips {
     for (int64_t tile = 0; tile < tiling_.count(); tile += roundTiles_) {
       for (int64_t output = from; output < to; output += DOT_OUTPUTS) {
         const int outputs = static_cast<int>(std::min<int64_t>(DOT_OUTPUTS, to - output));
-        for (int strip = 0; strip < DOT_STRIPS; strip++) turn(strip, output, outputs);
-        multiplyTiles(tile, std::min(tiling_.count(), tile + roundTiles_), output, outputs);
+        multiplyTiles(tile, std::min(tiling_.count(), tile + roundTiles_), stripsOf(output, outputs), output, outputs);
       }
     }
   }
 
  private:
-  /// Adding 128 to a code inverts its sign. Tiles take codes as they are.
-  static constexpr uint32_t OFFSET_BITS = ON_TILES_OF_CODES ? 0 : 0x80808080;
-  static constexpr int64_t CACHED_BLOCKS = ON_TILES_OF_CODES ? 16 : 4;
+#if defined(DAYSIX_TILES)
+  static constexpr int64_t CACHED_BLOCKS = 16;
+#else
+  static constexpr int64_t CACHED_BLOCKS = 4;
+#endif
 
   /// As few rounds as the cache allows, of nearly equal size, in pairs of tiles.
   int64_t tilesOfRound() const {
     const int64_t most = std::max<int64_t>(2, DOT_ROUND_BYTES / (dotRowBytes(weight_) * DOT_ROWS));
     return roundUp(ceilDivide(tiling_.count(), ceilDivide(tiling_.count(), most)), 2);
   }
-  int64_t stripWords() const { return blocks_ * BLOCK_WORDS_OF_CODES * STRIP_LANES; }
-  int64_t stripScales() const { return blocks_ * STRIP_LANES; }
 
-  void turn(int strip, int64_t output, int outputs) {
-    // A strip without outputs repeats the last one.
-    const int64_t skipped = std::min(strip * STRIP_LANES, outputs - 1), row = product_.firstRow + output + skipped;
-    const auto rowsOf = [&](const uint8_t* data, int64_t rowBytes) {
-      return StripRows{data + row * rowBytes, rowBytes, std::min<int>(STRIP_LANES, outputs - skipped)};
-    };
-    uint32_t* words = words_ + strip * stripWords();
-    turnStrip<OFFSET_BITS>(words, rowsOf(weight_.data, weight_.columns), 0, weight_.columns);
-    float* scales = scales_ + strip * stripScales();
-    if (weight_.scales) {
-      turnScales(scales, rowsOf(weight_.scales, blocks_ * static_cast<int64_t>(sizeof(float))));
-    } else {
-      std::fill_n(scales, stripScales(), 1.0f);
+  /// A strip without outputs repeats the last one.
+  DotWeights stripsOf(int64_t output, int outputs) {
+    const int64_t stride = outputs > STRIP_LANES ? stripBytes(weight_) : 0;
+    const int64_t row = product_.firstRow + output;
+    if (weight_.layout == WeightLayout::strips) return {weight_.data + row / STRIP_ROWS * stripBytes(weight_), stride};
+    for (int done = 0; done < outputs; done += STRIP_LANES) {
+      turn(turned_ + done / STRIP_LANES * stride, row + done, std::min(STRIP_LANES, outputs - done));
     }
+    return {turned_, stride};
   }
 
-  void turnScales(float* scales, const StripRows& rows) {
-    for (int i = 0; i < STRIP_LANES; i++) {
-      for (int64_t block = 0; block < blocks_; block++) {
-        std::memcpy(scales + block * STRIP_LANES + i, rows.row(i) + block * sizeof(float), sizeof(float));
+  void turn(uint8_t* out, int64_t row, int count) const {
+    const StripRows codes = {weight_.data + row * weight_.columns, weight_.columns, count};
+    const StripRows scales = {weight_.scales + row * blocks_ * sizeof(float), blocks_ * 4, count};
+    for (int64_t block = 0; block < blocks_; block++, out += stripBlockBytes(Dtype::i8)) {
+      const int64_t from = block * SCALE_BLOCK, bytes = std::min<int64_t>(SCALE_BLOCK, weight_.columns - from);
+      turnStrip<0x01010101u * CODE_OFFSET>(reinterpret_cast<uint32_t*>(out), codes, from, bytes);
+      auto* blockScales = reinterpret_cast<float*>(out + stripCodeBytes(Dtype::i8));
+      if (!weight_.scales) std::fill_n(blockScales, STRIP_LANES, 1.0f);
+      for (int i = 0; weight_.scales && i < STRIP_LANES; i++) {
+        std::memcpy(blockScales + i, scales.row(i) + block * sizeof(float), sizeof(float));
       }
     }
   }
 
   /// A few blocks of the strips stay in the first cache while the rows pass by.
-  void multiplyTiles(int64_t firstTile, int64_t lastTile, int64_t output, int outputs) {
+  void multiplyTiles(int64_t firstTile, int64_t lastTile, const DotWeights& strips, int64_t output, int outputs) {
     const int64_t firstRow = tiling_.first(firstTile), rows = tiling_.first(lastTile) - firstRow;
     std::memset(totals_, 0, rows * DOT_OUTPUTS * sizeof(float));
     for (int64_t block = 0; block < blocks_; block += CACHED_BLOCKS) {
-      const DotWeights strips = {words_ + block * BLOCK_WORDS_OF_CODES * STRIP_LANES, scales_ + block * STRIP_LANES,
-                                 stripWords(), stripScales()};
+      const DotWeights weights = {strips.first + block * stripBlockBytes(Dtype::i8), strips.stride};
       const auto blocks = std::min(CACHED_BLOCKS, blocks_ - block);
       const auto totalsOf = [&](int64_t tile) { return totals_ + (tiling_.first(tile) - firstRow) * DOT_OUTPUTS; };
 #if defined(DAYSIX_TILES)
@@ -95,12 +86,12 @@ class DotStrips {
         return DotTile{dotBlock(product_, tiling_, tile, block), totalsOf(tile)};
       };
       int64_t tile = firstTile;
-      for (; tile + 1 < lastTile; tile += 2) multiplyOnTiles<2>({tileOf(tile), tileOf(tile + 1)}, strips, blocks);
-      if (tile < lastTile) multiplyOnTiles<1>({tileOf(tile)}, strips, blocks);
+      for (; tile + 1 < lastTile; tile += 2) multiplyOnTiles<2>({tileOf(tile), tileOf(tile + 1)}, weights, blocks);
+      if (tile < lastTile) multiplyOnTiles<1>({tileOf(tile)}, weights, blocks);
 #else
       for (int64_t tile = firstTile; tile < lastTile; tile++) {
         withRows<DOT_ROWS>(tiling_.rowsOf(tile), [&](auto rows) {
-          multiplyDots<rows>(totalsOf(tile), dotBlock(product_, tiling_, tile, block), strips, blocks);
+          multiplyDots<rows, DOT_STRIPS>(totalsOf(tile), dotBlock(product_, tiling_, tile, block), weights, blocks);
         });
       }
 #endif
@@ -117,8 +108,7 @@ class DotStrips {
   const Weight& weight_;
   const Tiling tiling_;
   const int64_t blocks_, roundTiles_;
-  uint32_t* words_;  // [strip][block][word][STRIP_LANES]
-  float* scales_;    // [strip][block][STRIP_LANES]
+  uint8_t* turned_;  // strips made of rows
   float* totals_;    // [row][DOT_OUTPUTS]
 };
 

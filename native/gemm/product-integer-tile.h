@@ -25,27 +25,27 @@ class DotPromotion {
     for (int i = 0; i < RowTiles; i++) {
       const DotBlock x = {tiles[i].first.bytes + block * tiles[i].first.rows * DOT_BLOCK_BYTES, tiles[i].first.rows};
       const int32_t* sums = sums_[block % 2] + i * DOT_STRIPS * TILE_LINES * TILE_LINES;
-      const float* scales = strips.scales + block * STRIP_LANES;
-      const Chains weightScales[] = {loadChains(scales), loadChains(scales + strips.scaleStride)};
+      const Chains scales[] = {loadChains(strips.scales(0, block)), loadChains(strips.scales(1, block))};
       if (x.rows == TILE_LINES) {
-        promoteRows(tiles[i].totals, sums, x.scales(), weightScales, Constant<TILE_LINES>());
+        promoteRows(tiles[i].totals, sums, x, scales, Constant<TILE_LINES>());
       } else {
-        promoteRows(tiles[i].totals, sums, x.scales(), weightScales, x.rows);
+        promoteRows(tiles[i].totals, sums, x, scales, x.rows);
       }
     }
   }
 
  private:
   template <typename Rows>
-  static DAYSIX_INLINE void promoteRows(float* totals, const int32_t* sums, const float* rowScales,
+  static DAYSIX_INLINE void promoteRows(float* totals, const int32_t* sums, const DotBlock& x,
                                         const Chains (&weightScales)[DOT_STRIPS], Rows rows) {
 #pragma GCC unroll 16
     for (int row = 0; row < rows; row++) {
-      const Chains rowScale = splatChains(rowScales[row]);
+      const Chains rowScale = splatChains(x.scales()[row]);
+      const __m512i first = _mm512_set1_epi32(x.firstSums()[row]);
       each<DOT_STRIPS>([&](auto strip) __attribute__((always_inline)) {
         float* total = totals + row * DOT_OUTPUTS + strip * STRIP_LANES;
         const int32_t* line = sums + (strip * TILE_LINES + row) * TILE_LINES;
-        const Chains sum = {_mm512_cvtepi32_ps(_mm512_load_si512(line))};
+        const Chains sum = {_mm512_cvtepi32_ps(_mm512_add_epi32(_mm512_load_si512(line), first))};
         storeChains(total, loadChains(total) + sum * (rowScale * weightScales[strip]));
       });
     }
@@ -65,14 +65,13 @@ inline void multiplyOnTiles(const DotTile (&tiles)[RowTiles], const DotWeights& 
       tileZero<2>();
       tileZero<3>();
     }
-    const uint32_t* words = strips.words + block * BLOCK_WORDS_OF_CODES * STRIP_LANES;
     const auto codes = [&](int i) {
       return tiles[i].first.bytes + block * tiles[i].first.rows * DOT_BLOCK_BYTES;
     };
 #pragma GCC unroll 2
     for (int piece = 0; piece < SCALE_BLOCK / LINE_BYTES; piece++) {
-      tileLoad<6>(words + piece * TILE_LINES * STRIP_LANES, LINE_BYTES);
-      tileLoad<7>(words + strips.wordStride + piece * TILE_LINES * STRIP_LANES, LINE_BYTES);
+      tileLoad<6>(strips.words(0, block) + piece * TILE_LINES * STRIP_LANES, LINE_BYTES);
+      tileLoad<7>(strips.words(1, block) + piece * TILE_LINES * STRIP_LANES, LINE_BYTES);
       tileLoad<4>(codes(0) + piece * LINE_BYTES, SCALE_BLOCK);
       tileMultiplyCodes<0, 4, 6>();
       tileMultiplyCodes<1, 4, 7>();

@@ -3,7 +3,7 @@
 // for each output.
 //
 // Inputs are packed in tiles of up to DOT_ROWS rows, block by block: [row][SCALE_BLOCK] codes, the rows' scales, and the
-// sums that they begin with. Strips of weights hold offset codes, [word][16 outputs].
+// sums that they begin with.
 #pragma once
 #include "gemm/product.h"
 #include "gemm/strip.h"
@@ -21,8 +21,6 @@ constexpr int DOT_ROWS = 4, DOT_STRIPS = 1;
 #endif
 constexpr int DOT_OUTPUTS = DOT_STRIPS * STRIP_LANES;
 constexpr int VECTORS_OF_STRIP = STRIP_LANES / DOT_LANES;
-constexpr int DOT_VECTORS = DOT_STRIPS * VECTORS_OF_STRIP;
-constexpr int BLOCK_WORDS_OF_CODES = SCALE_BLOCK / 4;
 /// A row's bytes of a packed block: its codes, scale and first sum.
 constexpr int64_t DOT_BLOCK_BYTES = SCALE_BLOCK + sizeof(float) + sizeof(int32_t);
 /// Packed inputs that stay in the core's second cache while strips pass by.
@@ -64,12 +62,25 @@ inline void packDotTile(const Product& product, int64_t tile) {
   }
 }
 
-/// Adds a block's sums to totals, times the rows' scales and the strips', which lie `stride` apart.
-template <int Rows>
-DAYSIX_INLINE void promote(float* totals, const DotSums (&dots)[Rows][DOT_VECTORS], const float* rowScales,
-                           const float* scales, int64_t stride) {
-  each<DOT_STRIPS>([&](auto strip) __attribute__((always_inline)) {
-    const Chains weightScales = loadChains(scales + strip * stride);
+/// Some blocks of strips, `stride` bytes from one strip to the next.
+struct DotWeights {
+  const uint8_t* first;
+  int64_t stride;
+
+  const uint32_t* words(int strip, int64_t block) const {
+    return reinterpret_cast<const uint32_t*>(first + strip * stride + block * stripBlockBytes(Dtype::i8));
+  }
+  const float* scales(int strip, int64_t block) const {
+    return reinterpret_cast<const float*>(words(strip, block) + stripWords(Dtype::i8) * STRIP_LANES);
+  }
+};
+
+/// Adds a block's sums to totals, times the rows' scales and the strips'.
+template <int Rows, int Strips>
+DAYSIX_INLINE void promote(float* totals, const DotSums (&dots)[Rows][Strips * VECTORS_OF_STRIP], const float* rowScales,
+                           const DotWeights& weights, int64_t block) {
+  each<Strips>([&](auto strip) __attribute__((always_inline)) {
+    const Chains weightScales = loadChains(weights.scales(strip, block));
     each<Rows>([&](auto row) __attribute__((always_inline)) {
       float* total = totals + row * DOT_OUTPUTS + strip * STRIP_LANES;
       const Chains sums = toChains(dots[row] + strip * VECTORS_OF_STRIP);
@@ -78,40 +89,35 @@ DAYSIX_INLINE void promote(float* totals, const DotSums (&dots)[Rows][DOT_VECTOR
   });
 }
 
-/// Some blocks of DOT_STRIPS strips: [block][word][16] codes and [block][16] scales, and how far apart strips have them.
-struct DotWeights {
-  const uint32_t* words;
-  const float* scales;
-  int64_t wordStride, scaleStride;
-};
-
 /// totals[row][DOT_OUTPUTS] += a tile's rows times some blocks of strips, from block `first` of the rows on.
-template <int Rows>
-inline void multiplyDots(float* totals, const DotBlock& first, const DotWeights& strips, int64_t blocks) {
-  const uint32_t* words = strips.words;
+template <int Rows, int Strips>
+inline void multiplyDots(float* totals, const DotBlock& first, const DotWeights& weights, int64_t blocks) {
+  constexpr int VECTORS = Strips * VECTORS_OF_STRIP;
   DotBlock x = first;
   for (int64_t block = 0; block < blocks; block++) {
-    DotSums dots[Rows][DOT_VECTORS];
+    DotSums dots[Rows][VECTORS];
     each<Rows>([&](auto row) __attribute__((always_inline)) {
-      each<DOT_VECTORS>([&](auto n) __attribute__((always_inline)) { dots[row][n] = splatSums(x.firstSums()[row]); });
+      each<VECTORS>([&](auto n) __attribute__((always_inline)) { dots[row][n] = splatSums(x.firstSums()[row]); });
     });
     const int8_t* codes = x.codes(0);
-    for (int word = 0; word < BLOCK_WORDS_OF_CODES; word++) {
-      OffsetCodes weights[DOT_VECTORS];
-      each<DOT_VECTORS>([&](auto n) __attribute__((always_inline)) {
-        const int64_t strip = n / VECTORS_OF_STRIP * strips.wordStride;
-        weights[n] = loadOffsetCodes(words + strip + n % VECTORS_OF_STRIP * DOT_LANES);
+    const uint32_t* words = weights.words(0, block);
+    for (int word = 0; word < stripWords(Dtype::i8); word++) {
+      OffsetCodes strips[VECTORS];
+      each<VECTORS>([&](auto n) __attribute__((always_inline)) {
+        const uint32_t* at = words + n / VECTORS_OF_STRIP * (weights.stride / 4) + n % VECTORS_OF_STRIP * DOT_LANES;
+        if (n % VECTORS_OF_STRIP == 0) __builtin_prefetch(at + STRIP_AHEAD_WORDS);
+        strips[n] = loadOffsetCodes(at);
       });
       each<Rows>([&](auto row) __attribute__((always_inline)) {
         const FourValues values = splatFour(codes + row * SCALE_BLOCK);
-        each<DOT_VECTORS>([&](auto n) __attribute__((always_inline)) {
-          dots[row][n] = addDots(dots[row][n], weights[n], values);
+        each<VECTORS>([&](auto n) __attribute__((always_inline)) {
+          dots[row][n] = addDots(dots[row][n], strips[n], values);
         });
       });
       words += STRIP_LANES;
       codes += 4;
     }
-    promote<Rows>(totals, dots, x.scales(), strips.scales + block * STRIP_LANES, strips.scaleStride);
+    promote<Rows, Strips>(totals, dots, x.scales(), weights, block);
     x.bytes += Rows * DOT_BLOCK_BYTES;
   }
 }

@@ -1,17 +1,22 @@
-// Strips of weight rows: 16 rows turned so that vectors lie over outputs, [word][16] with a row's bytes in words of four.
+// Blocks of strips (host/strips.h), as a file has them or made of rows on the way.
 #pragma once
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
 
+#include "host/strips.h"
 #include "simd/chain.h"
 
 namespace daysix::DAYSIX_ISA {
 
 /// Outputs of a strip, one in each lane of a vector of words.
 constexpr int STRIP_LANES = CHAINS;
+static_assert(STRIP_LANES == STRIP_ROWS);
 /// Bytes of each row turned at once: a square of words.
 constexpr int TURN_BYTES = STRIP_LANES * 4;
+
+/// How far ahead of the multiply words of a strip are asked for.
+constexpr int64_t STRIP_AHEAD_WORDS = 256;
 
 /// Weight rows where they are. A short strip repeats its last row in place of missing rows.
 struct StripRows {

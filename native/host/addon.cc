@@ -3,12 +3,14 @@
 #include <napi.h>
 
 #include <optional>
+#include <thread>
 
 #include "host/decode.h"
 #include "host/huge-pages.h"
 #include "host/isa.h"
 #include "host/probe.h"
 #include "host/stream.h"
+#include "host/strips.h"
 
 namespace daysix {
 
@@ -46,6 +48,44 @@ void askForHugePages(const Napi::CallbackInfo& info) {
   size_t size = 0;
   void* data = dataOf(info.Env(), info[0], &size);
   preferHugePages(data, size);
+}
+
+/// { dtype, rows, columns, data, scales }, of which `data` lies in rows.
+Weight weightOf(const Napi::Object& weight) {
+  const auto number = [&](const char* name) { return weight.Get(name).As<Napi::Number>().Int64Value(); };
+  return {
+      .dtype = static_cast<Dtype>(number("dtype")),
+      .rows = number("rows"),
+      .columns = number("columns"),
+      .data = reinterpret_cast<const uint8_t*>(number("data")),
+      .scales = reinterpret_cast<const uint8_t*>(number("scales")),
+      .layout = WeightLayout::rows,
+  };
+}
+
+/// stripBytes(weight)
+Napi::Value allStripBytes(const Napi::CallbackInfo& info) {
+  const Weight weight = weightOf(info[0].As<Napi::Object>());
+  return Napi::Number::New(info.Env(), static_cast<double>(stripsOf(weight) * stripBytes(weight)));
+}
+
+/// packStrips(out, weight, first, threads)
+void packIntoStrips(const Napi::CallbackInfo& info) {
+  size_t size = 0;
+  auto* out = static_cast<uint8_t*>(dataOf(info.Env(), info[0], &size));
+  const Weight weight = weightOf(info[1].As<Napi::Object>());
+  const int64_t first = info[2].As<Napi::Number>().Int64Value();
+  const int64_t count = static_cast<int64_t>(size) / stripBytes(weight);
+  if (first < 0 || first + count > stripsOf(weight)) throw Napi::RangeError::New(info.Env(), "no such strips");
+  const int64_t threads = std::min<int64_t>(count, info[3].As<Napi::Number>().Int64Value());
+  const auto pack = [&](int64_t thread) {
+    const int64_t from = count * thread / threads, to = count * (thread + 1) / threads;
+    packStrips(out + from * stripBytes(weight), weight, first + from, first + to);
+  };
+  std::vector<std::thread> helpers;
+  for (int64_t thread = 1; thread < threads; thread++) helpers.emplace_back(pack, thread);
+  if (threads > 0) pack(0);
+  for (std::thread& helper : helpers) helper.join();
 }
 
 Napi::Value threadsFor(const Napi::CallbackInfo& info) {
@@ -240,6 +280,8 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports["address"] = Napi::Function::New<address>(env, "address");
   exports["preferHugePages"] = Napi::Function::New<askForHugePages>(env, "preferHugePages");
   exports["grantedThreads"] = Napi::Function::New<threadsFor>(env, "grantedThreads");
+  exports["stripBytes"] = Napi::Function::New<allStripBytes>(env, "stripBytes");
+  exports["packStrips"] = Napi::Function::New<packIntoStrips>(env, "packStrips");
   exports["probeRead"] = Napi::Function::New<readProbe>(env, "probeRead");
   exports["probeMultiply"] = Napi::Function::New<multiplyProbe>(env, "probeMultiply");
   exports["residentFiles"] = Napi::Function::New<residentMemory>(env, "residentFiles");

@@ -9,6 +9,9 @@ namespace daysix {
 enum class Scoring : int32_t { sigmoid, softmax };
 enum class GateMethod : int32_t { noauxTc, groupLimitedGreedy, greedy };
 
+/// How a linear weight lies: row after row, or as strips.h says.
+enum class WeightLayout : int64_t { rows, strips };
+
 constexpr int PAGE_TOKENS = 64;
 constexpr int KV_PIECE_TOKENS = 256;
 

@@ -12,14 +12,15 @@
 #define HOST_OPERATION OPERATION
 #endif
 
-/// A weight where its file is mapped; any alignment. Linear weights are [rows, columns], row-major.
+/// A weight where its file is mapped. Linear weights are [rows, columns], row-major and of any alignment, or in strips.
 STRUCT(Weight,
   FIELD(Dtype, dtype)
   FIELD(int64_t, rows)
   FIELD(int64_t, columns)
   FIELD(const uint8_t*, data)
-  /// Where its format has some: float32 [rows / scaleRows, scaleBlocks(columns)], any alignment.
-  FIELD(const uint8_t*, scales))
+  /// Where its format has some and they are not in strips: float32 [rows / scaleRows, scaleBlocks(columns)], any alignment.
+  FIELD(const uint8_t*, scales)
+  FIELD(WeightLayout, layout))
 
 /// A matmul's input as the policy rounds it. [rows, columns]
 STRUCT(Operand,

@@ -4,11 +4,10 @@
 #include <cstdint>
 #include <cstring>
 
+#include "host/strips.h"
 #include "simd/chain.h"
 
 namespace daysix::DAYSIX_ISA {
-
-constexpr int CODE_OFFSET = 128;
 
 inline int32_t wordAt(const int8_t* values) {
   int32_t word;

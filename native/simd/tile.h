@@ -79,7 +79,7 @@ inline void tileMultiply() {
   }
 }
 
-/// C[m][n] += Σ over k of A[m][k] · B[k / 4][n][k % 4], of INT8 values.
+/// C[m][n] += Σ over k of A[m][k] · B[k / 4][n][k % 4], of INT8 values and offset codes.
 template <int C, int A, int B>
 inline void tileMultiplyCodes() {
   for (int m = 0; m < TILE_LINES; m++) {
@@ -88,7 +88,7 @@ inline void tileMultiplyCodes() {
     for (int k = 0; k < LINE_BYTES; k++) {
       const auto a = static_cast<int8_t>(tileRegisters[A].lines[m][k]);
       const uint8_t* line = tileRegisters[B].lines[k / 4] + k % 4;
-      for (int n = 0; n < TILE_LINES; n++) out[n] += a * static_cast<int8_t>(line[n * 4]);
+      for (int n = 0; n < TILE_LINES; n++) out[n] += a * line[n * 4];
     }
     std::memcpy(tileRegisters[C].lines[m], out, LINE_BYTES);
   }
@@ -139,10 +139,10 @@ inline void tileMultiply() {
   asm volatile("tdpbf16ps %%tmm%c2, %%tmm%c1, %%tmm%c0" : : "i"(C), "i"(A), "i"(B));
 }
 
-/// C[m][n] += Σ over k of A[m][k] · B[k / 4][n][k % 4], of INT8 values.
+/// C[m][n] += Σ over k of A[m][k] · B[k / 4][n][k % 4], of INT8 values and offset codes.
 template <int C, int A, int B>
 inline void tileMultiplyCodes() {
-  asm volatile("tdpbssd %%tmm%c2, %%tmm%c1, %%tmm%c0" : : "i"(C), "i"(A), "i"(B));
+  asm volatile("tdpbsud %%tmm%c2, %%tmm%c1, %%tmm%c0" : : "i"(C), "i"(A), "i"(B));
 }
 
 #endif

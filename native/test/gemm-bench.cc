@@ -1,6 +1,6 @@
 // Times the matrix products of one instruction set beside two roofs probed in alternation with them: reading the same
 // number of bytes with the same threads, and multiplying from registers. Inputs are BF16 where weights are FP8 or BF16, and INT8 where weights are.
-//   gemm-bench [threads] [rows,…] [dtype: fp8 i8 bf16 f32] [outputs × inputs, …]
+//   gemm-bench [threads] [rows,…] [dtype: fp8 i8 bf16 f32] [outputs × inputs, …] [strips]
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -157,7 +157,13 @@ std::vector<uint8_t> rowsOf(Dtype format, int64_t count) {
   return format == Dtype::i8 ? std::vector<uint8_t>(count, 5) : halves(format, count);
 }
 
-void benchGemm(Pool& pool, Team& team, Dtype dtype, const Shape& shape, int rows) {
+/// Bytes of a weight's codes, and of what lies among them in strips.
+int64_t bytesOf(const Weight& weight) {
+  if (weight.layout == WeightLayout::strips) return stripsOf(weight) * stripBytes(weight);
+  return weight.rows * weight.columns * test::bytesOf(weight.dtype);
+}
+
+void benchGemm(Pool& pool, Team& team, Dtype dtype, const Shape& shape, int rows, WeightLayout layout) {
   const auto [outputs, inputs] = shape;
   const Dtype format = inputOf(dtype);
   std::vector<uint8_t> x = rowsOf(format, rows * inputs);
@@ -165,12 +171,15 @@ void benchGemm(Pool& pool, Team& team, Dtype dtype, const Shape& shape, int rows
   const int64_t scaleRows = formatOf(dtype).scaleRows;
   std::vector<float> scales(scaleRows ? ceilDivide(outputs, scaleRows) * scaleBlocks(inputs) : 0, 0.5f);
   const auto* scaleBytes = scaleRows ? reinterpret_cast<const uint8_t*>(scales.data()) : nullptr;
-  const double bytes = static_cast<double>(outputs * inputs * test::bytesOf(dtype));
+  Weight weight = {dtype, outputs, inputs, nullptr, scaleBytes, layout};
+  const auto bytes = static_cast<double>(bytesOf(weight));
   char what[80];
-  std::snprintf(what, sizeof what, "%d thr, M %4d, N %6ld, K %5ld", team.threads(), rows, (long)outputs, (long)inputs);
+  std::snprintf(what, sizeof what, "%d thr, M %4d, N %6ld, K %5ld%s", team.threads(), rows, (long)outputs, (long)inputs,
+                layout == WeightLayout::strips ? ", strips" : "");
   const double operations = 2.0 * static_cast<double>(rows * outputs * inputs);
   bench(what, pool, team, peakOf(dtype), bytes, bytes, operations, [&](const uint8_t* data) {
-    gemm({out.data(), {format, inputs, x.data(), rowScales.data()}, {dtype, outputs, inputs, data, scaleBytes}, rows}, team);
+    weight.data = data;
+    gemm({out.data(), {format, inputs, x.data(), rowScales.data()}, weight, rows}, team);
   });
 }
 
@@ -255,7 +264,11 @@ int main(int argc, char** argv) {
                        : dtype == "bf16" ? Dtype::bf16
                                          : Dtype::f32;
   for (size_t i = 0; i + 1 < sizes.size(); i += 2) {
-    for (const int64_t count : rows) benchGemm(pool, team, format, {sizes[i], sizes[i + 1]}, static_cast<int>(count));
+    const Shape shape = {sizes[i], sizes[i + 1]};
+    for (const int64_t count : rows) {
+      benchGemm(pool, team, format, shape, static_cast<int>(count), WeightLayout::rows);
+      if (argc > 5) benchGemm(pool, team, format, shape, static_cast<int>(count), WeightLayout::strips);
+    }
   }
   if (argc > 4 && sizes.size() > 1) return 0;
   for (const int64_t count : rows) benchGrouped(pool, team, format, static_cast<int>(count));

@@ -189,6 +189,7 @@ class Tests {
       gemm<TileUse::never>({onVectors.values(), x.operand, weight.weight, rows}, two_);
       expectSame(onVectors, chainProduct(x, rows, weight), name);
     }
+    if (format == Dtype::i8 || (fitsChain(dtype, format, false) && dtype != Dtype::i8)) testStrips(x, rows, weight, name);
     for (const int some : {0, 1, 2, 3, 4, 5, 7, 8, 12, 16, 17, 32, 33, rows}) {
       if (some > rows) continue;
       const int from = random_.below(rows - some + 1);
@@ -196,6 +197,19 @@ class Tests {
       gemm({part.values(), x.from(from), weight.weight, some}, some % 2 ? two_ : three_);
       std::snprintf(detail, sizeof detail, "other bits for %d rows from %d", some, from);
       expect(!std::memcmp(part.values(), all.values() + from * outputs, part.count * sizeof(float)), name, detail);
+    }
+  }
+
+  /// A weight in strips gives the bits that its rows have on vectors.
+  void testStrips(const RandomRows& x, int rows, const RandomWeight& weight, const char* name) {
+    const test::PackedWeight packed(weight.weight);
+    for (const int some : {1, 2, 3, 4, 5, 9, 16, 17, rows}) {
+      if (some > rows) continue;
+      const int from = random_.below(rows - some + 1);
+      const Outputs expected(some * weight.weight.rows), got(some * weight.weight.rows);
+      gemm<TileUse::never>({expected.values(), x.from(from), weight.weight, some}, one_);
+      gemm({got.values(), x.from(from), packed.weight, some}, some % 2 ? two_ : three_);
+      expect(!std::memcmp(got.values(), expected.values(), got.count * sizeof(float)), name, "other bits in strips");
     }
   }
 

@@ -10,7 +10,7 @@
 #include <cstring>
 #include <vector>
 
-#include "host/commands.h"
+#include "host/strips.h"
 
 namespace daysix::test {
 
@@ -140,6 +140,23 @@ class RandomWeight {
  private:
   const int64_t blocks_, rowsOfScales_, scaleRows_;
   GuardedBytes codes_, scales_;
+};
+
+/// A weight's rows in strips, with nothing behind the last one.
+class PackedWeight {
+ public:
+  explicit PackedWeight(const Weight& rows)
+      : bytes_(static_cast<size_t>(stripsOf(rows) * stripBytes(rows))) {
+    packStrips(bytes_.data(), rows, 0, stripsOf(rows));
+    weight = rows;
+    weight.data = bytes_.data();
+    weight.layout = WeightLayout::strips;
+  }
+
+  Weight weight;
+
+ private:
+  GuardedBytes bytes_;
 };
 
 /// Random input rows.

@@ -34,6 +34,7 @@ const sources = [
   "mapped-names",
   "stamp",
   "stream",
+  "strips",
   "team",
   "weight-files",
 ].map((name) => `host/${name}.cc`);
@@ -108,9 +109,9 @@ async function testKernels(name, sanitizer, folder) {
     drivers.map(async ([instructionSet, flags]) => {
       const suffix = flags.includes(emulateTiles) ? "-emulated" : "";
       const driver = join(folder, `${name}-${instructionSet}${suffix}`);
-      const source = join(native, `test/${name}.cc`);
+      const files = [join(native, `test/${name}.cc`), join(native, "host/strips.cc")];
       const define = `-DDAYSIX_ISA=${instructionSet}`;
-      await run(compiler, [...flagsOf(sanitizer), ...flags, "-w", define, source, "-o", driver]);
+      await run(compiler, [...flagsOf(sanitizer), ...flags, "-w", define, ...files, "-o", driver]);
       await run(driver, []);
     }),
   );

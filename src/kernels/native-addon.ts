@@ -21,6 +21,10 @@ export interface NativeAddon {
   preferHugePages(bytes: Uint8Array): void;
   /** Threads a stream gets that wants so many while others run. */
   grantedThreads(wanted: number, running: number, cores: number): number;
+  /** Bytes of a weight's strips. */
+  stripBytes(weight: AddonWeight): number;
+  /** Copies strips of a weight from number `first` on, as many as `out` has room for. */
+  packStrips(out: Uint8Array, weight: AddonWeight, first: number, threads: number): void;
   /** Blocks while its threads read; the amount is bytes. */
   probeRead(options: ProbeOptions, memory: ProbedMemory): Probed;
   /** Blocks while its threads multiply; the amount is floating-point operations. */
@@ -29,6 +33,15 @@ export interface NativeAddon {
   residentFiles(): readonly FileMemory[];
   readonly WeightFiles: new (options: AddonWeightOptions) => AddonWeightFiles;
   readonly Stream: new (options: AddonStreamOptions) => AddonStream;
+}
+
+/** A weight's rows as native/host/operations.h describes them. */
+export interface AddonWeight {
+  readonly dtype: number;
+  readonly rows: number;
+  readonly columns: number;
+  readonly data: number;
+  readonly scales: number;
 }
 
 export interface ProbeOptions {

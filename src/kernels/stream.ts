@@ -308,6 +308,8 @@ export interface Kernels {
   readonly threads: number;
   /** Weights of these dtypes are refused. */
   readonly unsupported: readonly WeightDtype[];
+  /** Linear weights of these dtypes are multiplied faster where they have strips. */
+  stripDtypes(policy: Policy): readonly WeightDtype[];
   /** Brings files of weights into memory, which blocks while they are copied. */
   load(files: readonly string[]): void;
   /** `scales`: of values the stream quantises; float32 unless said otherwise. */

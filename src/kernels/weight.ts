@@ -17,4 +17,6 @@ export interface Weight {
   readonly scale?: Weight;
   /** Of INT4 codes that do not lie row after row, or have zero points. */
   readonly packing?: Int4Packing;
+  /** A copy in strips (native/host/strips.h), for kernels that multiply those faster. */
+  readonly strips?: { readonly file: string; readonly offset: number };
 }

@@ -1,5 +1,5 @@
 import type { CommandRing } from "./command-ring.ts";
-import { formatNumbers, type MappedWeights } from "./mapped-weights.ts";
+import { formatNumbers, type MappedWeight, type MappedWeights } from "./mapped-weights.ts";
 import { rowScales, type Operand, type StoredRows } from "../operand-format.ts";
 import { formatOfRows, rowsOf } from "../quantize.ts";
 import {
@@ -25,26 +25,28 @@ export function writeWeight(
   ring: CommandRing,
   name: string,
   weight: Weight,
-  weights: MappedWeights,
+  mapped: MappedWeight,
   width?: number,
 ): void {
-  const { dtype, rows, columns, data, scales } = weights.map(weight);
-  if (width !== undefined && columns !== width) {
-    throw new RangeError(`tensor ${weight.name} has ${columns} columns, ${width} are needed`);
+  if (width !== undefined && mapped.columns !== width) {
+    throw new RangeError(
+      `tensor ${weight.name} has ${mapped.columns} columns, ${width} are needed`,
+    );
   }
-  ring.number("dtype", dtype, name);
-  ring.number("rows", rows, name);
-  ring.number("columns", columns, name);
-  ring.number("data", data, name);
-  ring.number("scales", scales, name);
+  writeMapped(ring, name, mapped);
 }
 
 export function writeNoWeight(ring: CommandRing, name: string): void {
-  ring.number("dtype", 0, name);
-  ring.number("rows", 0, name);
-  ring.number("columns", 0, name);
-  ring.number("data", 0, name);
-  ring.number("scales", 0, name);
+  writeMapped(ring, name, { dtype: 0, rows: 0, columns: 0, data: 0, scales: 0, layout: 0 });
+}
+
+function writeMapped(ring: CommandRing, name: string, mapped: MappedWeight): void {
+  ring.number("dtype", mapped.dtype, name);
+  ring.number("rows", mapped.rows, name);
+  ring.number("columns", mapped.columns, name);
+  ring.number("data", mapped.data, name);
+  ring.number("scales", mapped.scales, name);
+  ring.number("layout", mapped.layout, name);
 }
 
 export function writeOperand(ring: CommandRing, name: string, x: Operand, rows: number): void {

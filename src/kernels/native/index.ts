@@ -11,3 +11,4 @@ export {
   weightMemories,
   type WeightMemory,
 } from "./resident-weights.ts";
+export { StripPacker } from "./strips.ts";

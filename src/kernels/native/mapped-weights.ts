@@ -1,4 +1,4 @@
-import type { AddonWeightFiles, AddonWeightOptions, NativeAddon } from "../native-addon.ts";
+import type { AddonWeightFiles, NativeAddon } from "../native-addon.ts";
 import type { OperandFormatName } from "../operand-format.ts";
 import { codeBytes, scaleBlockOf, weightFormats, type WeightDtype } from "../weight-format.ts";
 import type { Weight } from "../weight.ts";
@@ -30,28 +30,52 @@ export interface MappedWeight {
   /** Addresses; 0 where the weight has no scales. */
   readonly data: number;
   readonly scales: number;
+  /** Number of native/host/commands.h's WeightLayout. */
+  readonly layout: number;
 }
 
+export const weightLayouts = { rows: 0, strips: 1 };
+
 /** Bytes of native/host/commands.h's Weight. */
-const WEIGHT_BYTES = 40;
+const WEIGHT_BYTES = 48;
 
 /** Weights where the addon has their files. */
 export class MappedWeights {
   readonly files: AddonWeightFiles;
   readonly #addon: NativeAddon;
+  readonly #strips: readonly WeightDtype[];
   readonly #weights = new WeakMap<Weight, MappedWeight>();
+  readonly #linear = new WeakMap<Weight, MappedWeight>();
   readonly #lists = new WeakMap<readonly Weight[], BigInt64Array>();
   /** Scales that are not float32 in their file, or for larger blocks. */
   readonly #decoded = new WeightReader();
   /** The latter as the addon reads them. */
   readonly #spread: Float32Array[] = [];
 
-  constructor(addon: NativeAddon, options: AddonWeightOptions) {
+  /** `strips`: dtypes of linear weights that are multiplied as strips where they have some. */
+  constructor(addon: NativeAddon, files: AddonWeightFiles, strips: readonly WeightDtype[] = []) {
     this.#addon = addon;
-    this.files = new addon.WeightFiles(options);
+    this.files = files;
+    this.#strips = strips;
   }
 
-  /** @throws WeightError if the file is too short */
+  /** A linear weight, in strips where it has some and the kernels like them. */
+  linear(weight: Weight): MappedWeight {
+    if (!weight.strips || !this.#strips.includes(weight.dtype)) return this.map(weight);
+    let mapped = this.#linear.get(weight);
+    if (!mapped) {
+      const { file, offset } = weight.strips;
+      const data = this.files.open(file).address + offset;
+      mapped = { ...this.map(weight), data, layout: weightLayouts.strips };
+      this.#linear.set(weight, mapped);
+    }
+    return mapped;
+  }
+
+  /**
+   * A weight's rows.
+   * @throws WeightError if the file is too short
+   */
   map(weight: Weight): MappedWeight {
     let mapped = this.#weights.get(weight);
     if (!mapped) {
@@ -61,14 +85,14 @@ export class MappedWeights {
     return mapped;
   }
 
-  /** A list of weights as an array of native/host/commands.h's Weight; lists are not to be changed. */
+  /** A list of linear weights as an array of native/host/commands.h's Weight; lists are not to be changed. */
   table(weights: readonly Weight[]): BigInt64Array {
     let table = this.#lists.get(weights);
     if (!table) {
       table = new BigInt64Array((weights.length * WEIGHT_BYTES) / 8);
       for (const [i, weight] of weights.entries()) {
-        const { dtype, rows, columns, data, scales } = this.map(weight);
-        table.set([dtype, rows, columns, data, scales].map(BigInt), (i * WEIGHT_BYTES) / 8);
+        const { dtype, rows, columns, data, scales, layout } = this.linear(weight);
+        table.set([dtype, rows, columns, data, scales, layout].map(BigInt), (i * WEIGHT_BYTES) / 8);
       }
       this.#lists.set(weights, table);
     }
@@ -89,6 +113,7 @@ export class MappedWeights {
       columns,
       data: address + weight.offset,
       scales: weight.scale ? this.#scales(weight.scale, weight) : 0,
+      layout: weightLayouts.rows,
     };
   }
 

@@ -76,7 +76,7 @@ export class NativeStream extends CommandStream implements ExchangeStream {
     const { columns } = this.#weights.map(table);
     const ring = this.begin("embed");
     ring.array("out", out, rows * columns);
-    writeWeight(ring, "table", table, this.#weights);
+    writeWeight(ring, "table", table, this.#weights.map(table));
     ring.array("tokens", tokens, rows);
     ring.number("rows", rows);
     this.end();
@@ -87,7 +87,7 @@ export class NativeStream extends CommandStream implements ExchangeStream {
     const ring = this.begin("rmsNorm");
     ring.array("out", out, rows * columns);
     ring.array("x", x, rows * columns);
-    writeWeight(ring, "gain", gain, this.#weights);
+    writeWeight(ring, "gain", gain, this.#weights.map(gain));
     ring.number("epsilon", epsilon);
     ring.number("rows", rows);
     this.end();
@@ -129,7 +129,7 @@ export class NativeStream extends CommandStream implements ExchangeStream {
     const ring = this.begin("gemm");
     ring.array("out", out, rows * this.#weights.map(weight).rows);
     writeOperand(ring, "x", x, rows);
-    writeWeight(ring, "weight", weight, this.#weights, x.columns);
+    writeWeight(ring, "weight", weight, this.#weights.linear(weight), x.columns);
     ring.number("rows", rows);
     this.end();
   }
@@ -197,7 +197,7 @@ export class NativeStream extends CommandStream implements ExchangeStream {
     const ring = this.begin("writeKv");
     writeStoredRows(ring, "cache", cache.entries, 0);
     ring.array("x", x, layout.rows * (shape.latent + shape.rope));
-    writeWeight(ring, "gain", gain, this.#weights, shape.latent);
+    writeWeight(ring, "gain", gain, this.#weights.map(gain), shape.latent);
     ring.number("epsilon", epsilon);
     writeMlaShape(ring, "shape", shape);
     writeRope(ring, "rope", rope, shape);
@@ -216,7 +216,7 @@ export class NativeStream extends CommandStream implements ExchangeStream {
     const ring = this.begin("absorbQuery");
     ring.array("out", out, rows * shape.heads * shape.latent);
     ring.array("q", q, rows * shape.heads * (shape.nope + shape.rope));
-    writeWeight(ring, "kvB", kvB, this.#weights, shape.latent);
+    writeWeight(ring, "kvB", kvB, this.#weights.map(kvB), shape.latent);
     writeMlaShape(ring, "shape", shape);
     ring.number("rows", rows);
     ring.number("roundInputs", this.#roundInputs);
@@ -253,7 +253,7 @@ export class NativeStream extends CommandStream implements ExchangeStream {
     const ring = this.begin("projectValue");
     ring.array("out", out, rows * shape.heads * shape.value);
     ring.array("latentSum", latentSum, rows * shape.heads * shape.latent);
-    writeWeight(ring, "kvB", kvB, this.#weights, shape.latent);
+    writeWeight(ring, "kvB", kvB, this.#weights.map(kvB), shape.latent);
     writeMlaShape(ring, "shape", shape);
     ring.number("rows", rows);
     ring.number("roundInputs", this.#roundInputs);
@@ -273,7 +273,7 @@ export class NativeStream extends CommandStream implements ExchangeStream {
     ring.array("weights", weights, rows * rule.topK);
     ring.array("logits", logits, rows * rule.experts);
     ring.number("hasBias", bias ? 1 : 0);
-    if (bias) writeWeight(ring, "bias", bias, this.#weights, rule.experts);
+    if (bias) writeWeight(ring, "bias", bias, this.#weights.map(bias), rule.experts);
     else writeNoWeight(ring, "bias");
     writeGateRule(ring, "rule", rule);
     ring.number("rows", rows);

@@ -1,9 +1,11 @@
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
-import { marginsHold } from "../inputs/index.ts";
+import { gaussian, marginsHold, randomSource } from "../inputs/index.ts";
+import { createOperand } from "../quantize.ts";
 import type { GeneratedOperation } from "../testing/generated-operation.ts";
 import { everyOperation } from "../testing/every-operation.ts";
 import { generateGemm } from "../testing/generated-operations.ts";
+import { StripFolder } from "../testing/strip-folder.ts";
 import { WeightFolder } from "../testing/weight-folder.ts";
 import { loadNative } from "../native-addon.ts";
 import { createNativeKernels } from "./native.ts";
@@ -70,7 +72,7 @@ async function withStreams(
 }
 
 for (const policy of policies) {
-  const operations = addon ? everyOperation(folder, policy) : [];
+  const operations = addon ? [...everyOperation(folder, policy), ...productsOfStrips(policy)] : [];
   const reference = createReferenceKernels().createStream(policy);
   for (const instructionSet of addon?.instructionSets ?? ["native"]) {
     const usesTiles =
@@ -107,6 +109,37 @@ for (const policy of policies) {
     }
   }
 }
+
+/** Products with weights that also lie in strips, which a policy's streams take as they like. */
+function productsOfStrips(policy: Policy): GeneratedOperation[] {
+  const products = everyOperation(new StripFolder(folder), policy);
+  return products
+    .filter(({ name }) => ["gemm", "groupedGemm"].includes(name))
+    .map((operation) => ({ ...operation, name: `${operation.name} of strips` }));
+}
+
+test(
+  "linear weights are read from their strips where a policy's kernels like them, and from their rows elsewhere",
+  { skip: problem ?? false },
+  async () => {
+    const other = new StripFolder(folder).create(randomSource(3), "I8", [20, 130]).weight.strips!;
+    for (const policy of ["int8", "w8a16"] as const) {
+      const kernels = createNativeKernels({ instructionSet: addon!.instructionSets.at(-1)! });
+      assert.equal(kernels.stripDtypes(policy).includes("I8"), policy === "int8");
+      const stream = kernels.createStream(policy);
+      const { weight } = folder.create(randomSource(2), "I8", [20, 130]);
+      const x = createOperand(stream.operandFormat(weight), 1, 130);
+      const outs = [new Float32Array(20), new Float32Array(20)];
+      stream.quantize(x, gaussian(randomSource(1), 130), 1);
+      stream.gemm(outs[0], x, weight, 1);
+      stream.gemm(outs[1], x, { ...weight, strips: other }, 1);
+      await stream.fence();
+      stream.close();
+      const sameAsRows = String(outs[0]) === String(outs[1]);
+      assert.equal(sameAsRows, policy === "w8a16", policy);
+    }
+  },
+);
 
 test("native kernels are built", { skip: problem ?? false }, () => assert.ok(addon));
 

@@ -2,9 +2,16 @@ import { usableCores } from "../cores.ts";
 import { MappedWeights } from "./mapped-weights.ts";
 import { loadNative } from "../native-addon.ts";
 import { NativeStream } from "./native-stream.ts";
-import { precisions, type Policy, type ScaleFormat } from "../policy.ts";
+import {
+  operandFormat,
+  precisions,
+  type Policy,
+  type Precision,
+  type ScaleFormat,
+} from "../policy.ts";
 import type { WeightMemory } from "./resident-weights.ts";
 import { COMMON_BITS, type Kernels } from "../stream.ts";
+import type { WeightDtype } from "../weight-format.ts";
 
 export interface NativeOptions {
   /** Compute threads of each stream, as long as all streams together keep to the cores; by default 1. */
@@ -53,28 +60,41 @@ export function createNativeKernels(options: NativeOptions = {}): NativeKernels 
   if (!Number.isInteger(threads) || threads < 1) {
     throw new RangeError(`threads: expected a positive whole number, got ${threads}`);
   }
-  const isFaster = options.fastDecode === true && addon.fastDecode.includes(instructionSet);
+  // Only kernels with tiles have a faster way of decoding.
+  const hasTiles = addon.fastDecode.includes(instructionSet);
+  const isFaster = options.fastDecode === true && hasTiles;
   const kernels = isFaster ? `${instructionSet}-fast-decode` : instructionSet;
   const atFence = options.atFence ?? false;
   const resident = options.weights === "resident";
-  const weights = new MappedWeights(addon, { resident, threads: cores });
+  const files = new addon.WeightFiles({ resident, threads: cores });
   return {
     name: "native",
     instructionSet,
     modes: isFaster ? ["fast-decode"] : [],
-    // Only kernels with tiles have a faster way of decoding.
-    bitsOf: (policy) =>
-      precisions[policy].tiles && addon.fastDecode.includes(instructionSet) ? kernels : COMMON_BITS,
+    bitsOf: (policy) => (precisions[policy].tiles && hasTiles ? kernels : COMMON_BITS),
     threads: Math.min(threads, cores),
     unsupported: ["I4"],
-    load: (files) => files.forEach((file) => weights.files.open(file)),
+    stripDtypes: (policy) => stripDtypes(policy, hasTiles),
+    load: (paths) => paths.forEach((path) => files.open(path)),
     createStream: (policy, scales = "f32") => {
       const names = precisions[policy].tiles ? kernels : `${instructionSet}-on-vectors`;
+      const weights = new MappedWeights(addon, files, stripDtypes(policy, hasTiles));
       return new NativeStream({
         ...{ addon, weights, policy, scales, kernels: names, threads, cores, atFence },
       });
     },
   };
+}
+
+/**
+ * Whose strips are multiplied faster than their rows: BF16 tiles take rows as they lie, and plain
+ * products read along them.
+ */
+function stripDtypes(policy: Policy, hasTiles: boolean): readonly WeightDtype[] {
+  const { activation, tiles }: Precision = precisions[policy];
+  const integers = (["I8"] as const).filter((dtype) => operandFormat(policy, dtype) === "int8");
+  const onChain = activation === "bf16" && !(tiles && hasTiles);
+  return [...integers, ...(onChain ? (["BF16", "F8_E4M3"] as const) : [])];
 }
 
 /** @throws RangeError for one this machine cannot run */

@@ -43,6 +43,7 @@ export function createReferenceKernels(): Kernels {
     bitsOf: () => COMMON_BITS,
     threads: 1,
     unsupported: [],
+    stripDtypes: () => [],
     // Each weight is read where it is first used.
     load: () => undefined,
     createStream: (policy, scales = "f32") => new ReferenceStream(policy, scales, weights),
