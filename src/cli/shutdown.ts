@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { constants } from "node:os";
-import { systemClock, type Clock } from "../cluster/index.ts";
+import { inTime, systemClock, type Clock } from "../cluster/index.ts";
 
 /** Something that is open until the process ends. */
 interface Resource {
@@ -38,13 +38,9 @@ export class Shutdown {
   }
 
   #close({ close, withinMs }: Resource): Promise<unknown> {
-    return new Promise((resolve, reject) => {
-      const cancel = this.#clock.after(withinMs, () =>
-        reject(new Error(`not within ${withinMs / 1000} s`)),
-      );
-      const closed = async () => close();
-      void closed().then(resolve, reject).finally(cancel);
-    });
+    const closed = async () => close();
+    const late = () => new Error(`not within ${withinMs / 1000} s`);
+    return inTime(closed(), this.#clock, withinMs, late);
   }
 }
 

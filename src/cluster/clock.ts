@@ -16,3 +16,19 @@ export const systemClock: Clock = {
   },
   soon: (callback) => void setImmediate(callback),
 };
+
+/**
+ * What `work` resolves to. If that takes longer, rejects with what `late` returns; nobody hears how the
+ * work ends.
+ */
+export function inTime<T>(
+  work: Promise<T>,
+  clock: Clock,
+  milliseconds: number,
+  late: () => Error,
+): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const cancel = clock.after(milliseconds, () => reject(late()));
+    work.finally(cancel).then(resolve, reject);
+  });
+}

@@ -235,3 +235,12 @@ test("a directory that cannot be written is named", async () => {
     });
   }
 });
+
+test("a directory that does not answer is named after a while", async () => {
+  const clock = new ManualClock();
+  const opening = DirectoryBlobStore.open(join(scratch, "late"), limits, undefined, clock);
+  clock.advance(10_000);
+  await assert.rejects(opening, { message: /late has not answered in 10 s$/ });
+  await DirectoryBlobStore.open(join(scratch, "in time"), limits, undefined, clock);
+  assert.equal(clock.pending, 0);
+});

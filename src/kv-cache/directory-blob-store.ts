@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import { constants, type Stats } from "node:fs";
 import { lstat, mkdir, open, readdir, rename, rm, utimes, type FileHandle } from "node:fs/promises";
 import { join } from "node:path";
+import { inTime, systemClock, type Clock } from "../cluster/index.ts";
 import type { BlobProblem, BlobStore } from "./blob-store.ts";
 import { FilePermits } from "./file-permits.ts";
 import { openStoreKey } from "./store-key.ts";
@@ -12,6 +13,9 @@ const HOUR_MS = 3_600_000;
 const ABANDONED_MS = HOUR_MS;
 /** Expired blobs are looked for this often, or eight times in their life. */
 const AGE_SWEEP_MS = HOUR_MS;
+
+/** A directory whose server is gone may never answer. */
+const OPEN_MS = 10_000;
 
 /** Share of the limit that a writer fills between two scans, and that a scan leaves free for it. */
 const SLACK = 0.05;
@@ -44,22 +48,23 @@ export class DirectoryBlobStore implements BlobStore {
   #sweptAt = 0;
   #sweep: Promise<void> | undefined;
 
-  /** @throws Error naming the directory or its key, if files cannot be written and read there */
-  static async open(
+  /**
+   * @throws Error naming the directory or its key, if files cannot be written and read there, or not
+   * in time
+   */
+  static open(
     directory: string,
     limits: StoreLimits,
     permits = new FilePermits(),
+    clock: Clock = systemClock,
   ): Promise<DirectoryBlobStore> {
-    const probe = join(directory, `${randomUUID()}.tmp`);
-    try {
-      await mkdir(directory, { recursive: true, mode: FOLDER_MODE });
-      await (await open(probe, "wx", FILE_MODE)).close();
-      await rm(probe);
-    } catch (cause) {
-      const { message } = cause as Error;
-      throw new Error(`cache directory ${directory} is not writable: ${message}`, { cause });
-    }
-    return new DirectoryBlobStore(directory, limits, permits, await openStoreKey(directory));
+    const opened = async () => {
+      await proveWritable(directory);
+      return new DirectoryBlobStore(directory, limits, permits, await openStoreKey(directory));
+    };
+    const late = () =>
+      new Error(`cache directory ${directory} has not answered in ${OPEN_MS / 1000} s`);
+    return inTime(opened(), clock, OPEN_MS, late);
   }
 
   private constructor(
@@ -187,6 +192,18 @@ export class DirectoryBlobStore implements BlobStore {
       }
       return blobs;
     });
+  }
+}
+
+async function proveWritable(directory: string): Promise<void> {
+  const probe = join(directory, `${randomUUID()}.tmp`);
+  try {
+    await mkdir(directory, { recursive: true, mode: FOLDER_MODE });
+    await (await open(probe, "wx", FILE_MODE)).close();
+    await rm(probe);
+  } catch (cause) {
+    const { message } = cause as Error;
+    throw new Error(`cache directory ${directory} is not writable: ${message}`, { cause });
   }
 }
 

@@ -1,3 +1,4 @@
+import { inTime, systemClock } from "../../cluster/index.ts";
 import { ApiError, ClientGone } from "../errors.ts";
 import type { ClientLimits } from "./client-limits.ts";
 import type { RefusalReason } from "./refusals.ts";
@@ -43,28 +44,16 @@ export class Bodies {
   async hold<T>(body: IncomingBody, use: (bytes: Uint8Array) => T | Promise<T>): Promise<T> {
     const held: Held = { bytes: 0, isOver: false };
     try {
-      const bytes = await this.#inTime(this.#read(body, held));
+      const bytes = await inTime(this.#read(body, held), systemClock, this.#limits.bodyMs, () => {
+        this.#refused("body_late");
+        const limit = `${this.#limits.bodyMs / 1000} s`;
+        return refusal(408, "body_late", `the body has not come within ${limit}`);
+      });
       await this.#turnstile.pass();
       return await use(bytes);
     } finally {
       this.#heldBytes -= held.bytes;
       held.isOver = true;
-    }
-  }
-
-  async #inTime<T>(reading: Promise<T>): Promise<T> {
-    const { bodyMs } = this.#limits;
-    let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<never>((_, reject) => {
-      timer = setTimeout(() => {
-        this.#refused("body_late");
-        reject(refusal(408, "body_late", `the body has not come within ${bodyMs / 1000} s`));
-      }, bodyMs);
-    });
-    try {
-      return await Promise.race([reading, late]);
-    } finally {
-      clearTimeout(timer);
     }
   }
 
