@@ -23,12 +23,13 @@ export const noTemplates = existsSync(join(shared, "chat-templates"))
   ? false
   : "no ../shared/data/chat-templates here";
 
-/** A checkpoint folder's template, from its source and its config's model type. */
-export async function load(source: string, modelType?: string): Promise<ChatTemplate> {
+/** A checkpoint folder's template. */
+export const load = (source: string): Promise<ChatTemplate> => loadWith(tokenizer, source);
+
+export async function loadWith(reader: Tokenizer, source: string): Promise<ChatTemplate> {
   const folder = await mkdtemp(join(directory, "model-"));
   await writeFile(join(folder, "chat_template.jinja"), source);
-  if (modelType) await writeFile(join(folder, "config.json"), `{"model_type":"${modelType}"}`);
-  return loadChatTemplate(folder, tokenizer);
+  return loadChatTemplate(folder, reader);
 }
 
 /** A prompt as text; its words may look like markers. */

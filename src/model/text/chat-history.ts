@@ -48,7 +48,8 @@ export function normaliseHistory(
     if (role === "tool") {
       const known = clientIds.indexOf(message.tool_call_id);
       const place = known < 0 ? results.length : known;
-      results.push({ place, message: { ...read, callId: calls[place]?.id ?? read.callId } });
+      const callId = known < 0 ? (read.callId ?? calls[place]?.id) : calls[known].id;
+      results.push({ place, message: { ...read, callId } });
       return;
     }
     inOrder();

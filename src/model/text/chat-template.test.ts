@@ -31,7 +31,7 @@ const sources = {
   "deepseek-v3.1": plain("</think>", said, "{{ '<think>' if thinking else '</think>' }}"),
 };
 type Family = keyof typeof sources;
-const loadFamily = (family: Family) => load(sources[family], "deepseek_v3");
+const loadFamily = (family: Family) => load(sources[family]);
 
 const U = "<｜User｜>";
 const A = "<｜Assistant｜>";

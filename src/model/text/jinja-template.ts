@@ -14,6 +14,7 @@ import {
   equals,
   isNumber,
   isTrue,
+  Loop,
   Namespace,
   toText,
   typeName,
@@ -139,8 +140,11 @@ function evaluateExpression(node: Node, scope: Scope): Value {
   }
 }
 
-const renderAll = (nodes: readonly Node[], scope: Scope): string =>
-  nodes.map((node) => toText(evaluate(node, scope))).join("");
+function renderAll(nodes: readonly Node[], scope: Scope): string {
+  let said = "";
+  for (const node of nodes) said += toText(evaluate(node, scope));
+  return said;
+}
 
 function renderLoop(node: Extract<Node, { type: "For" }>, scope: Scope): string {
   const { loopvar, iterable, body, defaultBlock } = node;
@@ -155,33 +159,20 @@ function renderLoop(node: Extract<Node, { type: "For" }>, scope: Scope): string 
     ? all.filter((item) => isTrue(evaluate(filtered.test, within(item))))
     : [...all];
   if (items.length === 0) return renderAll(defaultBlock, scope);
-  const said: string[] = [];
+  let said = "";
   for (const [index, item] of items.entries()) {
     const inner = within(item);
-    inner.set("loop", loopOf(items, index));
+    inner.set("loop", new Loop(items, index));
     try {
       // Piece by piece: what stands before a break is said.
-      for (const child of body) said.push(toText(evaluate(child, inner)));
+      for (const child of body) said += toText(evaluate(child, inner));
     } catch (thrown) {
       if (thrown === BREAK) break;
       if (thrown !== CONTINUE) throw thrown;
     }
   }
-  return said.join("");
+  return said;
 }
-
-const loopOf = (items: readonly Value[], index: number): Dict =>
-  new Map<string, Value>([
-    ["index", BigInt(index + 1)],
-    ["index0", BigInt(index)],
-    ["revindex", BigInt(items.length - index)],
-    ["revindex0", BigInt(items.length - index - 1)],
-    ["first", index === 0],
-    ["last", index === items.length - 1],
-    ["length", BigInt(items.length)],
-    ["previtem", items[index - 1]],
-    ["nextitem", items[index + 1]],
-  ]);
 
 function assign(target: Node, value: Value, scope: Scope): void {
   if (target.type === "Identifier") scope.set(target.value, value);
@@ -262,12 +253,14 @@ function member(node: Extract<Node, { type: "MemberExpression" }>, scope: Scope)
   if (node.property.type === "SliceExpression") return slice(object, node.property, scope);
   const isName = !node.computed && node.property.type === "Identifier";
   const key = isName ? (node.property as Identifier).value : evaluate(node.property, scope);
-  if (object instanceof Namespace)
-    return typeof key === "string" ? object.names.get(key) : undefined;
-  const method = typeof key === "string" ? methodOf(object, key) : undefined;
-  if (isName && method) return method;
+  if (typeof key === "string") {
+    if (object instanceof Loop) return object.get(key);
+    if (object instanceof Namespace) return object.names.get(key);
+  }
+  const method = () => (typeof key === "string" ? methodOf(object, key) : undefined);
+  if (isName) return method() ?? at(object, key);
   const value = at(object, key);
-  return value === undefined ? method : value;
+  return value === undefined ? method() : value;
 }
 
 function at(object: Value, key: Value): Value {

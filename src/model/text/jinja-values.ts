@@ -10,6 +10,7 @@ export type Value =
   | Value[]
   | Dict
   | Namespace
+  | Loop
   | Callable;
 export type Dict = Map<string, Value>;
 export type Callable = (args: readonly Value[], keywords: Dict) => Value;
@@ -20,6 +21,43 @@ export class Namespace {
 
   constructor(names: Dict) {
     this.names = names;
+  }
+}
+
+/** A loop's place, of which few templates ask much. */
+export class Loop {
+  readonly #items: readonly Value[];
+  readonly #index: number;
+
+  constructor(items: readonly Value[], index: number) {
+    this.#items = items;
+    this.#index = index;
+  }
+
+  get(name: string): Value {
+    const { length } = this.#items;
+    switch (name) {
+      case "index":
+        return BigInt(this.#index + 1);
+      case "index0":
+        return BigInt(this.#index);
+      case "revindex":
+        return BigInt(length - this.#index);
+      case "revindex0":
+        return BigInt(length - this.#index - 1);
+      case "first":
+        return this.#index === 0;
+      case "last":
+        return this.#index === length - 1;
+      case "length":
+        return BigInt(length);
+      case "previtem":
+        return this.#items[this.#index - 1];
+      case "nextitem":
+        return this.#items[this.#index + 1];
+      default:
+        return undefined;
+    }
   }
 }
 

@@ -8,6 +8,7 @@ import { OutputParser, type OutputOptions } from "./output-parser.ts";
 import {
   type Call,
   callMarkers,
+  cut,
   formats,
   gather,
   read,
@@ -36,21 +37,6 @@ const say = (text: string, options: Partial<OutputOptions> = {}) =>
 const thinking = { startsInReasoning: true };
 const v3 = { toolCalls: "deepseek-v3" } as const;
 const v31 = { toolCalls: "deepseek-v3.1" } as const;
-
-/** The text in pieces that leave markers whole. */
-const cut = (text: string, places: readonly number[]): string[] => {
-  const pieces: string[] = [];
-  for (const segment of tokenizer.split(text)) {
-    if (segment.special) pieces.push(segment.text);
-    else
-      pieces.push(
-        ...segment.text.split(
-          new RegExp(`(?<=^[^]{${places[pieces.length % places.length]}})`, "u"),
-        ),
-      );
-  }
-  return pieces;
-};
 
 test("a tag that begins or ends no thoughts is text", () => {
   assert.deepEqual(say("done</think>Close it with </think> when done.", thinking), {
@@ -198,7 +184,7 @@ test("thoughts, answer and calls are told as they were, in every format and howe
       (toolCalls, reasoning, content, called, at, spelled) => {
         const thoughts = reasoning === null ? "" : `${reasoning}</think>`;
         const text = thoughts + content + (called.length > 0 ? written[toolCalls](called) : "");
-        const said = read(spelled ? bare : tokenizer, cut(text, at), {
+        const said = read(spelled ? bare : tokenizer, cut(tokenizer, text, at), {
           ...{ startsInReasoning: reasoning !== null, toolCalls },
           tools: toolsOf(called),
         });
@@ -234,7 +220,7 @@ test("whatever is said in whatever order, no word is lost and pieces say what th
         const text = said.join("");
         const options = { toolCalls, startsInReasoning };
         const whole = say(text, options);
-        assert.deepEqual(read(tokenizer, cut(text, at), options), whole);
+        assert.deepEqual(read(tokenizer, cut(tokenizer, text, at), options), whole);
         const told = JSON.stringify(whole);
         const lost = said.filter((piece) => piece.startsWith("w") && !told.includes(piece));
         assert.deepEqual(lost, []);

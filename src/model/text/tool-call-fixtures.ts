@@ -112,6 +112,20 @@ export const toolsOf = (calls: readonly Call[]): ChatTool[] =>
     return { type: "function", function: { name, parameters } };
   });
 
+/** The text in pieces of so many characters, in turn; markers stay whole. */
+export function cut(tokenizer: Tokenizer, text: string, lengths: readonly number[]): string[] {
+  let next = 0;
+  return tokenizer.split(text).flatMap((segment) => {
+    if (segment.special) return [segment.text];
+    const characters = Array.from(segment.text);
+    const pieces: string[] = [];
+    while (characters.length > 0) {
+      pieces.push(characters.splice(0, lengths[next++ % lengths.length]).join(""));
+    }
+    return pieces;
+  });
+}
+
 /** Reads pieces, which must not cut a marker, one after the other. */
 export function read(
   tokenizer: Tokenizer,
