@@ -12,7 +12,7 @@ import { placeOf, planFleet, type FleetPlan } from "../fleet/fleet-plan.ts";
 import type { RankFleet, RankListener } from "../fleet/index.ts";
 import type { AskedRequest, RankNews, TimedEvent } from "../messages.ts";
 import { EngineCore, Rank, RankLoop } from "../rank/index.ts";
-import type { StepComputer } from "../rank/core.ts";
+import type { StepComputer } from "../rank/core-options.ts";
 import { Engine } from "./client.ts";
 import { request } from "./fixtures.ts";
 

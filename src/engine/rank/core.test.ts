@@ -12,7 +12,8 @@ import {
 } from "../../kernels/index.ts";
 import { changedKernels, tinyFixtures } from "../../model/fixtures.ts";
 import { loadModel } from "../../model/index.ts";
-import { EngineCore, type CoreOptions } from "./core.ts";
+import type { CoreOptions } from "./core-options.ts";
+import { EngineCore } from "./core.ts";
 import { lateKernels, Neighbours } from "./fixtures.ts";
 import { UnitClock } from "./unit.ts";
 import type { GenerationEvent, AskedRequest } from "../messages.ts";

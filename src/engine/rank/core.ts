@@ -1,12 +1,7 @@
 import { PeerLostError, type Transport } from "../../cluster/index.ts";
-import type { ChosenToken, TokenChoice } from "../../kernels/index.ts";
-import {
-  ContextCache,
-  decodeTransfer,
-  PagePool,
-  type ContextCacheOptions,
-} from "../../kv-cache/index.ts";
-import type { ChosenTokens, KvPool, Model, StepBatch } from "../../model/index.ts";
+import { PAGE_TOKENS, type ChosenToken, type TokenChoice } from "../../kernels/index.ts";
+import { ContextCache, decodeTransfer, PagePool } from "../../kv-cache/index.ts";
+import type { ChosenTokens, KvPool, StepBatch } from "../../model/index.ts";
 import { PrefillReceiver } from "./prefill-receiver.ts";
 import { PrefillSender } from "./prefill-sender.ts";
 import type {
@@ -20,41 +15,14 @@ import type {
 } from "../messages.ts";
 import { admitted, problemWith } from "../requests.ts";
 import type { UnitClock } from "./unit.ts";
-import type { Speculation } from "../speculation/index.ts";
+import { atMost } from "../speculation/index.ts";
+import type { CoreOptions, Speculator, StepComputer } from "./core-options.ts";
+import { Drafter } from "./drafter.ts";
+import { FailedSteps } from "./failed-steps.ts";
 import { Scheduler, type Propose, type StepPart } from "./scheduler.ts";
 import { Sequence } from "./sequence.ts";
 import { expectWhole, limitsOf } from "./rank-limits.ts";
 import { layOut } from "./step-batch.ts";
-
-/** Who computes a step, and where its KV lies: a model, or a script of one. */
-export type StepComputer = Pick<Model, "config" | "maxRows" | "tracer" | "createKvPool" | "choose">;
-
-export interface CoreOptions {
-  readonly model: StepComputer;
-  /** KV pages of the rank. */
-  readonly pages: number;
-  /** Prompt and generated tokens together: at most, and by default, what the model and pages hold. */
-  readonly maxModelLen?: number;
-  /** Of a rank whose unit shares its experts. */
-  readonly unit?: UnitClock;
-  /** Of a rank that hands sequences over to others, or takes them. */
-  readonly transport?: Transport;
-  /** Tokens from here on are never generated: rows of the vocabulary that no token uses. */
-  readonly usableTokens?: number;
-  /** Where blocks are kept outside the rank's pool; nowhere if not given. */
-  readonly contextCache?: Omit<ContextCacheOptions, "kv" | "pages">;
-  /** Proposes tokens to compute along with a sequence's last; those that the choices confirm stand. */
-  readonly speculation?: Speculator;
-}
-
-/** Who proposes tokens, and hears what came of it. */
-export type Speculator = Pick<Speculation<Sequence>, "propose" | "learn" | "endStep">;
-
-/**
- * So many steps in a row do not fail by chance. A rank that stayed would be empty, and so draw the
- * requests that others could answer.
- */
-const MOST_FAILED_STEPS = 8;
 
 /** One rank's engine: requests in, a step at a time, events out. */
 export class EngineCore {
@@ -66,6 +34,7 @@ export class EngineCore {
   readonly #scheduler: Scheduler;
   readonly #usableTokens: number;
   readonly #speculation: Speculator | undefined;
+  readonly #drafter: Drafter | undefined;
   readonly #unit: UnitClock | undefined;
   readonly #sender: PrefillSender | undefined;
   readonly #receiver: PrefillReceiver;
@@ -76,7 +45,7 @@ export class EngineCore {
   #events: HandledEvent[] = [];
   /** Ends the wait of a step that has nothing to compute. */
   #wake: () => void = () => undefined;
-  #failedInARow = 0;
+  readonly #failed: FailedSteps;
   readonly #counts = {
     ...{ steps: 0, promptTokens: 0, hitTokens: 0 },
     ...{ generatedTokens: 0, proposedTokens: 0, acceptedTokens: 0 },
@@ -92,6 +61,7 @@ export class EngineCore {
     this.#kv = model.createKvPool(pages);
     this.#pool = new PagePool(pages);
     this.#unit = unit;
+    this.#failed = new FailedSteps(unit !== undefined);
     this.#sender = transport && this.#createSender(transport);
     this.#receiver = this.#createReceiver(transport);
     this.#contextCache = contextCache && new ContextCache({ ...contextCache, kv: this.#kv, pages });
@@ -100,9 +70,14 @@ export class EngineCore {
       onFetched: () => this.#wake(),
     };
     this.#speculation = speculation;
-    const propose = speculation && this.#bounded(speculation);
-    const { maxRows } = model;
-    this.#scheduler = new Scheduler(this.#pool, maxRows, this.#contextCache, listener, propose);
+    this.#drafter =
+      model.mtp && new Drafter(model.mtp, this.#kv, model.config.hiddenSize, this.#usableTokens);
+    this.#scheduler = new Scheduler(this.#pool, model.maxRows, {
+      cache: this.#contextCache,
+      listener,
+      propose: speculation && this.#bounded(speculation),
+      keepsStates: model.mtp !== undefined,
+    });
   }
 
   /** Whether there is nothing to compute and nothing to tell. */
@@ -194,10 +169,16 @@ export class EngineCore {
     return events;
   }
 
-  async #computeStep(parts: readonly StepPart[]): Promise<void> {
+  async #computeStep(planned: readonly StepPart[]): Promise<void> {
+    const drafts = planned.some((part) => part.drafts > 0);
+    const parts = drafts ? await this.#draft(planned) : planned;
     // Before the unit is heard: a cancellation meanwhile may take a sequence's pages.
     const { batch, choices } = layOut(parts);
-    if (this.#unit && (await this.#unit.join(batch.rows)) === 0) return;
+    const unitRows = this.#unit ? await this.#unit.join(batch.rows) : batch.rows;
+    if (unitRows === 0) {
+      this.#speculation?.endStep(0);
+      return;
+    }
     const span = this.#model.tracer.beginStep(this.#counts.steps++, batch.rows);
     this.#announce(parts);
     const chosen = await this.#compute(parts, batch, choices);
@@ -223,7 +204,7 @@ export class EngineCore {
     return (sequences, rows) =>
       speculation
         .propose(sequences, rows)
-        .map((proposed, i) => proposed.slice(0, room(sequences[i])));
+        .map((proposal, i) => atMost(proposal, room(sequences[i])));
   }
 
   #createSender(transport: Transport): PrefillSender {
@@ -275,9 +256,18 @@ export class EngineCore {
       if (sequence.started) continue;
       sequence.started = true;
       this.#counts.promptTokens += sequence.promptLength;
-      this.#counts.hitTokens += sequence.computed;
-      this.#publish(sequence.handle, { kind: "started", hitTokens: sequence.computed });
+      const hitTokens = sequence.published * PAGE_TOKENS;
+      this.#counts.hitTokens += hitTokens;
+      this.#publish(sequence.handle, { kind: "started", hitTokens });
     }
+  }
+
+  /** The parts whose sequences are still live, with tokens drafted for those that want some. */
+  async #draft(planned: readonly StepPart[]): Promise<readonly StepPart[]> {
+    const drafter = this.#drafter as Drafter;
+    const drafted = await this.#orFail(planned, () => drafter.draft(planned));
+    if (drafted) this.#speculation?.endDrafts(drafted.passes);
+    return this.#liveOf(drafted?.parts ?? []);
   }
 
   /** Tokens of the parts that reach their sequence's end; undefined if the step failed. */
@@ -286,28 +276,36 @@ export class EngineCore {
     batch: StepBatch,
     choices: readonly TokenChoice[],
   ): Promise<ChosenTokens | undefined> {
-    const live = () => parts.filter(({ sequence }) => this.#isLive(sequence));
-    const onLayer = (layer: number) => this.#sender?.completeLayer(live(), layer);
-    try {
-      const chosen = await this.#model.choose(batch, this.#kv, {
+    const onLayer = (layer: number) => this.#sender?.completeLayer(this.#liveOf(parts), layer);
+    const chosen = await this.#orFail(parts, async () => {
+      const tokens = await this.#model.choose(batch, this.#kv, {
         choices,
         usableTokens: this.#usableTokens,
         ...(this.#sender?.sendsLayersOf(parts) && { onLayer }),
       });
-      this.#failedInARow = 0;
-      return chosen;
+      await this.#drafter?.follow(parts);
+      return tokens;
+    });
+    if (chosen) this.#failed.forget();
+    return chosen;
+  }
+
+  /** What is computed for the parts; undefined if that failed, which ends their requests. */
+  async #orFail<Result>(
+    parts: readonly StepPart[],
+    compute: () => Promise<Result>,
+  ): Promise<Result | undefined> {
+    try {
+      return await compute();
     } catch (error) {
-      this.#failedInARow++;
-      const { message } = error as Error;
-      // The other ranks of a unit would wait for this one's rows for ever.
-      if (this.#unit) throw new Error(`a step failed: ${message}`, { cause: error });
-      if (this.#failedInARow === MOST_FAILED_STEPS) {
-        const last = `${MOST_FAILED_STEPS} steps failed in a row, the last: ${message}`;
-        throw new Error(last, { cause: error });
-      }
-      for (const { sequence } of live()) this.#failStep(sequence, error);
+      this.#failed.count(error as Error);
+      for (const { sequence } of this.#liveOf(parts)) this.#failStep(sequence, error);
       return undefined;
     }
+  }
+
+  #liveOf(parts: readonly StepPart[]): readonly StepPart[] {
+    return parts.filter(({ sequence }) => this.#isLive(sequence));
   }
 
   /** Takes in the chosen tokens. Any sequence may have been cancelled while computing. */
@@ -329,7 +327,7 @@ export class EngineCore {
   }
 
   /** A proposal stands if it is what would have been chosen; so does the token chosen after it. */
-  #appendTokens({ sequence, logitRows, proposed }: StepPart, chosen: ChosenTokens): void {
+  #appendTokens({ sequence, logitRows, proposed, drafts }: StepPart, chosen: ChosenTokens): void {
     this.#counts.proposedTokens += proposed.length;
     const taken: number[] = [];
     for (const i of logitRows.keys()) {
@@ -340,7 +338,7 @@ export class EngineCore {
       if (!this.#isLive(sequence) || !stands) break;
       this.#scheduler.complete({ sequence, rows: 1 });
     }
-    this.#speculation?.learn(sequence, taken);
+    this.#speculation?.learn(sequence, taken, drafts > 0 ? proposed : []);
   }
 
   /** `refuted`: proposals that the token shows to be wrong. */

@@ -1,4 +1,5 @@
-export { type CoreOptions, EngineCore, type Speculator } from "./core.ts";
+export type { CoreOptions, Speculator } from "./core-options.ts";
+export { EngineCore } from "./core.ts";
 export type { ContextCacheOptions, Placement, RankOptions, RankPlace } from "./rank-options.ts";
 export { Rank } from "./rank.ts";
 export { RankLoop, type RankPort } from "./rank-loop.ts";

@@ -6,7 +6,8 @@ import { tinyFixtures } from "../../model/fixtures.ts";
 import { loadModel, modelIdentity, numericIdentity } from "../../model/index.ts";
 import { answer, hits, request } from "../api/fixtures.ts";
 import type { AskedRequest, GenerationEvent } from "../messages.ts";
-import { EngineCore, type CoreOptions, type Speculator } from "./core.ts";
+import type { CoreOptions, Speculator } from "./core-options.ts";
+import { EngineCore } from "./core.ts";
 import type { Sequence } from "./sequence.ts";
 
 const [fixture] = tinyFixtures().filter(({ name }) => name === "v3");
@@ -74,6 +75,7 @@ function scripted(count: number, wrongEvery: number): Speculator {
         return proposed;
       });
     },
+    endDrafts: () => undefined,
     learn: () => undefined,
     endStep: () => undefined,
   };

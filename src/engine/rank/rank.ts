@@ -36,8 +36,11 @@ export class Rank {
       ...{ threads: options.threads ?? 1, fastDecode: options.fastDecode ?? false, weights },
       atFence: unit !== undefined && !place.shared,
     });
+    // Where a row alone has bits of its own, computing it in company would change the answer.
+    const speculates = options.speculate === true && kernels.modes.length === 0;
     const model = await loadModel(modelDirectory, {
       kernels,
+      mtp: speculates,
       policy,
       maxRows: chunkRows,
       tracer,
@@ -56,17 +59,16 @@ export class Rank {
     const permits = new FilePermits(place.filePermits, place.endpoint.rank);
     const contextCache = kept && {
       store: await DirectoryBlobStore.open(kept.directory, kept.limits, permits),
-      identity: numericIdentity(kept.model, { kernels, policy }),
+      identity: numericIdentity(kept.model, { kernels, policy, mtp: model.mtp !== undefined }),
     };
-    // Where a row alone has bits of its own, computing it in company would change the answer.
-    const guesses = options.speculate === true && kernels.modes.length === 0;
     const core = new EngineCore({
       ...limits,
       ...{ model, pages, transport },
-      ...(guesses && {
+      ...(speculates && {
         speculation: new Speculation(
           () => new Repeats(),
           () => performance.now(),
+          { drafts: model.mtp !== undefined },
         ),
       }),
       ...(unit && { unit }),

@@ -224,7 +224,10 @@ function heldCache() {
 test("a sequence is planned once its blocks are read, and saves only what it computed", async () => {
   const { cache, saved, end } = heldCache();
   let fetched = 0;
-  const scheduler = new Scheduler(new PagePool(8), 300, cache, { onFetched: () => fetched++ });
+  const scheduler = new Scheduler(new PagePool(8), 300, {
+    cache,
+    listener: { onFetched: () => fetched++ },
+  });
   const one = sequence(0, tokensOf(200));
   scheduler.add(one);
   assert.deepEqual(scheduler.plan(), []);
@@ -240,7 +243,10 @@ test("a read that ends after its sequence left changes nothing, though it may be
   const { cache, end } = heldCache();
   const pool = new PagePool(4);
   let fetched = 0;
-  const scheduler = new Scheduler(pool, 300, cache, { onFetched: () => fetched++ });
+  const scheduler = new Scheduler(pool, 300, {
+    cache,
+    listener: { onFetched: () => fetched++ },
+  });
   const one = sequence(0, tokensOf(200));
   scheduler.add(one);
   scheduler.plan();
@@ -259,7 +265,7 @@ test("a read that ends after its sequence left changes nothing, though it may be
 test("a sequence whose blocks are being read gives way to one that computes", async () => {
   const { cache, end } = heldCache();
   const pool = new PagePool(4);
-  const scheduler = new Scheduler(pool, 300, cache);
+  const scheduler = new Scheduler(pool, 300, { cache });
   const older = sequence(0, tokensOf(60), 100);
   const newer = sequence(1, tokensOf(150, 500));
   for (const one of [older, newer]) scheduler.add(one);
@@ -281,7 +287,7 @@ test("a sequence whose blocks are being read gives way to one that computes", as
 
 test("the rows of a part that gives way go to others", async () => {
   const { cache, end } = heldCache();
-  const scheduler = new Scheduler(new PagePool(5), 201, cache);
+  const scheduler = new Scheduler(new PagePool(5), 201, { cache });
   const [long, middle, newest] = [
     sequence(0, tokensOf(200)),
     sequence(1, tokensOf(100, 500)),
@@ -304,7 +310,7 @@ test("the rows of a part that gives way go to others", async () => {
 
 test("few sequences read at the same time, the others in their turn", async () => {
   const { cache, loads, end } = heldCache();
-  const scheduler = new Scheduler(new PagePool(100), 300, cache);
+  const scheduler = new Scheduler(new PagePool(100), 300, { cache });
   for (let i = 0; i < 12; i++) scheduler.add(sequence(i, tokensOf(100, 500 * i)));
   scheduler.plan();
   assert.deepEqual([loads.length, scheduler.waiting], [8, 4]);
@@ -316,7 +322,7 @@ test("few sequences read at the same time, the others in their turn", async () =
 
 test("who has nothing to fetch passes those who wait to fetch", async () => {
   const { cache, loads, end } = heldCache();
-  const scheduler = new Scheduler(new PagePool(100), 300, cache);
+  const scheduler = new Scheduler(new PagePool(100), 300, { cache });
   for (let i = 0; i < 10; i++) scheduler.add(sequence(i, tokensOf(100, 500 * i)));
   scheduler.add(sequence(10, tokensOf(5)));
   const computed = () => scheduler.plan().map(({ sequence: { handle } }) => handle);
@@ -329,8 +335,38 @@ test("who has nothing to fetch passes those who wait to fetch", async () => {
 
 test("from a store that is bypassed nothing is fetched", () => {
   const { cache, loads } = heldCache();
-  const scheduler = new Scheduler(new PagePool(100), 300, { ...cache, isReadable: false });
+  const scheduler = new Scheduler(new PagePool(100), 300, {
+    cache: { ...cache, isReadable: false },
+  });
   for (let i = 0; i < 3; i++) scheduler.add(sequence(i, tokensOf(100, 500 * i)));
   assert.equal(scheduler.plan().length, 3);
   assert.deepEqual(loads, []);
+});
+
+test("where states are kept the last token that others computed is computed again, and named once", async () => {
+  const { cache, saved, end } = heldCache();
+  const pool = new PagePool(12);
+  const scheduler = new Scheduler(pool, 300, { cache, keepsStates: true });
+  const first = sequence(0, tokensOf(200));
+  scheduler.add(first);
+  scheduler.plan();
+  await end(0, 2);
+  assert.deepEqual([first.computed, first.published], [127, 2]);
+  const [part] = scheduler.plan();
+  assert.deepEqual([part.rows, part.logitRows], [73, [72]]);
+  scheduler.complete(part);
+  assert.deepEqual([first.computed, first.published, saved], [200, 3, [2]]);
+  const second = sequence(1, tokensOf(193));
+  scheduler.add(second);
+  scheduler.plan();
+  assert.deepEqual([second.computed, second.published], [191, 3], "from the pool");
+  const arriving = sequence(2, tokensOf(70, 900));
+  arriving.arriving = true;
+  scheduler.add(arriving);
+  scheduler.plan();
+  scheduler.settle(arriving);
+  assert.deepEqual([arriving.computed, arriving.published], [69, 1], "from a prefill rank");
+  const fresh = sequence(3, tokensOf(10, 2000));
+  scheduler.add(fresh);
+  assert.equal(scheduler.plan().find(({ sequence: { handle } }) => handle === 3)?.rows, 10);
 });

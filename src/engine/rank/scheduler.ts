@@ -1,5 +1,6 @@
 import { PAGE_TOKENS } from "../../kernels/index.ts";
 import type { BlockKey, ContextCache, PagePool } from "../../kv-cache/index.ts";
+import { atMost, countOf, type Proposal } from "../speculation/index.ts";
 import type { Sequence } from "./sequence.ts";
 
 /** A sequence's rows in a step: its next uncomputed tokens, then those proposed to follow them. */
@@ -9,13 +10,23 @@ export interface StepPart {
   /** Of the part's rows, those after which a token is chosen: the sequence's end, and proposals. */
   readonly logitRows: readonly number[];
   readonly proposed: readonly number[];
+  /** Tokens to draft, which are then what is proposed. */
+  readonly drafts: number;
 }
 
-/** For each sequence of a step, tokens likely to follow its own: at most `rows` in all. */
-export type Propose = (
-  sequences: readonly Sequence[],
-  rows: number,
-) => readonly (readonly number[])[];
+/** For each sequence of a step, what may follow its tokens: at most `rows` in all. */
+export type Propose = (sequences: readonly Sequence[], rows: number) => readonly Proposal[];
+
+export interface SchedulerOptions {
+  readonly cache?: BlockSource | undefined;
+  readonly listener?: SchedulerListener;
+  readonly propose?: Propose | undefined;
+  /**
+   * Whether a sequence needs its last token's hidden state, and so computes that token again where the KV
+   * came from elsewhere. Its KV is written once more, with the same bits.
+   */
+  readonly keepsStates?: boolean;
+}
 
 /** What scheduling needs of the context cache. */
 export type BlockSource = Pick<ContextCache, "isReadable" | "load" | "save">;
@@ -55,6 +66,7 @@ export class Scheduler {
   readonly #cache: BlockSource | undefined;
   readonly #listener: SchedulerListener;
   readonly #propose: Propose | undefined;
+  readonly #keepsStates: boolean;
   readonly #waiting: Sequence[] = [];
   /** In order of admission. */
   readonly #running = new Set<Sequence>();
@@ -65,14 +77,13 @@ export class Scheduler {
   constructor(
     pool: PagePool,
     rowBudget: number,
-    cache?: BlockSource,
-    listener: SchedulerListener = {},
-    propose?: Propose,
+    { cache, listener = {}, propose, keepsStates = false }: SchedulerOptions = {},
   ) {
     this.#pool = pool;
     this.#rowBudget = rowBudget;
     this.#listener = listener;
     this.#propose = propose;
+    this.#keepsStates = keepsStates;
     this.#cache = cache;
   }
 
@@ -121,7 +132,7 @@ export class Scheduler {
     if (rows === 0 || sequence.fetching || !this.#running.has(sequence)) return;
     if (!this.#makeRoom(sequence, rows, plan)) return;
     const logitRows = rows === sequence.remaining ? [rows - 1] : [];
-    plan.parts.set(sequence, { sequence, rows, logitRows, proposed: [] });
+    plan.parts.set(sequence, { sequence, rows, logitRows, proposed: [], drafts: 0 });
     plan.budget -= rows;
   }
 
@@ -133,14 +144,12 @@ export class Scheduler {
     const parts = [...plan.parts.values()];
     if (parts.length === 0 || !parts.every(onlyDecodes)) return;
     const sequences = parts.map(({ sequence }) => sequence);
-    for (const [i, proposed] of propose(sequences, plan.budget).entries()) {
+    for (const [i, proposal] of propose(sequences, plan.budget).entries()) {
       const sequence = sequences[i];
       const end = sequence.computed + 1;
-      this.#allocateUpTo(Math.ceil((end + proposed.length) / PAGE_TOKENS), sequence);
-      const fit = proposed.slice(0, sequence.pages.length * PAGE_TOKENS - end);
-      const rows = 1 + fit.length;
-      const logitRows = Array.from({ length: rows }, (_, row) => row);
-      plan.parts.set(sequence, { sequence, rows, logitRows, proposed: fit });
+      this.#allocateUpTo(Math.ceil((end + countOf(proposal)) / PAGE_TOKENS), sequence);
+      const room = sequence.pages.length * PAGE_TOKENS - end;
+      plan.parts.set(sequence, withProposal(sequence, atMost(proposal, room)));
     }
   }
 
@@ -156,13 +165,14 @@ export class Scheduler {
   /** Names the pages that `rows` more tokens fill; the blocks they hold. */
   #publish(sequence: Sequence, rows: number): number[] {
     const { pages } = sequence;
-    const first = Math.floor(sequence.computed / PAGE_TOKENS);
     sequence.computed += rows;
     const blocks = [];
-    for (let block = first; block < Math.floor(sequence.computed / PAGE_TOKENS); block++) {
+    const full = Math.floor(sequence.computed / PAGE_TOKENS);
+    for (let block = sequence.published; block < full; block++) {
       pages[block] = this.#pool.publish(pages[block], sequence.blockKeys[block]);
       blocks.push(block);
     }
+    sequence.published = Math.max(sequence.published, full);
     return blocks;
   }
 
@@ -178,6 +188,12 @@ export class Scheduler {
     this.#moving.delete(sequence);
     this.#running.add(sequence);
     this.#publish(sequence, sequence.promptLength - sequence.computed);
+    this.#stepBack(sequence);
+  }
+
+  /** The last token of what others computed is computed here too, where its state is needed. */
+  #stepBack(sequence: Sequence): void {
+    if (this.#keepsStates && sequence.computed > 0) sequence.computed--;
   }
 
   /** Admits a waiting sequence, with the prefix the pool still holds, if it fits. */
@@ -198,10 +214,12 @@ export class Scheduler {
       return "no pages";
     }
     sequence.computed = hits * PAGE_TOKENS;
+    sequence.published = hits;
     this.#waiting.splice(this.#waiting.indexOf(sequence), 1);
     if (arriving || sequence.decodeRank !== undefined) this.#allocateUpTo(blocks, sequence);
     (arriving ? this.#moving : this.#running).add(sequence);
     if (this.#cache && fetches) void this.#fetch(sequence, keys.slice(hits), this.#cache);
+    else if (!arriving) this.#stepBack(sequence);
     this.#listener.onAdmitted?.(sequence);
     return "admitted";
   }
@@ -235,6 +253,7 @@ export class Scheduler {
     if (fetching.signal.aborted) return;
     sequence.fetching = undefined;
     this.#publish(sequence, loaded * PAGE_TOKENS);
+    this.#stepBack(sequence);
     this.#listener.onFetched?.();
   }
 
@@ -272,10 +291,20 @@ export class Scheduler {
     for (const page of sequence.pages.toReversed()) this.#pool.release(page);
     sequence.pages = [];
     sequence.computed = 0;
+    sequence.published = 0;
   }
 }
 
 /** Whether the part is a sequence's last token, and its answer goes on here. */
 function onlyDecodes({ sequence, rows, logitRows }: StepPart): boolean {
   return rows === 1 && logitRows.length === 1 && sequence.decodeRank === undefined;
+}
+
+/** A sequence's last token, and what is proposed to follow it. */
+export function withProposal(sequence: Sequence, proposal: Proposal): StepPart {
+  const rows = 1 + countOf(proposal);
+  const logitRows = Array.from({ length: rows }, (_, row) => row);
+  return typeof proposal === "number"
+    ? { sequence, rows, logitRows, proposed: [], drafts: proposal }
+    : { sequence, rows, logitRows, proposed: proposal, drafts: 0 };
 }

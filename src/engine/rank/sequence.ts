@@ -8,8 +8,10 @@ export class Sequence {
   readonly request: GenerationRequest;
   /** Page of each 64 tokens, in order. */
   pages: number[] = [];
-  /** Tokens whose KV is in `pages`. */
+  /** Tokens whose KV is in `pages`, and stays. */
   computed = 0;
+  /** The first pages, which are full and named, so that others may reuse them. */
+  published = 0;
   /** The rank that decodes this sequence, where it is not the one that prefills it. */
   readonly decodeRank: number | undefined;
   /** Whether a prefill rank computes its prompt, which it has not yet handed over. */

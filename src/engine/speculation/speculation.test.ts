@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { randomSource } from "../../kernels/index.ts";
+import { countOf } from "./proposal.ts";
 import { Speculation } from "./speculation.ts";
 
 /** A machine on which a step's time is known, and sequences whose guesses are right by chance. */
@@ -14,15 +15,20 @@ class Machine {
   readonly #sequences: { tokens: Uint32Array }[];
   readonly #random = randomSource(7);
   readonly #speculation: Speculation<{ tokens: Uint32Array }>;
+  readonly #pass: number | undefined;
 
-  constructor(sequences: number, chance: number, cost: (rows: number) => number) {
+  /** `pass`: what it takes to draft a token for each sequence, where they are not guessed. */
+  constructor(sequences: number, chance: number, cost: (rows: number) => number, pass?: number) {
     this.chance = chance;
     this.#cost = cost;
+    this.#pass = pass;
     this.#sequences = Array.from({ length: sequences }, () => ({ tokens: new Uint32Array(0) }));
-    const guess = { propose: (_: Uint32Array, most: number) => Array<number>(most).fill(1) };
+    const guessed = (most: number) => (pass === undefined ? Array<number>(most).fill(1) : []);
+    const guess = { propose: (_: Uint32Array, most: number) => guessed(most) };
     this.#speculation = new Speculation(
       () => guess,
       () => this.now,
+      { drafts: pass !== undefined },
     );
   }
 
@@ -36,16 +42,23 @@ class Machine {
 
   #step(): void {
     const proposals = this.#speculation.propose(this.#sequences, 512);
-    const rows = proposals.reduce((sum, each) => sum + 1 + each.length, 0);
+    const rows = proposals.reduce<number>((sum, each) => sum + 1 + countOf(each), 0);
+    const passes = Math.max(...proposals.map((each) => (typeof each === "number" ? each : 0)));
+    if (passes > 0) {
+      this.now += passes * (this.#pass ?? 0);
+      this.#speculation.endDrafts(passes);
+    }
     this.now += this.#cost(rows) * (1 + 0.2 * this.#random());
     this.#speculation.endStep(rows);
-    proposals.forEach((proposed, i) => {
+    proposals.forEach((proposal, i) => {
+      const count = countOf(proposal);
       const chosen: number[] = [];
       do chosen.push(this.#random() < this.chance ? 1 : 0);
-      while (chosen.at(-1) === 1 && chosen.length <= proposed.length);
-      this.#speculation.learn(this.#sequences[i], chosen);
+      while (chosen.at(-1) === 1 && chosen.length <= count);
+      const drafted = typeof proposal === "number" ? Array<number>(count).fill(1) : [];
+      this.#speculation.learn(this.#sequences[i], chosen, drafted);
       this.tokens += chosen.length;
-      this.proposed += proposed.length;
+      this.proposed += count;
     });
   }
 }
@@ -100,6 +113,59 @@ test("a batch that fills the machine is left alone, one that does not is filled 
   full.run(4000);
   assert.ok(full.proposed < 0.03 * full.tokens);
   assert.ok(new Machine(4, 0.8, roomy).run(2000) * NOISE > 2);
+});
+
+test("as many tokens are drafted as are worth their passes", () => {
+  const speedup = (chance: number, pass: number) =>
+    new Machine(1, chance, idle, pass).run(2000) * NOISE;
+  assert.ok(speedup(0.9, 2) > 3, "a pass costs little");
+  assert.ok(speedup(0.8, 15) > 1.25, "a pass costs a third of a step: at most 1.41");
+  for (const [chance, pass] of [
+    [0, 15],
+    [0.3, 25],
+    [0.9, 100],
+  ]) {
+    const machine = new Machine(1, chance, idle, pass);
+    const ratio = machine.run(512) * NOISE;
+    assert.ok(ratio > 0.97, `${chance}: ${ratio}`);
+    assert.ok(machine.proposed < 0.1 * machine.tokens, `${machine.proposed} of ${machine.tokens}`);
+  }
+});
+
+test("drafting that was worth nothing is tried again", () => {
+  const machine = new Machine(1, 0, idle, 15);
+  machine.run(500);
+  machine.chance = 0.9;
+  machine.run(4000);
+  assert.ok(machine.run(500) * NOISE > 1.4);
+});
+
+test("guesses come first, drafts where there are none or they are less likely", () => {
+  const sequence = { tokens: new Uint32Array(0) };
+  let guessed: number[] = [];
+  let now = 0;
+  const speculation = new Speculation(
+    () => ({ propose: () => guessed }),
+    () => now,
+    { drafts: true },
+  );
+  const step = (chosen: number[], rightDrafts: boolean) => {
+    const [proposal] = speculation.propose([sequence], 512);
+    if (typeof proposal === "number" && proposal > 0) speculation.endDrafts(proposal);
+    now += 10;
+    speculation.endStep(1 + countOf(proposal));
+    const drafts = typeof proposal === "number" ? chosen.slice(0, proposal) : [];
+    speculation.learn(sequence, chosen, rightDrafts ? drafts : drafts.map((token) => token + 1));
+    return typeof proposal;
+  };
+  const many = (guesses: number[], isRight: boolean) => {
+    guessed = guesses;
+    return Array.from({ length: 12 }, () => step([5, 6, 7], isRight)).at(-1);
+  };
+  assert.equal(many([5, 6, 7], true), "object", "guesses are right");
+  assert.equal(many([], true), "number", "there are none");
+  assert.equal(many([1, 2, 3], true), "number", "guesses are wrong, drafts right");
+  assert.equal(many([5, 6, 7], false), "object", "and the other way round");
 });
 
 test("a step that failed says nothing of what the next one costs", () => {

@@ -1,5 +1,6 @@
+import type { Proposal } from "./proposal.ts";
 import { StepCost } from "./step-cost.ts";
-import { worthwhile } from "./worth.ts";
+import { worthwhile, type Offer } from "./worth.ts";
 
 /** Guesses what follows a sequence's tokens; one of each sequence, which sees its tokens grow. */
 export interface Proposer {
@@ -13,13 +14,15 @@ export interface Speculated {
 
 /** Tokens guessed for a sequence, most of which it may be. */
 const MOST_GUESSED = 15;
+/** Tokens drafted for a sequence, one after the other. */
+const MOST_DRAFTED = 8;
 /** Weight of what earlier guesses came to, when another is known. */
 const MEMORY = 0.9;
 /** Chance of a sequence of which nothing is known. */
 const FIRST_CHANCE = 0.5;
 /** One step in so many does the opposite of what seems best, to learn whether that still holds. */
 const DOUBTED = 64;
-/** Guesses less likely to be right are not worth the doubt. */
+/** Guesses less likely to be right are not worth the doubt; of drafts nothing else is known. */
 const LEAST_DOUBTED = 0.3;
 
 interface Guess {
@@ -28,40 +31,65 @@ interface Guess {
   tokens: readonly number[];
   /** That a guess is right where those before it are. */
   chance: number;
+  /** That a draft is. */
+  draftChance: number;
 }
 
 /**
- * Decides how many guessed tokens are computed along with each sequence's last. All guesses are
- * compared with what comes to be chosen, computed or not, so their chances are known without cost;
- * what rows cost is measured. `worthwhile` then weighs the one against the other.
+ * Decides how many tokens are computed along with each sequence's last. Where its context has stood
+ * before, they are guessed; all guesses are compared with what comes to be chosen, computed or not, so
+ * their chances are known without cost. Elsewhere, and where guesses are less likely, the MTP layer
+ * drafts them, if there is one. What rows and drafts cost is measured; `worthwhile` then weighs the one
+ * against the other.
  */
 export class Speculation<Sequence extends Speculated> {
   readonly #guesses = new WeakMap<Sequence, Guess>();
   readonly #cost = new StepCost();
+  /** Of a pass that drafts a token for each sequence that has any drafted. */
+  readonly #passCost = new StepCost();
   readonly #createProposer: (sequence: Sequence) => Proposer;
   readonly #now: () => number;
+  readonly #mostDrafted: number;
   #steps = 0;
   /** When the step began, if it only decodes. */
   #began: number | undefined;
 
   /** `now`: milliseconds. */
-  constructor(createProposer: (sequence: Sequence) => Proposer, now: () => number) {
+  constructor(
+    createProposer: (sequence: Sequence) => Proposer,
+    now: () => number,
+    { drafts = false }: { readonly drafts?: boolean } = {},
+  ) {
     this.#createProposer = createProposer;
     this.#now = now;
+    this.#mostDrafted = drafts ? MOST_DRAFTED : 0;
   }
 
   /**
-   * Begins a step that only decodes: for each of its sequences, guessed tokens to compute, up to
+   * Begins a step that only decodes: for each of its sequences, tokens to compute or to draft, up to
    * `rows` in all.
    */
-  propose(sequences: readonly Sequence[], rows: number): (readonly number[])[] {
+  propose(sequences: readonly Sequence[], rows: number): Proposal[] {
     this.#began = this.#now();
     const guesses = sequences.map((sequence) => this.#guess(sequence));
-    const offers = guesses.map(({ tokens, chance }) => ({ proposed: tokens.length, chance }));
+    const offers = guesses.map((guess) => this.#offer(guess));
     const mostRows = Math.min(sequences.length + rows, this.#cost.reach);
-    const counts = worthwhile(offers, mostRows, (count) => this.#cost.of(count));
-    if (++this.#steps % DOUBTED === 0) doubt(counts, guesses, rows);
-    return guesses.map(({ tokens }, i) => tokens.slice(0, counts[i]));
+    // A first pass is hoped to cost nothing.
+    const pass = this.#passCost.reach === 0 ? 0 : this.#passCost.of(1);
+    const cost = (count: number, passes: number) => this.#cost.of(count) + passes * pass;
+    const counts = worthwhile(offers, mostRows, cost);
+    if (++this.#steps % DOUBTED === 0) doubt(counts, offers, rows);
+    return guesses.map(({ tokens }, i) =>
+      offers[i].drafted ? counts[i] : tokens.slice(0, counts[i]),
+    );
+  }
+
+  /** The step's tokens are drafted, in so many passes. */
+  endDrafts(passes: number): void {
+    if (this.#began === undefined) return;
+    const now = this.#now();
+    this.#passCost.measure(1, (now - this.#began) / passes);
+    this.#began = now;
   }
 
   /** A step has ended that computed so many rows; none where it failed. */
@@ -71,37 +99,54 @@ export class Speculation<Sequence extends Speculated> {
     this.#began = undefined;
   }
 
-  /** Tokens that a step chose for a sequence, in order. */
-  learn(sequence: Sequence, chosen: readonly number[]): void {
+  /** Tokens that a step chose for a sequence, in order, and those that were drafted for it. */
+  learn(sequence: Sequence, chosen: readonly number[], drafted: readonly number[]): void {
     const guess = this.#guesses.get(sequence);
     if (!guess) return;
-    for (const [i, token] of guess.tokens.slice(0, chosen.length).entries()) {
-      const isRight = token === chosen[i];
-      guess.chance = MEMORY * guess.chance + (isRight ? 1 - MEMORY : 0);
-      if (!isRight) break;
-    }
+    guess.chance = chanceAfter(guess.chance, guess.tokens, chosen);
+    guess.draftChance = chanceAfter(guess.draftChance, drafted, chosen);
     guess.tokens = [];
   }
 
   #guess(sequence: Sequence): Guess {
     let guess = this.#guesses.get(sequence);
     if (!guess) {
-      guess = { proposer: this.#createProposer(sequence), tokens: [], chance: FIRST_CHANCE };
+      const proposer = this.#createProposer(sequence);
+      guess = { proposer, tokens: [], chance: FIRST_CHANCE, draftChance: FIRST_CHANCE };
       this.#guesses.set(sequence, guess);
     }
     guess.tokens = guess.proposer.propose(sequence.tokens, MOST_GUESSED);
     return guess;
   }
+
+  #offer({ tokens, chance, draftChance }: Guess): Offer {
+    const isLikelier = tokens.length > 0 && chance >= draftChance;
+    return this.#mostDrafted === 0 || isLikelier
+      ? { proposed: tokens.length, chance, drafted: false }
+      : { proposed: this.#mostDrafted, chance: draftChance, drafted: true };
+  }
 }
 
-/** Proposes nothing where something seemed best, else one token of the likeliest guess. */
-function doubt(counts: number[], guesses: readonly Guess[], rows: number): void {
+/** The chance that a token is right, given what became of those proposed. */
+function chanceAfter(chance: number, proposed: readonly number[], chosen: readonly number[]) {
+  for (const [i, token] of proposed.slice(0, chosen.length).entries()) {
+    const isRight = token === chosen[i];
+    chance = MEMORY * chance + (isRight ? 1 - MEMORY : 0);
+    if (!isRight) break;
+  }
+  return chance;
+}
+
+/** Proposes nothing where something seemed best, else one token of the likeliest offer. */
+function doubt(counts: number[], offers: readonly Offer[], rows: number): void {
   if (counts.some((count) => count > 0)) {
     counts.fill(0);
     return;
   }
-  const guessed = guesses.filter(({ tokens }) => tokens.length > 0);
-  const chance = Math.max(0, ...guessed.map((guess) => guess.chance));
-  if (rows === 0 || chance < LEAST_DOUBTED) return;
-  counts[guesses.findIndex((guess) => guess.tokens.length > 0 && guess.chance === chance)] = 1;
+  const [likeliest] = offers
+    .map((offer, i) => ({ ...offer, i }))
+    .filter(({ proposed }) => proposed > 0)
+    .filter(({ chance, drafted }) => drafted || chance >= LEAST_DOUBTED)
+    .sort((a, b) => b.chance - a.chance);
+  if (rows > 0 && likeliest) counts[likeliest.i] = 1;
 }

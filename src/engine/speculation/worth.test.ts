@@ -6,19 +6,29 @@ import { worthwhile } from "./worth.ts";
 const offer = fc.record({
   proposed: fc.integer({ min: 0, max: 4 }),
   chance: fc.double({ min: 0, max: 1, noNaN: true }),
+  drafted: fc.boolean(),
 });
+
+const PASS = 3;
 
 /** Tokens a millisecond. */
 function rateOf(
-  offers: readonly { readonly chance: number }[],
+  offers: readonly { readonly chance: number; readonly drafted: boolean }[],
   counts: readonly number[],
-  cost: (rows: number) => number,
+  cost: (rows: number, passes: number) => number,
 ): number {
   let tokens = offers.length;
+  const passes = Math.max(0, ...counts.filter((_, i) => offers[i].drafted));
   for (const [i, { chance }] of offers.entries()) {
     for (let depth = 1; depth <= counts[i]; depth++) tokens += chance ** depth;
   }
-  return tokens / cost(counts.reduce((sum, count) => sum + count, offers.length));
+  return (
+    tokens /
+    cost(
+      counts.reduce((sum, count) => sum + count, offers.length),
+      passes,
+    )
+  );
 }
 
 /** All ways to take proposals of each offer. */
@@ -34,7 +44,8 @@ test("no other way to take proposals makes more tokens a millisecond, but for wh
   const costs = fc.array(fc.integer({ min: 0, max: 20 }), { minLength: 20, maxLength: 20 });
   fc.assert(
     fc.property(offers, costs, (given, steps) => {
-      const cost = (rows: number) => 30 + steps.slice(0, rows).reduce((a, b) => a + b, 0);
+      const cost = (rows: number, passes: number) =>
+        30 + PASS * passes + steps.slice(0, rows).reduce((a, b) => a + b, 0);
       const counts = worthwhile(given, 20, cost);
       const rate = rateOf(given, counts, cost);
       const plain = rateOf(
@@ -51,11 +62,11 @@ test("no other way to take proposals makes more tokens a millisecond, but for wh
 
 test("no more rows are taken than allowed, nor more than are proposed", () => {
   const free = () => 1;
-  assert.deepEqual(worthwhile([{ proposed: 9, chance: 0.9 }], 4, free), [3]);
-  assert.deepEqual(worthwhile([{ proposed: 2, chance: 0.9 }], 64, free), [2]);
+  assert.deepEqual(worthwhile([{ proposed: 9, chance: 0.9, drafted: false }], 4, free), [3]);
+  assert.deepEqual(worthwhile([{ proposed: 2, chance: 0.9, drafted: true }], 64, free), [2]);
   const two = [
-    { proposed: 9, chance: 0.5 },
-    { proposed: 9, chance: 0.9 },
+    { proposed: 9, chance: 0.5, drafted: false },
+    { proposed: 9, chance: 0.9, drafted: false },
   ];
   assert.deepEqual(worthwhile(two, 6, free), [0, 4], "the likeliest first: 0.9⁴ > 0.5");
   assert.deepEqual(worthwhile(two, 1, free), [0, 0]);

@@ -17,6 +17,8 @@ export interface NumericIdentity extends ModelIdentity {
   /** Those of the kernels under the policy, as `Kernels.bitsOf` names them. */
   readonly bits: string;
   readonly numericsVersion: number;
+  /** Whether the MTP layer's KV is kept, in a plane behind the others. */
+  readonly mtp?: true;
 }
 
 /** Raised by every change that alters a bit of KV or logits, which golden-bits.test.ts notices. */
@@ -30,14 +32,21 @@ export async function modelIdentity(
   return { modelHash: await modelHash(directory, modelBytes), modelBytes };
 }
 
+export interface NumericChoices {
+  readonly kernels: Kernels;
+  readonly policy: Policy;
+  readonly mtp?: boolean | undefined;
+}
+
 export function numericIdentity(
   model: ModelIdentity,
-  { kernels, policy }: { readonly kernels: Kernels; readonly policy: Policy },
+  { kernels, policy, mtp }: NumericChoices,
 ): NumericIdentity {
   return {
     ...model,
     policy,
     bits: kernels.bitsOf(policy),
     numericsVersion: NUMERICS_VERSION,
+    ...(mtp === true && { mtp }),
   };
 }

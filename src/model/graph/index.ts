@@ -1,3 +1,4 @@
+export type { Mtp, MtpBatch } from "./mtp.ts";
 export { forwardCosts, type ForwardCosts } from "./costs.ts";
 export { type ChosenTokens, loadModel, Model, type ModelOptions } from "./model.ts";
 export {

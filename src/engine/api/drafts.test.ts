@@ -1,0 +1,56 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { parseTopology } from "../../cluster/index.ts";
+import { greedySampling, policies, type Policy } from "../../kernels/index.ts";
+import { mtpFixture } from "../../model/fixtures.ts";
+import type { AskedRequest } from "../messages.ts";
+import { Engine } from "./client.ts";
+import type { EngineOptions } from "./engine-options.ts";
+import { answer, read, request } from "./fixtures.ts";
+
+const { directory, tokens } = mtpFixture();
+
+const requests = Array.from({ length: 6 }, (_, i): AskedRequest => {
+  const length = [5, 70, 130][i % 3] + i;
+  const prompt = Array.from({ length }, (__, at) => tokens[at % tokens.length]);
+  const sampled = { ...greedySampling, temperature: 0.9, seed: i };
+  return request(prompt, {
+    maxTokens: 10 + 12 * i,
+    sampling: i % 2 === 0 ? greedySampling : sampled,
+  });
+});
+
+async function answers(policy: Policy, options: Partial<EngineOptions>) {
+  const sizes = { kvMemoryBytes: 2 ** 21, chunkRows: 40 };
+  const engine = await Engine.start({ modelDirectory: directory, policy, ...sizes, ...options });
+  try {
+    const told = await Promise.all(
+      requests.map(async (asked) => answer(await read(engine.generate(asked)))),
+    );
+    const { pagesInUse, proposedTokens } = await engine.stats();
+    assert.equal(pagesInUse, 0, "nothing is left behind");
+    return { told, proposedTokens };
+  } finally {
+    await engine.close();
+  }
+}
+
+const settings: [string, Partial<EngineOptions>][] = [
+  ["combined=1x1", {}],
+  ["combined=1x2", {}],
+  ["prefill=1x1,decode=1x2", {}],
+  ["prefill=1x2,decode=1x2", { nodes: { count: 2 } }],
+];
+
+for (const policy of policies) {
+  test(`drafts of the MTP layer never change the answer, whatever the topology: ${policy}`, async () => {
+    const { told: expected, proposedTokens: none } = await answers(policy, {});
+    assert.equal(none, 0);
+    for (const [topology, options] of settings) {
+      const asked = { topology: parseTopology(topology), speculate: true, ...options };
+      const { told, proposedTokens } = await answers(policy, asked);
+      assert.deepEqual(told, expected, topology);
+      assert.ok(proposedTokens > 0, topology);
+    }
+  });
+}
