@@ -43,7 +43,7 @@ export async function* converse(question: Question): AsyncGenerator<Turn> {
     for (const { delta } of chunk.choices) {
       turn = {
         question: text,
-        thinking: turn.thinking + (delta.reasoning_content ?? ""),
+        thinking: turn.thinking + (delta.reasoning_content ?? delta.reasoning ?? ""),
         answer: turn.answer + (delta.content ?? ""),
       };
       yield turn;

@@ -20,6 +20,7 @@ interface Chunk {
     readonly delta?: {
       readonly content?: string | null;
       readonly reasoning_content?: string | null;
+      readonly reasoning?: string | null;
     };
   }[];
 }
@@ -68,7 +69,7 @@ async function answer(
   let thinking = false;
   for await (const { choices } of serverEvents<Chunk>(response)) {
     const delta = choices?.[0]?.delta;
-    const thought = delta?.reasoning_content ?? "";
+    const thought = delta?.reasoning_content ?? delta?.reasoning ?? "";
     const said = delta?.content ?? "";
     if (thought && !thinking && dim) process.stdout.write(DIM);
     if (said && thinking) process.stdout.write(dim ? `${PLAIN}\n` : "\n");

@@ -14,6 +14,7 @@ interface Chunk {
     readonly delta?: {
       readonly content?: string | null;
       readonly reasoning_content?: string | null;
+      readonly reasoning?: string | null;
     };
   }[];
   readonly usage?: { readonly prompt_tokens: number; readonly completion_tokens: number } | null;
@@ -39,7 +40,7 @@ export async function streamedAnswer(
   for await (const chunk of serverEvents<Chunk>(response)) {
     usage = chunk.usage ?? usage;
     const delta = chunk.choices?.[0]?.delta;
-    if (!delta?.content && !delta?.reasoning_content) continue;
+    if (!(delta?.content || delta?.reasoning_content || delta?.reasoning)) continue;
     lastMs = performance.now() - began;
     firstMs ??= lastMs;
     said++;

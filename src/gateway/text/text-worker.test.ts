@@ -9,6 +9,7 @@ import { after, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { loadChatTemplate, Tokenizer } from "../../model/index.ts";
 import { writeTinyTokenizer } from "../../model/text/tokenizer-fixtures.ts";
+import { ApiError } from "../errors.ts";
 import { TextWorker } from "./text-worker.ts";
 
 const nobodyLeaves = new AbortController().signal;
@@ -104,6 +105,31 @@ test("a folder whose files never come to an end is refused by the file's name", 
   for (const [changes, message] of cases) {
     const directory = await folder(changes);
     await assert.rejects(TextWorker.start(directory, { startLimitMs: 1500 }), { message });
+  }
+});
+
+test("without a template prompts are taken raw and chat is refused by name; a file brings one", async () => {
+  const directory = await folder();
+  await writeFile(join(directory, "tokenizer_config.json"), "{}");
+  const file = join(directory, "mine.jinja");
+  await writeFile(file, "{{ messages[0].content[9].wings }}{{ messages[0].content }}!");
+  const without = await TextWorker.start(directory);
+  const own = await TextWorker.start(directory, { chatTemplate: file });
+  try {
+    assert.equal((await without.perform(raw("hello"), nobodyLeaves)).length, 1);
+    await assert.rejects(without.perform(chat("hello"), nobodyLeaves), {
+      ...{ status: 400, param: "messages" },
+      message: /no chat template; ask \/v1\/completions/,
+    });
+    const [prompt] = await own.perform(chat("long enough"), nobodyLeaves);
+    assert.equal(own.vocabulary.decode([...prompt]), "long enough!");
+    // The template's fault is the server's, and its path is for the log alone.
+    await assert.rejects(own.perform(chat("short"), nobodyLeaves), (error) => {
+      return !(error instanceof ApiError) && (error as Error).message.includes("mine.jinja");
+    });
+  } finally {
+    await without.close();
+    await own.close();
   }
 });
 

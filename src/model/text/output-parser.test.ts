@@ -77,6 +77,7 @@ test("a call's name, fence and empty arguments settle before it is told", () => 
     [`${CB}function${SEP}\nf\n\`\`\`json\n{"a": 1}\n\`\`\`${CE}`, v3, "f", '{"a": 1}'],
     [`${CB}function${SEP}f\n{"a": 1}${CE}`, v3, "f", '{"a": 1}'],
     [`${CB} f ${SEP}\n\`\`\`json\n{"a": "\`\`\`"}\n\`\`\`\n${CE}`, v31, "f", '{"a": "```"}'],
+    [`${CB}function${SEP}f\n\`\`\` json\n{"a": 1}\`\`\`${CE}`, v3, "f", '{"a": 1}'],
     [`${CB}now${SEP}${CE}`, v31, "now", "{}"],
     [`${CB}now${SEP}\`\`\`json\n\`\`\`${CE}`, v31, "now", "{}"],
     [`${CB}function${SEP}now\n\`\`\`json\n\n\`\`\`${CE}`, v3, "now", "{}"],
@@ -121,6 +122,15 @@ test("a call that cannot be understood comes back as text, and the next is told"
     toolCalls: "glm-4.7",
   });
   assert.deepEqual(mentioned, { reasoning: "It is <tool_call> then", content: "85", calls: [] });
+});
+
+test("text behind a call's arguments is text, whatever it holds, and the call's end is not", () => {
+  const said = say(`${B}${CB}f${SEP}{"a":1} and {x}${CE}\n${CB}g${SEP}{}${CE}${E}!`, v31);
+  assert.equal(said.content, " and {x}!");
+  assert.deepEqual(
+    said.calls.map(({ arguments: given }) => given),
+    ['{"a":1}', "{}"],
+  );
 });
 
 test("words about calls are not held back for long", () => {

@@ -26,7 +26,9 @@ type Role = "sectionBegin" | "sectionEnd" | "callBegin" | "callEnd" | "object";
 
 /** Longer heads are none, so that somebody's words about calls are not held back for long. */
 const LONGEST_HEAD = 256;
-const FENCE = /```\w*/g;
+const FENCE = /```[ \t]*\w*/g;
+/** Begins JSON arguments. */
+const BRACE = "{";
 const REST_OF_FENCE = /^\s*`{0,3}\s*$/;
 
 export class ToolCallReader {
@@ -58,7 +60,9 @@ export class ToolCallReader {
     this.#tools = tools;
     this.#callsBefore = callsBefore;
     this.#roles = rolesOf(this.#format);
-    this.#spelled = [...this.#roles.keys()].filter((text) => !vocabulary.specialId(text));
+    this.#spelled = [...this.#roles.keys()].filter(
+      (text) => text !== BRACE && vocabulary.specialId(text) === undefined,
+    );
   }
 
   /** What has been read may still be told as text. */
@@ -110,7 +114,9 @@ export class ToolCallReader {
   /** An object's own text holds no markers that count. */
   #markersHere(): readonly string[] {
     if (this.#state === "arguments") return [];
-    return this.#state === "head" && !this.#format.pairs ? [...this.#spelled, "{"] : this.#spelled;
+    return this.#state === "head" && !this.#format.pairs
+      ? [...this.#spelled, BRACE]
+      : this.#spelled;
   }
 
   #mark(marker: string): Said[] {
@@ -125,7 +131,7 @@ export class ToolCallReader {
       case "sectionEnd":
         return this.#closeSection(marker);
       default:
-        return this.#openObject(marker);
+        return this.#openObject();
     }
   }
 
@@ -174,15 +180,15 @@ export class ToolCallReader {
     return said;
   }
 
-  #openObject(brace: string): Said[] {
-    const call = this.#understand(brace);
+  #openObject(): Said[] {
+    const call = this.#understand(BRACE);
     if (!call) {
-      this.#raw += brace;
+      this.#raw += BRACE;
       return this.#release();
     }
     this.#state = "arguments";
     this.#object = new JsonObjectScanner();
-    this.#object.push(brace);
+    this.#object.push(BRACE);
     return call;
   }
 
@@ -277,7 +283,7 @@ function rolesOf({ section, lead = "", call }: (typeof toolCallFormats)[ToolCall
   const roles = new Map<string, Role>([
     [call[0], "callBegin"],
     [call[1], "callEnd"],
-    ["{", "object"],
+    [BRACE, "object"],
   ]);
   if (section) {
     roles.set(section[0], "sectionBegin").set(section[1], "sectionEnd");
