@@ -65,3 +65,11 @@ export {
   quantizedDtype,
 } from "./checkpoint/index.ts";
 export { kvEntryBytes } from "./checkpoint/index.ts";
+export {
+  GrammarError,
+  Grammars,
+  type GrammarSource,
+  Matcher,
+  type Thinking,
+  TokenOrder,
+} from "./grammar/index.ts";
