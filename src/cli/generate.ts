@@ -76,10 +76,7 @@ export async function generate(options: GenerateOptions): Promise<void> {
 function encodePrompt(options: GenerateOptions, tokenizer: Tokenizer | undefined): number[] {
   if (options.prompt === undefined) throw new UsageError("give --prompt TEXT or --tokens 1,2,3");
   if (!tokenizer) {
-    throw new UsageError(
-      `${options.engine.modelDirectory} has no tokenizer.json: give --tokens 1,2,3`,
-    );
+    throw new UsageError(`${options.engine.modelDirectory} has no tokenizer: give --tokens 1,2,3`);
   }
-  const tokens = tokenizer.encode(options.prompt, { specials: true });
-  return tokenizer.bos === undefined ? tokens : [tokenizer.bos, ...tokens];
+  return tokenizer.encodePrompt(options.prompt);
 }

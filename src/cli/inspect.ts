@@ -1,5 +1,5 @@
 import { availableMemory, policies, type WeightDtype } from "../kernels/index.ts";
-import { inspectModel } from "../model/index.ts";
+import { contextLimit, inspectModel } from "../model/index.ts";
 import { dtypeNames } from "./dtype-names.ts";
 
 /** `daysix inspect`: what a checkpoint holds and whether it fits this machine. */
@@ -17,6 +17,7 @@ export async function inspect(options: {
   }
   const { config, parameters, bytes, kvBytesPerToken: kv } = inspection;
   const { gate } = config;
+  const sparse = config.indexTopK === config.maxPositions ? ` (${contextLimit(config)})` : "";
   const formats = Object.entries(inspection.formats) as [WeightDtype, number][];
   const rows: [string, string][] = [
     ["architecture", `${config.modelType}, ${config.layers} layers, hidden ${config.hiddenSize}`],
@@ -27,7 +28,7 @@ export async function inspect(options: {
         `${gate.groups} groups`,
     ],
     ["MTP layer", bytes.mtp > 0 ? "yes" : "none"],
-    ["context", `${config.maxPositions} tokens, vocabulary ${config.vocabSize}`],
+    ["context", `${config.maxPositions} tokens${sparse}, vocabulary ${config.vocabSize}`],
     ["parameters", `${count(parameters.total)}, ${count(parameters.activePerToken)} a token`],
     ["formats", formats.map(([dtype, size]) => `${dtypeNames[dtype]} ${amount(size)}`).join(", ")],
     ...Object.entries(bytes).map(([group, size]): [string, string] => [

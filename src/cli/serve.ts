@@ -194,11 +194,12 @@ export function serve(options: ServeOptions): Promise<never> {
 
 function greeting(options: ServeOptions, { engine, url, names }: Serving, startMs: number): string {
   const { weights, policy, threads } = options.engine;
+  const limitedBy = engine.limitedBy ? ` (${engine.limitedBy})` : "";
   return (
     `DaySix serves ${names.join(", ")} at ${url}/v1  (ready in ${(startMs / 1000).toFixed(1)} s)\n` +
     `  ${formatTopology(engine.topology)}${onNodes(engine)}, policy ${policy}, ` +
     `${describeKernels(threads)}, ` +
-    `context ${engine.maxModelLen} tokens\n` +
+    `context ${engine.maxModelLen} tokens${limitedBy}\n` +
     (weights === "resident" ? `  ${describeResident()}\n` : "") +
     `  ${options.ledger === undefined ? "nothing is billed: no --ledger" : `bills in ${options.ledger}`}\n` +
     `  watch it at ${url}/\n` +

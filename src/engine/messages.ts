@@ -218,6 +218,8 @@ export const limitsSchema = z
   .object({
     /** Prompt and generated tokens together. */
     maxModelLen: whole,
+    /** The field of config.json that ends the context where attention would have to become sparse. */
+    limitedBy: z.string().exactOptional(),
     vocabSize: whole,
     eosTokens: tokens,
     /** Pages of the rank's pool. */

@@ -21,13 +21,13 @@ export function problemWith(asked: AskedRequest, limits: EngineLimits): string |
 /** What is wrong with the prompt alone, which nobody is sent then. */
 export function promptProblem(
   { prompt, blockKeys }: AskedRequest,
-  { maxModelLen, vocabSize, pages }: EngineLimits,
+  { maxModelLen, limitedBy, vocabSize, pages }: EngineLimits,
 ): string | undefined {
   if (prompt.length === 0) return "prompt: expected at least one token";
   if (prompt.length >= maxModelLen) {
     return (
       `prompt: ${prompt.length} tokens leave no room in a context of ${maxModelLen} ` +
-      `(the KV pool has ${pages} pages of ${PAGE_TOKENS} tokens)`
+      `(${limitedBy ?? `the KV pool has ${pages} pages of ${PAGE_TOKENS} tokens`})`
     );
   }
   const wrong = prompt.find((token) => !isToken(token, vocabSize));

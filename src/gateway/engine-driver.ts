@@ -4,6 +4,8 @@ import type { EngineStats, GenerationRequest, TimedEvent } from "../engine/index
 export interface EngineDriver {
   /** Prompt and answer together, in tokens. */
   readonly maxModelLen: number;
+  /** What ends the context, where that is not the model's length. */
+  readonly limitedBy?: string | undefined;
   readonly vocabSize: number;
   /** Tokens that end an answer. */
   readonly eosTokens: readonly number[];

@@ -3,8 +3,8 @@ import { decodeBf16, decodeE4m3, fromF16 } from "./float-formats.ts";
 /** Values of an operand's row that share a scale, and inputs a matmul sums before it promotes them. */
 export const SCALE_BLOCK = 128;
 
-/** How a weight is stored in its checkpoint file. */
-export type WeightDtype = "F32" | "BF16" | "F16" | "F8_E4M3" | "I8" | "I4";
+/** How a weight is stored in its checkpoint file; only scales are F8_E8M0, powers of two. */
+export type WeightDtype = "F32" | "BF16" | "F16" | "F8_E4M3" | "F8_E8M0" | "I8" | "I4";
 
 /** Rows and columns that share a scale; Infinity: all of them. */
 export type ScaleBlock = readonly [rows: number, columns: number];
@@ -52,10 +52,19 @@ export const weightFormats: Readonly<Record<WeightDtype, WeightFormat>> = {
     valueBits: 8,
     rowAlignment: 1,
     scaleBlocks: [[SCALE_BLOCK, SCALE_BLOCK]],
-    scaleTypes: ["F32", "BF16"],
+    scaleTypes: ["F32", "BF16", "F8_E8M0"],
     zeroPoint: 0,
     nonFinite: { Codes: Uint8Array, mask: 0x7f },
     decode: (out, bytes) => decodeE4m3(out, 0, new Uint8Array(bytes), 0, out.length),
+  },
+  F8_E8M0: {
+    ...plain,
+    valueBits: 8,
+    nonFinite: { Codes: Uint8Array, mask: 0xff },
+    decode: (out, bytes) =>
+      new Uint8Array(bytes).forEach(
+        (code, i) => (out[i] = code === 0xff ? NaN : 2 ** (code - 127)),
+      ),
   },
   I8: {
     valueBits: 8,

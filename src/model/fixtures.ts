@@ -34,6 +34,15 @@ export function mtpFixture(): Omit<Fixture, "greedy"> & { readonly drafts: reado
   return { name: "mtp", directory, tokens, drafts, golden: readTensors(directory) };
 }
 
+/** Tiny checkpoints whose attention is sparse, beside transformers' logits of all it reads at once. */
+export function sparseFixtures(): Omit<Fixture, "greedy">[] {
+  return ["v32", "glm"].map((name) => {
+    const directory = join(repositoryRoot, "fixtures/sparse", name);
+    const { tokens } = JSON.parse(readFileSync(join(directory, "golden.json"), "utf8"));
+    return { name, directory, tokens, golden: readTensors(directory) };
+  });
+}
+
 export function fixtureDirectory(path: string): string | undefined {
   const directory = join(repositoryRoot, "fixtures", path);
   return existsSync(directory) ? directory : undefined;

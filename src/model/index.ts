@@ -2,7 +2,7 @@ export { untilFirstFault } from "./first-fault.ts";
 export { parseModelJson, readIfThere } from "./model-file.ts";
 export { forwardCosts, type ForwardCosts } from "./graph/index.ts";
 export type { ModelConfig } from "./checkpoint/index.ts";
-export { defaultPolicy, readConfig } from "./checkpoint/index.ts";
+export { contextLimit, defaultPolicy, readConfig } from "./checkpoint/index.ts";
 export { openCheckpoint } from "./checkpoint/index.ts";
 export { CheckpointError } from "./checkpoint/index.ts";
 export { bytesOf, expectRoom, writeSafetensors, type WriteBytes } from "./checkpoint/index.ts";

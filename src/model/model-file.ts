@@ -31,7 +31,26 @@ function kindOf(stats: Stats): string {
   return "a device";
 }
 
-/** @throws as `openModelFile`, and where the file is longer than `mostBytes` */
+/** What lies in a file's place where it was not fetched itself, by how that begins. */
+const standIns: readonly (readonly [start: RegExp, what: string])[] = [
+  [/^version https:\/\/git-lfs/, "is a Git LFS pointer, not the file itself: run git lfs pull"],
+  [/^# xet version/, "is a Xet pointer, not the file itself: fetch it with git xet or daysix pull"],
+];
+
+/** A page in place of a file that is no text of tags. */
+const PAGE = /^\s*<(!doctype|html|\?xml)/i;
+
+/** What a file is that begins so, other than a model's; undefined where nothing is wrong with it. */
+export function standIn(start: Buffer): string | undefined {
+  const text = start.toString("latin1");
+  if (PAGE.test(text)) return "is a web page, not the file itself: download it again";
+  return standIns.find(([beginning]) => beginning.test(text))?.[1];
+}
+
+/** Enough of a file to know what else it is. */
+export const START_BYTES = 64;
+
+/** @throws as `openModelFile`, where something else lies in the file's place, and where the file is longer than `mostBytes` */
 export async function readModelFile(path: string, mostBytes = MOST_BYTES): Promise<Buffer> {
   const handle = await openModelFile(path);
   try {
@@ -41,18 +60,21 @@ export async function readModelFile(path: string, mostBytes = MOST_BYTES): Promi
     }
     const bytes = Buffer.alloc(size);
     const { bytesRead } = await handle.read(bytes, 0, size, 0);
+    const other = standIn(bytes.subarray(0, START_BYTES));
+    if (other) throw new ModelFileError(`${path}: ${other}`);
     return bytes.subarray(0, bytesRead);
   } finally {
     await handle.close();
   }
 }
 
-/** As `readModelFile`; undefined where there is no such file. */
+/** As `readModelFile`; undefined where there is no such file, or no such folder. */
 export async function readIfThere(path: string, mostBytes?: number): Promise<Buffer | undefined> {
   try {
     return await readModelFile(path, mostBytes);
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === "ENOENT" || code === "ENOTDIR") return undefined;
     throw error;
   }
 }

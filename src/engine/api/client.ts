@@ -116,6 +116,11 @@ export class Engine {
     return this.#fleet.ranks[0].limits.maxModelLen;
   }
 
+  /** What of the model's config ends the context, where that is not its length. */
+  get limitedBy(): string | undefined {
+    return this.#fleet.ranks[0].limits.limitedBy;
+  }
+
   get vocabSize(): number {
     return this.#fleet.ranks[0].limits.vocabSize;
   }

@@ -1,18 +1,27 @@
 import { PAGE_TOKENS } from "../../kernels/index.ts";
-import type { ModelConfig } from "../../model/index.ts";
+import { contextLimit, type ModelConfig } from "../../model/index.ts";
 import type { EngineLimits } from "../messages.ts";
 
 /**
  * What a request must fit on a rank of so many pages.
- * @throws RangeError if `maxModelLen` is no length
+ * @throws RangeError if `maxModelLen` is no length, or more than model and pages have
  */
 export function limitsOf(
-  { maxPositions, vocabSize, eosTokens }: ModelConfig,
+  config: ModelConfig,
   { pages, maxModelLen }: { readonly pages: number; readonly maxModelLen?: number },
 ): EngineLimits {
-  const fits = Math.min(maxPositions, pages * PAGE_TOKENS);
-  expectWhole("maxModelLen", maxModelLen ?? fits, 2);
-  return { maxModelLen: Math.min(maxModelLen ?? fits, fits), vocabSize, eosTokens, pages };
+  const { maxPositions, vocabSize, eosTokens } = config;
+  const held = pages * PAGE_TOKENS;
+  const fits = Math.min(maxPositions, held);
+  const asked = maxModelLen ?? fits;
+  expectWhole("maxModelLen", asked, 2);
+  if (asked > fits) {
+    const why = held < maxPositions ? `the KV pool has ${pages} pages` : contextLimit(config);
+    throw new RangeError(`maxModelLen: expected at most ${fits} tokens (${why}), got ${asked}`);
+  }
+  const isSparse = config.indexTopK === maxPositions && asked === maxPositions;
+  const limitedBy = isSparse ? { limitedBy: contextLimit(config) } : {};
+  return { maxModelLen: asked, ...limitedBy, vocabSize, eosTokens, pages };
 }
 
 /** @throws RangeError that names the field */

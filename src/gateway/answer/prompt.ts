@@ -27,11 +27,13 @@ export function countPrompts({ prompt }: CompletionRequest): number {
 export class PromptWriter {
   readonly #text: TextWorker;
   readonly #maxModelLen: number;
+  readonly #limitedBy: string;
   readonly #vocabSize: number;
 
   constructor(text: TextWorker, engine: EngineDriver) {
     this.#text = text;
     this.#maxModelLen = engine.maxModelLen;
+    this.#limitedBy = engine.limitedBy ? ` (${engine.limitedBy})` : "";
     this.#vocabSize = engine.vocabSize;
   }
 
@@ -116,7 +118,7 @@ export class PromptWriter {
   #tooLong(least: number, param: string): ApiError {
     const message =
       `This model's maximum context length is ${this.#maxModelLen} tokens, ` +
-      `the answer included; the prompt has at least ${least}.`;
+      `the answer included${this.#limitedBy}; the prompt has at least ${least}.`;
     return new ApiError(400, "context_length_exceeded", message, { param });
   }
 }

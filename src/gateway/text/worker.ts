@@ -50,12 +50,14 @@ function perform(task: TextTask, tokenizer: Tokenizer, template: ChatTemplate): 
   if (task.kind === "chat") {
     return [Uint32Array.from(template.render(task.messages, task.options, task.limit))];
   }
-  const { bos } = tokenizer;
-  return task.texts.map((text) => {
-    const tokens = tokenizer.encode(text, { specials: true, limit: task.limit });
-    const begun = !task.begins || bos === undefined || tokens[0] === bos;
-    return Uint32Array.from(begun ? tokens : [bos, ...tokens]);
-  });
+  const { texts, begins, limit } = task;
+  return texts.map((text) =>
+    Uint32Array.from(
+      begins
+        ? tokenizer.encodePrompt(text, limit)
+        : tokenizer.encode(text, { specials: true, limit }),
+    ),
+  );
 }
 
 function answer(task: TextTask, tokenizer: Tokenizer, template: ChatTemplate): void {
@@ -73,7 +75,7 @@ function answer(task: TextTask, tokenizer: Tokenizer, template: ChatTemplate): v
 try {
   liveAsLongAsTheGateway();
   const [, , directory, chatTemplate] = process.argv;
-  const tokenizerFile = tokenizerPath(directory);
+  const tokenizerFile = await tokenizerPath(directory);
   report({ kind: "trying", what: `${tokenizerFile}: reading it` });
   const tokenizer = await Tokenizer.load(directory);
   report({ kind: "trying", what: `${tokenizerFile}: encoding ${TRIAL_RUN} letters` });

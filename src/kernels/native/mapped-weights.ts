@@ -5,7 +5,7 @@ import type { Weight } from "../weight.ts";
 import { blockScales, refuseShort, WeightError, WeightReader } from "../weight-reader.ts";
 
 /** Numbers of native/host/formats.h. */
-export const dtypeNumbers: Readonly<Record<WeightDtype, number>> = {
+export const dtypeNumbers: Readonly<Record<Exclude<WeightDtype, "F8_E8M0">, number>> = {
   F32: 0,
   BF16: 1,
   F16: 2,
@@ -100,8 +100,9 @@ export class MappedWeights {
   }
 
   #map(weight: Weight): MappedWeight {
-    if (weight.dtype === "I4") {
-      throw new WeightError(`tensor ${weight.name} is I4, which only the reference multiplies`);
+    if (weight.dtype === "I4" || weight.dtype === "F8_E8M0") {
+      const problem = `is ${weight.dtype}, which only the reference multiplies`;
+      throw new WeightError(`tensor ${weight.name} ${problem}`);
     }
     const rows = weight.shape.length === 2 ? weight.shape[0] : 1;
     const columns = weight.shape[weight.shape.length - 1];

@@ -102,7 +102,8 @@ function storeElement(
       bytes.setFloat32(at, x, true);
       return Math.fround(x);
     case "F16":
-      throw new RangeError("F16 weights are not generated");
+    case "F8_E8M0":
+      throw new RangeError(`${dtype} weights are not generated`);
   }
 }
 

@@ -13,6 +13,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import fc from "fast-check";
+import { WeightReader } from "../../kernels/weight-reader.ts";
 import { openCheckpoint } from "./checkpoint.ts";
 import { fixtureDirectory, repositoryRoot } from "../fixtures.ts";
 import { inspectModel } from "./inspect.ts";
@@ -327,4 +328,31 @@ test("codes that are not finite numbers are found and counted in every format", 
   assert.ok(tensors.size >= 3);
   assert.equal(problems?.length, tensors.size);
   for (const problem of problems) assert.match(problem, /; 2 of \d+ values are none$/);
+});
+
+test("scales kept as F8_E8M0 are the powers of two that they say", async () => {
+  const codes = Buffer.from([126, 127, 128, 130]);
+  const header = {
+    "a.weight": { dtype: "F8_E4M3", shape: [256, 256], data_offsets: [0, 65_536] },
+    "a.weight_scale_inv": { dtype: "F8_E8M0", shape: [2, 2], data_offsets: [65_536, 65_540] },
+    "b.weight": { dtype: "F8_E8M0", shape: [1], data_offsets: [65_540, 65_541] },
+  };
+  const folder = mkdtempSync(join(scratch, "e8m0-"));
+  const file = safetensors(header, 65_541);
+  const bytes = readFileSync(file);
+  codes.copy(bytes, bytes.length - 5);
+  writeFileSync(join(folder, "model.safetensors"), bytes);
+  const checkpoint = await openCheckpoint(folder);
+  const { scale } = checkpoint.weight("a.weight", [256, 256]);
+  assert.deepEqual([...new WeightReader().vector(scale!)], [0.5, 1, 2, 8]);
+  assert.throws(() => checkpoint.weight("b.weight", [1]), /F8_E8M0 is not supported for a weight/);
+});
+
+test("a language model's tensors are found under the name that a multimodal checkpoint puts first", async () => {
+  const folder = mkdtempSync(join(scratch, "wrapped-"));
+  const header = { "language_model.model.norm.weight": vector(0, 8), "vision.bias": vector(8, 16) };
+  writeFileSync(join(folder, "model.safetensors"), readFileSync(safetensors(header, 16)));
+  const checkpoint = await openCheckpoint(folder);
+  assert.equal(checkpoint.weight("model.norm.weight", [2]).name, "model.norm.weight");
+  assert.ok(checkpoint.has("vision.bias"));
 });

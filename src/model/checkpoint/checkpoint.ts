@@ -17,6 +17,9 @@ import { CheckpointError, isObject, readSafetensors, type TensorEntry } from "./
 export const SINGLE_FILE = "model.safetensors";
 export const INDEX_FILE = "model.safetensors.index.json";
 
+/** What multimodal checkpoints put before the names of their language model's tensors. */
+const LANGUAGE_MODEL = /^language_model\./;
+
 /** Twice the largest published. */
 const MOST_INDEX_BYTES = 32 * 2 ** 20;
 
@@ -41,11 +44,11 @@ export async function openCheckpoint(
   const entries = (await exists(indexFile))
     ? await readShards(directory, indexFile)
     : await readSafetensors(await singleFile(directory));
-  return new Checkpoint(
-    directory,
-    new Map(entries.map((entry) => [entry.name, entry])),
-    quantization,
-  );
+  const named = entries.map((entry) => {
+    const name = entry.name.replace(LANGUAGE_MODEL, "");
+    return [name, { ...entry, name }] as const;
+  });
+  return new Checkpoint(directory, new Map(named), quantization);
 }
 
 async function exists(file: string): Promise<boolean> {
@@ -140,7 +143,7 @@ export class Checkpoint {
     if (!entry) throw new CheckpointError(this.directory, "is missing", name);
     const { dtype, file, offset } = entry;
     expectShape(entry, shape);
-    if (!isWeightDtype(dtype)) {
+    if (!isWeightDtype(dtype) || dtype === "F8_E8M0") {
       throw new CheckpointError(file, `dtype ${dtype} is not supported for a weight`, name);
     }
     const weight: Weight = { name, dtype, shape, file, offset };
@@ -159,13 +162,13 @@ export class Checkpoint {
       const problem = `expected shape ${expected.join(" or ")}, got [${scales.shape.join(", ")}]`;
       throw new CheckpointError(scales.file, problem, scales.name);
     }
-    const scale = this.weight(scales.name, scales.shape);
+    const { name: scaleName, dtype: type, shape: sides, file: scaleFile, offset } = scales;
     const { scaleTypes } = weightFormats[dtype];
-    if (!scaleTypes.includes(scale.dtype)) {
-      const problem = `expected ${scaleTypes.join(" or ")}, got ${scale.dtype}`;
-      throw new CheckpointError(scale.file, problem, scales.name);
+    if (!isWeightDtype(type) || !scaleTypes.includes(type)) {
+      const problem = `expected ${scaleTypes.join(" or ")}, got ${type}`;
+      throw new CheckpointError(scaleFile, problem, scaleName);
     }
-    return scale;
+    return { name: scaleName, dtype: type, shape: sides, file: scaleFile, offset };
   }
 }
 

@@ -1,9 +1,12 @@
 import assert from "node:assert/strict";
 import { existsSync, readFileSync } from "node:fs";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { parseConfig, readConfig } from "./config.ts";
 import { repositoryRoot, tinyFixtures } from "../fixtures.ts";
+import { writeTinyTokenizer } from "../text/tokenizer-fixtures.ts";
 
 const published = join(repositoryRoot, "../shared/data/model-configs");
 const skip = existsSync(published) ? false : "../shared/data/model-configs is not here";
@@ -31,13 +34,14 @@ test("DeepSeek-V3's published config reads as the paper describes it", { skip },
   assert.deepEqual(config.eosTokens, [1]);
 });
 
-test("R1 and Kimi-K2 are read; V3.2 and V4 are refused by field", { skip }, async () => {
+test("R1, V3.2 and Kimi-K2 are read; V4 is refused by field", { skip }, async () => {
   await readConfig(join(published, "deepseek-ai--DeepSeek-R1"));
   const kimi = await readConfig(join(published, "moonshotai--Kimi-K2-Instruct"));
   assert.equal(kimi.gate.experts, 384);
-  for (const name of ["deepseek-ai--DeepSeek-V3.2", "deepseek-ai--DeepSeek-V4-Flash"]) {
-    await assert.rejects(readConfig(join(published, name)), /model_type "deepseek_v/);
-  }
+  const sparse = await readConfig(join(published, "deepseek-ai--DeepSeek-V3.2"));
+  assert.equal(sparse.maxPositions, 2048);
+  const refused = readConfig(join(published, "deepseek-ai--DeepSeek-V4-Flash"));
+  await assert.rejects(refused, /model_type "deepseek_v4"/);
 });
 
 test("both dialects give every fixture its family's rules", async () => {
@@ -67,7 +71,54 @@ const refusals: [string, Record<string, unknown>, RegExp][] = [
   ["an absurd size", { hidden_size: 1e300 }, /hidden_size/],
   ["another quantisation", { quantization_config: { quant_method: "x" } }, /quant_method "x"/],
   ["a multimodal wrapper", { text_config: {} }, /text_config/],
+  ["MLX's quantisation", { quantization: { group_size: 64, bits: 4 } }, /quantization .*MLX/],
+  ["biased experts", { mlp_bias: true }, /mlp_bias true is not supported: only false/],
+  ["a sliding window", { sliding_window: 4096 }, /sliding_window 4096/],
+  ["a clamped SwiGLU", { swiglu_limit: 7 }, /swiglu_limit 7/],
+  ["partly rotated keys", { partial_rotary_factor: 0.5 }, /partial_rotary_factor 0.5/],
+  [
+    "layers of several kinds",
+    { layer_types: ["full_attention", "linear_attention"] },
+    /layer_types/,
+  ],
+  ["a field nobody knows", { residual_multiplier: 0.22 }, /residual_multiplier 0.22 .*not known/],
+  [
+    "an amplitude of its own",
+    { rope_scaling: { ...readRaw("v3").rope_scaling, attention_factor: 1.2 } },
+    /rope_scaling.attention_factor 1.2 is not supported/,
+  ],
+  [
+    "YaRN's ramp not truncated",
+    { rope_parameters: { ...readRaw("v3").rope_scaling, rope_theta: 1e4, truncate: false } },
+    /rope_parameters.truncate false is not supported: only true/,
+  ],
 ];
+
+test("fields that ask for nothing, or that only training reads, are accepted", () => {
+  const nothing = {
+    sliding_window: null,
+    partial_rotary_factor: 1,
+    mlp_bias: false,
+    head_dim: 192,
+  };
+  const training = {
+    seq_aux: true,
+    initializer_range: 0.01,
+    unsloth_fixed: true,
+    _name_or_path: "x",
+  };
+  parseConfig({ ...readRaw("v3"), ...nothing, ...training }, "config.json");
+});
+
+test("a multimodal checkpoint's language model is read, with what only the wrapper says", () => {
+  const { eos_token_id, ...text_config } = readRaw("k2");
+  const wrapper = { model_type: "kimi_k25", vision_config: {}, eos_token_id, text_config };
+  const config = parseConfig(wrapper, "config.json");
+  assert.equal(config.modelType, "kimi_k2");
+  assert.deepEqual(config.eosTokens, [eos_token_id]);
+  const refused = { ...wrapper, text_config: { ...text_config, mlp_bias: true } };
+  assert.throws(() => parseConfig(refused, "config.json"), /mlp_bias/);
+});
 
 for (const [name, change, message] of refusals) {
   test(`a config with ${name} is refused by its field and file`, () => {
@@ -76,3 +127,14 @@ for (const [name, change, message] of refusals) {
     assert.throws(refused, /^ConfigError: some\/config\.json: /);
   });
 }
+
+test("a config without an end token takes the tokenizer's", async () => {
+  const directory = await mkdtemp(join(tmpdir(), "daysix-config-"));
+  const { eos_token_id: _, ...others } = readRaw("v3");
+  await writeTinyTokenizer(directory);
+  await writeFile(join(directory, "config.json"), JSON.stringify(others));
+  assert.deepEqual((await readConfig(directory)).eosTokens, [1]);
+  await writeFile(join(directory, "generation_config.json"), JSON.stringify({ eos_token_id: 7 }));
+  assert.deepEqual((await readConfig(directory)).eosTokens, [7]);
+  await rm(directory, { recursive: true });
+});

@@ -1,7 +1,10 @@
 import { join } from "node:path";
 import { z } from "zod";
 import type { GateRule } from "../../kernels/index.ts";
-import { parseModelJson, readIfThere, readModelFile } from "../model-file.ts";
+import { parseModelJson, readIfThere } from "../model-file.ts";
+import { endToken } from "../text/index.ts";
+import { configSchema, ids, type RawConfig, refuseUnknown } from "./config-fields.ts";
+import { wrongFolder } from "./model-folder.ts";
 import { parseQuantization, type Quantization, type Refuse } from "./quantization-config.ts";
 
 /** A config field that is missing, mistyped or asks for something not implemented. */
@@ -49,6 +52,11 @@ export interface ModelConfig {
     readonly interleaved: boolean;
   };
   readonly maxPositions: number;
+  /**
+   * Tokens that sparse attention would read; undefined where attention is dense. As long as a context
+   * is no longer, both are the same, and `maxPositions` allows no more.
+   */
+  readonly indexTopK: number | undefined;
   readonly bosToken: number | undefined;
   readonly eosTokens: readonly number[];
   readonly nextTokenLayers: number;
@@ -56,76 +64,23 @@ export interface ModelConfig {
 }
 
 const LATENT_NORM_EPSILON = 1e-6;
-const families = ["deepseek_v3", "kimi_k2", "deepseek_v2", "glm4_moe_lite"] as const;
 
-const size = z
-  .int()
-  .positive()
-  .max(2 ** 31 - 1);
-const count = z
-  .int()
-  .nonnegative()
-  .max(2 ** 31 - 1);
-const ids = z.union([count, z.array(count)]).nullish();
+/** Families whose attention reads the `index_topk` tokens that an indexer picks. */
+const sparseFamilies = ["deepseek_v32", "glm_moe_dsa"];
+const families = ["deepseek_v3", "kimi_k2", "deepseek_v2", "glm4_moe_lite", ...sparseFamilies];
 
-const ropeSchema = z.looseObject({
-  type: z.string().optional(),
-  rope_type: z.string().optional(),
-  rope_theta: z.number().positive().optional(),
-  factor: z.number().positive().optional(),
-  original_max_position_embeddings: size.optional(),
-  beta_fast: z.number().positive().optional(),
-  beta_slow: z.number().positive().optional(),
-  mscale: z.number().optional(),
-  mscale_all_dim: z.number().optional(),
-});
+/** Families whose language model is one of those, in `text_config`; images are not served. */
+const multimodalFamilies = ["kimi_k25", "kimi_vl"];
 
-const configSchema = z.looseObject({
-  model_type: z.string(),
-  vocab_size: size,
-  hidden_size: size,
-  intermediate_size: size,
-  moe_intermediate_size: size,
-  num_hidden_layers: size,
-  num_attention_heads: size,
-  q_lora_rank: size.nullish(),
-  kv_lora_rank: size,
-  qk_nope_head_dim: size,
-  qk_rope_head_dim: size,
-  v_head_dim: size,
-  n_routed_experts: size,
-  n_shared_experts: count.nullish(),
-  num_experts_per_tok: size,
-  n_group: size.nullish(),
-  topk_group: size.nullish(),
-  topk_method: z.string().nullish(),
-  scoring_func: z.string().nullish(),
-  norm_topk_prob: z.boolean().nullish(),
-  routed_scaling_factor: z.number().positive().nullish(),
-  first_k_dense_replace: count.nullish(),
-  mlp_layer_types: z.array(z.string()).nullish(),
-  moe_layer_freq: z.union([z.int(), z.array(z.int())]).nullish(),
-  rms_norm_eps: z.number().positive(),
-  rope_theta: z.number().positive().nullish(),
-  rope_scaling: ropeSchema.nullish(),
-  rope_parameters: ropeSchema.nullish(),
-  rope_interleave: z.boolean().nullish(),
-  max_position_embeddings: size,
-  bos_token_id: count.nullish(),
-  eos_token_id: ids,
-  num_nextn_predict_layers: count.nullish(),
-  attention_bias: z.boolean().nullish(),
-  hidden_act: z.string().nullish(),
-  tie_word_embeddings: z.boolean().nullish(),
-  quantization_config: z.record(z.string(), z.unknown()).nullish(),
-});
-
-type RawConfig = z.infer<typeof configSchema>;
+/** Of the sparse families, where config.json does not say. */
+const INDEX_TOPK = 2048;
 
 /** Reads config.json, and generation_config.json where there is one, of a checkpoint directory. */
 export async function readConfig(directory: string): Promise<ModelConfig> {
   const file = join(directory, "config.json");
-  const config = parseConfig(parseModelJson(await readModelFile(file), file), file);
+  const bytes = await readIfThere(file);
+  if (!bytes) throw new ConfigError(await wrongFolder(directory));
+  const config = parseConfig(parseModelJson(bytes, file), file);
   const generationFile = join(directory, "generation_config.json");
   const generation = await readIfThere(generationFile);
   const parsed = z
@@ -133,25 +88,28 @@ export async function readConfig(directory: string): Promise<ModelConfig> {
     .safeParse(generation ? parseModelJson(generation, generationFile) : {});
   if (!parsed.success) throw describeIssue(parsed.error, generationFile);
   const stops = [...config.eosTokens, ...listOf(parsed.data.eos_token_id)];
-  return { ...config, eosTokens: [...new Set(stops)] };
+  const eosTokens = stops.length > 0 ? stops : listOf(await endToken(directory));
+  return { ...config, eosTokens: [...new Set(eosTokens)] };
 }
 
 /** Normalises a parsed config.json; `source` names it in errors. */
 export function parseConfig(json: unknown, source: string): ModelConfig {
-  if (json !== null && typeof json === "object" && "text_config" in json) {
-    throw new ConfigError(`${source}: text_config (a multimodal checkpoint) is not supported`);
-  }
-  const parsed = configSchema.safeParse(json);
+  const refuse: Refuse = (field, value, why) => {
+    throw new ConfigError(`${source}: ${field} ${JSON.stringify(value)} is not supported: ${why}`);
+  };
+  const config = languageConfig(json, refuse);
+  const parsed = configSchema.safeParse(config);
   if (!parsed.success) {
-    refuseFamily((json as { model_type?: unknown } | null)?.model_type, source);
+    refuseFamily((config as { model_type?: unknown } | null)?.model_type, source);
     throw describeIssue(parsed.error, source);
   }
   const raw = parsed.data;
   refuseFamily(raw.model_type, source);
-  const refuse = (field: string, value: unknown, why: string) => {
-    throw new ConfigError(`${source}: ${field} ${JSON.stringify(value)} is not supported: ${why}`);
-  };
-  refuseUnsupported(raw, refuse);
+  refuseMlx(raw, refuse);
+  const isSparse = sparseFamilies.includes(raw.model_type);
+  const indexTopK = raw.index_topk ?? (isSparse ? INDEX_TOPK : undefined);
+  if (raw.qk_rope_head_dim % 2) refuse("qk_rope_head_dim", raw.qk_rope_head_dim, "must be even");
+  refuseUnknown(raw, refuse);
   return {
     modelType: raw.model_type,
     vocabSize: raw.vocab_size,
@@ -171,12 +129,45 @@ export function parseConfig(json: unknown, source: string): ModelConfig {
     normEpsilon: raw.rms_norm_eps,
     latentNormEpsilon: LATENT_NORM_EPSILON,
     rope: ropeConfig(raw, source),
-    maxPositions: raw.max_position_embeddings,
+    maxPositions: Math.min(raw.max_position_embeddings, indexTopK ?? Infinity),
+    indexTopK,
     bosToken: raw.bos_token_id ?? undefined,
     eosTokens: listOf(raw.eos_token_id),
     nextTokenLayers: raw.num_nextn_predict_layers ?? 0,
     quantization: parseQuantization(raw.quantization_config, refuse),
   };
+}
+
+/** What of config.json ends a model's context. */
+export function contextLimit({ indexTopK, maxPositions }: ModelConfig): string {
+  return indexTopK === maxPositions
+    ? `index_topk ${indexTopK}, beyond which attention would have to be sparse`
+    : `max_position_embeddings ${maxPositions}`;
+}
+
+/** The language model's part of a config: all of it, or `text_config`. */
+function languageConfig(json: unknown, refuse: Refuse): unknown {
+  if (json === null || typeof json !== "object" || !("text_config" in json)) return json;
+  const { model_type, text_config, ...outer } = json as Record<string, unknown>;
+  if (!multimodalFamilies.some((family) => family === model_type)) {
+    refuse(
+      "text_config",
+      Object.keys(text_config ?? {}),
+      `only of ${multimodalFamilies.join(", ")}`,
+    );
+  }
+  const shared = ["bos_token_id", "eos_token_id", "tie_word_embeddings", "quantization_config"];
+  const inherited = shared.filter((field) => outer[field] !== undefined && outer[field] !== null);
+  return {
+    ...(text_config as object),
+    ...Object.fromEntries(inherited.map((field) => [field, outer[field]])),
+  };
+}
+
+/** MLX's own quantisation has a field of its own, and packs codes as nobody else does. */
+function refuseMlx(raw: RawConfig, refuse: Refuse): void {
+  const { quantization } = raw;
+  if (quantization) refuse("quantization", quantization, "MLX quantised it; take the original");
 }
 
 function listOf(value: number | number[] | null | undefined): number[] {
@@ -195,19 +186,6 @@ function refuseFamily(modelType: unknown, source: string): void {
         `(supported: ${families.join(", ")})`,
     );
   }
-}
-
-/** Refuses by name what would otherwise be computed wrongly. */
-function refuseUnsupported(raw: RawConfig, refuse: Refuse): void {
-  if (raw.attention_bias) refuse("attention_bias", true, "projections have no bias here");
-  if ((raw.hidden_act ?? "silu") !== "silu") refuse("hidden_act", raw.hidden_act, "only silu");
-  if (raw.tie_word_embeddings)
-    refuse("tie_word_embeddings", true, "the head is a weight of its own");
-  if (raw.qk_rope_head_dim % 2) refuse("qk_rope_head_dim", raw.qk_rope_head_dim, "must be even");
-  if ([raw.moe_layer_freq ?? 1].flat().some((f) => f !== 1 && f !== 0)) {
-    refuse("moe_layer_freq", raw.moe_layer_freq, "every layer after the dense ones is routed");
-  }
-  if ("llama_4_scaling" in raw) refuse("llama_4_scaling", raw["llama_4_scaling"], "unknown");
 }
 
 function gateRule(raw: RawConfig, source: string): GateRule {

@@ -1,5 +1,6 @@
 import { operandFormat, type Policy } from "../../kernels/index.ts";
 import { openCheckpoint } from "./checkpoint.ts";
+import { readConfig } from "./config.ts";
 import { storedDtype } from "./stored-weight.ts";
 
 /**
@@ -8,7 +9,8 @@ import { storedDtype } from "./stored-weight.ts";
  * else `w8a16`, which loses nothing beside float32 that tokens show.
  */
 export async function defaultPolicy(directory: string): Promise<Policy> {
-  for (const entry of (await openCheckpoint(directory)).tensors()) {
+  const { quantization } = await readConfig(directory);
+  for (const entry of (await openCheckpoint(directory, quantization)).tensors()) {
     const dtype = storedDtype(entry);
     if (dtype && operandFormat("int8", dtype) === "int8") return "int8";
   }

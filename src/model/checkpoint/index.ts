@@ -9,7 +9,7 @@ export {
   quantizationConfig,
   quantizedDtype,
 } from "./checkpoint-format.ts";
-export { type ModelConfig, readConfig } from "./config.ts";
+export { contextLimit, type ModelConfig, readConfig } from "./config.ts";
 export { defaultPolicy } from "./default-policy.ts";
 export {
   modelIdentity,

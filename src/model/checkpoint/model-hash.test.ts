@@ -49,6 +49,7 @@ test("another config, tokenizer, template, tensor or weight is another model", a
   const changes: [string, (directory: string) => void][] = [
     ["a config's byte", (directory) => flip(join(directory, "config.json"), 2)],
     ["a tokenizer", (directory) => writeFileSync(join(directory, "tokenizer.json"), "{}")],
+    ["a tiktoken.model", (directory) => writeFileSync(join(directory, "tiktoken.model"), "YQ== 0")],
     ["a template", (directory) => writeFileSync(join(directory, "chat_template.jinja"), "")],
     ["the last weight of the first shard", (directory) => flip(join(directory, shards[0]), -1)],
     ["the last weight of the second shard", (directory) => flip(join(directory, shards[1]), -1)],

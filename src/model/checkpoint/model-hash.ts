@@ -5,6 +5,9 @@ import { openModelFile, readIfThere } from "../model-file.ts";
 import { openCheckpoint } from "./checkpoint.ts";
 import { CheckpointError, type TensorEntry } from "./safetensors.ts";
 
+/** In place of tokenizer.json, of which the hash says that it is missing. */
+const TIKTOKEN = "tiktoken.model";
+
 /** Small files that decide what a model's tokens and numbers mean; each may be missing. */
 const wholeFiles = [
   "config.json",
@@ -12,6 +15,7 @@ const wholeFiles = [
   "tokenizer.json",
   "tokenizer_config.json",
   "chat_template.jinja",
+  TIKTOKEN,
 ] as const;
 
 const MOST_WHOLE_BYTES = 64 * 2 ** 20;
@@ -41,7 +45,7 @@ export async function modelHash(directory: string, bytes: HashedBytes = "sample"
   const hash = createHash("sha256");
   for (const name of wholeFiles) {
     const content = await readIfThere(join(directory, name), MOST_WHOLE_BYTES);
-    addField(hash, name, content ?? "missing");
+    if (content || name !== TIKTOKEN) addField(hash, name, content ?? "missing");
   }
   const tensors = [...(await openCheckpoint(directory)).tensors()];
   const files = [...new Set(tensors.map(({ file }) => file))].sort();

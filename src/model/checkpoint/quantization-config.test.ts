@@ -35,6 +35,8 @@ test("published INT8 checkpoints' configs are read, and our own", () => {
   ];
   const own = checkpointFormats.map((format) => quantizationConfig(format));
   for (const json of [...published, ...own]) assert.deepEqual(parse(json), plain);
+  const saved = { modules_to_not_convert: null, dequantize: false, scale_fmt: "float" };
+  assert.deepEqual(parse({ ...fp8, ...saved }), plain);
   const scaled = parse(quantizationConfig("fp8", { scales: "ue8m0" }));
   assert.deepEqual(scaled, { ...plain, scales: "ue8m0" });
 });

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { SCALE_BLOCK, scaleFormats, type ScaleFormat } from "../../kernels/index.ts";
+import { SCALE_BLOCK, type ScaleFormat } from "../../kernels/index.ts";
 
 /** What config.json's `quantization_config` says of the numbers; what it leaves to tensors, they say. */
 export interface Quantization {
@@ -26,7 +26,9 @@ const fp8 = z.strictObject({
   fmt: z.literal("e4m3").optional(),
   activation_scheme: dynamic,
   weight_block_size: block,
-  scale_fmt: z.enum(scaleFormats).exclude(["f32"]).nullish(),
+  /** "float": as transformers 5 writes f32. */
+  scale_fmt: z.enum(["ue8m0", "float"]).nullish(),
+  dequantize: z.literal(false).optional(),
   modules_to_not_convert: modules,
   ignored_layers: modules,
 });
@@ -154,7 +156,7 @@ export function parseQuantization(json: unknown, refuse: Refuse): Quantization {
   }
   const { data } = parsed;
   if (data.quant_method === "fp8") {
-    return { ...plainQuantization, scales: data.scale_fmt ?? plainQuantization.scales };
+    return { ...plainQuantization, scales: data.scale_fmt === "ue8m0" ? "ue8m0" : "f32" };
   }
   const isFirstGptq = data.quant_method === "gptq" && data.checkpoint_format !== "gptq_v2";
   return { ...plainQuantization, zeroPointBias: isFirstGptq ? 1 : 0 };

@@ -1,6 +1,6 @@
 import type { FileHandle } from "node:fs/promises";
 import { weightFormats } from "../../kernels/index.ts";
-import { openModelFile } from "../model-file.ts";
+import { openModelFile, standIn, START_BYTES } from "../model-file.ts";
 
 /** A checkpoint file that is broken, truncated or not what it should be. */
 export class CheckpointError extends Error {
@@ -40,7 +40,6 @@ const dtypeBits: Readonly<Record<string, number>> = {
   U8: 8,
   I8: 8,
   F8_E5M2: 8,
-  F8_E8M0: 8,
   F8_E4M3FNUZ: 8,
   F8_E5M2FNUZ: 8,
   I16: 16,
@@ -72,8 +71,8 @@ export async function readSafetensors(file: string): Promise<TensorEntry[]> {
 }
 
 async function readHeader(handle: FileHandle, file: string, size: number) {
-  const start = Buffer.alloc(LENGTH_BYTES);
-  const { bytesRead } = await handle.read(start, 0, LENGTH_BYTES, 0);
+  const start = Buffer.alloc(START_BYTES);
+  const { bytesRead } = await handle.read(start, 0, START_BYTES, 0);
   refuseOtherFormats(start.subarray(0, bytesRead), file);
   if (bytesRead < LENGTH_BYTES) throw new CheckpointError(file, `is only ${bytesRead} bytes long`);
   const length = start.readBigUInt64LE();
@@ -101,6 +100,8 @@ function refuseOtherFormats(start: Buffer, file: string): void {
   if (magic.startsWith("PK\x03\x04") || (start[0] === 0x80 && start[1] >= 2 && start[1] <= 5)) {
     throw new CheckpointError(file, "is a PyTorch file; a safetensors checkpoint is needed");
   }
+  const other = standIn(start);
+  if (other) throw new CheckpointError(file, other);
 }
 
 function parseHeader(text: string, file: string, dataStart: number, size: number): TensorEntry[] {

@@ -1,4 +1,5 @@
 import { PAGE_TOKENS } from "../../kernels/index.ts";
+import { contextLimit } from "../checkpoint/index.ts";
 import type { Model } from "./model.ts";
 import type { KvPool } from "./step.ts";
 
@@ -9,7 +10,11 @@ export class SingleSequence {
   readonly #table: Int32Array;
   #length = 0;
 
+  /** @throws RangeError where the model's context is shorter */
   constructor(model: Model, maxTokens: number) {
+    if (maxTokens > model.config.maxPositions) {
+      throw new RangeError(`${maxTokens} tokens are more than ${contextLimit(model.config)}`);
+    }
     const pages = Math.ceil(maxTokens / PAGE_TOKENS);
     this.#model = model;
     this.#pool = model.createKvPool(pages);

@@ -20,16 +20,20 @@ export interface Merge {
   readonly left: number;
   readonly right: number;
   readonly merged: number;
+  /** The lowest is merged first; of pairs that share one, which become the same token, the leftmost. */
+  readonly rank: number;
 }
 
 export interface BytePairModel {
-  /** The token of each byte. [256] */
+  /** The token of each byte, or NO_TOKEN. [256] */
   readonly byteTokens: Int32Array;
-  /** In order of rank. */
   readonly merges: readonly Merge[];
   /** Pieces that are a token as they stand, by their bytes as Latin-1; undefined where merges always decide. */
   readonly wholePieces: ReadonlyMap<string, number> | undefined;
 }
+
+/** Of a byte that the vocabulary lacks: 13 bytes are in no UTF-8 text. */
+export const NO_TOKEN = -2;
 
 const CACHED_PIECES = 32_768;
 const CACHED_PIECE_LENGTH = 48;
@@ -85,6 +89,9 @@ export class BytePairEncoder {
     const next = this.#next;
     for (let at = 0; at < length; at++) {
       tokens[at] = this.#model.byteTokens[this.#bytes[at]];
+      if (tokens[at] === NO_TOKEN) {
+        throw new RangeError(`the vocabulary has no token for byte ${this.#bytes[at]}`);
+      }
       previous[at] = at - 1;
       next[at] = at + 1 < length ? at + 1 : -1;
     }
@@ -131,17 +138,18 @@ class PairTable {
   readonly #mask: number;
   /** Left and right token and rank of each slot, -1 where free. [slots, 3] */
   readonly #slots: Int32Array;
-  readonly #merged: Int32Array;
+  /** By rank. */
+  readonly #merged: number[] = [];
 
   constructor(merges: readonly Merge[]) {
     const slots = 2 ** Math.ceil(Math.log2(merges.length * 2 + 2));
     this.#mask = slots - 1;
     this.#slots = new Int32Array(slots * 3).fill(-1);
-    this.#merged = Int32Array.from(merges, (merge) => merge.merged);
     // Of a pair listed twice the last rank counts, as in HF tokenizers.
-    merges.forEach(({ left, right }, rank) => {
+    for (const { left, right, merged, rank } of merges) {
       this.#slots.set([left, right, rank], this.#slot(left, right) * 3);
-    });
+      this.#merged[rank] = merged;
+    }
   }
 
   /** The pair's rank, or -1. */

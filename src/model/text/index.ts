@@ -16,6 +16,7 @@ export { Detokenizer } from "./detokenizer.ts";
 export type { OutputDelta } from "./output-delta.ts";
 export { OutputParser, thinkingAfter } from "./output-parser.ts";
 export { firstMatch, unfinishedLength } from "./text-search.ts";
+export { endToken } from "./tokenizer-parts.ts";
 export { hasTokenizer, TokenizerError, tokenizerPath } from "./tokenizer-file.ts";
 export { Tokenizer } from "./tokenizer.ts";
 export type { ToolCallFormat } from "./tool-call-formats.ts";

@@ -11,12 +11,38 @@ export type PreTokenizer = (text: string, visit: (piece: string) => boolean) => 
 
 /** @throws TokenizerError where a stage's pattern cannot be used. */
 export function createPreTokenizer(stages: readonly PreTokenizerStage[]): PreTokenizer {
-  const patterns = stages.flatMap((stage) => stagePattern(stage) ?? []);
+  return preTokenizerOf(stages.flatMap((stage) => stagePattern(stage) ?? []));
+}
+
+function preTokenizerOf(patterns: readonly RegExp[]): PreTokenizer {
   return (text, visit) => {
     let start = 0;
     while (start < text.length) start = visitWindow(text, start, patterns, visit);
   };
 }
+
+/**
+ * Kimi's pattern, which its tokenizer has in Python: runs of Han, words that begin with capitals or end in
+ * small letters, digits in threes. JavaScript has no `(?i:…)`; ſ is an s to it.
+ */
+const KIMI_ENDING = "(?:'(?:[sSſ]|[tT]|[rR][eE]|[vV][eE]|[mM]|[lL][lL]|[dD]))?";
+const KIMI_HEAD = "[[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]--\\p{Script=Han}]";
+const KIMI_TAIL = "[[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]--\\p{Script=Han}]";
+const KIMI_PATTERN = new RegExp(
+  [
+    "\\p{Script=Han}+",
+    `[^\\r\\n\\p{L}\\p{N}]?${KIMI_HEAD}*${KIMI_TAIL}+${KIMI_ENDING}`,
+    `[^\\r\\n\\p{L}\\p{N}]?${KIMI_HEAD}+${KIMI_TAIL}*${KIMI_ENDING}`,
+    "\\p{N}{1,3}",
+    " ?[^\\p{White_Space}\\p{L}\\p{N}]+[\\r\\n]*",
+    "\\p{White_Space}*[\\r\\n]+",
+    "\\p{White_Space}+(?!\\P{White_Space})",
+    "\\p{White_Space}+",
+  ].join("|"),
+  "gv",
+);
+
+export const kimiPieces = preTokenizerOf([KIMI_PATTERN]);
 
 /** What a stage isolates; undefined for a stage that cuts nothing. */
 function stagePattern(stage: PreTokenizerStage): RegExp | undefined {

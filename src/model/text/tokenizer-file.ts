@@ -1,4 +1,7 @@
-/** tokenizer.json and tokenizer_config.json: the fields in use; other fields are refused by name. */
+/**
+ * tokenizer.json and tokenizer_config.json: the fields in use; other fields are refused by name. In place of the
+ * former a folder may have tiktoken.model.
+ */
 import { access } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
@@ -10,17 +13,15 @@ export class TokenizerError extends Error {
   override readonly name = "TokenizerError";
 }
 
-const FILE = "tokenizer.json";
+const FILES = ["tokenizer.json", "tiktoken.model"] as const;
 const CONFIG_FILE = "tokenizer_config.json";
 
 /** Four times the largest published. */
 const MOST_FILE_BYTES = 64 * 2 ** 20;
 
 /** Tables are as long as the highest id; published vocabularies end at a quarter of this. */
-const tokenId = z
-  .int()
-  .min(0)
-  .max(2 ** 20);
+export const MOST_TOKEN_ID = 2 ** 20;
+const tokenId = z.int().min(0).max(MOST_TOKEN_ID);
 
 /** Refused where given, for it would change tokens. */
 const never = z.literal([false, null, ""]).optional();
@@ -79,38 +80,59 @@ const namedToken = z
   .union([z.string(), z.object({ content: z.string() }).transform((token) => token.content)])
   .nullish();
 
-const tokenizerConfig = z.object({ bos_token: namedToken, eos_token: namedToken });
+const tokenizerConfig = z.object({
+  bos_token: namedToken,
+  eos_token: namedToken,
+  add_bos_token: z.boolean().nullish(),
+  /** What tiktoken.model lacks; tokenizer.json has its own list. */
+  added_tokens_decoder: z
+    .record(
+      z.string().regex(/^\d{1,6}$/),
+      z.object({ content: z.string().min(1), lstrip: never, rstrip: never, single_word: never }),
+    )
+    .nullish(),
+});
 
 export type PreTokenizerStage = z.infer<typeof stage>;
 export type TokenizerFile = z.infer<typeof tokenizerFile>;
 export type TokenizerConfig = z.infer<typeof tokenizerConfig>;
 
 /** Whether the folder has a tokenizer; a model without one can still be run on token ids. */
-export function hasTokenizer(directory: string): Promise<boolean> {
-  return exists(join(directory, FILE));
+export async function hasTokenizer(directory: string): Promise<boolean> {
+  return exists(await tokenizerPath(directory));
 }
 
-export const tokenizerPath = (directory: string) => join(directory, FILE);
+/** The file that holds the vocabulary; where there is none, the one that is looked for first. */
+export async function tokenizerPath(directory: string): Promise<string> {
+  const paths = FILES.map((name) => join(directory, name));
+  for (const path of paths) if (await exists(path)) return path;
+  return paths[0];
+}
 
 /** @throws TokenizerError */
-export async function readTokenizerFiles(
-  directory: string,
-): Promise<{ readonly file: TokenizerFile; readonly config: TokenizerConfig }> {
-  const path = tokenizerPath(directory);
-  const configPath = join(directory, CONFIG_FILE);
-  return {
-    file: parse(tokenizerFile, await readJson(path), path),
-    config: parse(
-      tokenizerConfig,
-      (await exists(configPath)) ? await readJson(configPath) : {},
-      configPath,
-    ),
-  };
+export async function readTokenizerFile(path: string): Promise<TokenizerFile> {
+  return parse(tokenizerFile, await readJson(path), path);
+}
+
+/** @throws TokenizerError */
+export async function readTokenizerConfig(directory: string): Promise<TokenizerConfig> {
+  const path = join(directory, CONFIG_FILE);
+  return parse(tokenizerConfig, (await exists(path)) ? await readJson(path) : {}, path);
 }
 
 async function readJson(path: string): Promise<unknown> {
+  const bytes = await readTokenizerBytes(path);
   try {
-    return parseModelJson(await readModelFile(path, MOST_FILE_BYTES), path);
+    return parseModelJson(bytes, path);
+  } catch (cause) {
+    throw new TokenizerError((cause as Error).message, { cause });
+  }
+}
+
+/** @throws TokenizerError */
+export async function readTokenizerBytes(path: string): Promise<Buffer> {
+  try {
+    return await readModelFile(path, MOST_FILE_BYTES);
   } catch (cause) {
     const { message } = cause as Error;
     throw new TokenizerError(message.includes(path) ? message : `${path}: ${message}`, { cause });

@@ -7,6 +7,7 @@ import { after, test } from "node:test";
 import { Tokenizer as HuggingFaceTokenizer } from "@huggingface/tokenizers";
 import fc from "fast-check";
 import { repositoryRoot } from "../fixtures.ts";
+import { byteAlphabet } from "./byte-pair-encoding.ts";
 import { writeTinyTokenizer } from "./tokenizer-fixtures.ts";
 import { hasTokenizer, TokenizerError } from "./tokenizer-file.ts";
 import { Tokenizer } from "./tokenizer.ts";
@@ -198,6 +199,33 @@ test("digits can be single, by either way of saying so", async () => {
     });
     assert.equal(single.encode("12", { specials: false }).length, 2);
   }
+});
+
+test("bytes that UTF-8 never has need no token; another is missed where it is met", async () => {
+  const without = (...bytes: number[]) =>
+    loadChanged((file) => {
+      const { vocab } = file.model as { vocab: Record<string, number> };
+      for (const byte of bytes) delete vocab[byteAlphabet[byte]];
+    });
+  const published = await without(0xc0, 0xc1, 0xf5, 0xf6, 0xf7, 0xf8, 0xf9, 0xfa, 0xfb, 0xff);
+  assert.deepEqual(published.encode("hello é", { specials: false }), plain("hello é"));
+  const lacking = await without(0xc3);
+  assert.deepEqual(lacking.encode("hello", { specials: false }), plain("hello"));
+  assert.throws(() => lacking.encode("é", { specials: false }), /no token for byte 195/);
+});
+
+test("one rule says whether a prompt begins with a begin-of-sentence token", async () => {
+  assert.deepEqual(tokenizer.encodePrompt("he"), [tokenizer.bos, ...plain("he")]);
+  assert.deepEqual(
+    tokenizer.encodePrompt("<｜begin▁of▁sentence｜>he"),
+    tokenizer.encodePrompt("he"),
+  );
+  const folder = await mkdtemp(join(directory, "no-bos-"));
+  const { file, config } = await files(directory);
+  await writeFile(join(folder, "tokenizer.json"), JSON.stringify(file));
+  const changed = { ...config, add_bos_token: false };
+  await writeFile(join(folder, "tokenizer_config.json"), JSON.stringify(changed));
+  assert.deepEqual((await Tokenizer.load(folder)).encodePrompt("he"), plain("he"));
 });
 
 test("a folder without a tokenizer says so by the file's name", async () => {

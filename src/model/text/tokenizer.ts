@@ -1,18 +1,12 @@
 /**
- * Text to token ids and back, from a model folder's tokenizer.json: the byte-level BPE of DeepSeek-V2, V3, R1 and
- * GLM. Added tokens (`<｜User｜>`, `<think>`, …) are matched only where the caller says so: what a client writes is
+ * Text to token ids and back, from a model folder's tokenizer.json or tiktoken.model: the byte-level BPE of
+ * DeepSeek-V2, V3, R1, GLM and Kimi. Added tokens (`<｜User｜>`, `<think>`, …) are matched only where the caller says so: what a client writes is
  * encoded as plain text and can never become a marker of the prompt's format.
  */
-import { byteAlphabet, BytePairEncoder, type Merge } from "./byte-pair-encoding.ts";
-import { createPreTokenizer, type PreTokenizer } from "./pre-tokenizer.ts";
-import {
-  readTokenizerFiles,
-  type TokenizerConfig,
-  TokenizerError,
-  tokenizerPath,
-  type TokenizerFile,
-} from "./tokenizer-file.ts";
-import { Vocabulary, type VocabularyTables } from "./vocabulary.ts";
+import { BytePairEncoder } from "./byte-pair-encoding.ts";
+import type { PreTokenizer } from "./pre-tokenizer.ts";
+import { readTokenizer, type TokenizerParts } from "./tokenizer-parts.ts";
+import { Vocabulary } from "./vocabulary.ts";
 
 export interface EncodeOptions {
   /** Whether added tokens in the text are matched; false encodes `<｜User｜>` as the letters it is written with. */
@@ -34,22 +28,30 @@ export class Tokenizer extends Vocabulary {
   /** Any added token, the longest first; undefined where there are none. */
   readonly #specialPattern: RegExp | undefined;
 
-  constructor(file: TokenizerFile, config: TokenizerConfig) {
-    super(vocabularyTables(file, config));
-    this.#pieces = createPreTokenizer(file.pre_tokenizer);
-    this.#encoder = createEncoder(file.model);
+  readonly #begins: boolean;
+
+  constructor({ pieces, model, tables, begins }: TokenizerParts) {
+    super(tables);
+    this.#pieces = pieces;
+    this.#encoder = new BytePairEncoder(model);
     this.#specialPattern = anyOf(this.tables.specials.map(([text]) => text));
+    this.#begins = begins;
   }
 
   /** @throws TokenizerError naming the file that is missing or malformed, or the field not supported. */
   static async load(directory: string): Promise<Tokenizer> {
-    const { file, config } = await readTokenizerFiles(directory);
-    try {
-      return new Tokenizer(file, config);
-    } catch (cause) {
-      const { message } = cause as Error;
-      throw new TokenizerError(`${tokenizerPath(directory)}: ${message}`, { cause });
-    }
+    return new Tokenizer(await readTokenizer(directory));
+  }
+
+  /**
+   * Tokens of a prompt in plain text, markers matched: with one begin-of-sentence token, unless the
+   * tokenizer has none or wants none. `limit` as in EncodeOptions.
+   */
+  encodePrompt(text: string, limit?: number): number[] {
+    const tokens = this.encode(text, { specials: true, ...(limit === undefined ? {} : { limit }) });
+    const { bos } = this;
+    if (!this.#begins || bos === undefined || tokens[0] === bos) return tokens;
+    return [bos, ...tokens];
   }
 
   /** Never adds a begin-of-sentence token by itself. */
@@ -102,64 +104,6 @@ export class Tokenizer extends Vocabulary {
     if (done < text.length) segments.push({ text: text.slice(done), special: false });
     return segments;
   }
-}
-
-function createEncoder({ vocab, merges, ignore_merges }: TokenizerFile["model"]): BytePairEncoder {
-  const ids = new Map(Object.entries(vocab));
-  const idOf = (token: string, field: string): number => {
-    const id = ids.get(token);
-    if (id === undefined) throw new TokenizerError(`model.${field}: the vocabulary lacks ${token}`);
-    return id;
-  };
-  const byteTokens = byteAlphabet.map((character, byte) => idOf(character, `vocab: byte ${byte}`));
-  const pairs = merges.map((merge, rank): Merge => {
-    const [left, right] = typeof merge === "string" ? merge.split(" ", 2) : merge;
-    const field = `merges.${rank}`;
-    return {
-      left: idOf(left, field),
-      right: idOf(right, field),
-      merged: idOf(left + right, field),
-    };
-  });
-  const wholePieces = ignore_merges
-    ? new Map([...ids].map(([token, id]) => [bytesOf(token).toString("latin1"), id]))
-    : undefined;
-  return new BytePairEncoder({
-    byteTokens: Int32Array.from(byteTokens),
-    merges: pairs,
-    wholePieces,
-  });
-}
-
-const alphabetBytes: ReadonlyMap<string, number> = new Map(
-  byteAlphabet.map((character, byte) => [character, byte]),
-);
-
-/** The bytes that a token of the vocabulary stands for; one not spelt in the byte alphabet is its own text. */
-function bytesOf(token: string): Buffer {
-  const bytes = Array.from(token, (character) => alphabetBytes.get(character) ?? -1);
-  return bytes.includes(-1) ? Buffer.from(token) : Buffer.from(bytes);
-}
-
-function vocabularyTables(
-  { model, added_tokens }: TokenizerFile,
-  { bos_token, eos_token }: TokenizerConfig,
-): VocabularyTables {
-  const bytesById: Uint8Array[] = [];
-  for (const [token, id] of Object.entries(model.vocab)) bytesById[id] = bytesOf(token);
-  for (const { content, id } of added_tokens) bytesById[id] = Buffer.from(content);
-  // Where no token has an id, it has no bytes.
-  const bytes = Array.from(bytesById, (token) => token ?? new Uint8Array(0));
-  const offsets = new Int32Array(bytes.length + 1);
-  bytes.forEach((token, id) => (offsets[id + 1] = offsets[id] + token.length));
-  const specials = new Map(added_tokens.map(({ content, id }) => [content, id]));
-  return {
-    bytes: Buffer.concat(bytes),
-    offsets,
-    specials: [...specials],
-    bos: specials.get(bos_token ?? ""),
-    eos: specials.get(eos_token ?? ""),
-  };
 }
 
 /** Matches any of the texts, at each place the longest. */
