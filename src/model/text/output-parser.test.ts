@@ -15,6 +15,7 @@ import {
   toolsOf,
   written,
 } from "./tool-call-fixtures.ts";
+import { ToolCallReader } from "./tool-call-reader.ts";
 import { writeTinyTokenizer } from "./tokenizer-fixtures.ts";
 import { Tokenizer } from "./tokenizer.ts";
 
@@ -211,6 +212,27 @@ test("thoughts, answer and calls are told as they were, in every format and howe
     ),
     { numRuns: 400 },
   );
+});
+
+test("one piece may hold several calls, their markers spelled", () => {
+  const called = [
+    { name: "f", arguments: { a: "}" } },
+    { name: "g", arguments: {} },
+  ];
+  for (const format of formats) {
+    const reader = new ToolCallReader(bare, format, { tools: [], callsBefore: 0 });
+    const pieces = bare.split(`ok${written[format](called)}`);
+    const said = [
+      ...pieces.flatMap(({ text }) =>
+        bare.specialId(text) === undefined ? reader.read(text) : reader.readToken(text),
+      ),
+      ...reader.end(),
+    ];
+    const names = said.flatMap((each) => (each.kind === "tool-call" ? [each.name] : []));
+    assert.deepEqual(names, ["f", "g"], format);
+    const text = said.map((each) => (each.kind === "text" ? each.text : "")).join("");
+    assert.equal(text.trim(), "ok", format);
+  }
 });
 
 test("whatever is said in whatever order, no word is lost and pieces say what the whole says", () => {

@@ -85,6 +85,10 @@ export class ToolCallReader {
     this.#pending += text;
     const said: Said[] = [];
     while (this.#pending !== "") {
+      if (this.#state === "arguments") {
+        said.push(this.#takeObject(this.#cut(this.#pending.length)));
+        continue;
+      }
       const markers = this.#markersHere();
       const found = firstMatch(this.#pending, markers);
       if (!found) {
@@ -111,9 +115,7 @@ export class ToolCallReader {
     return text;
   }
 
-  /** An object's own text holds no markers that count. */
   #markersHere(): readonly string[] {
-    if (this.#state === "arguments") return [];
     return this.#state === "head" && !this.#format.pairs
       ? [...this.#spelled, BRACE]
       : this.#spelled;
@@ -237,7 +239,7 @@ export class ToolCallReader {
       case "text":
         return [{ kind: "text", text }];
       case "arguments":
-        return this.#takeObject(text);
+        return [this.#takeObject(text)];
       case "head":
         return this.#takeHead(text);
       case "section":
@@ -266,16 +268,14 @@ export class ToolCallReader {
       : this.#release();
   }
 
-  #takeObject(text: string): Said[] {
+  /** What comes behind the object is still to be read. */
+  #takeObject(text: string): Said {
     const length = this.#object.push(text);
-    const told = {
-      kind: "tool-arguments",
-      index: this.#index,
-      text: text.slice(0, length),
-    } as const;
-    if (!this.#object.complete) return [told];
-    this.#state = "after";
-    return [told, ...this.#takeText(text.slice(length))];
+    if (this.#object.complete) {
+      this.#state = "after";
+      this.#pending = text.slice(length) + this.#pending;
+    }
+    return { kind: "tool-arguments", index: this.#index, text: text.slice(0, length) };
   }
 }
 
