@@ -51,6 +51,7 @@ export class JinjaTemplate {
   /** @throws ChatTemplateError where the template refuses the messages, ChatTemplateFailure where it fails. */
   compose(conversation: Conversation, habits: JinjaHabits): Segment[] {
     const { history, tools, toolSection, continues, variables } = conversation;
+    // Refuses what is nested too deep.
     spacedJson(tools, "tools");
     const hidden = new HiddenMarkers(this.#tokenizer);
     const end = continues ? hidden.hidden("") : "";
