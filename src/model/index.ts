@@ -64,6 +64,16 @@ export {
   quantizationConfig,
   quantizedDtype,
 } from "./checkpoint/index.ts";
+export {
+  CachedModel,
+  type Environment,
+  HubError,
+  type HubModel,
+  hubPlaces,
+  parseHubModel,
+  pullModel,
+  type PullPlan,
+} from "./hub/index.ts";
 export { kvEntryBytes } from "./checkpoint/index.ts";
 export {
   GrammarError,

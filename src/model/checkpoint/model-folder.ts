@@ -1,7 +1,5 @@
 import { readdir, stat } from "node:fs/promises";
-
-/** How the hub names models, perhaps with a revision. */
-const HUB_ID = /^[\w.-]+\/[\w.-]+(@[\w./-]+)?$/;
+import { parseHubModel } from "../hub/index.ts";
 
 /** Folders without a config.json, by a file that is in them. */
 const others: readonly (readonly [name: RegExp, what: string])[] = [
@@ -17,7 +15,7 @@ const others: readonly (readonly [name: RegExp, what: string])[] = [
 export async function wrongFolder(path: string): Promise<string> {
   const stats = await stat(path).catch(() => undefined);
   if (!stats) {
-    const pull = HUB_ID.test(path) ? `; of the hub, download it first: daysix pull ${path}` : "";
+    const pull = parseHubModel(path) ? `; of the hub, download it first: daysix pull ${path}` : "";
     return `${path}: there is no such folder${pull}`;
   }
   if (!stats.isDirectory()) {
