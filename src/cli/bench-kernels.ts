@@ -2,7 +2,6 @@ import type { Command } from "cac";
 import { benchKernels, type KernelMeasured } from "../bench/index.ts";
 import { nativeProblem, usableCores } from "../kernels/index.ts";
 import { integerOf, policyHelp, policyOf, UsageError } from "./arguments.ts";
-import { table } from "./table.ts";
 
 export function withBenchKernels(command: Command): Command {
   return command
@@ -20,13 +19,16 @@ export async function runBenchKernels(flags: Readonly<Record<string, unknown>>):
       : integerOf("threads", flags["threads"], 1, usableCores());
   const problem = nativeProblem();
   if (problem) throw new UsageError(`bench kernels: ${problem}`);
-  const rows: string[][] = [];
+  const json = flags["json"] === true;
+  if (!json) console.log(line(header));
   for await (const measured of benchKernels({ policy, threads })) {
-    if (flags["json"] === true) console.log(JSON.stringify(measured));
-    else rows.push(rowOf(measured));
+    console.log(json ? JSON.stringify(measured) : line(rowOf(measured)));
   }
-  if (rows.length > 0) console.log(table([header, ...rows]));
 }
+
+/** Each is printed once it is measured, so columns are as wide as the widest may be. */
+const line = ([first, ...others]: readonly string[]) =>
+  first.padEnd(28) + others.map((cell) => cell.padStart(13)).join("");
 
 const header = [
   ...["", "rows", "us p20", "us median", "GB/s", "GFLOP/s", "read GB/s", "peak GFLOP/s"],

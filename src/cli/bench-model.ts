@@ -24,9 +24,9 @@ export function withBenchModel(command: Command): Command {
     .option("--format <format>", `Linear weights: ${checkpointFormats.join(", ")}`, {
       default: "fp8",
     })
-    .option("--prompt <tokens>", "Prompts to compute", { default: "512,2048" })
+    .option("--prompt <tokens>", "Prompts to compute; by default 512,2048")
     .option("--batch <requests>", "Requests of a rank that decode together", { default: "1,8,32" })
-    .option("--context <tokens>", "Context of each of them, random KV", { default: "512,4096" })
+    .option("--context <tokens>", "Context of each of them, random KV; by default 512,4096")
     .option("--policy <policy>", servingPolicyHelp)
     .option("--threads <count>", "Compute threads of each rank; by default all cores together")
     .option("--topology <units>", "Ranks: combined=1x2", { default: "combined=1x1" })
@@ -149,8 +149,8 @@ function expertsOf(value: unknown): "parallel" | "replicated" {
 }
 
 function workloadsOf(flags: Readonly<Record<string, unknown>>, longest: number): Workload[] {
-  const prompts = integersOf("prompt", flags["prompt"], 1, longest);
-  const contexts = integersOf("context", flags["context"], 1, longest);
+  const prompts = lengthsOf("prompt", flags["prompt"] ?? [512, 2048], longest);
+  const contexts = lengthsOf("context", flags["context"] ?? [512, 4096], longest);
   const batches = integersOf("batch", flags["batch"], 1, 4096);
   return [
     ...prompts.map((prompt): Workload => ({ measure: "prefill", prompt })),
@@ -158,4 +158,10 @@ function workloadsOf(flags: Readonly<Record<string, unknown>>, longest: number):
       batches.map((batch): Workload => ({ measure: "decode", batch, context })),
     ),
   ];
+}
+
+/** What was asked for, which has to fit the model, or of the usual lengths those that do. */
+function lengthsOf(option: string, value: unknown, longest: number): number[] {
+  if (!Array.isArray(value)) return integersOf(option, value, 1, longest);
+  return (value as number[]).filter((length) => length <= longest);
 }

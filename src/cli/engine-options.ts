@@ -3,10 +3,12 @@ import type { Command } from "cac";
 import { z } from "zod";
 import { parseTopology, type Topology } from "../cluster/index.ts";
 import type { EngineOptions, ExpertOptions } from "../engine/index.ts";
+import { readConfig } from "../model/index.ts";
 import { bytesOf, integerOf, textOf, UsageError } from "./arguments.ts";
 import { bundledModel } from "./bundled-model.ts";
 import { contextCacheOf, withContextCache } from "./context-cache.ts";
 import { fastDecodeOf, withFastDecode } from "./fast-decode.ts";
+import { modelFolderOf } from "./model-folder.ts";
 import { nodesOf, withNodes } from "./node-options.ts";
 import { readLoads } from "./rebalance.ts";
 import { servingPolicyHelp, servingPolicyOf } from "./serving-policy.ts";
@@ -16,7 +18,11 @@ import { weightsOf, withWeights } from "./weights.ts";
 /** Adds the options that say which model runs, how, and on which ranks. */
 export function withEngine(command: Command): Command {
   return withVerifyModel(withFastDecode(withWeights(withNodes(withContextCache(command)))))
-    .option("--model <dir>", "Checkpoint folder (Hugging Face layout)", { default: bundledModel })
+    .option(
+      "--model <dir>",
+      "Checkpoint folder (Hugging Face layout), or org/name that was pulled",
+      { default: bundledModel },
+    )
     .option("--policy <policy>", servingPolicyHelp)
     .option("--kv-memory <size>", "Memory for the KV cache of each rank", { default: "256M" })
     .option("--threads <count>", "Compute threads of each rank, as far as cores go", { default: 1 })
@@ -35,7 +41,9 @@ export function withEngine(command: Command): Command {
 }
 
 export async function engineOf(flags: Readonly<Record<string, unknown>>): Promise<EngineOptions> {
-  const modelDirectory = textOf("model", flags["model"]);
+  const modelDirectory = await modelFolderOf(textOf("model", flags["model"]));
+  // What a folder is that holds no model, before anything is opened in it.
+  await readConfig(modelDirectory);
   return {
     modelDirectory,
     policy: await servingPolicyOf(flags["policy"], modelDirectory),

@@ -22,9 +22,12 @@ import { runDualPipe, withDualPipe } from "./dualpipe.ts";
 import { engineOf, withEngine } from "./engine-options.ts";
 import { generate } from "./generate.ts";
 import { inspect } from "./inspect.ts";
+import { joinNegatives, lastGiven, nearest } from "./command-line.ts";
+import { modelFolderOf } from "./model-folder.ts";
 import { printLogits } from "./logits.ts";
 import { runNode, withNode } from "./node.ts";
 import { int4Groups, quantizedFormats } from "../model/index.ts";
+import { pull } from "./pull.ts";
 import { quantize } from "./quantize.ts";
 import { expertPolicyOf, rebalance, rebalanceServer } from "./rebalance.ts";
 import { report, reportDefaults, reportPublishedDay } from "./report.ts";
@@ -151,10 +154,10 @@ program
   .option("--tokens <ids>", "Token ids: 1,2,3")
   .option("--policy <policy>", policyHelp, { default: "f32" })
   .option("--json", "Print argmax and lastLogits as JSON")
-  .action((flags: Record<string, unknown>) => {
+  .action(async (flags: Record<string, unknown>) => {
     if (flags["tokens"] === undefined) throw new UsageError("--tokens: give token ids as 1,2,3");
     return printLogits({
-      directory: textOf("model", flags["model"]),
+      directory: await modelFolderOf(textOf("model", flags["model"])),
       tokens: tokensOf(flags["tokens"]),
       policy: policyOf(flags["policy"]),
       json: flags["json"] === true,
@@ -162,12 +165,17 @@ program
   });
 
 program
+  .command("pull <model>", "Download org/name[@revision] into the cache of Hugging Face's tools")
+  .action(pull);
+
+program
   .command("inspect <dir>", "Show what a checkpoint holds and whether it fits")
   .option("--verify", "Read every tensor and look for values that are not numbers")
   .option("--json", "Print JSON")
-  .action((directory: string, flags: Record<string, unknown>) =>
-    inspect({ directory, verify: flags["verify"] === true, json: flags["json"] === true }),
-  );
+  .action(async (model: string, flags: Record<string, unknown>) => {
+    const directory = await modelFolderOf(model);
+    await inspect({ directory, verify: flags["verify"] === true, json: flags["json"] === true });
+  });
 
 program
   .command("quantize <dir> <target>", "Write a BF16, F32 or FP8 checkpoint again in fewer bits")
@@ -251,12 +259,18 @@ function unknown(name: string): string {
   const longer = program.commands
     .map((command) => command.name)
     .filter((each) => each.startsWith(`${name} `));
-  return `unknown command ${name}${longer.length > 0 ? `; expected ${longer.join(", ")}` : ""}`;
+  if (longer.length > 0) return `unknown command ${name}; expected ${longer.join(", ")}`;
+  const meant = nearest(
+    name,
+    program.commands.map((command) => command.name),
+  );
+  return `unknown command ${name}${meant === undefined ? "" : `; did you mean ${meant}?`}`;
 }
 
 async function main(): Promise<void> {
   try {
-    program.parse(joinedName(process.argv), { run: false });
+    program.parse(joinedName(joinNegatives(process.argv)), { run: false });
+    lastGiven(program.options);
     if (!program.matchedCommand && !program.options["help"] && !program.options["version"]) {
       if (program.args.length > 0) throw new UsageError(unknown(program.args[0]));
       program.outputHelp();

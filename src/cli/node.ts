@@ -3,6 +3,7 @@ import { serveNode } from "../engine/index.ts";
 import { textOf, UsageError } from "./arguments.ts";
 import { bundledModel } from "./bundled-model.ts";
 import { boundHeaps } from "./heap-bounds.ts";
+import { modelFolderOf } from "./model-folder.ts";
 import { addressOf, failureTimeoutOf, secretOf, withFailureTimeout } from "./node-options.ts";
 import { DRAIN_MS } from "./serve.ts";
 import { servingPolicyOf } from "./serving-policy.ts";
@@ -41,7 +42,7 @@ async function compute(
 ): Promise<void> {
   const { join, listen, advertise } = flags;
   if (join === undefined) throw new UsageError("--join: expected the serving node's HOST:PORT");
-  const modelDirectory = textOf("model", flags["model"]);
+  const modelDirectory = await modelFolderOf(textOf("model", flags["model"]));
   const policy = await servingPolicyOf(flags["policy"], modelDirectory);
   const closed = serveNode({
     coordinator: addressOf("join", join),

@@ -8,6 +8,7 @@ import {
 } from "../model/index.ts";
 import { integerOf, scalesOf, textOf, UsageError } from "./arguments.ts";
 import { dtypeNames } from "./dtype-names.ts";
+import { modelFolderOf } from "./model-folder.ts";
 import { table } from "./table.ts";
 
 /** `daysix quantize`: a checkpoint's copy with its linear weights in FP8, INT8 or INT4. */
@@ -17,7 +18,7 @@ export async function quantize(
   flags: Readonly<Record<string, unknown>>,
 ): Promise<void> {
   const start = performance.now();
-  const groups = await quantizeCheckpoint(directory, target, {
+  const groups = await quantizeCheckpoint(await modelFolderOf(directory), target, {
     kernels: createKernels({ threads: usableCores() }),
     ...optionsOf(flags),
     ...(process.stderr.isTTY ? { onProgress: progress(start) } : {}),

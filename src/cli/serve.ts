@@ -1,4 +1,4 @@
-import { basename, join, resolve } from "node:path";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { pino, type Logger } from "pino";
 import { z } from "zod";
@@ -22,6 +22,7 @@ import { createKernels, nativeProblem } from "../kernels/index.ts";
 import { parseModelJson, readIfThere } from "../model/index.ts";
 import { UsageError } from "./arguments.ts";
 import { boundHeaps } from "./heap-bounds.ts";
+import { modelNameOf } from "./model-folder.ts";
 import { runUntilStopped, type Shutdown } from "./shutdown.ts";
 import { createTrace } from "./trace.ts";
 import { describeResident } from "./weights.ts";
@@ -70,7 +71,7 @@ const CLOSE_MS = {
 export async function startServing(options: ServeOptions, shutdown: Shutdown): Promise<Serving> {
   const { maxModelLen, apiKey, host, port } = options;
   const directory = options.engine.modelDirectory;
-  const names = options.servedNames ?? [basename(resolve(directory))];
+  const names = options.servedNames ?? [modelNameOf(directory)];
   const log = pino({ level: options.logLevel }, pino.destination(2));
   const accounts = await openAccounts(options, names, log);
   shutdown.opened({

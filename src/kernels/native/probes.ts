@@ -4,6 +4,7 @@ import {
   type NativeAddon,
   type Probed,
 } from "../native-addon.ts";
+import { availableMemory } from "../memory.ts";
 import { chooseInstructionSet } from "./native.ts";
 import type { WeightMemory } from "./resident-weights.ts";
 
@@ -21,6 +22,8 @@ export interface ProbesOptions {
 const SLICE_BYTES = 2 ** 22;
 /** More than caches hold for long while gigabytes pass through them. */
 const OWN_BYTES = 2 ** 30;
+/** Of the memory that is available, at most a quarter: probes follow one another, and a group may be small. */
+const MEMORY_SHARE = 4;
 const PAGE_BYTES = 4096;
 const READ_THROUGH_MS = 100;
 
@@ -93,7 +96,8 @@ export class Probes {
 }
 
 function ownMemory(addon: NativeAddon): Memory {
-  const bytes = new Uint8Array(OWN_BYTES);
+  const most = Math.min(OWN_BYTES, availableMemory() / MEMORY_SHARE);
+  const bytes = new Uint8Array(Math.max(1, Math.floor(most / SLICE_BYTES)) * SLICE_BYTES);
   // Pages nobody wrote are one page of zeros, which a cache holds.
   for (let at = 0; at < bytes.length; at += PAGE_BYTES) bytes[at] = 1;
   return { address: addon.address(bytes), size: bytes.length, owner: bytes };
