@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { parseTopology } from "../../cluster/index.ts";
 import { greedySampling, nativeProblem, residentWeights } from "../../kernels/index.ts";
-import { tinyFixtures } from "../../model/fixtures.ts";
+import { sparseFixtures, tinyFixtures } from "../../model/fixtures.ts";
 import { Engine } from "./client.ts";
 import type { EngineOptions } from "./engine-options.ts";
 import { emptied, read } from "./fixtures.ts";
@@ -178,6 +178,10 @@ test("an engine that cannot start says what is wrong", async () => {
     [{ modelDirectory: "/nowhere" }, /nowhere/],
     [{ kvMemoryBytes: 10 }, /kvMemoryBytes: expected at least \d+ for one page, got 10/],
     [{ maxModelLen: 0 }, /maxModelLen: expected a whole number of at least 2, got 0/],
+    [
+      { maxModelLen: 1e6 },
+      /maxModelLen: expected at most 256 tokens \(max_position_embeddings 256\)/,
+    ],
     [{ chunkRows: 0 }, /chunkRows: expected a positive whole number, got 0/],
     [{ usableTokens: 0.5 }, /usableTokens: expected a whole number/],
     [
@@ -186,4 +190,18 @@ test("an engine that cannot start says what is wrong", async () => {
     ],
   ];
   for (const [change, message] of wrong) await assert.rejects(start(change), { message });
+});
+
+test("a model whose attention would be sparse says by which field its context ends", async () => {
+  const [sparse] = sparseFixtures();
+  const engine = await start({ modelDirectory: sparse.directory });
+  const message =
+    /prompt: 72 tokens leave no room in a context of 72 \(index_topk 72, beyond which/;
+  assert.equal(engine.maxModelLen, 72);
+  const [refused] = await read(engine.generate(request({ prompt: sparse.tokens })));
+  assert.ok(refused.kind === "failed");
+  assert.match(refused.message, message);
+  const events = await read(engine.generate(request({ prompt: sparse.tokens.slice(1) })));
+  assert.deepEqual(events.at(-1), { kind: "finished", reason: "length" });
+  await engine.close();
 });

@@ -18,7 +18,9 @@ function promptWriter(toolCallFormat: TextWorker["toolCallFormat"]): PromptWrite
     toolCallFormat,
     perform: () => Promise.resolve([Uint32Array.of(1)]),
   };
-  const engine: Pick<EngineDriver, "maxModelLen" | "vocabSize"> = { maxModelLen: 9, vocabSize: 9 };
+  const engine: Pick<EngineDriver, "maxModelLen" | "limitedBy" | "vocabSize"> = {
+    ...{ maxModelLen: 9, limitedBy: "index_topk 9", vocabSize: 9 },
+  };
   return new PromptWriter(text as TextWorker, engine as EngineDriver);
 }
 
@@ -38,4 +40,10 @@ test("calls are counted over the whole conversation", () => {
   const messages = [...request.messages, asked, ...request.messages, asked];
   assert.equal(countCalls({ ...request, messages }), 4);
   assert.equal(countCalls(request), 0);
+});
+
+test("a prompt that is too long is told what ends the context", async () => {
+  const { signal } = new AbortController();
+  const asked = promptWriter(undefined).completions([1, 2, 3, 4, 5, 6, 7, 8, 8], signal);
+  await assert.rejects(asked, /context length is 9 tokens, .* \(index_topk 9\); .* at least 9/);
 });
