@@ -44,6 +44,8 @@ const requestSchema = z
     sampling,
     /** Alternatives reported with each token; undefined reports no logprobs. */
     topLogprobs: whole.exactOptional(),
+    /** A bit for each token that may come first; the rank is told of the next ones token by token. */
+    mask: words.exactOptional(),
   })
   .readonly();
 
@@ -67,6 +69,8 @@ export const commandSchema = z.discriminatedUnion("kind", [
   /** A prefill rank will hand this request over. */
   z.object({ kind: z.literal("expect"), handle, request: requestSchema, prefillRank: rank }),
   z.object({ kind: z.literal("cancel"), handle }),
+  /** Tokens that may come at a place of a sequence that began with a mask. */
+  z.object({ kind: z.literal("mask"), handle, position: whole, mask: words }),
   /** A report of events has been read. */
   z.object({ kind: z.literal("heard") }),
   /** The unit's experts lie so from the first step on for which all its ranks know it. */

@@ -1,4 +1,4 @@
-import type { EngineStats, GenerationRequest, TimedEvent } from "../engine/index.ts";
+import type { EngineStats, GenerationRequest, MaskSource, TimedEvent } from "../engine/index.ts";
 
 /** What the gateway needs of an engine; the embedded `Engine` is one. */
 export interface EngineDriver {
@@ -9,7 +9,14 @@ export interface EngineDriver {
   readonly vocabSize: number;
   /** Tokens that end an answer. */
   readonly eosTokens: readonly number[];
-  /** Ends in `finished` or `failed`; aborting frees what the sequence holds. */
-  generate(request: GenerationRequest, signal?: AbortSignal): AsyncIterable<TimedEvent>;
+  /**
+   * Ends in `finished` or `failed`; aborting frees what the sequence holds. `masks` says what may come
+   * after each token of a request that has a mask.
+   */
+  generate(
+    request: GenerationRequest,
+    signal?: AbortSignal,
+    masks?: MaskSource,
+  ): AsyncIterable<TimedEvent>;
   stats(): Promise<EngineStats>;
 }

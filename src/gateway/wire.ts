@@ -84,6 +84,14 @@ const generationFields = {
     .union([stopString, list(stopString, 4, "strings")])
     .nullish()
     .openapi({ description: "Searched in the answer; neither reasoning nor tool calls." }),
+  structured_outputs: z.looseObject({}).nullish().openapi({
+    description: "One of json, json_object, regex and choice: what the answer must be.",
+  }),
+  guided_json: z.union([z.looseObject({}), z.string(), z.boolean()]).nullish(),
+  guided_json_object: z.boolean().nullish(),
+  guided_regex: z.string().nullish(),
+  guided_choice: list(z.string(), 4096, "texts").nullish(),
+  guided_grammar: z.string().nullish(),
   stream: z.boolean().nullish(),
   stream_options: z.object({ include_usage: z.boolean().nullish() }).nullish(),
 };
@@ -106,7 +114,7 @@ export const chatRequest = z
     response_format: z
       .looseObject({ type: z.string() })
       .nullish()
-      .openapi({ description: "text; other formats are refused." }),
+      .openapi({ description: "text, json_object, or json_schema: what the answer must be." }),
     thinking: z.object({ type: z.enum(["enabled", "disabled", "auto"]) }).nullish(),
     reasoning_effort: z
       .enum(["none", "minimal", "low", "medium", "high", "xhigh", "max", "ultra"])

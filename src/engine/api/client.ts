@@ -24,12 +24,18 @@ const DEFAULT_CHUNK_ROWS = 256;
 /** Time that closing leaves for blocks not yet in the context cache. */
 const FLUSH_MS = 10_000;
 
+/** A bit for each token that may follow one that was told; undefined when none has to. */
+export type MaskSource = (token: number) => Promise<Uint32Array | undefined>;
+
 /** A sequence that is not finished. */
 interface LiveRequest {
   readonly queue: EventQueue;
   readonly rank: number;
   readonly decodeRank: number | undefined;
   readonly hear: Route["hear"];
+  readonly masks: MaskSource | undefined;
+  /** Prompt and tokens told. */
+  length: number;
   /** The first token has come. */
   isPrefilled: boolean;
 }
@@ -151,11 +157,13 @@ export class Engine {
 
   /**
    * Events of one sequence, ending with `finished` or `failed`. Leaving the loop or aborting the
-   * signal cancels the request; an aborted one ends without a last event.
+   * signal cancels the request; an aborted one ends without a last event. A request with a mask is
+   * told by `masks` what may come after each of its tokens.
    */
   async *generate(
     asked: AskedRequest,
     signal?: AbortSignal,
+    masks?: MaskSource,
   ): AsyncGenerator<TimedEvent, void, undefined> {
     if (signal?.aborted) return;
     if (this.#ended !== undefined) {
@@ -172,7 +180,8 @@ export class Engine {
     const router = this.#router as Router;
     const { rank, decodeRank, hear, release } = router.route(request);
     const queue = new EventQueue(decodeRank);
-    const live: LiveRequest = { queue, rank, decodeRank, hear, isPrefilled: false };
+    const { length } = request.prompt;
+    const live: LiveRequest = { queue, rank, decodeRank, hear, masks, length, isPrefilled: false };
     let over = false;
     const cancel = () => {
       queue.close();
@@ -270,8 +279,23 @@ export class Engine {
       live.isPrefilled ||= event.kind === "token";
       live.hear(event.kind, rank);
       live.queue.push({ ...event, time }, rank);
+      if (event.kind === "token") this.#askForMask(handle, live, event.token);
     }
     if (news.pagesInUse !== undefined) this.#router?.report(rank, news.pagesInUse);
+  }
+
+  /** While the step computes of which the next token is chosen. */
+  #askForMask(handle: number, live: LiveRequest, token: number): void {
+    const position = ++live.length;
+    const tell = (mask: Uint32Array | undefined) => {
+      if (mask && this.#requests.get(handle) === live) {
+        const { rank, decodeRank = rank } = live;
+        this.#fleet.ranks[decodeRank].tell({ kind: "mask", handle, position, mask });
+      }
+    };
+    live.masks?.(token).then(tell, (error: Error) => {
+      if (this.#requests.get(handle) === live) this.#fail(live, "constraint_failed", error.message);
+    });
   }
 
   async #statsOf(rank: number): Promise<EngineStats> {

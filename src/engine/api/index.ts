@@ -1,2 +1,2 @@
-export { Engine } from "./client.ts";
+export { Engine, type MaskSource } from "./client.ts";
 export type { EngineOptions, Rebalanced } from "./engine-options.ts";

@@ -1,4 +1,4 @@
-import type { Transport } from "../../cluster/index.ts";
+import type { Clock, Transport } from "../../cluster/index.ts";
 import type { ContextCacheOptions } from "../../kv-cache/index.ts";
 import type { Model } from "../../model/index.ts";
 import type { Speculation } from "../speculation/index.ts";
@@ -26,6 +26,8 @@ export interface CoreOptions {
   readonly usableTokens?: number;
   /** Where blocks are kept outside the rank's pool; nowhere if not given. */
   readonly contextCache?: Omit<ContextCacheOptions, "kv" | "pages">;
+  /** By which masks are late. */
+  readonly clock?: Clock;
   /** Proposes tokens to compute along with a sequence's last; those that the choices confirm stand. */
   readonly speculation?: Speculator;
 }

@@ -1,4 +1,4 @@
-import { PeerLostError, type Transport } from "../../cluster/index.ts";
+import { PeerLostError, systemClock, type Transport } from "../../cluster/index.ts";
 import { PAGE_TOKENS, type ChosenToken, type TokenChoice } from "../../kernels/index.ts";
 import { ContextCache, decodeTransfer, PagePool } from "../../kv-cache/index.ts";
 import type { ChosenTokens, KvPool, StepBatch } from "../../model/index.ts";
@@ -15,11 +15,12 @@ import type {
 } from "../messages.ts";
 import { admitted, problemWith } from "../requests.ts";
 import type { UnitClock } from "./unit.ts";
-import { atMost } from "../speculation/index.ts";
 import type { CoreOptions, Speculator, StepComputer } from "./core-options.ts";
 import { Drafter } from "./drafter.ts";
 import { FailedSteps } from "./failed-steps.ts";
-import { Scheduler, type Propose, type StepPart } from "./scheduler.ts";
+import { Masks } from "./masks.ts";
+import { boundedProposals } from "./proposal-room.ts";
+import { Scheduler, type StepPart } from "./scheduler.ts";
 import { Sequence } from "./sequence.ts";
 import { expectWhole, limitsOf } from "./rank-limits.ts";
 import { layOut } from "./step-batch.ts";
@@ -38,6 +39,7 @@ export class EngineCore {
   readonly #unit: UnitClock | undefined;
   readonly #sender: PrefillSender | undefined;
   readonly #receiver: PrefillReceiver;
+  readonly #masks: Masks;
   /** Why ranks that hand over to this one, or take over, are lost. */
   readonly #lostRanks = new Map<number, string>();
   /** Live requests by handle. */
@@ -61,6 +63,10 @@ export class EngineCore {
     this.#kv = model.createKvPool(pages);
     this.#pool = new PagePool(pages);
     this.#unit = unit;
+    this.#masks = new Masks(options.clock ?? systemClock, {
+      isLive: (sequence) => this.#isLive(sequence),
+      fail: (sequence, message) => this.#fail(sequence, "mask_late", message),
+    });
     this.#failed = new FailedSteps(unit !== undefined);
     this.#sender = transport && this.#createSender(transport);
     this.#receiver = this.#createReceiver(transport);
@@ -75,7 +81,7 @@ export class EngineCore {
     this.#scheduler = new Scheduler(this.#pool, model.maxRows, {
       cache: this.#contextCache,
       listener,
-      propose: speculation && this.#bounded(speculation),
+      propose: speculation && boundedProposals(speculation, this.limits.maxModelLen),
       keepsStates: model.mtp !== undefined,
     });
   }
@@ -143,10 +149,18 @@ export class EngineCore {
     this.#wake();
   }
 
+  /** Tokens that may come at a place of a constrained sequence: a bit for each. */
+  allow(handle: number, position: number, mask: Uint32Array): void {
+    this.#sequences.get(handle)?.allow(position, mask);
+    this.#masks.changed();
+    this.#wake();
+  }
+
   /** Forgets a request and frees its pages at once, in the middle of a step too. */
   cancel(handle: number): void {
     const sequence = this.#sequences.get(handle);
     if (sequence) this.#drop(sequence);
+    this.#masks.changed();
     this.#wake();
   }
 
@@ -195,16 +209,6 @@ export class EngineCore {
     const byUnit = await (called ? Promise.race([woken, called]) : woken);
     left.abort();
     return byUnit;
-  }
-
-  /** Proposes nothing that an answer has no room for. */
-  #bounded(speculation: Speculator): Propose {
-    const room = ({ generated, request, tokens }: Sequence) =>
-      Math.min(request.maxTokens - generated, this.limits.maxModelLen - tokens.length) - 1;
-    return (sequences, rows) =>
-      speculation
-        .propose(sequences, rows)
-        .map((proposal, i) => atMost(proposal, room(sequences[i])));
   }
 
   #createSender(transport: Transport): PrefillSender {
@@ -281,6 +285,7 @@ export class EngineCore {
       const tokens = await this.#model.choose(batch, this.#kv, {
         choices,
         usableTokens: this.#usableTokens,
+        beforeChoice: () => this.#masks.applyTo(parts),
         ...(this.#sender?.sendsLayersOf(parts) && { onLayer }),
       });
       await this.#drafter?.follow(parts);

@@ -49,6 +49,9 @@ export class RankLoop {
       case "cancel":
         core.cancel(command.handle);
         break;
+      case "mask":
+        core.allow(command.handle, command.position, command.mask);
+        return;
       case "heard":
         this.#unheard.heard();
         return;

@@ -130,6 +130,7 @@ export class Scheduler {
     const rows = Math.min(sequence.remaining, plan.budget);
     // An earlier part may have taken this one's pages.
     if (rows === 0 || sequence.fetching || !this.#running.has(sequence)) return;
+    if (sequence.hasLateMasks && sequence.lacksMask) return;
     if (!this.#makeRoom(sequence, rows, plan)) return;
     const logitRows = rows === sequence.remaining ? [rows - 1] : [];
     plan.parts.set(sequence, { sequence, rows, logitRows, proposed: [], drafts: 0 });

@@ -2,6 +2,12 @@ import { PAGE_TOKENS, SamplingState } from "../../kernels/index.ts";
 import { BlockKeys, type BlockKey } from "../../kv-cache/index.ts";
 import type { GenerationRequest } from "../messages.ts";
 
+/** A bit for each token that may come at a position. */
+interface Mask {
+  readonly position: number;
+  readonly allowed: Uint32Array;
+}
+
 /** One request on its way: its tokens so far and the pages that hold their KV. */
 export class Sequence {
   readonly handle: number;
@@ -20,6 +26,9 @@ export class Sequence {
   fetching: AbortController | undefined;
   /** Whether the client has been told that computation began. */
   started = false;
+  /** Its masks come late: it is in no step before it has the next one. */
+  hasLateMasks = false;
+  #mask: Mask | undefined;
   #tokens: Uint32Array;
   /** What `#tokens` is the beginning of; at first the prompt, which is the caller's. */
   #room: Uint32Array;
@@ -32,6 +41,8 @@ export class Sequence {
     this.decodeRank = decodeRank;
     this.#tokens = request.prompt;
     this.#room = request.prompt;
+    const { mask, prompt } = request;
+    this.#mask = mask && { position: prompt.length, allowed: mask };
     this.#keys = new BlockKeys(request.tenant, request.blockKeys);
   }
 
@@ -67,6 +78,25 @@ export class Sequence {
     return this.#sampling;
   }
 
+  /** Whether only tokens that masks allow are chosen. */
+  get isConstrained(): boolean {
+    return this.request.mask !== undefined;
+  }
+
+  /** Whether its next token has to wait for a mask. */
+  get lacksMask(): boolean {
+    return this.isConstrained && this.#mask?.position !== this.#tokens.length;
+  }
+
+  allow(position: number, allowed: Uint32Array): void {
+    this.#mask = { position, allowed };
+  }
+
+  /** Has the next token chosen of those that its mask allows. */
+  applyMask(): void {
+    if (this.#mask && !this.lacksMask) this.sampling.forbid(missingFrom(this.#mask.allowed));
+  }
+
   append(token: number): void {
     this.#tokens = this.followedBy([token]);
     this.#sampling?.append(token);
@@ -84,4 +114,16 @@ export class Sequence {
     this.#room.set(proposed, length);
     return this.#room.subarray(0, all);
   }
+}
+
+/** Tokens whose bits are not set. */
+function missingFrom(allowed: Uint32Array): Int32Array {
+  const tokens = new Int32Array(32 * allowed.length);
+  let count = 0;
+  for (const [i, word] of allowed.entries()) {
+    if (word === 0xffffffff) continue;
+    for (let bit = 0; bit < 32; bit++)
+      if (((word >>> bit) & 1) === 0) tokens[count++] = 32 * i + bit;
+  }
+  return tokens.subarray(0, count);
 }

@@ -41,6 +41,7 @@ function generationOf(events: readonly GenerationEvent[], onEnd = async () => {}
       push: () => [{ kind: "content", text: "a" }],
       end: () => [],
     }),
+    constraints: [],
     onEnd: (end) => {
       ends.push(end);
       return onEnd();

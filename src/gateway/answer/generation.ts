@@ -6,6 +6,7 @@ import { ApiError, ClientGone, engineFailure } from "../errors.ts";
 import { merge } from "./merge.ts";
 import { readAhead } from "./read-ahead.ts";
 import { Meter, type ChoiceFinish, type GenerationEnd } from "../billing/index.ts";
+import type { Constraint } from "../text/index.ts";
 import type { Metrics } from "../status/index.ts";
 import type { Usage } from "../wire.ts";
 
@@ -32,6 +33,8 @@ export interface GenerationOptions {
   readonly sampling: SamplingParameters;
   readonly topLogprobs: number | undefined;
   readonly createReader: () => TokenReader;
+  /** Of each choice; none where answers are free. */
+  readonly constraints: readonly Constraint[];
   /** Events of one sequence that may wait to be told. */
   readonly unreadEvents: number;
   /** More of them wait: whoever reads the events is too slow. */
@@ -114,6 +117,7 @@ export class Generation {
 
   /** Says so once; the first word counts, and whoever ends it again waits for the same. */
   #end(outcome: GenerationEnd["outcome"]): Promise<void> {
+    if (!this.#ended) for (const constraint of this.#options.constraints) constraint.close();
     return (this.#ended ??= this.#options.onEnd({
       outcome,
       finishReasons: this.#finishReasons,
@@ -156,7 +160,14 @@ export class Generation {
     const meter = this.#meter.sequence(prompt, now());
     const left = new AbortController();
     const signal = AbortSignal.any([ticket.signal, left.signal]);
-    const events = engine.generate(this.#request(prompt, choice), signal);
+    const constraint = this.#options.constraints[prompt * this.#options.choicesPerPrompt + choice];
+    const next = constraint && ((token: number) => constraint.next(token));
+    const request = this.#request(prompt, choice);
+    const events = engine.generate(
+      constraint ? { ...request, mask: constraint.first } : request,
+      signal,
+      next,
+    );
     try {
       for await (const event of readAhead(events, unreadEvents, onUnread)) {
         ticket.signal.throwIfAborted();

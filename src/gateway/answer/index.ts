@@ -6,6 +6,7 @@ export {
   reasoningFields,
 } from "./chat-answer.ts";
 export type { TokenReader } from "./choice-output.ts";
+export { openConstraints } from "./constraint.ts";
 export { completion, completionChunks } from "./completion-answer.ts";
 export { Generation, type GenerationOptions } from "./generation.ts";
 export { countCalls, countPrompts, offeredTools, PromptWriter } from "./prompt.ts";

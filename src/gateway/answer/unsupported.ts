@@ -7,10 +7,7 @@ import type { ChatRequest, CompletionRequest } from "../wire.ts";
  * @throws ApiError
  */
 export function refuseUnsupportedChat(request: ChatRequest): void {
-  const { response_format, tool_choice, functions, modalities } = request;
-  if (response_format && response_format.type !== "text") {
-    throw notYet("response_format", `${response_format.type} is not supported yet; use text`);
-  }
+  const { tool_choice, functions, modalities } = request;
   if (tool_choice && tool_choice !== "auto" && tool_choice !== "none") {
     const choice = typeof tool_choice === "string" ? tool_choice : `a forced ${tool_choice.type}`;
     throw notYet("tool_choice", `${choice} is not supported yet; use auto or none`);

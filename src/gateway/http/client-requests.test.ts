@@ -12,7 +12,6 @@ interface CapturedRequest {
   readonly headers: Readonly<Record<string, string>>;
   readonly body: {
     readonly stream?: boolean;
-    readonly response_format?: unknown;
     readonly stream_options?: { readonly include_usage?: boolean };
   } | null;
 }
@@ -53,10 +52,9 @@ function send({ method, path, headers, body }: CapturedRequest): Promise<Respons
   });
 }
 
-function refusalOf({ path, body }: CapturedRequest) {
+function refusalOf({ path }: CapturedRequest) {
   if (path === "/v1/responses") return { status: 404, param: null, names: /\/v1\/responses/ };
-  if (!body?.response_format) return undefined;
-  return { status: 400, param: "response_format", names: /response_format: json_schema/ };
+  return undefined;
 }
 
 function schemaOf({ path }: CapturedRequest) {

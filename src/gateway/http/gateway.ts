@@ -20,6 +20,7 @@ import { Generation, type GenerationOptions } from "../answer/index.ts";
 import { Metrics } from "../status/index.ts";
 import { countCalls, countPrompts, offeredTools, PromptWriter } from "../answer/index.ts";
 import { createApp, knownError, type Endpoints, type Env } from "./routes.ts";
+import { openConstraints } from "../answer/index.ts";
 import { samplingOf, type SamplingDefaults } from "../answer/index.ts";
 import { StatusFeed } from "../status/index.ts";
 import type { Rebalancing } from "../status/index.ts";
@@ -29,7 +30,7 @@ import { wantsThinking } from "../answer/index.ts";
 import { TokenTally } from "../billing/index.ts";
 import { refuseUnsupportedChat, refuseUnsupportedCompletion } from "../answer/index.ts";
 import { Tenant } from "../tenant.ts";
-import type { TextWorker } from "../text/index.ts";
+import { MaskWorker, type TextWorker } from "../text/index.ts";
 import * as wire from "../wire.ts";
 
 export interface GatewayOptions {
@@ -79,6 +80,11 @@ const defaults: Pick<Settings, Defaulted> = {
   randomBytes,
 };
 
+type GenerationParts = Pick<
+  GenerationOptions,
+  "id" | "constraints" | "prompts" | "maxTokens" | "topLogprobs" | "createReader"
+>;
+
 /** The API server: OpenAI's API as DeepSeek speaks it, in front of one engine. */
 export class Gateway implements Endpoints {
   /** Answers a `Request` with a `Response`; needs no socket. */
@@ -86,6 +92,7 @@ export class Gateway implements Endpoints {
   readonly #options: Settings;
   readonly #log: Logger;
   readonly #prompts: PromptWriter;
+  readonly #masks: MaskWorker;
   readonly #admission: Admission;
   readonly #tenant: Tenant;
   readonly #metrics = new Metrics();
@@ -102,6 +109,10 @@ export class Gateway implements Endpoints {
     this.#options = whole;
     this.#log = log;
     this.#prompts = new PromptWriter(options.text, options.engine);
+    this.#masks = new MaskWorker({
+      vocabulary: options.text.vocabulary.tables,
+      endTokens: options.engine.eosTokens,
+    });
     this.#tenant = new Tenant(options.apiKey);
     this.#admission = new Admission(whole.queueLimit);
     this.#startedAt = whole.now();
@@ -147,8 +158,15 @@ export class Gateway implements Endpoints {
     const thinking = wantsThinking(request);
     const prompt = await this.#prompts.chat(request, thinking, context.req.raw.signal);
     const head = this.#head("chatcmpl-", request.model);
+    const constraints = await openConstraints(
+      this.#masks,
+      request,
+      choices,
+      thinkingAfter(this.#options.text.vocabulary, prompt),
+    );
     const generation = this.#generate(context, request, {
       id: head.id,
+      constraints,
       prompts: [prompt],
       maxTokens: request.max_completion_tokens ?? request.max_tokens ?? undefined,
       topLogprobs: request.logprobs ? (request.top_logprobs ?? 0) : undefined,
@@ -179,8 +197,10 @@ export class Gateway implements Endpoints {
     const prompts = await this.#prompts.completions(request.prompt, context.req.raw.signal);
 
     const head = this.#head("cmpl-", request.model);
+    const constraints = await openConstraints(this.#masks, request, choices);
     const generation = this.#generate(context, request, {
       id: head.id,
+      constraints,
       prompts,
       maxTokens: request.max_tokens ?? undefined,
       topLogprobs: request.logprobs ?? undefined,
@@ -258,14 +278,24 @@ export class Gateway implements Endpoints {
   async drain(deadlineMs: number): Promise<void> {
     await this.#admission.drain(deadlineMs);
     this.#statusFeed.close();
+    this.#masks.close();
   }
 
   /** @throws ApiError when the queue has no room. */
   #generate(
     context: Context<Env>,
     request: wire.SharedRequest,
-    parts: Pick<GenerationOptions, "id" | "prompts" | "maxTokens" | "topLogprobs" | "createReader">,
+    parts: GenerationParts,
   ): Generation {
+    try {
+      return this.#begin(context, request, parts);
+    } catch (error) {
+      for (const constraint of parts.constraints) constraint.close();
+      throw error;
+    }
+  }
+
+  #begin(context: Context<Env>, request: wire.SharedRequest, parts: GenerationParts): Generation {
     const { accounts, engine, sampling, now } = this.#options;
     const choicesPerPrompt = request.n ?? 1;
     const sequences = parts.prompts.length * choicesPerPrompt;

@@ -30,7 +30,6 @@ test("what is not served yet is refused by its field's name", async () => {
   const tools = [{ type: "function", function: { name: "f" } }];
   const named = { type: "function", function: { name: "f" } };
   const cases: [path: string, body: object, param: string][] = [
-    [CHAT, { ...chat, response_format: { type: "json_object" } }, "response_format"],
     [CHAT, { ...chat, tools, tool_choice: "required" }, "tool_choice"],
     [CHAT, { ...chat, tools, tool_choice: named }, "tool_choice"],
     [CHAT, { ...chat, functions: [{ name: "f" }] }, "functions"],

@@ -1,5 +1,4 @@
 /** The text worker's process: a folder's chat template and tokenizer, one task after the other. */
-import { Worker } from "node:worker_threads";
 import {
   type ChatTemplate,
   ChatTemplateError,
@@ -8,20 +7,10 @@ import {
   Tokenizer,
   tokenizerPath,
 } from "../../model/index.ts";
+import { liveAsLongAsTheGateway } from "./life.ts";
 import type { TextReport, TextTask } from "./messages.ts";
 
 const report = (message: TextReport) => process.send?.(message);
-
-/** Ends this process when the gateway was killed while a text was at work that never ends. */
-const WATCHDOG = `const gateway = process.ppid;
-setInterval(() => process.ppid === gateway || process.kill(process.pid, "SIGKILL"), 500);`;
-
-/** The gateway ends this process; signals to the whole group are meant for the gateway. */
-function liveAsLongAsTheGateway(): void {
-  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => {});
-  process.on("disconnect", () => process.exit());
-  new Worker(WATCHDOG, { eval: true }).unref();
-}
 
 /** Long enough for a pattern that tries every way to cut a run of one letter. */
 const TRIAL_RUN = 4096;

@@ -17,6 +17,8 @@ export class SamplingState {
   readonly #countsGenerated: boolean;
   readonly #biasTokens: Int32Array;
   readonly #biases: Float64Array;
+  /** Tokens that the next one may not be. */
+  #forbidden: Int32Array = nothing;
   #length = 0;
   #distinct = 0;
   /** [.., 2]: a token, and how often it was generated; in the order in which they first came. */
@@ -38,7 +40,13 @@ export class SamplingState {
     return this.#length;
   }
 
+  /** None of these tokens is the next one. */
+  forbid(tokens: Int32Array): void {
+    this.#forbidden = tokens;
+  }
+
   append(token: number): void {
+    this.#forbidden = nothing;
     const generated = this.#length >= this.#promptLength;
     this.#length++;
     if (!(generated ? this.#countsGenerated : this.#countsPrompt)) return;
@@ -56,14 +64,26 @@ export class SamplingState {
    * appended to before a step that reads it has run.
    */
   adjustmentsAfter(tokens: ArrayLike<number>): LogitAdjustments | undefined {
-    if (!this.#countsGenerated && this.#biases.length === 0) return undefined;
+    const isBiased = this.#biases.length > 0 || this.#forbidden.length > 0;
+    if (!this.#countsGenerated && !isBiased) return undefined;
     return {
       counted: this.#counted,
       distinct: this.#distinct,
       proposed: this.#countsGenerated ? this.#countBeyond(tokens) : nothing,
-      biasTokens: this.#biasTokens,
-      biases: this.#biases,
+      ...this.#withForbidden(),
     };
+  }
+
+  #withForbidden(): Pick<LogitAdjustments, "biasTokens" | "biases"> {
+    const biased = this.#biases.length;
+    const all = biased + this.#forbidden.length;
+    if (all === biased) return { biasTokens: this.#biasTokens, biases: this.#biases };
+    const biasTokens = new Int32Array(all);
+    const biases = new Float64Array(all).fill(-Infinity, biased);
+    biasTokens.set(this.#biasTokens);
+    biasTokens.set(this.#forbidden, biased);
+    biases.set(this.#biases);
+    return { biasTokens, biases };
   }
 
   /** Counts of the tokens that come after those it has counted. [.., 2] */

@@ -24,9 +24,6 @@ export interface NumberBounds {
 const MOST_DIGITS = 15;
 /** Of a whole number that need not be a multiple. */
 const MOST_WHOLE_DIGITS = 20;
-/** Texts are compared as whole multiples of 10^−UNIT. */
-const UNIT = 330;
-const ONE = 10n ** BigInt(UNIT);
 
 export function decimalOf(number: number): Decimal {
   const [, sign, whole, fraction = "", exponent = "0"] =
@@ -36,7 +33,7 @@ export function decimalOf(number: number): Decimal {
   return scale < 0 ? { digits: digits * 10n ** BigInt(-scale), scale: 0 } : { digits, scale };
 }
 
-const inUnits = ({ digits, scale }: Decimal): bigint => digits * 10n ** BigInt(UNIT - scale);
+const power = (exponent: number): bigint => 10n ** BigInt(exponent);
 
 /** The beginning of a number within bounds. */
 export class NumberText {
@@ -56,7 +53,7 @@ export class NumberText {
   }
 
   get isComplete(): boolean {
-    return /\d$/.test(this.text) && this.#bounds.admit(unitsOf(this.text));
+    return /\d$/.test(this.text) && this.#bounds.admit(decimalIn(this.text));
   }
 
   get isLive(): boolean {
@@ -73,14 +70,14 @@ export class NumberText {
   }
 }
 
-function unitsOf(text: string): bigint {
-  const [whole, fraction = ""] = text.replace("-", "").split(".");
-  const value = BigInt(whole + fraction) * 10n ** BigInt(UNIT - fraction.length);
-  return text.startsWith("-") ? -value : value;
+function decimalIn(text: string): Decimal {
+  const [whole, fraction = ""] = text.split(".");
+  return { digits: BigInt(whole + fraction), scale: fraction.length };
 }
 
-/** Bounds in units, both inclusive. */
+/** Bounds, both inclusive, and texts between them, as whole multiples of 10^−scale. */
 class Bounds {
+  readonly #scale: number;
   readonly #min: bigint | undefined;
   readonly #max: bigint | undefined;
   readonly #step: bigint | undefined;
@@ -88,17 +85,22 @@ class Bounds {
   readonly #not: ReadonlySet<bigint>;
   readonly mostWholeDigits: number;
 
-  constructor({ min, max, overMin, underMax, step, fractional, not }: NumberBounds) {
+  /** `scale`: of a number that may be compared. */
+  constructor(bounds: NumberBounds, scale = MOST_DIGITS) {
+    const { min, max, overMin, underMax, step, fractional, not } = bounds;
+    const all = [min, max, step, ...not].map((each) => each?.scale ?? 0);
+    this.#scale = Math.max(MOST_DIGITS, scale, ...all);
     this.#fractional = fractional ?? false;
-    this.#min = min && inUnits(min) + (overMin ? 1n : 0n);
-    this.#max = max && inUnits(max) - (underMax ? 1n : 0n);
-    this.#step = step && inUnits(step);
-    this.#not = new Set(not.map(inUnits));
-    const compares = this.#step !== undefined && this.#step !== ONE;
+    this.#min = min && this.#units(min) + (overMin ? 1n : 0n);
+    this.#max = max && this.#units(max) - (underMax ? 1n : 0n);
+    this.#step = step && this.#units(step);
+    this.#not = new Set(not.map((each) => this.#units(each)));
+    const compares = this.#step !== undefined && this.#step !== power(this.#scale);
     this.mostWholeDigits = compares ? MOST_DIGITS : MOST_WHOLE_DIGITS;
   }
 
-  admit(value: bigint): boolean {
+  admit(number: Decimal): boolean {
+    const value = this.#units(number);
     if (this.#excludes(value)) return false;
     return this.#firstIn(value, value, this.#step ?? 1n) !== undefined;
   }
@@ -113,16 +115,15 @@ class Bounds {
     }
     const point = text.indexOf(".");
     const fraction = point < 0 ? 0 : text.length - point - 1;
-    const begun = BigInt(digits) * 10n ** BigInt(UNIT - fraction);
+    const unit = power(this.#scale - fraction);
+    const begun = BigInt(digits) * unit;
     // More digits before the point make it larger, and leave fewer behind it.
     const mostMore = point >= 0 || digits === "0" ? 0 : this.mostWholeDigits - digits.length;
     for (let more = 0; more <= mostMore; more++) {
       const places = fraction + Math.max(0, MOST_DIGITS - digits.length - more);
-      const scale = 10n ** BigInt(more);
-      const unit = 10n ** BigInt(UNIT - fraction);
-      const low = begun * scale;
-      const step = 10n ** BigInt(UNIT - places);
-      const high = low + unit * scale - step;
+      const low = begun * power(more);
+      const step = power(this.#scale - places);
+      const high = low + unit * power(more) - step;
       if (negative ? this.#some(-high, -low, step) : this.#some(low, high, step)) return true;
     }
     return false;
@@ -141,8 +142,12 @@ class Bounds {
     return false;
   }
 
+  #units({ digits, scale }: Decimal): bigint {
+    return digits * power(this.#scale - scale);
+  }
+
   #excludes(value: bigint): boolean {
-    return this.#not.has(value) || (this.#fractional && value % ONE === 0n);
+    return this.#not.has(value) || (this.#fractional && value % power(this.#scale) === 0n);
   }
 
   #firstIn(low: bigint, high: bigint, step: bigint): bigint | undefined {
@@ -166,10 +171,13 @@ function leastCommonMultiple(a: bigint, b: bigint): bigint {
 
 /** Whether a number is within bounds. */
 export function admits(bounds: NumberBounds, number: number): boolean {
-  return new Bounds(bounds).admit(inUnits(decimalOf(number)));
+  const decimal = decimalOf(number);
+  return new Bounds(bounds, decimal.scale).admit(decimal);
 }
 
 /** The least number that is a multiple of both. */
 export function commonStep(a: Decimal, b: Decimal): Decimal {
-  return { digits: leastCommonMultiple(inUnits(a), inUnits(b)), scale: UNIT };
+  const scale = Math.max(a.scale, b.scale);
+  const units = (of: Decimal) => of.digits * power(scale - of.scale);
+  return { digits: leastCommonMultiple(units(a), units(b)), scale };
 }

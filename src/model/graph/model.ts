@@ -52,6 +52,8 @@ export interface ChoiceOptions {
   readonly usableTokens: number;
   /** Told when a layer's KV can be read. */
   readonly onLayer?: (layer: number) => void;
+  /** Awaited while logits are computed, before tokens are chosen of them. */
+  readonly beforeChoice?: () => Promise<void>;
 }
 
 /**
@@ -154,11 +156,12 @@ export class Model {
   async choose(
     batch: StepBatch,
     pool: KvPool,
-    { choices, usableTokens, onLayer }: ChoiceOptions,
+    { choices, usableTokens, onLayer, beforeChoice }: ChoiceOptions,
   ): Promise<ChosenTokens> {
-    const sampling = new StepSampling(choices, usableTokens);
     return this.#step(async () => {
       const logits = await this.#enqueue(batch, pool, onLayer);
+      await beforeChoice?.();
+      const sampling = new StepSampling(choices, usableTokens);
       const span = this.tracer.begin("SAMPLE", NO_LAYER, choices.length);
       sampling.enqueue(this.#stream, logits, this.config.vocabSize);
       this.tracer.end(span);

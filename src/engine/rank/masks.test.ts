@@ -1,0 +1,88 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { setImmediate as nextTurn } from "node:timers/promises";
+import { ManualClock } from "../../cluster/fixtures.ts";
+import { createKernels } from "../../kernels/index.ts";
+import { tinyFixtures } from "../../model/fixtures.ts";
+import { loadModel } from "../../model/index.ts";
+import { request } from "../api/fixtures.ts";
+import type { GenerationEvent } from "../messages.ts";
+import { EngineCore } from "./core.ts";
+
+const [fixture] = tinyFixtures();
+const kernels = createKernels();
+const prompt = fixture.tokens.slice(0, 5);
+
+async function createCore(clock = new ManualClock()) {
+  const model = await loadModel(fixture.directory, { kernels, policy: "f32", maxRows: 64 });
+  return { core: new EngineCore({ model, pages: 16, clock }), clock, ...model.config };
+}
+
+function maskOf(vocabSize: number, ...tokens: number[]): Uint32Array {
+  const mask = new Uint32Array(Math.ceil(vocabSize / 32));
+  for (const token of tokens) mask[token >> 5] |= 1 << (token & 31);
+  return mask;
+}
+
+const tokensOf = (events: readonly { handle: number; event: GenerationEvent }[], of: number) =>
+  events.flatMap(({ handle, event }) =>
+    handle === of && event.kind === "token" ? [event.token] : [],
+  );
+
+test("tokens are those that their masks allow, and a step waits for one that is under way", async () => {
+  const { core, vocabSize } = await createCore();
+  core.submit(0, request(prompt, { maxTokens: 3, mask: maskOf(vocabSize, 70) }));
+  core.submit(1, request(prompt, { maxTokens: 3 }));
+  assert.deepEqual(tokensOf(await core.step(), 0), [70]);
+  const second = core.step();
+  let over = false;
+  void second.then(() => (over = true));
+  for (let turn = 0; turn < 5; turn++) await nextTurn();
+  assert.equal(over, false);
+  // One of an earlier place is none.
+  core.allow(0, prompt.length, maskOf(vocabSize, 3));
+  core.allow(0, prompt.length + 1, maskOf(vocabSize, 71));
+  assert.deepEqual(tokensOf(await second, 0), [71]);
+  core.allow(0, prompt.length + 2, maskOf(vocabSize, 72));
+  assert.deepEqual(tokensOf(await core.step(), 0), [72]);
+  assert.ok(core.idle);
+});
+
+test("a mask that comes late costs others one wait, and one that does not come its own sequence", async () => {
+  const { core, clock, vocabSize } = await createCore();
+  const mask = maskOf(vocabSize, 70);
+  core.submit(0, request(prompt, { maxTokens: 5, mask }));
+  core.submit(1, request(prompt, { maxTokens: 5 }));
+  await core.step();
+  const late = core.step();
+  await nextTurn();
+  clock.advance(20);
+  core.allow(0, prompt.length + 1, mask);
+  await late;
+  // From now on it is in no step without one.
+  assert.deepEqual(tokensOf(await core.step(), 0), []);
+  core.allow(0, prompt.length + 2, mask);
+  const third = core.step();
+  assert.deepEqual(tokensOf(await third, 0), [70]);
+  core.submit(2, request(prompt, { maxTokens: 5, mask }));
+  await core.step();
+  const silent = core.step();
+  await nextTurn();
+  clock.advance(1000);
+  const failed = (await silent).find(({ event }) => event.kind === "failed");
+  assert.equal(failed?.handle, 2);
+  core.cancel(0);
+  while (!core.idle) await core.step();
+});
+
+test("who leaves while its mask is waited for lets the step go on", async () => {
+  const { core, vocabSize } = await createCore();
+  core.submit(0, request(prompt, { maxTokens: 5, mask: maskOf(vocabSize, 70) }));
+  await core.step();
+  const waiting = core.step();
+  await nextTurn();
+  core.cancel(0);
+  await waiting;
+  assert.ok(core.idle);
+  assert.equal(core.stats.pagesInUse, 0);
+});
