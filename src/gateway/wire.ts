@@ -85,7 +85,7 @@ const generationFields = {
     .nullish()
     .openapi({ description: "Searched in the answer; neither reasoning nor tool calls." }),
   structured_outputs: z.looseObject({}).nullish().openapi({
-    description: "One of json, json_object, regex and choice: what the answer must be.",
+    description: "One of json, json_object, regex, choice and grammar: what the answer must be.",
   }),
   guided_json: z.union([z.looseObject({}), z.string(), z.boolean()]).nullish(),
   guided_json_object: z.boolean().nullish(),

@@ -75,7 +75,7 @@ function constraintIn(param: string, value: unknown): AskedConstraint {
     }
     return { param, source: { kind: "choice", texts: value.map((each) => textIn(each, param)) } };
   }
-  throw unsupported(param, `${param}: not supported yet; use json, regex or choice`);
+  return { param, source: { kind: "ebnf", grammar: textIn(value, param) } };
 }
 
 const anyObject: GrammarSource = { kind: "json", schema: { type: "object" } };

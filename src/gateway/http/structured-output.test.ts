@@ -78,6 +78,7 @@ test("vLLM's fields constrain chats and completions", async () => {
     [{ guided_choice: ["left", "right"] }, /^(left|right)$/],
     [{ guided_regex: "[a-f]{2}-\\d{3}" }, /^[a-f]{2}-\d{3}$/],
     [{ guided_json: { type: "integer", minimum: 10, maximum: 12 } }, /^\s{0,2}1[012](\.0+)?$/],
+    [{ guided_grammar: 'root ::= ("a" | "b")+ "."' }, /^[ab]+\.$/],
     [{ guided_json: '{"const":"a"}' }, /^\s{0,2}"a"$/],
   ];
   for (const [fields, form] of asked) {

@@ -1,3 +1,4 @@
+import { ebnfNode } from "./ebnf.ts";
 import { Effort, GrammarError } from "./errors.ts";
 import { Expressions } from "./expressions.ts";
 import { JsonText } from "./json-text.ts";
@@ -11,6 +12,7 @@ export type GrammarSource =
   | { readonly kind: "json"; readonly schema: boolean | Readonly<Record<string, unknown>> }
   /** The whole answer matches. */
   | { readonly kind: "regex"; readonly pattern: string }
+  | { readonly kind: "ebnf"; readonly grammar: string }
   /** One of these texts. */
   | { readonly kind: "choice"; readonly texts: readonly string[] };
 
@@ -39,6 +41,7 @@ function rootOf(
     const value = schemaNode(source.schema, expressions, json, effort);
     return { kind: "sequence", of: [{ kind: "expression", expression: json.lead }, value] };
   }
+  if (source.kind === "ebnf") return ebnfNode(source.grammar, expressions);
   const expression =
     source.kind === "choice"
       ? expressions.union(...source.texts.map((text) => expressions.text(text)))
