@@ -22,6 +22,14 @@ export function reasoningFieldOf(value: unknown): ReasoningField {
   return field;
 }
 
+/** Names as `a,b`, in small letters; none where the option is not given. */
+export function namesOf(option: string, value: unknown): string[] {
+  if (value === undefined) return [];
+  return textOf(option, value)
+    .split(",")
+    .map((name) => name.trim().replace(/\/$/, "").toLowerCase());
+}
+
 export const policyHelp = `Precision: ${policies.join(", ")}`;
 
 export function policyOf(value: unknown): Policy {

@@ -2,6 +2,7 @@
 import { cac } from "cac";
 import {
   integerOf,
+  namesOf,
   numberOf,
   policyHelp,
   policyOf,
@@ -11,6 +12,7 @@ import {
   tokensOf,
   UsageError,
 } from "./arguments.ts";
+import { apiKeyOf } from "./api-key.ts";
 import { version } from "../engine/index.ts";
 import { runBenchKernels, withBenchKernels } from "./bench-kernels.ts";
 import { runBenchModel, withBenchModel } from "./bench-model.ts";
@@ -42,7 +44,11 @@ const program = cac("daysix");
 withEngine(program.command("serve", "Serve a model through an OpenAI-compatible API"))
   .option("--host <host>", "Address to listen on", { default: "127.0.0.1" })
   .option("--port <port>", "Port to listen on; 0 takes a free one", { default: 8000 })
-  .option("--api-key <key>", "Key that clients must send")
+  .option("--api-key <key>", "Key that clients must send; or in DAYSIX_API_KEY")
+  .option("--api-key-file <file>", "File that has the key")
+  .option("--allowed-origins <origins>", "Whose pages may read answers, separated by commas; or *")
+  .option("--allowed-hosts <names>", "Names of this server that are answered without a key")
+  .option("--strict", "Refuse fields that nobody knows")
   .option("--served-model-name <names>", "Names to serve under, separated by commas")
   .option("--max-model-len <tokens>", "Shorten the context")
   .option("--chat-template <file>", "Chat template in Jinja, instead of the checkpoint's own")
@@ -55,7 +61,7 @@ withEngine(program.command("serve", "Serve a model through an OpenAI-compatible 
   .option("--trace <file>", "Write a Chrome trace of every step, for Perfetto or daysix trace")
   .action(async (flags: Record<string, unknown>) => {
     const names = flags["servedModelName"];
-    const apiKey = flags["apiKey"];
+    const apiKey = await apiKeyOf(flags, process);
     const maxModelLen = flags["maxModelLen"];
     const { ledger, prices, chatTemplate } = flags;
     return serve({
@@ -67,7 +73,12 @@ withEngine(program.command("serve", "Serve a model through an OpenAI-compatible 
       ...(chatTemplate === undefined
         ? {}
         : { chatTemplate: textOf("chat-template", chatTemplate) }),
-      ...(apiKey === undefined ? {} : { apiKey: textOf("api-key", apiKey) }),
+      edge: {
+        allowedOrigins: namesOf("allowed-origins", flags["allowedOrigins"]),
+        allowedHosts: namesOf("allowed-hosts", flags["allowedHosts"]),
+        strict: flags["strict"] === true,
+      },
+      ...(apiKey === undefined ? {} : { apiKey }),
       ...(names === undefined
         ? {}
         : { servedNames: textOf("served-model-name", names).split(",") }),

@@ -1,7 +1,5 @@
-import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { pino, type Logger } from "pino";
-import { z } from "zod";
 import { formatTopology, type UnitRole } from "../cluster/index.ts";
 import { Engine, type EngineOptions } from "../engine/index.ts";
 import {
@@ -10,17 +8,18 @@ import {
   DashboardFiles,
   defaultPrices,
   Gateway,
+  type GatewayOptions,
+  isLoopback,
   Ledger,
   PriceBook,
   type ReasoningField,
   serveGateway,
-  type SamplingDefaults,
   TextWorker,
   viewCluster,
 } from "../gateway/index.ts";
 import { createKernels, nativeProblem } from "../kernels/index.ts";
-import { parseModelJson, readIfThere } from "../model/index.ts";
 import { UsageError } from "./arguments.ts";
+import { samplingDefaults } from "./generation-config.ts";
 import { boundHeaps } from "./heap-bounds.ts";
 import { modelNameOf } from "./model-folder.ts";
 import { runUntilStopped, type Shutdown } from "./shutdown.ts";
@@ -32,6 +31,8 @@ export interface ServeOptions {
   readonly host: string;
   readonly port: number;
   readonly apiKey?: string;
+  /** What is decided of requests before they are read. */
+  readonly edge?: Pick<GatewayOptions, "allowedHosts" | "allowedOrigins" | "strict">;
   /** The folder's name where none is given. */
   readonly servedNames?: readonly string[];
   readonly maxModelLen?: number;
@@ -119,7 +120,9 @@ export async function startServing(options: ServeOptions, shutdown: Shutdown): P
     engine,
     text,
     servedNames: names,
-    sampling: await samplingDefaults(directory),
+    sampling: await samplingDefaults(directory, log),
+    listensLocally: isLoopback(host),
+    ...options.edge,
     log,
     cluster: await viewCluster(engine, directory),
     dashboard: await DashboardFiles.load(dashboardDirectory),
@@ -221,19 +224,4 @@ function onNodes({ nodeOfRank }: Engine): string {
 
 function urlOf(host: string, port: number): string {
   return `http://${host.includes(":") ? `[${host}]` : host}:${port}`;
-}
-
-const generationConfig = z.looseObject({
-  do_sample: z.boolean().nullish(),
-  temperature: z.number().nullish(),
-  top_p: z.number().nullish(),
-});
-
-/** What the checkpoint recommends, where a request says nothing. */
-async function samplingDefaults(directory: string): Promise<SamplingDefaults> {
-  const file = join(directory, "generation_config.json");
-  const bytes = await readIfThere(file);
-  const { data } = generationConfig.safeParse(bytes ? parseModelJson(bytes, file) : {});
-  if (data?.do_sample === false) return { temperature: 0, topP: 1 };
-  return { temperature: data?.temperature ?? 1, topP: data?.top_p ?? 1 };
 }

@@ -26,6 +26,7 @@ const sampling: z.ZodType<SamplingParameters> = z.object({
   frequencyPenalty: z.number(),
   repetitionPenalty: z.number(),
   logitBias: z.record(z.string(), z.number()),
+  barred: z.object({ tokens, before: z.number() }).exactOptional(),
   seed: z.number(),
 });
 

@@ -20,6 +20,10 @@ test("a request that cannot be computed is refused by the field that is wrong", 
     [{ blockKeys: new Uint8Array(96) }, /^blockKeys: 96 bytes do not fit 130 tokens/],
     [{ maxTokens: 0 }, /^maxTokens: expected a positive whole number, got 0/],
     [{ sampling: { ...greedySampling, logitBias: { 320: 1 } } }, /^logitBias: .* got 320/],
+    [
+      { sampling: { ...greedySampling, barred: { tokens: [320], before: 1 } } },
+      /^barred: .* got 320/,
+    ],
   ];
   for (const [change, problem] of wrong) {
     assert.match(problemWith(request(prompt, change), limits) ?? "", problem);

@@ -15,6 +15,8 @@ export function problemWith(asked: AskedRequest, limits: EngineLimits): string |
     (token) => !isToken(Number(token), vocabSize),
   );
   if (biased !== undefined) return `logitBias: expected tokens below ${vocabSize}, got ${biased}`;
+  const barred = sampling.barred?.tokens.find((token) => !isToken(token, vocabSize));
+  if (barred !== undefined) return `barred: expected tokens below ${vocabSize}, got ${barred}`;
   return undefined;
 }
 

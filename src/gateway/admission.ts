@@ -12,7 +12,11 @@ export interface Ticket {
   release(): void;
 }
 
-const shuttingDown = () => new ApiError(503, "shutting_down", "the server is shutting down");
+/** Whoever comes while the server shuts down may ask the next one, on another connection. */
+export const drainingHeaders = { "retry-after": "10", connection: "close" };
+
+const shuttingDown = () =>
+  new ApiError(503, "shutting_down", "the server is shutting down", { headers: drainingHeaders });
 
 /** The door: bounds the queue, knows who is inside, and closes for a drain. */
 export class Admission {

@@ -1,4 +1,5 @@
 import type { ContentfulStatusCode } from "hono/utils/http-status";
+import type { Logger } from "pino";
 import type { ErrorEnvelope } from "./wire.ts";
 
 /** OpenAI's `type` for a status; every other 4xx is an `invalid_request_error`. */
@@ -70,4 +71,11 @@ export function engineFailure(code: string, message: string): ApiError {
 /** The client has gone; nobody is left to tell. */
 export class ClientGone extends Error {
   override readonly name = "ClientGone";
+}
+
+/** The error a client is told of; what is unexpected is logged whole and told in one word. */
+export function knownError(error: unknown, log: Logger): ApiError {
+  if (error instanceof ApiError) return error;
+  log.error({ err: error }, "unexpected error");
+  return new ApiError(500, "internal_error", "the server failed to answer; its log says why");
 }

@@ -26,5 +26,6 @@ export {
 export { readLedger } from "./billing/index.ts";
 export { reportOn, type Report, type ReportOptions } from "./billing/index.ts";
 export { type ReasoningField, reasoningFields, type SamplingDefaults } from "./answer/index.ts";
+export { isLoopback } from "./http/index.ts";
 export { serveGateway, type RunningServer } from "./http/index.ts";
 export { TextWorker } from "./text/index.ts";

@@ -2,7 +2,7 @@
  * What travels over HTTP, once: these schemas validate requests, type answers and make
  * `/openapi.json`. Field names and ranges follow OpenAI's OpenAPI document; `thinking`,
  * `reasoning_content` and the prompt_cache fields follow DeepSeek's API. An optional field may be
- * null, which means absent; fields not named here are ignored.
+ * null, which means absent; `fields/` says what becomes of every other.
  */
 import { z } from "@hono/zod-openapi";
 
@@ -79,9 +79,13 @@ const generationFields = {
   logit_bias: z
     .record(z.string().regex(/^\d{1,9}$/, "expected token ids"), z.number().min(-100).max(100))
     .nullish(),
+  ignore_eos: z.boolean().nullish(),
+  min_tokens: z.int().min(0).nullish(),
+  stop_token_ids: list(z.int().min(0), 128, "tokens").nullish(),
+  include_stop_str_in_output: z.boolean().nullish(),
   seed: z.number().refine(Number.isInteger, "expected a whole number").nullish(),
   stop: z
-    .union([stopString, list(stopString, 4, "strings")])
+    .union([stopString, list(stopString, 16, "strings")])
     .nullish()
     .openapi({ description: "Searched in the answer; neither reasoning nor tool calls." }),
   structured_outputs: z.looseObject({}).nullish().openapi({
@@ -107,6 +111,8 @@ export const chatRequest = z
     logprobs: z.boolean().nullish(),
     top_logprobs: z.int().min(0).max(20).nullish(),
     tools: list(tool, 512, "tools").nullish(),
+    parallel_tool_calls: z.boolean().nullish(),
+    add_generation_prompt: z.boolean().nullish(),
     tool_choice: z
       .union([z.enum(["none", "auto", "required"]), z.looseObject({ type: z.string() })])
       .nullish()
@@ -124,7 +130,6 @@ export const chatRequest = z
       .looseObject({ thinking: z.boolean().nullish(), enable_thinking: z.boolean().nullish() })
       .nullish(),
     modalities: list(z.string(), 16, "modalities").nullish(),
-    functions: list(z.unknown(), 512, "functions").nullish(),
   })
   .openapi("ChatCompletionRequest");
 
@@ -153,8 +158,6 @@ export const completionRequest = z
     }),
     logprobs: z.int().min(0).max(20).nullish(),
     echo: z.boolean().nullish(),
-    suffix: z.string().nullish(),
-    best_of: z.int().min(0).nullish(),
   })
   .openapi("CompletionRequest");
 
@@ -311,6 +314,14 @@ export const tokenized = z
   .object({ count: z.int(), max_model_len: z.int(), tokens: z.array(z.int()) })
   .openapi("Tokenized");
 
+export const detokenizeRequest = z
+  .object({ model: z.string().nullish(), tokens: tokenIds })
+  .openapi("DetokenizeRequest");
+
+export const detokenized = z.object({ prompt: z.string() }).openapi("Detokenized");
+
+export const version = z.object({ version: z.string() }).openapi("Version");
+
 export const health = z
   .object({ status: z.enum(["ok", "draining"]), waiting: z.int(), running: z.int() })
   .openapi("Health");
@@ -341,5 +352,7 @@ export type Completion = z.infer<typeof completion>;
 export type Model = z.infer<typeof model>;
 export type ModelList = z.infer<typeof modelList>;
 export type Tokenized = z.infer<typeof tokenized>;
+export type Detokenized = z.infer<typeof detokenized>;
+export type Version = z.infer<typeof version>;
 export type Health = z.infer<typeof health>;
 export type ErrorEnvelope = z.infer<typeof errorEnvelope>;

@@ -3,6 +3,7 @@ import { test } from "node:test";
 import * as fc from "fast-check";
 import type { OutputDelta } from "../../model/index.ts";
 import { ChoiceOutput, type ChoiceDelta, type TokenReader } from "./choice-output.ts";
+import { StopStrings } from "./stop-strings.ts";
 
 /** Reads token i as the i-th script entry; an empty one stands for half a character. */
 function scripted(script: readonly OutputDelta[][]): TokenReader {
@@ -15,7 +16,7 @@ function scripted(script: readonly OutputDelta[][]): TokenReader {
 }
 
 function read(script: readonly OutputDelta[][], stopStrings: readonly string[]) {
-  const output = new ChoiceOutput(scripted(script), stopStrings);
+  const output = new ChoiceOutput(scripted(script), new StopStrings(stopStrings));
   const said: ChoiceDelta[] = [];
   for (const token of script.keys()) {
     if (output.stopped) break;
@@ -47,7 +48,7 @@ test("held-back content is told before a tool call, and the call in full", () =>
 test("a token whose text is not told is told with no text", () => {
   const script = [[], [content("a")]];
   const reader = { ...scripted(script), undecided: false };
-  const output = new ChoiceOutput(reader, []);
+  const output = new ChoiceOutput(reader, new StopStrings([]));
   const event = { kind: "token", top: [], proposed: false, refuted: 0 } as const;
   assert.deepEqual(output.push({ ...event, token: 0 }), []);
   const [delta] = output.push({ ...event, token: 1 });

@@ -1,6 +1,6 @@
 import type { GenerationEvent } from "../../engine/index.ts";
 import type { OutputDelta } from "../../model/index.ts";
-import { StopStrings } from "./stop-strings.ts";
+import type { StopStrings } from "./stop-strings.ts";
 
 export type TokenEvent = Extract<GenerationEvent, { kind: "token" }>;
 
@@ -44,9 +44,9 @@ export class ChoiceOutput {
   readonly #codePoints = { reasoning: 0, content: 0 };
   #sent = 0;
 
-  constructor(reader: TokenReader, stopStrings: readonly string[]) {
+  constructor(reader: TokenReader, stop: StopStrings) {
     this.#reader = reader;
-    this.#stop = new StopStrings(stopStrings);
+    this.#stop = stop;
   }
 
   /** A stop string is complete: the choice has said all it may. */

@@ -7,6 +7,8 @@ import type { Completion } from "../wire.ts";
 export interface CompletionAnswerOptions {
   readonly head: AnswerHead;
   readonly choices: number;
+  /** What each choice's text begins with; none where the prompt is not echoed. */
+  readonly beginnings: readonly string[];
   readonly includeUsage: boolean;
   /** Alternatives per token; undefined reports no logprobs. */
   readonly logprobs: number | undefined;
@@ -22,6 +24,10 @@ export async function* completionChunks(
 ): AsyncGenerator<Completion> {
   const head = { ...options.head, object: "text_completion" as const };
   const noUsage = options.includeUsage ? { usage: null } : {};
+  for (const [index, text] of options.beginnings.entries()) {
+    const choice: Choice = { index, text, logprobs: null, finish_reason: null };
+    yield { ...head, choices: [choice], ...noUsage };
+  }
   for await (const event of generation.events()) {
     const { choice: index } = event;
     const { text, tokens } = textOf(event);
@@ -38,8 +44,8 @@ export async function completion(
   generation: Generation,
   options: CompletionAnswerOptions,
 ): Promise<Completion> {
-  const drafts = Array.from({ length: options.choices }, () => ({
-    text: "",
+  const drafts = Array.from({ length: options.choices }, (_, index) => ({
+    text: options.beginnings[index] ?? "",
     tokens: [] as PlacedToken[],
     finish_reason: "stop" as Choice["finish_reason"],
   }));

@@ -29,7 +29,8 @@ function generationOf(events: readonly GenerationEvent[], onEnd = async () => {}
     metrics: new Metrics(),
     now: () => 0,
     ...{ id: "one", tenant: "default", prompts: [Uint32Array.of(1, 2, 3)], choicesPerPrompt: 1 },
-    ...{ maxTokens: undefined, stopTokens: [], stopStrings: [], topLogprobs: undefined },
+    ...{ maxTokens: undefined, eosTokens: [], topLogprobs: undefined },
+    stop: { tokens: [], strings: [], told: false, afterFirstCall: false },
     sampling: {
       ...{ temperature: 0, topP: 1, topK: 0, minP: 0, seed: 1, logitBias: {} },
       ...{ presencePenalty: 0, frequencyPenalty: 0, repetitionPenalty: 1 },

@@ -5,6 +5,7 @@ import type { EngineDriver } from "../engine-driver.ts";
 import { ApiError, ClientGone, engineFailure } from "../errors.ts";
 import { merge } from "./merge.ts";
 import { readAhead } from "./read-ahead.ts";
+import { StopStrings } from "./stop-strings.ts";
 import { Meter, type ChoiceFinish, type GenerationEnd } from "../billing/index.ts";
 import type { Constraint } from "../text/index.ts";
 import type { Metrics } from "../status/index.ts";
@@ -28,8 +29,9 @@ export interface GenerationOptions {
   readonly choicesPerPrompt: number;
   /** Undefined: up to the context's end. */
   readonly maxTokens: number | undefined;
-  readonly stopTokens: readonly number[];
-  readonly stopStrings: readonly string[];
+  /** They end an answer, and are not part of it. */
+  readonly eosTokens: readonly number[];
+  readonly stop: StopConditions;
   readonly sampling: SamplingParameters;
   readonly topLogprobs: number | undefined;
   readonly createReader: () => TokenReader;
@@ -41,6 +43,16 @@ export interface GenerationOptions {
   readonly onUnread: () => void;
   /** Told once, when the last sequence has ended; the answer's last word waits for it. */
   readonly onEnd: (end: GenerationEnd) => Promise<void>;
+}
+
+/** What else ends an answer. */
+export interface StopConditions {
+  readonly tokens: readonly number[];
+  readonly strings: readonly string[];
+  /** Whether the answer tells what has ended it. */
+  readonly told: boolean;
+  /** The answer has no second call. */
+  readonly afterFirstCall: boolean;
 }
 
 /** One admitted request: its sequences in the engine, their choices as text, and its bill. */
@@ -127,11 +139,18 @@ export class Generation {
   }
 
   async *#choice(prompt: number, choiceOfPrompt: number): AsyncGenerator<ChoiceEvent> {
-    const { stopTokens, stopStrings, createReader, choicesPerPrompt } = this.#options;
+    const { eosTokens, stop, createReader, choicesPerPrompt } = this.#options;
+    const unsaid = stop.told ? eosTokens : [...eosTokens, ...stop.tokens];
     const choice = prompt * choicesPerPrompt + choiceOfPrompt;
-    const output = new ChoiceOutput(createReader(), stopStrings);
+    const output = new ChoiceOutput(createReader(), new StopStrings(stop.strings, stop.told));
     this.#outputs.push(output);
     let callsTools = false;
+    let refusesCall = false;
+    const allowed = (said: readonly ChoiceDelta[]) => {
+      const second = stop.afterFirstCall ? said.findIndex(beginsSecondCall) : -1;
+      refusesCall = second >= 0;
+      return refusesCall ? said.slice(0, second) : said;
+    };
     const delta = (said: ChoiceDelta): ChoiceEvent => {
       callsTools ||= said.kind === "tool-call";
       return { kind: "delta", choice, delta: said };
@@ -139,16 +158,17 @@ export class Generation {
 
     for await (const event of this.#sequence(prompt, choiceOfPrompt)) {
       if (event.kind === "token") {
-        if (!stopTokens.includes(event.token)) yield* output.push(event).map(delta);
-        if (output.stopped) break;
+        if (unsaid.includes(event.token)) continue;
+        yield* allowed(output.push(event)).map(delta);
+        if (output.stopped || refusesCall) break;
       } else if (event.kind === "finished") {
-        yield* output.end().map(delta);
+        yield* allowed(output.end()).map(delta);
         const reason = event.reason === "stop" && callsTools ? "tool_calls" : event.reason;
         yield { kind: "finished", choice, reason };
         return;
       }
     }
-    yield { kind: "finished", choice, reason: "stop" };
+    yield { kind: "finished", choice, reason: refusesCall ? "tool_calls" : "stop" };
   }
 
   /**
@@ -200,7 +220,7 @@ export class Generation {
   }
 
   #request(prompt: number, choice: number): GenerationRequest {
-    const { engine, id, tenant, prompts, maxTokens, stopTokens, sampling, topLogprobs } =
+    const { engine, id, tenant, prompts, maxTokens, eosTokens, stop, sampling, topLogprobs } =
       this.#options;
     const tokens = prompts[prompt];
     const room = engine.maxModelLen - tokens.length;
@@ -210,9 +230,11 @@ export class Generation {
       prompt: tokens,
       choice,
       maxTokens: Math.min(maxTokens ?? room, room),
-      stopTokens,
+      stopTokens: [...eosTokens, ...stop.tokens],
       sampling,
       ...(topLogprobs === undefined ? {} : { topLogprobs }),
     };
   }
 }
+
+const beginsSecondCall = (delta: ChoiceDelta) => delta.kind === "tool-call" && delta.index > 0;

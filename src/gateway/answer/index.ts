@@ -1,6 +1,7 @@
 export {
   type AnswerHead,
   chatChunks,
+  type ChatAnswerOptions,
   chatCompletion,
   type ReasoningField,
   reasoningFields,
@@ -9,7 +10,7 @@ export type { TokenReader } from "./choice-output.ts";
 export { openConstraints } from "./constraint.ts";
 export { completion, completionChunks } from "./completion-answer.ts";
 export { Generation, type GenerationOptions } from "./generation.ts";
-export { countCalls, countPrompts, offeredTools, PromptWriter } from "./prompt.ts";
+export { countCalls, countPrompts, offeredTools, promptTexts, PromptWriter } from "./prompt.ts";
 export { type SamplingDefaults, samplingOf } from "./sampling.ts";
 export { wantsThinking } from "./thinking.ts";
 export { refuseUnsupportedChat, refuseUnsupportedCompletion } from "./unsupported.ts";

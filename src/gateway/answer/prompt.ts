@@ -23,6 +23,16 @@ export function countPrompts({ prompt }: CompletionRequest): number {
   return typeof prompt === "string" || isTokens(prompt) ? 1 : prompt.length;
 }
 
+/** What a raw request asks to be continued, as text. */
+export function promptTexts(
+  { prompt }: CompletionRequest,
+  decode: (tokens: readonly number[]) => string,
+): string[] {
+  if (typeof prompt === "string") return [prompt];
+  const prompts: readonly (string | readonly number[])[] = isTokens(prompt) ? [prompt] : prompt;
+  return prompts.map((each) => (typeof each === "string" ? each : decode(each)));
+}
+
 /** Requests' words as tokens, refused where they cannot fit the context. */
 export class PromptWriter {
   readonly #text: TextWorker;

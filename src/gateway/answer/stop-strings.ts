@@ -7,11 +7,14 @@ import { firstMatch, unfinishedLength } from "../../model/index.ts";
  */
 export class StopStrings {
   readonly #strings: readonly string[];
+  readonly #told: boolean;
   #held = "";
   #matched = false;
 
-  constructor(strings: readonly string[]) {
+  /** `told`: the string that ends the answer is let through too. */
+  constructor(strings: readonly string[], told = false) {
     this.#strings = strings;
+    this.#told = told;
   }
 
   /** A stop string has been completed: nothing after it is ever let through. */
@@ -27,7 +30,7 @@ export class StopStrings {
     if (match) {
       this.#matched = true;
       this.#held = "";
-      return text.slice(0, match.start);
+      return text.slice(0, this.#told ? match.end : match.start);
     }
     const safe = text.length - unfinishedLength(text, this.#strings);
     this.#held = text.slice(safe);

@@ -102,7 +102,7 @@ test("a wrong field is named by its path", async () => {
     [{ ...chat, logit_bias: { word: 1 } }, "logit_bias.word"],
     [{ ...chat, seed: 0.5 }, "seed"],
     [{ ...chat, stop: "" }, "stop"],
-    [{ ...chat, stop: ["a", "b", "c", "d", "e"] }, "stop"],
+    [{ ...chat, stop: Array(17).fill("a") }, "stop"],
     [{ ...chat, stop: ["a", 1] }, "stop[1]"],
     [{ ...chat, stream: "yes" }, "stream"],
     [{ ...chat, stream_options: { include_usage: 1 } }, "stream_options.include_usage"],
@@ -134,7 +134,7 @@ test("null means absent and unknown fields are ignored", async () => {
   const optional = Object.keys(chatRequest.shape).filter(
     (field) => field !== "model" && field !== "messages",
   );
-  const request = await readJson(
+  const { data: request } = await readJson(
     post(
       JSON.stringify({
         ...Object.fromEntries(optional.map((field) => [field, null])),
@@ -179,7 +179,7 @@ test("lengths are bounded, and told with the field's name and both numbers", asy
       "messages[0].tool_calls: expected at most 128 calls, got 129",
     ],
     [{ ...chat, tools: many(513, tool) }, "tools: expected at most 512 tools, got 513"],
-    [{ ...chat, stop: many(5, "a") }, "stop: expected at most 4 strings, got 5"],
+    [{ ...chat, stop: many(17, "a") }, "stop: expected at most 16 strings, got 17"],
     [{ ...chat, stop: "a".repeat(1025) }, "stop: expected at most 1024 characters, got 1025"],
     [
       { ...chat, modalities: many(17, "text") },

@@ -6,6 +6,13 @@ import { findExcess, requestBounds } from "./json-bounds.ts";
 
 type Issue = z.core.$ZodIssue;
 
+interface ReadBody<T> {
+  /** What the schema knows of the body. */
+  readonly data: T;
+  /** All of it. */
+  readonly body: unknown;
+}
+
 /**
  * A request's JSON body, read as `bodies` allow and checked against its schema.
  * @throws ApiError naming what is wrong: size, time, content type, UTF-8, JSON, or the field.
@@ -14,23 +21,29 @@ export async function readJson<T>(
   body: IncomingBody,
   schema: z.ZodType<T>,
   bodies: Bodies,
-): Promise<T> {
-  const type = body.headers.get("content-type") ?? "nothing";
-  if (!/^application\/([\w.-]+\+)?json\b/i.test(type)) {
-    throw mediaType(`content-type: expected application/json, got ${type.slice(0, 100)}`);
-  }
-  const encoding = body.headers.get("content-encoding") ?? "identity";
-  if (encoding !== "identity") {
-    throw mediaType(`content-encoding: expected none, got ${encoding.slice(0, 100)}`);
-  }
+): Promise<ReadBody<T>> {
+  assertJson(body.headers);
   return bodies.hold(body, (bytes) => parse(decodeUtf8(bytes), schema));
 }
 
-function parse<T>(text: string, schema: z.ZodType<T>): T {
+/** A page of another origin may not send JSON unasked. @throws ApiError 415 */
+export function assertJson(headers: Headers): void {
+  const type = headers.get("content-type") ?? "nothing";
+  if (!/^application\/([\w.-]+\+)?json\b/i.test(type)) {
+    throw mediaType(`content-type: expected application/json, got ${type.slice(0, 100)}`);
+  }
+  const encoding = headers.get("content-encoding") ?? "identity";
+  if (encoding !== "identity") {
+    throw mediaType(`content-encoding: expected none, got ${encoding.slice(0, 100)}`);
+  }
+}
+
+function parse<T>(text: string, schema: z.ZodType<T>): ReadBody<T> {
   const excess = findExcess(text, requestBounds);
   if (excess) throw wrongField(excess.path, excess.message);
-  const result = schema.safeParse(parseJson(text), untilFirstFault);
-  if (result.success) return result.data;
+  const body = parseJson(text);
+  const result = schema.safeParse(body, untilFirstFault);
+  if (result.success) return { data: result.data, body };
   const { path, message } = deepest(result.error.issues[0]);
   throw wrongField(path, message);
 }

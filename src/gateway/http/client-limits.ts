@@ -8,6 +8,11 @@ export const clientLimits = {
   bodyMs: 30_000,
   /** Milliseconds in which a request's headers have to arrive. */
   headersMs: 10_000,
+  /**
+   * Milliseconds for which a connection may be idle: longer than the pools of clients keep one, who
+   * would else post into its end (aiohttp 15 s, nginx and AWS 60 s, Go's proxies 90 s).
+   */
+  idleMs: 100_000,
   /** Open connections; one more is closed at once. */
   connections: 2048,
   /** Milliseconds for which a client may read nothing of a stream that waits; then it is cut. */

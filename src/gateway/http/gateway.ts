@@ -1,31 +1,40 @@
 import { randomBytes } from "node:crypto";
-import type { z } from "@hono/zod-openapi";
 import type { Context, Hono } from "hono";
 import { pino, type Logger } from "pino";
 import { Detokenizer, OutputParser, thinkingAfter } from "../../model/index.ts";
 import type { Accounts } from "../billing/index.ts";
-import { Admission } from "../admission.ts";
+import { Admission, drainingHeaders } from "../admission.ts";
 import { Bodies } from "./bodies.ts";
-import { readJson } from "./body.ts";
 import { clientLimits, type ClientLimits } from "./client-limits.ts";
 import { Refusals } from "./refusals.ts";
-import { chatChunks, chatCompletion, type AnswerHead } from "../answer/index.ts";
+import type { AnswerHead } from "../answer/index.ts";
 import type { ReasoningField, TokenReader } from "../answer/index.ts";
 import { viewDriver, type ClusterView } from "../status/index.ts";
 import { completion, completionChunks } from "../answer/index.ts";
 import type { DashboardFiles } from "./dashboard-files.ts";
 import type { EngineDriver } from "../engine-driver.ts";
-import { ApiError, ClientGone } from "../errors.ts";
-import { Generation, type GenerationOptions } from "../answer/index.ts";
+import { ApiError } from "../errors.ts";
+import { completionFields, detokenizeFields, tokenizeFields } from "../fields/index.ts";
+import { Generations } from "./generations.ts";
+import { RequestReader } from "./request-reader.ts";
+import type { Dialect } from "../dialects/index.ts";
+import { version } from "../../engine/index.ts";
 import { Metrics } from "../status/index.ts";
-import { countCalls, countPrompts, offeredTools, PromptWriter } from "../answer/index.ts";
-import { createApp, knownError, type Endpoints, type Env } from "./routes.ts";
 import { openConstraints } from "../answer/index.ts";
-import { samplingOf, type SamplingDefaults } from "../answer/index.ts";
+import {
+  countCalls,
+  countPrompts,
+  offeredTools,
+  promptTexts,
+  PromptWriter,
+} from "../answer/index.ts";
+import type { Env } from "./env.ts";
+import { createApp, type Endpoints } from "./routes.ts";
+import type { SamplingDefaults } from "../answer/index.ts";
 import { StatusFeed } from "../status/index.ts";
 import type { Rebalancing } from "../status/index.ts";
 import { Status } from "../status/index.ts";
-import { eventStream, eventStreamHeaders } from "./stream.ts";
+import { eventStreamHeaders } from "./stream.ts";
 import { wantsThinking } from "../answer/index.ts";
 import { TokenTally } from "../billing/index.ts";
 import { refuseUnsupportedChat, refuseUnsupportedCompletion } from "../answer/index.ts";
@@ -40,6 +49,14 @@ export interface GatewayOptions {
   readonly servedNames: readonly string[];
   /** Undefined: anyone may ask. */
   readonly apiKey?: string;
+  /** Whether only this machine can reach the server. */
+  readonly listensLocally?: boolean;
+  /** Names of the server beside this machine's own; only asked for without a key. */
+  readonly allowedHosts?: readonly string[];
+  /** Whose pages may read answers; `*` is anybody's. */
+  readonly allowedOrigins?: readonly string[];
+  /** Fields that nobody knows are refused. */
+  readonly strict?: boolean;
   /** Where thoughts are told; DeepSeek's `reasoning_content` by default. */
   readonly reasoningField?: ReasoningField;
   /** What generation_config.json recommends. */
@@ -61,6 +78,10 @@ export interface GatewayOptions {
 }
 
 type Defaulted =
+  | "listensLocally"
+  | "allowedHosts"
+  | "allowedOrigins"
+  | "strict"
   | "reasoningField"
   | "sampling"
   | "queueLimit"
@@ -72,7 +93,11 @@ type Settings = GatewayOptions & Required<Pick<GatewayOptions, Defaulted>>;
 
 const defaults: Pick<Settings, Defaulted> = {
   reasoningField: "reasoning_content",
-  sampling: { temperature: 1, topP: 1 },
+  listensLocally: true,
+  allowedHosts: [],
+  allowedOrigins: [],
+  strict: false,
+  sampling: {},
   queueLimit: 256,
   limits: clientLimits,
   keepAliveMs: 10_000,
@@ -80,24 +105,18 @@ const defaults: Pick<Settings, Defaulted> = {
   randomBytes,
 };
 
-type GenerationParts = Pick<
-  GenerationOptions,
-  "id" | "constraints" | "prompts" | "maxTokens" | "topLogprobs" | "createReader"
->;
-
 /** The API server: OpenAI's API as DeepSeek speaks it, in front of one engine. */
 export class Gateway implements Endpoints {
   /** Answers a `Request` with a `Response`; needs no socket. */
   readonly app: Hono<Env>;
   readonly #options: Settings;
-  readonly #log: Logger;
   readonly #prompts: PromptWriter;
   readonly #masks: MaskWorker;
   readonly #admission: Admission;
-  readonly #tenant: Tenant;
   readonly #metrics = new Metrics();
+  readonly #reader: RequestReader;
+  readonly #generations: Generations;
   readonly #refusals: Refusals;
-  readonly #bodies: Bodies;
   readonly #tally = new TokenTally();
   readonly #cluster: ClusterView;
   readonly #statusFeed: StatusFeed;
@@ -107,17 +126,26 @@ export class Gateway implements Endpoints {
     const whole = { ...defaults, ...options };
     const log = options.log ?? pino({ level: "silent" });
     this.#options = whole;
-    this.#log = log;
     this.#prompts = new PromptWriter(options.text, options.engine);
     this.#masks = new MaskWorker({
       vocabulary: options.text.vocabulary.tables,
       endTokens: options.engine.eosTokens,
     });
-    this.#tenant = new Tenant(options.apiKey);
     this.#admission = new Admission(whole.queueLimit);
     this.#startedAt = whole.now();
     this.#refusals = new Refusals(this.#metrics, log, whole.now);
-    this.#bodies = new Bodies(whole.limits, this.#refusals.note);
+    const bodies = new Bodies(whole.limits, this.#refusals.note);
+    this.#reader = new RequestReader(bodies, whole.strict, log);
+    this.#generations = new Generations({
+      ...whole,
+      accounts: options.accounts,
+      admission: this.#admission,
+      metrics: this.#metrics,
+      tally: this.#tally,
+      refusals: this.#refusals,
+      log,
+      drawSeed: () => this.#drawSeed(),
+    });
     this.#cluster = options.cluster ?? viewDriver(options.engine);
     const status = new Status({
       cluster: this.#cluster,
@@ -130,6 +158,11 @@ export class Gateway implements Endpoints {
     this.#statusFeed = new StatusFeed(status);
     this.app = createApp(this, {
       apiKey: options.apiKey,
+      tenant: new Tenant(options.apiKey),
+      listensLocally: whole.listensLocally,
+      allowedHosts: whole.allowedHosts,
+      allowedOrigins: whole.allowedOrigins,
+      isDraining: () => this.#admission.draining,
       log,
       metrics: this.#metrics,
       dashboard: options.dashboard,
@@ -148,79 +181,88 @@ export class Gateway implements Endpoints {
   }
 
   /** A conversation's next message: read, rendered, admitted, generated, told. */
-  async chat(context: Context<Env>): Promise<Response> {
-    const request = await this.#read(context, wire.chatRequest);
-    this.#assertServed(request.model);
-    refuseUnsupportedChat(request);
-    const choices = request.n ?? 1;
-    this.#assertRoom(choices);
+  async converse<Request>(context: Context<Env>, dialect: Dialect<Request>): Promise<Response> {
+    const request = await this.#reader.read(context, dialect);
+    const tenant = context.get("tenant").prefixes(undefined);
+    const chat = dialect.toChat(request, tenant);
+    this.#assertServed(chat.model);
+    refuseUnsupportedChat(chat);
+    this.#generations.assertRoom(chat.n ?? 1);
 
-    const thinking = wantsThinking(request);
-    const prompt = await this.#prompts.chat(request, thinking, context.req.raw.signal);
-    const head = this.#head("chatcmpl-", request.model);
+    const prompt = await this.#prompts.chat(chat, wantsThinking(chat), context.req.raw.signal);
+    const head = this.#head(dialect.idPrefix, chat.model);
     const constraints = await openConstraints(
       this.#masks,
-      request,
-      choices,
+      chat,
+      chat.n ?? 1,
       thinkingAfter(this.#options.text.vocabulary, prompt),
     );
-    const generation = this.#generate(context, request, {
+    const generation = this.#generations.begin(context, chat, {
       id: head.id,
       constraints,
       prompts: [prompt],
-      maxTokens: request.max_completion_tokens ?? request.max_tokens ?? undefined,
-      topLogprobs: request.logprobs ? (request.top_logprobs ?? 0) : undefined,
-      createReader: () => this.#parserAfter(prompt, request),
+      maxTokens: chat.max_completion_tokens ?? chat.max_tokens ?? undefined,
+      topLogprobs: chat.logprobs ? (chat.top_logprobs ?? 0) : undefined,
+      afterFirstCall: chat.parallel_tool_calls === false,
+      createReader: () => this.#parserAfter(prompt, chat),
     });
 
+    const { reasoningField } = this.#options;
+    const createId = (prefix: string) => this.#createId(prefix);
+    const tokenBytes = this.#tokenBytes;
     const answer = {
+      request,
+      chat,
       head,
-      choices,
-      includeUsage: request.stream_options?.include_usage ?? false,
-      logprobs: request.logprobs ?? false,
-      tokenBytes: this.#tokenBytes,
-      reasoningField: this.#options.reasoningField,
-      createCallId: () => this.#createId("call_"),
+      generation,
+      reasoningField,
+      tokenBytes,
+      createId,
+      tenant,
     };
-    return request.stream
-      ? this.#stream(context, generation, chatChunks(generation, answer))
-      : context.json(await chatCompletion(generation, answer));
+    return chat.stream
+      ? this.#generations.stream(context, generation, dialect.stream(answer), dialect)
+      : this.#generations.whole(generation, dialect.whole(answer), dialect);
   }
 
   /** Raw continuations of one or more prompts; the same path without template and channels. */
   async completions(context: Context<Env>): Promise<Response> {
-    const request = await this.#read(context, wire.completionRequest);
+    const request = await this.#reader.read(context, completionForm);
     this.#assertServed(request.model);
     refuseUnsupportedCompletion(request);
-    const choices = countPrompts(request) * (request.n ?? 1);
-    this.#assertRoom(choices);
+    const choicesPerPrompt = request.n ?? 1;
+    const choices = countPrompts(request) * choicesPerPrompt;
+    this.#generations.assertRoom(choices);
     const prompts = await this.#prompts.completions(request.prompt, context.req.raw.signal);
 
+    const { vocabulary } = this.#options.text;
     const head = this.#head("cmpl-", request.model);
     const constraints = await openConstraints(this.#masks, request, choices);
-    const generation = this.#generate(context, request, {
+    const generation = this.#generations.begin(context, request, {
       id: head.id,
       constraints,
       prompts,
       maxTokens: request.max_tokens ?? undefined,
       topLogprobs: request.logprobs ?? undefined,
-      createReader: () => plainText(new Detokenizer(this.#options.text.vocabulary)),
+      createReader: () => plainText(new Detokenizer(vocabulary)),
     });
 
+    const echoed = request.echo ? promptTexts(request, (tokens) => vocabulary.decode(tokens)) : [];
     const answer = {
       head,
       choices,
+      beginnings: echoed.flatMap((text) => Array<string>(choicesPerPrompt).fill(text)),
       includeUsage: request.stream_options?.include_usage ?? false,
       logprobs: request.logprobs ?? undefined,
       tokenBytes: this.#tokenBytes,
     };
     return request.stream
-      ? this.#stream(context, generation, completionChunks(generation, answer))
-      : context.json(await completion(generation, answer));
+      ? this.#generations.stream(context, generation, completionChunks(generation, answer), openai)
+      : this.#generations.whole(generation, completion(generation, answer), openai);
   }
 
   async tokenize(context: Context<Env>): Promise<Response> {
-    const request = await this.#read(context, wire.tokenizeRequest);
+    const request = await this.#reader.read(context, tokenizeForm);
     if (request.model) this.#assertServed(request.model);
     const begins = request.add_special_tokens ?? true;
     const tokens = await this.#prompts.text(request.prompt, begins, context.req.raw.signal);
@@ -231,6 +273,13 @@ export class Gateway implements Endpoints {
       tokens: [...tokens],
     };
     return context.json(body);
+  }
+
+  async detokenize(context: Context<Env>): Promise<Response> {
+    const request = await this.#reader.read(context, detokenizeForm);
+    if (request.model) this.#assertServed(request.model);
+    const prompt = this.#options.text.vocabulary.decode(request.tokens);
+    return context.json({ prompt } satisfies wire.Detokenized);
   }
 
   models(): Response {
@@ -247,7 +296,14 @@ export class Gateway implements Endpoints {
   health(): Response {
     const { draining, waiting, running } = this.#admission;
     const body: wire.Health = { status: draining ? "draining" : "ok", waiting, running };
-    return Response.json(body);
+    return draining
+      ? Response.json(body, { status: 503, headers: drainingHeaders })
+      : Response.json(body);
+  }
+
+  /** The process lives, also while it drains. */
+  live(): Response {
+    return Response.json({ version } satisfies wire.Version);
   }
 
   async metrics(): Promise<Response> {
@@ -281,60 +337,6 @@ export class Gateway implements Endpoints {
     this.#masks.close();
   }
 
-  /** @throws ApiError when the queue has no room. */
-  #generate(
-    context: Context<Env>,
-    request: wire.SharedRequest,
-    parts: GenerationParts,
-  ): Generation {
-    try {
-      return this.#begin(context, request, parts);
-    } catch (error) {
-      for (const constraint of parts.constraints) constraint.close();
-      throw error;
-    }
-  }
-
-  #begin(context: Context<Env>, request: wire.SharedRequest, parts: GenerationParts): Generation {
-    const { accounts, engine, sampling, now } = this.#options;
-    const choicesPerPrompt = request.n ?? 1;
-    const sequences = parts.prompts.length * choicesPerPrompt;
-    const requestId = context.get("requestId");
-    const { model, stop } = request;
-    const generation = new Generation({
-      ...parts,
-      unreadEvents: this.limits.unreadEvents,
-      onUnread: () => this.#cut(context, generation),
-      engine,
-      metrics: this.#metrics,
-      now,
-      tenant: this.#tenant.prefixes(request.cache_salt),
-      choicesPerPrompt,
-      stopTokens: engine.eosTokens,
-      stopStrings: typeof stop === "string" ? [stop] : (stop ?? []),
-      sampling: samplingOf(request, sampling, engine.vocabSize, () => this.#drawSeed()),
-      ticket: this.#admission.admit(sequences, context.req.raw.signal),
-      onEnd: async (end) => {
-        const { outcome, usage } = end;
-        this.#metrics.countUsage(usage);
-        this.#tally.end(generation, usage);
-        this.#log.info({ requestId, id: parts.id, model, outcome, usage }, "generated");
-        const streamed = request.stream ?? false;
-        const { name: tenant } = this.#tenant;
-        await accounts?.bill({ ...end, id: parts.id, requestId, tenant, model, streamed });
-      },
-    });
-    this.#tally.begin(generation);
-    return generation;
-  }
-
-  #read<T>(context: Context<Env>, schema: z.ZodType<T>): Promise<T> {
-    const { headers } = context.req.raw;
-    // A body that is refused midway leaves its connection open for the answer.
-    const pieces = context.env.incoming.iterator({ destroyOnReturn: false });
-    return readJson({ headers, pieces }, schema, this.#bodies);
-  }
-
   /** Reads what the model says after this prompt. */
   #parserAfter(prompt: Uint32Array, request: wire.ChatRequest): OutputParser {
     const { vocabulary, toolCallFormat } = this.#options.text;
@@ -345,35 +347,6 @@ export class Gateway implements Endpoints {
       tools,
       callsBefore: countCalls(request),
     });
-  }
-
-  #stream(
-    context: Context<Env>,
-    generation: Generation,
-    chunks: AsyncGenerator<object>,
-  ): Promise<Response> {
-    return eventStream(chunks, {
-      unreadMs: this.limits.unreadMs,
-      onUnread: () => this.#cut(context, generation),
-      keepAliveMs: this.#options.keepAliveMs,
-      describeError: (error) =>
-        error instanceof ClientGone ? undefined : knownError(error, this.#log).envelope(),
-      onLeave: () => generation.cancel(),
-    });
-  }
-
-  /** Ends a request whose client does not read, and its connection with it. */
-  #cut({ env }: Context<Env>, generation: Generation): void {
-    this.#refusals.note("unread");
-    generation.cancel();
-    // A request that came over no socket has no bindings.
-    (env as Partial<Env["Bindings"]> | undefined)?.outgoing?.destroy();
-  }
-
-  /** @throws ApiError when `choices` more cannot be taken in, or their bill not written. */
-  #assertRoom(choices: number): void {
-    this.#admission.assertRoom(choices);
-    this.#options.accounts?.assertWritable();
   }
 
   #assertServed(name: string): void {
@@ -415,3 +388,12 @@ function plainText(detokenizer: Detokenizer): TokenReader {
     end: () => content(detokenizer.end()),
   };
 }
+
+const openai = {
+  framing: "plain",
+  describeError: (error: ApiError) => error.envelope(),
+} as const;
+
+const completionForm = { schema: wire.completionRequest, fields: completionFields };
+const tokenizeForm = { schema: wire.tokenizeRequest, fields: tokenizeFields };
+const detokenizeForm = { schema: wire.detokenizeRequest, fields: detokenizeFields };

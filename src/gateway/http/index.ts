@@ -1,4 +1,5 @@
 export { askServer, firstModel, type Server, serverEvents } from "./api-client.ts";
 export { DashboardFiles } from "./dashboard-files.ts";
+export { isLoopback } from "./edge.ts";
 export { Gateway, type GatewayOptions } from "./gateway.ts";
 export { type RunningServer, serveGateway } from "./serve.ts";

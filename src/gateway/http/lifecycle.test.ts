@@ -61,8 +61,14 @@ test("a drain lets live streams finish, refuses new requests, then closes", asyn
   const drained = server.running.drain(30_000);
   const refused = await server.fetch(CHAT, chat);
   assert.equal(refused.status, 503);
-  const health = await (await fetch(`${server.url}/health`)).json();
-  assert.equal((health as { status: string }).status, "draining");
+  const health = await fetch(`${server.url}/health`);
+  assert.equal(((await health.json()) as { status: string }).status, "draining");
+  for (const response of [refused, health]) {
+    assert.equal(response.status, 503);
+    assert.equal(response.headers.get("connection"), "close");
+    assert.match(response.headers.get("retry-after") ?? "", /^\d+$/);
+  }
+  assert.equal((await fetch(`${server.url}/livez`)).status, 200);
   assert.match(await live.text(), /"finish_reason":"(stop|length)"[^]*data: \[DONE\]\n\n$/);
   await drained;
   await assert.rejects(fetch(`${server.url}/health`));

@@ -1,4 +1,5 @@
 import { createRoute, OpenAPIHono, type z } from "@hono/zod-openapi";
+import { dialects } from "../dialects/index.ts";
 import { rebalancing, statusSnapshot } from "../status/index.ts";
 import * as wire from "../wire.ts";
 
@@ -14,14 +15,14 @@ interface Operation {
 }
 
 const operations: readonly Operation[] = [
-  {
-    method: "post",
-    path: "/v1/chat/completions",
-    summary: "Answers a conversation",
-    request: wire.chatRequest,
-    response: wire.chatCompletion,
-    chunk: wire.chatCompletionChunk,
-  },
+  ...dialects.map(({ path, summary, schema, response, chunk }) => ({
+    method: "post" as const,
+    path: `/v1${path}`,
+    summary,
+    request: schema,
+    response,
+    chunk,
+  })),
   {
     method: "post",
     path: "/v1/completions",
@@ -37,9 +38,19 @@ const operations: readonly Operation[] = [
     request: wire.tokenizeRequest,
     response: wire.tokenized,
   },
+  {
+    method: "post",
+    path: "/detokenize",
+    summary: "Tokens' text",
+    request: wire.detokenizeRequest,
+    response: wire.detokenized,
+  },
   { method: "get", path: "/v1/models", summary: "The names served", response: wire.modelList },
   { method: "get", path: "/v1/models/{id}", summary: "One of them", response: wire.model },
-  { method: "get", path: "/health", summary: "Answers at once", response: wire.health },
+  { method: "get", path: "/health", summary: "503 while draining", response: wire.health },
+  { method: "get", path: "/readyz", summary: "The same", response: wire.health },
+  { method: "get", path: "/livez", summary: "Answers at once", response: wire.version },
+  { method: "get", path: "/version", summary: "The same", response: wire.version },
   {
     method: "get",
     path: "/status",

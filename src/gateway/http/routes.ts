@@ -1,24 +1,24 @@
 import { createHash, timingSafeEqual } from "node:crypto";
-import type { HttpBindings } from "@hono/node-server";
 import { Hono, type Context, type MiddlewareHandler } from "hono";
 import type { Logger } from "pino";
 import type { DashboardFiles } from "./dashboard-files.ts";
-import { ApiError, ClientGone } from "../errors.ts";
+import { type Dialect, dialects } from "../dialects/index.ts";
+import { ApiError, ClientGone, knownError } from "../errors.ts";
+import type { Env } from "./env.ts";
 import type { Metrics } from "../status/index.ts";
+import type { Tenant } from "../tenant.ts";
+import { assertJson } from "./body.ts";
+import { allowOrigins, assertHost, plainPath } from "./edge.ts";
 import { openApiDocument } from "./openapi.ts";
-
-export interface Env {
-  Variables: { requestId: string; route: string };
-  Bindings: HttpBindings;
-}
 
 type Endpoint = (context: Context<Env>) => Response | Promise<Response>;
 
 /** What the gateway answers; each may throw an ApiError. */
 export interface Endpoints {
-  chat(context: Context<Env>): Promise<Response>;
+  converse<Request>(context: Context<Env>, dialect: Dialect<Request>): Promise<Response>;
   completions(context: Context<Env>): Promise<Response>;
   tokenize(context: Context<Env>): Promise<Response>;
+  detokenize(context: Context<Env>): Promise<Response>;
   models(): Response;
   model(id: string): Response;
   metrics(): Promise<Response>;
@@ -26,10 +26,16 @@ export interface Endpoints {
   statusEvents(): Response;
   rebalance(): Promise<Response>;
   health(): Response;
+  live(): Response;
 }
 
 export interface RouteOptions {
   readonly apiKey: string | undefined;
+  readonly tenant: Tenant;
+  readonly listensLocally: boolean;
+  readonly allowedHosts: readonly string[];
+  readonly allowedOrigins: readonly string[];
+  readonly isDraining: () => boolean;
   readonly log: Logger;
   readonly metrics: Metrics;
   /** Undefined: there is no page. */
@@ -37,6 +43,9 @@ export interface RouteOptions {
   readonly now: () => number;
   readonly createId: (prefix: string) => string;
 }
+
+/** Before a path of OpenAI's API. */
+const prefixes = ["/v1", ""];
 
 /** Paths of OpenAI's API that this server names when it refuses them. */
 const unserved: Readonly<Record<string, string>> = {
@@ -49,9 +58,12 @@ const unserved: Readonly<Record<string, string>> = {
 
 /** The HTTP face: paths with and without `/v1`, identity, errors, log. */
 export function createApp(endpoints: Endpoints, options: RouteOptions): Hono<Env> {
-  const app = new Hono<Env>();
+  const app = new Hono<Env>({ getPath: plainPath });
   const document = openApiDocument();
+  const { apiKey, dashboard } = options;
   app.use(observe(options));
+  app.use(allowOrigins(options.allowedOrigins));
+  if (apiKey === undefined) app.use(assertHost(options.listensLocally, options.allowedHosts));
   app.onError((error, context) => errorResponse(error, context, options.log));
   app.notFound((context) => refuseUnknown(context));
 
@@ -65,21 +77,30 @@ export function createApp(endpoints: Endpoints, options: RouteOptions): Hono<Env
       throw wrongMethod(context.req.method, method);
     });
   };
-  route("GET", "/health", () => endpoints.health());
+  for (const path of ["/health", "/readyz"]) route("GET", path, () => endpoints.health());
+  for (const path of ["/livez", "/version"]) route("GET", path, () => endpoints.live());
   route("GET", "/openapi.json", (context) => context.json(document));
-  const { dashboard } = options;
   if (dashboard) {
     for (const path of dashboard.paths) route("GET", path, () => dashboard.respond(path));
   }
-  if (options.apiKey !== undefined) app.use(authenticate(options.apiKey));
+  for (const dialect of dialects) {
+    for (const prefix of prefixes) app.use(`${prefix}${dialect.path}`, errorsOf(dialect));
+  }
+  app.use(authenticate(apiKey, options.tenant));
   route("GET", "/metrics", () => endpoints.metrics());
   route("GET", "/status", () => endpoints.status());
   route("GET", "/status/events", () => endpoints.statusEvents());
-  route("POST", "/rebalance", () => endpoints.rebalance());
-  for (const prefix of ["/v1", ""]) {
-    route("POST", `${prefix}/chat/completions`, (context) => endpoints.chat(context));
+  route("POST", "/rebalance", (context) => {
+    assertJson(context.req.raw.headers);
+    return endpoints.rebalance();
+  });
+  for (const prefix of prefixes) {
+    for (const dialect of dialects) {
+      route("POST", `${prefix}${dialect.path}`, (context) => endpoints.converse(context, dialect));
+    }
     route("POST", `${prefix}/completions`, (context) => endpoints.completions(context));
     route("POST", `${prefix}/tokenize`, (context) => endpoints.tokenize(context));
+    route("POST", `${prefix}/detokenize`, (context) => endpoints.detokenize(context));
     route("GET", `${prefix}/models`, () => endpoints.models());
     route("GET", `${prefix}/models/:id{.+}`, (context) =>
       endpoints.model(context.req.param("id") ?? ""),
@@ -88,7 +109,13 @@ export function createApp(endpoints: Endpoints, options: RouteOptions): Hono<Env
   return app;
 }
 
-function observe({ log, metrics, now, createId }: RouteOptions): MiddlewareHandler<Env> {
+function observe({
+  log,
+  metrics,
+  now,
+  createId,
+  isDraining,
+}: RouteOptions): MiddlewareHandler<Env> {
   return async (context, next) => {
     const began = now();
     const sent = context.req
@@ -99,6 +126,9 @@ function observe({ log, metrics, now, createId }: RouteOptions): MiddlewareHandl
     context.set("requestId", requestId);
     await next();
     context.header("x-request-id", requestId);
+    const ignored = context.get("ignoredFields");
+    if (ignored) context.header("x-ignored-fields", ignored.join(", "));
+    if (isDraining()) context.header("connection", "close");
     const route = context.get("route") ?? "unknown";
     const { status } = context.res;
     metrics.countRequest(route, status);
@@ -109,12 +139,21 @@ function observe({ log, metrics, now, createId }: RouteOptions): MiddlewareHandl
   };
 }
 
-function authenticate(apiKey: string): MiddlewareHandler<Env> {
+const errorsOf =
+  (dialect: Dialect<unknown>): MiddlewareHandler<Env> =>
+  async (context, next) => {
+    context.set("describeError", (error) => dialect.describeError(error));
+    await next();
+  };
+
+function authenticate(apiKey: string | undefined, tenant: Tenant): MiddlewareHandler<Env> {
   const digest = (text: string) => createHash("sha256").update(text).digest();
-  const expected = digest(apiKey);
+  const expected = apiKey === undefined ? undefined : digest(apiKey);
   return async (context, next) => {
-    const [, key] = /^Bearer\s+(.+)$/i.exec(context.req.header("authorization") ?? "") ?? [];
-    if (key === undefined || !timingSafeEqual(digest(key), expected)) {
+    context.set("tenant", tenant);
+    const [, bearer] = /^Bearer\s+(.+)$/i.exec(context.req.header("authorization") ?? "") ?? [];
+    const key = bearer ?? context.req.header("x-api-key");
+    if (expected && (key === undefined || !timingSafeEqual(digest(key), expected))) {
       const message = `${key === undefined ? "missing" : "invalid"} API key; expected authorization: Bearer KEY`;
       throw new ApiError(401, "invalid_api_key", message, {
         headers: { "www-authenticate": "Bearer" },
@@ -128,14 +167,8 @@ function errorResponse(error: unknown, context: Context<Env>, log: Logger): Resp
   // 499 is nginx's status for a client that has gone; it is only ever logged and counted.
   if (error instanceof ClientGone) return new Response(null, { status: 499 });
   const known = knownError(error, log);
-  return context.json(known.envelope(), known.status, { ...known.headers });
-}
-
-/** The error a client is told of; what is unexpected is logged whole and told in one word. */
-export function knownError(error: unknown, log: Logger): ApiError {
-  if (error instanceof ApiError) return error;
-  log.error({ err: error }, "unexpected error");
-  return new ApiError(500, "internal_error", "the server failed to answer; its log says why");
+  const describe = context.get("describeError") ?? ((each: ApiError) => each.envelope());
+  return context.json(describe(known), known.status, { ...known.headers });
 }
 
 function wrongMethod(method: string, allow: string): ApiError {

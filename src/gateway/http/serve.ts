@@ -23,6 +23,7 @@ export async function serveGateway(
     fetch: gateway.app.fetch,
     overrideGlobalObjects: false,
     serverOptions: {
+      keepAliveTimeout: gateway.limits.idleMs,
       headersTimeout: gateway.limits.headersMs,
       // Node's own deadline, for whatever is not read by then.
       requestTimeout: 2 * (gateway.limits.headersMs + gateway.limits.bodyMs),

@@ -2,9 +2,10 @@ import assert from "node:assert/strict";
 import { setTimeout as sleep } from "node:timers/promises";
 import { test } from "node:test";
 import { ApiError } from "../errors.ts";
-import { eventStream } from "./stream.ts";
+import { eventStream, wholeAnswer } from "./stream.ts";
 
 const options = {
+  framing: "plain" as const,
   keepAliveMs: 10_000,
   describeError: (error: unknown) => (error instanceof ApiError ? error.envelope() : undefined),
   onLeave: () => {},
@@ -94,4 +95,39 @@ test("a client that does not read is told of after a while, and not one that rea
   assert.equal(unread, 0);
   t.mock.timers.tick(1);
   assert.equal(unread, 1);
+});
+
+test("a whole answer that comes at once is that and nothing more", async () => {
+  const response = await wholeAnswer(Promise.resolve({ a: 1 }), options);
+  assert.equal(await response.text(), '{"a":1}');
+  await assert.rejects(wholeAnswer(Promise.reject(failure), options), failure);
+});
+
+test("a whole answer that takes its time comes after blank lines, as does its failure", async () => {
+  const hasty = { ...options, keepAliveMs: 1 };
+  const late = async (answer: () => object) => {
+    await sleep(30);
+    return answer();
+  };
+  const response = await wholeAnswer(
+    late(() => ({ a: 1 })),
+    hasty,
+  );
+  assert.equal(response.status, 200);
+  assert.match(await response.text(), /^\n\n+\{"a":1\}$/);
+  const failed = await wholeAnswer(
+    late(() => {
+      throw failure;
+    }),
+    hasty,
+  );
+  assert.deepEqual(await failed.json(), failure.envelope());
+});
+
+test("an event with a name has its type's", async () => {
+  const chunks = (async function* () {
+    yield { type: "ping" };
+  })();
+  const response = await eventStream(chunks, { ...options, framing: "named" });
+  assert.equal(await response.text(), 'event: ping\ndata: {"type":"ping"}\n\n');
 });

@@ -11,6 +11,8 @@ export interface SamplingParameters {
   /** 1 changes nothing. */
   readonly repetitionPenalty: number;
   readonly logitBias: Readonly<Record<number, number>>;
+  /** Tokens that are never chosen before so many have been generated. */
+  readonly barred?: { readonly tokens: readonly number[]; readonly before: number };
   /** Drawn at admission when the client gives none. */
   readonly seed: number;
 }

@@ -18,7 +18,7 @@ function adjusted(choices: readonly TokenChoice[], logits: Float32Array): Float3
 
 /** Penalties counted anew from all tokens, then biases. */
 function expected({ tokens, promptLength, parameters }: TokenChoice, logits: Float32Array) {
-  const { repetitionPenalty, presencePenalty, frequencyPenalty, logitBias } = parameters;
+  const { repetitionPenalty, presencePenalty, frequencyPenalty, logitBias, barred } = parameters;
   const out = logits.slice();
   const known = Array.from(tokens).filter((token) => token < logits.length);
   if (repetitionPenalty !== 1) {
@@ -33,6 +33,9 @@ function expected({ tokens, promptLength, parameters }: TokenChoice, logits: Flo
   for (const [token, count] of counts) out[token] -= presencePenalty + count * frequencyPenalty;
   for (const [token, bias] of Object.entries(logitBias)) {
     if (Number(token) < logits.length) out[Number(token)] += bias;
+  }
+  if (barred && tokens.length - promptLength < barred.before) {
+    for (const token of barred.tokens) if (token < logits.length) out[token] = -1e9;
   }
   return out;
 }
@@ -49,6 +52,7 @@ test("a state brought along token by token, with proposals beyond it, gives what
         presencePenalty: penalty(0),
         frequencyPenalty: penalty(0),
         logitBias: fc.dictionary(fc.nat(400).map(String), fc.constantFrom(-100, 0.3, 5)),
+        barred: fc.record({ tokens: fc.array(fc.nat(400), { maxLength: 3 }), before: fc.nat(9) }),
       }),
       (tokens, [prompt, standing, seed], change) => {
         const parameters = { ...greedySampling, ...change };
@@ -64,9 +68,10 @@ test("a state brought along token by token, with proposals beyond it, gives what
           choices.push({ ...own, state }, own);
         }
         const actual = adjusted(choices, logits);
+        const never = (value: number) => (value < -1e8 ? -Infinity : value);
         assert.deepEqual(
-          actual,
-          choices.map((choice) => expected(choice, logits)),
+          actual.map((row) => row.map(never)),
+          choices.map((choice) => expected(choice, logits).map(never)),
         );
       },
     ),

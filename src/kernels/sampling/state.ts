@@ -6,6 +6,20 @@ const HASH = 0x9e3779b1;
 
 const nothing = new Int32Array(0);
 
+/** Far below any logit that a bias of 100 may have raised. */
+const NEVER = -1e9;
+
+/** Changes to logits that no token before changes. */
+interface Biases {
+  readonly biasTokens: Int32Array;
+  readonly biases: Float64Array;
+}
+
+const biasesOf = (logitBias: Readonly<Record<number, number>>): Biases => ({
+  biasTokens: Int32Array.from(Object.keys(logitBias), Number),
+  biases: Float64Array.from(Object.values(logitBias)),
+});
+
 /**
  * What a sequence's penalties and biases are made of: distinct tokens and how often each was
  * generated, brought along token by token, and the biases. A step reads it as it is; tokens beyond
@@ -15,8 +29,10 @@ export class SamplingState {
   readonly #promptLength: number;
   readonly #countsPrompt: boolean;
   readonly #countsGenerated: boolean;
-  readonly #biasTokens: Int32Array;
-  readonly #biases: Float64Array;
+  readonly #biases: Biases;
+  /** The same before `#barredBefore` tokens are generated. */
+  readonly #barringBiases: Biases;
+  readonly #barredBefore: number;
   /** Tokens that the next one may not be. */
   #forbidden: Int32Array = nothing;
   #length = 0;
@@ -27,12 +43,14 @@ export class SamplingState {
   #places = new Int32Array(128);
 
   constructor(parameters: SamplingParameters, promptLength: number) {
-    const { presencePenalty, frequencyPenalty, repetitionPenalty, logitBias } = parameters;
+    const { presencePenalty, frequencyPenalty, repetitionPenalty, logitBias, barred } = parameters;
     this.#promptLength = promptLength;
     this.#countsPrompt = repetitionPenalty !== 1;
     this.#countsGenerated = this.#countsPrompt || presencePenalty !== 0 || frequencyPenalty !== 0;
-    this.#biasTokens = Int32Array.from(Object.keys(logitBias), Number);
-    this.#biases = Float64Array.from(Object.values(logitBias));
+    this.#biases = biasesOf(logitBias);
+    const never = Object.fromEntries((barred?.tokens ?? []).map((token) => [token, NEVER]));
+    this.#barringBiases = barred ? biasesOf({ ...logitBias, ...never }) : this.#biases;
+    this.#barredBefore = barred?.before ?? 0;
   }
 
   /** Tokens it has counted, prompt and generated. */
@@ -64,25 +82,27 @@ export class SamplingState {
    * appended to before a step that reads it has run.
    */
   adjustmentsAfter(tokens: ArrayLike<number>): LogitAdjustments | undefined {
-    const isBiased = this.#biases.length > 0 || this.#forbidden.length > 0;
+    const generated = tokens.length - this.#promptLength;
+    const own = generated < this.#barredBefore ? this.#barringBiases : this.#biases;
+    const isBiased = own.biases.length > 0 || this.#forbidden.length > 0;
     if (!this.#countsGenerated && !isBiased) return undefined;
     return {
       counted: this.#counted,
       distinct: this.#distinct,
       proposed: this.#countsGenerated ? this.#countBeyond(tokens) : nothing,
-      ...this.#withForbidden(),
+      ...this.#withForbidden(own),
     };
   }
 
-  #withForbidden(): Pick<LogitAdjustments, "biasTokens" | "biases"> {
-    const biased = this.#biases.length;
+  #withForbidden(own: Biases): Biases {
+    const biased = own.biases.length;
     const all = biased + this.#forbidden.length;
-    if (all === biased) return { biasTokens: this.#biasTokens, biases: this.#biases };
+    if (all === biased) return own;
     const biasTokens = new Int32Array(all);
     const biases = new Float64Array(all).fill(-Infinity, biased);
-    biasTokens.set(this.#biasTokens);
+    biasTokens.set(own.biasTokens);
     biasTokens.set(this.#forbidden, biased);
-    biases.set(this.#biases);
+    biases.set(own.biases);
     return { biasTokens, biases };
   }
 

@@ -1,0 +1,40 @@
+import { done, type FieldSources, harmless, refused } from "./field.ts";
+import { generationFields } from "./generation-fields.ts";
+
+/** `/v1/completions` */
+export const completionFields: FieldSources = {
+  OpenAI: {
+    ...generationFields["OpenAI"],
+    prompt: done("a text, token ids, or a list of either"),
+    logprobs: done("up to 20"),
+    echo: done("the prompt's text before the answer's; not beside logprobs"),
+    suffix: refused("there is no filling in yet", ""),
+  },
+  "vLLM and SGLang": {
+    ...generationFields["vLLM and SGLang"],
+    add_special_tokens: refused("a text begins with one begin-of-sentence token", true),
+    response_format: refused("answers are not constrained yet", { type: "text" }),
+  },
+  "llama-server and others": { ...generationFields["llama-server and others"] },
+};
+
+/** `/tokenize` */
+export const tokenizeFields: FieldSources = {
+  "vLLM and SGLang": {
+    model: done("a name of `/v1/models`"),
+    prompt: done("may name special tokens"),
+    add_special_tokens: done("begins with the begin-of-sentence token; true by default"),
+    return_token_strs: harmless("/detokenize tells tokens' text"),
+    messages: refused("say them as the prompt"),
+  },
+  "llama-server and others": {
+    content: refused("use prompt"),
+    with_pieces: harmless("/detokenize tells tokens' text"),
+    parse_special: harmless("special tokens are always read"),
+  },
+};
+
+/** `/detokenize` */
+export const detokenizeFields: FieldSources = {
+  "vLLM and SGLang": { model: done("a name of `/v1/models`"), tokens: done() },
+};

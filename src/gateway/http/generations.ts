@@ -1,0 +1,153 @@
+import type { Context } from "hono";
+import type { Logger } from "pino";
+import type { Admission } from "../admission.ts";
+import {
+  Generation,
+  type GenerationOptions,
+  type SamplingDefaults,
+  samplingOf,
+} from "../answer/index.ts";
+import type { Accounts, TokenTally } from "../billing/index.ts";
+import type { EngineDriver } from "../engine-driver.ts";
+import { type ApiError, ClientGone, invalidValue, knownError } from "../errors.ts";
+import type { Metrics } from "../status/index.ts";
+import type { SharedRequest } from "../wire.ts";
+import type { ClientLimits } from "./client-limits.ts";
+import type { Refusals } from "./refusals.ts";
+import type { Env } from "./env.ts";
+import { type EventFraming, eventStream, wholeAnswer } from "./stream.ts";
+
+export interface GenerationsOptions {
+  readonly engine: EngineDriver;
+  readonly sampling: SamplingDefaults;
+  readonly limits: ClientLimits;
+  readonly keepAliveMs: number;
+  readonly admission: Admission;
+  readonly metrics: Metrics;
+  readonly tally: TokenTally;
+  readonly refusals: Refusals;
+  /** Undefined: nothing is billed. */
+  readonly accounts: Accounts | undefined;
+  readonly log: Logger;
+  readonly now: () => number;
+  readonly drawSeed: () => number;
+}
+
+type Parts = Pick<
+  GenerationOptions,
+  "id" | "prompts" | "maxTokens" | "topLogprobs" | "createReader" | "constraints"
+> & { readonly afterFirstCall?: boolean };
+
+interface Telling {
+  readonly describeError: (error: ApiError) => object;
+}
+
+/** Admitted requests: begun, billed, and told over HTTP. */
+export class Generations {
+  readonly #options: GenerationsOptions;
+
+  constructor(options: GenerationsOptions) {
+    this.#options = options;
+  }
+
+  /** @throws ApiError when `choices` more cannot be taken in, or their bill not written. */
+  assertRoom(choices: number): void {
+    this.#options.admission.assertRoom(choices);
+    this.#options.accounts?.assertWritable();
+  }
+
+  /** @throws ApiError when the queue has no room, or a field says what cannot be. */
+  begin(context: Context<Env>, request: SharedRequest, parts: Parts): Generation {
+    try {
+      return this.#begin(context, request, parts);
+    } catch (error) {
+      for (const constraint of parts.constraints) constraint.close();
+      throw error;
+    }
+  }
+
+  #begin(context: Context<Env>, request: SharedRequest, parts: Parts): Generation {
+    const { accounts, engine, sampling, now, log, metrics, tally, admission } = this.#options;
+    const { afterFirstCall = false, ...others } = parts;
+    assertMinimum(request, parts.maxTokens);
+    const choicesPerPrompt = request.n ?? 1;
+    const sequences = parts.prompts.length * choicesPerPrompt;
+    const requestId = context.get("requestId");
+    const tenant = context.get("tenant");
+    const { model, stop } = request;
+    const generation = new Generation({
+      ...others,
+      unreadEvents: this.#options.limits.unreadEvents,
+      onUnread: () => this.#cut(context, generation),
+      engine,
+      metrics,
+      now,
+      tenant: tenant.prefixes(request.cache_salt),
+      choicesPerPrompt,
+      eosTokens: engine.eosTokens,
+      stop: {
+        tokens: request.stop_token_ids ?? [],
+        strings: typeof stop === "string" ? [stop] : (stop ?? []),
+        told: request.include_stop_str_in_output ?? false,
+        afterFirstCall,
+      },
+      sampling: samplingOf(request, sampling, engine, this.#options.drawSeed),
+      ticket: admission.admit(sequences, context.req.raw.signal),
+      onEnd: async (end) => {
+        const { outcome, usage } = end;
+        metrics.countUsage(usage);
+        tally.end(generation, usage);
+        log.info({ requestId, id: parts.id, model, outcome, usage }, "generated");
+        const streamed = request.stream ?? false;
+        const { name } = tenant;
+        await accounts?.bill({ ...end, id: parts.id, requestId, tenant: name, model, streamed });
+      },
+    });
+    tally.begin(generation);
+    return generation;
+  }
+
+  /** The answer as it comes. */
+  stream(
+    context: Context<Env>,
+    generation: Generation,
+    chunks: AsyncGenerator<object>,
+    telling: Telling & { readonly framing: EventFraming },
+  ): Promise<Response> {
+    return eventStream(chunks, {
+      framing: telling.framing,
+      unreadMs: this.#options.limits.unreadMs,
+      onUnread: () => this.#cut(context, generation),
+      ...this.#told(generation, telling),
+    });
+  }
+
+  /** The answer when it is complete. */
+  whole(generation: Generation, answer: Promise<object>, telling: Telling): Promise<Response> {
+    return wholeAnswer(answer, this.#told(generation, telling));
+  }
+
+  #told(generation: Generation, { describeError }: Telling) {
+    const { keepAliveMs, log } = this.#options;
+    return {
+      keepAliveMs,
+      describeError: (error: unknown) =>
+        error instanceof ClientGone ? undefined : describeError(knownError(error, log)),
+      onLeave: () => generation.cancel(),
+    };
+  }
+
+  /** Ends a request whose client does not read, and its connection with it. */
+  #cut({ env }: Context<Env>, generation: Generation): void {
+    this.#options.refusals.note("unread");
+    generation.cancel();
+    // A request that came over no socket has no bindings.
+    (env as Partial<Env["Bindings"]> | undefined)?.outgoing?.destroy();
+  }
+}
+
+function assertMinimum({ min_tokens }: SharedRequest, maxTokens: number | undefined): void {
+  if (!min_tokens || maxTokens === undefined || min_tokens <= maxTokens) return;
+  const message = `min_tokens: expected at most the ${maxTokens} tokens asked for, got ${min_tokens}`;
+  throw invalidValue("min_tokens", message);
+}
