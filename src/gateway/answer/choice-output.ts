@@ -54,6 +54,10 @@ export class ChoiceOutput {
     return this.#stop.matched;
   }
 
+  get stopString(): string | undefined {
+    return this.#stop.match;
+  }
+
   get reasoningTokens(): number {
     return this.#reader.reasoningTokens;
   }

@@ -14,7 +14,13 @@ import type { Usage } from "../wire.ts";
 /** `choice` numbers the answer's choices: those of the first prompt, then of the second, … */
 export type ChoiceEvent =
   | { readonly kind: "delta"; readonly choice: number; readonly delta: ChoiceDelta }
-  | { readonly kind: "finished"; readonly choice: number; readonly reason: ChoiceFinish };
+  | {
+      readonly kind: "finished";
+      readonly choice: number;
+      readonly reason: ChoiceFinish;
+      /** The stop string that has ended it. */
+      readonly stopString?: string;
+    };
 
 export interface GenerationOptions {
   readonly engine: EngineDriver;
@@ -168,7 +174,9 @@ export class Generation {
         return;
       }
     }
-    yield { kind: "finished", choice, reason: refusesCall ? "tool_calls" : "stop" };
+    const { stopString } = output;
+    if (stopString === undefined) yield { kind: "finished", choice, reason: "tool_calls" };
+    else yield { kind: "finished", choice, reason: "stop", stopString };
   }
 
   /**

@@ -9,7 +9,7 @@ export class StopStrings {
   readonly #strings: readonly string[];
   readonly #told: boolean;
   #held = "";
-  #matched = false;
+  #match: string | undefined;
 
   /** `told`: the string that ends the answer is let through too. */
   constructor(strings: readonly string[], told = false) {
@@ -19,16 +19,21 @@ export class StopStrings {
 
   /** A stop string has been completed: nothing after it is ever let through. */
   get matched(): boolean {
-    return this.#matched;
+    return this.#match !== undefined;
+  }
+
+  /** Which one. */
+  get match(): string | undefined {
+    return this.#match;
   }
 
   /** The text that is safe to send now. */
   push(piece: string): string {
-    if (this.#matched) return "";
+    if (this.matched) return "";
     const text = this.#held + piece;
     const match = firstMatch(text, this.#strings);
     if (match) {
-      this.#matched = true;
+      this.#match = text.slice(match.start, match.end);
       this.#held = "";
       return text.slice(0, this.#told ? match.end : match.start);
     }

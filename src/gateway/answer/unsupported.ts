@@ -15,7 +15,8 @@ export function refuseUnsupportedChat(request: ChatRequest): void {
   if (modalities?.some((modality) => modality !== "text")) {
     throw notYet("modalities", "this model answers in text alone");
   }
-  if (request.add_generation_prompt === false && !request.continue_final_message) {
+  const goesOn = request.continue_final_message || hasPrefix(request.messages.at(-1));
+  if (request.add_generation_prompt === false && !goesOn) {
     throw notYet("add_generation_prompt", "expected true without continue_final_message");
   }
 }
@@ -26,6 +27,9 @@ export function refuseUnsupportedCompletion(request: CompletionRequest): void {
     throw notYet("echo", "not supported beside logprobs, which are told of the answer alone");
   }
 }
+
+const hasPrefix = (message: ChatRequest["messages"][number] | undefined): boolean =>
+  message?.role === "assistant" && message.prefix === true;
 
 const notYet = (param: string, message: string): ApiError =>
   unsupported(param, `${param}: ${message}`);

@@ -17,6 +17,7 @@ export const chatDialect: Dialect<wire.ChatRequest> = {
   stream: (answer) => chatChunks(answer.generation, optionsOf(answer)),
   whole: (answer) => chatCompletion(answer.generation, optionsOf(answer)),
   describeError: (error) => error.envelope(),
+  errorEvent: (error) => error.envelope(),
 };
 
 function optionsOf(answer: Answer<wire.ChatRequest>): ChatAnswerOptions {

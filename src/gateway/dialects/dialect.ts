@@ -41,4 +41,14 @@ export interface Dialect<Request> {
   stream(answer: Answer<Request>): AsyncGenerator<object>;
   whole(answer: Answer<Request>): Promise<object>;
   describeError(error: ApiError): object;
+  /** An error as an event of a stream. */
+  errorEvent(error: ApiError): object;
+}
+
+/** A way of asking how many tokens a conversation has. */
+export interface Counting<Request> extends Pick<
+  Dialect<Request>,
+  "path" | "summary" | "schema" | "fields" | "response" | "toChat" | "describeError"
+> {
+  tell(tokens: number): object;
 }

@@ -3,15 +3,21 @@ import assert from "node:assert/strict";
 import { readFileSync, writeFileSync } from "node:fs";
 import { test } from "node:test";
 import type { z } from "@hono/zod-openapi";
-import { dialects } from "../dialects/index.ts";
+import { createDialects } from "../dialects/index.ts";
 import * as wire from "../wire.ts";
 import { completionFields, detokenizeFields, tokenizeFields } from "./completion-fields.ts";
 import { FieldCheck } from "./field-check.ts";
 import { done, type Field, type FieldSources, harmless, refused } from "./field.ts";
 
+const { dialects, countings } = createDialects();
+
 /** Every endpoint that takes a body. */
 const endpoints: readonly { path: string; schema: z.ZodType; fields: FieldSources }[] = [
-  ...dialects.map(({ path, schema, fields }) => ({ path: `/v1${path}`, schema, fields })),
+  ...[...dialects, ...countings].map(({ path, schema, fields }) => ({
+    path: `/v1${path}`,
+    schema,
+    fields,
+  })),
   { path: "/v1/completions", schema: wire.completionRequest, fields: completionFields },
   { path: "/tokenize", schema: wire.tokenizeRequest, fields: tokenizeFields },
   { path: "/detokenize", schema: wire.detokenizeRequest, fields: detokenizeFields },

@@ -1,4 +1,4 @@
 export { chatFields } from "./chat-fields.ts";
 export { completionFields, detokenizeFields, tokenizeFields } from "./completion-fields.ts";
 export { FieldCheck } from "./field-check.ts";
-export type { FieldSources } from "./field.ts";
+export { done, type FieldSources, harmless, refused } from "./field.ts";

@@ -17,7 +17,7 @@ import { ApiError } from "../errors.ts";
 import { completionFields, detokenizeFields, tokenizeFields } from "../fields/index.ts";
 import { Generations } from "./generations.ts";
 import { RequestReader } from "./request-reader.ts";
-import type { Dialect } from "../dialects/index.ts";
+import type { Counting, Dialect } from "../dialects/index.ts";
 import { version } from "../../engine/index.ts";
 import { Metrics } from "../status/index.ts";
 import { openConstraints } from "../answer/index.ts";
@@ -225,6 +225,15 @@ export class Gateway implements Endpoints {
       : this.#generations.whole(generation, dialect.whole(answer), dialect);
   }
 
+  /** How many tokens a conversation has. */
+  async count<Request>(context: Context<Env>, counting: Counting<Request>): Promise<Response> {
+    const request = await this.#reader.read(context, counting);
+    const chat = counting.toChat(request, context.get("tenant").prefixes(undefined));
+    this.#assertServed(chat.model);
+    const prompt = await this.#prompts.chat(chat, wantsThinking(chat), context.req.raw.signal);
+    return context.json(counting.tell(prompt.length));
+  }
+
   /** Raw continuations of one or more prompts; the same path without template and channels. */
   async completions(context: Context<Env>): Promise<Response> {
     const request = await this.#reader.read(context, completionForm);
@@ -392,6 +401,7 @@ function plainText(detokenizer: Detokenizer): TokenReader {
 const openai = {
   framing: "plain",
   describeError: (error: ApiError) => error.envelope(),
+  errorEvent: (error: ApiError) => error.envelope(),
 } as const;
 
 const completionForm = { schema: wire.completionRequest, fields: completionFields };

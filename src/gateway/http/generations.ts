@@ -8,6 +8,7 @@ import {
   samplingOf,
 } from "../answer/index.ts";
 import type { Accounts, TokenTally } from "../billing/index.ts";
+import type { Dialect } from "../dialects/index.ts";
 import type { EngineDriver } from "../engine-driver.ts";
 import { type ApiError, ClientGone, invalidValue, knownError } from "../errors.ts";
 import type { Metrics } from "../status/index.ts";
@@ -15,7 +16,7 @@ import type { SharedRequest } from "../wire.ts";
 import type { ClientLimits } from "./client-limits.ts";
 import type { Refusals } from "./refusals.ts";
 import type { Env } from "./env.ts";
-import { type EventFraming, eventStream, wholeAnswer } from "./stream.ts";
+import { eventStream, wholeAnswer } from "./stream.ts";
 
 export interface GenerationsOptions {
   readonly engine: EngineDriver;
@@ -38,9 +39,8 @@ type Parts = Pick<
   "id" | "prompts" | "maxTokens" | "topLogprobs" | "createReader" | "constraints"
 > & { readonly afterFirstCall?: boolean };
 
-interface Telling {
-  readonly describeError: (error: ApiError) => object;
-}
+/** How an answer is told: some of what a dialect says. */
+type Telling = Pick<Dialect<unknown>, "framing" | "describeError" | "errorEvent">;
 
 /** Admitted requests: begun, billed, and told over HTTP. */
 export class Generations {
@@ -112,27 +112,28 @@ export class Generations {
     context: Context<Env>,
     generation: Generation,
     chunks: AsyncGenerator<object>,
-    telling: Telling & { readonly framing: EventFraming },
+    telling: Telling,
   ): Promise<Response> {
     return eventStream(chunks, {
       framing: telling.framing,
       unreadMs: this.#options.limits.unreadMs,
       onUnread: () => this.#cut(context, generation),
-      ...this.#told(generation, telling),
+      ...this.#told(generation, (error) => telling.errorEvent(error)),
     });
   }
 
   /** The answer when it is complete. */
   whole(generation: Generation, answer: Promise<object>, telling: Telling): Promise<Response> {
-    return wholeAnswer(answer, this.#told(generation, telling));
+    const describe = (error: ApiError) => telling.describeError(error);
+    return wholeAnswer(answer, this.#told(generation, describe));
   }
 
-  #told(generation: Generation, { describeError }: Telling) {
+  #told(generation: Generation, describe: (error: ApiError) => object) {
     const { keepAliveMs, log } = this.#options;
     return {
       keepAliveMs,
       describeError: (error: unknown) =>
-        error instanceof ClientGone ? undefined : describeError(knownError(error, log)),
+        error instanceof ClientGone ? undefined : describe(knownError(error, log)),
       onLeave: () => generation.cancel(),
     };
   }

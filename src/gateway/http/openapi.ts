@@ -1,5 +1,5 @@
 import { createRoute, OpenAPIHono, type z } from "@hono/zod-openapi";
-import { dialects } from "../dialects/index.ts";
+import type { Counting, Dialect } from "../dialects/index.ts";
 import { rebalancing, statusSnapshot } from "../status/index.ts";
 import * as wire from "../wire.ts";
 
@@ -14,7 +14,17 @@ interface Operation {
   readonly chunk?: z.ZodType;
 }
 
-const operations: readonly Operation[] = [
+const operationsOf = (
+  dialects: readonly Dialect<unknown>[],
+  countings: readonly Counting<unknown>[],
+): readonly Operation[] => [
+  ...countings.map(({ path, summary, schema, response }) => ({
+    method: "post" as const,
+    path: `/v1${path}`,
+    summary,
+    request: schema,
+    response,
+  })),
   ...dialects.map(({ path, summary, schema, response, chunk }) => ({
     method: "post" as const,
     path: `/v1${path}`,
@@ -72,9 +82,13 @@ const operations: readonly Operation[] = [
 ];
 
 /** The OpenAPI 3.1 document of what is served, from the schemas that validate it. */
-export function openApiDocument() {
+export function openApiDocument(
+  dialects: readonly Dialect<unknown>[],
+  countings: readonly Counting<unknown>[],
+) {
   const document = new OpenAPIHono();
-  for (const operation of operations) document.openAPIRegistry.registerPath(describe(operation));
+  for (const operation of operationsOf(dialects, countings))
+    document.openAPIRegistry.registerPath(describe(operation));
   return document.getOpenAPI31Document({
     openapi: "3.1.0",
     info: {

@@ -50,7 +50,7 @@ test("what is not served yet is refused by its field's name", async () => {
 });
 
 test("unknown paths, wrong methods and wrong models are told apart", async () => {
-  const paths = ["/v1/responses", "/v1/embeddings", "/embeddings", "/v1/files/file-1"];
+  const paths = ["/v1/embeddings", "/embeddings", "/v1/files/file-1"];
   for (const path of paths) {
     const error = await assertRefused(await post(path, {}), 404, "unsupported_endpoint");
     assert.ok(error.message.includes(path));

@@ -2,7 +2,7 @@ import { createHash, timingSafeEqual } from "node:crypto";
 import { Hono, type Context, type MiddlewareHandler } from "hono";
 import type { Logger } from "pino";
 import type { DashboardFiles } from "./dashboard-files.ts";
-import { type Dialect, dialects } from "../dialects/index.ts";
+import { type Counting, createDialects, type Dialect } from "../dialects/index.ts";
 import { ApiError, ClientGone, knownError } from "../errors.ts";
 import type { Env } from "./env.ts";
 import type { Metrics } from "../status/index.ts";
@@ -16,6 +16,7 @@ type Endpoint = (context: Context<Env>) => Response | Promise<Response>;
 /** What the gateway answers; each may throw an ApiError. */
 export interface Endpoints {
   converse<Request>(context: Context<Env>, dialect: Dialect<Request>): Promise<Response>;
+  count<Request>(context: Context<Env>, counting: Counting<Request>): Promise<Response>;
   completions(context: Context<Env>): Promise<Response>;
   tokenize(context: Context<Env>): Promise<Response>;
   detokenize(context: Context<Env>): Promise<Response>;
@@ -49,9 +50,7 @@ const prefixes = ["/v1", ""];
 
 /** Paths of OpenAI's API that this server names when it refuses them. */
 const unserved: Readonly<Record<string, string>> = {
-  "/responses": "use /v1/chat/completions",
   "/embeddings": "this model makes no embeddings",
-  "/messages": "use /v1/chat/completions",
   "/files": "there is no file storage",
   "/batches": "there is no batch queue",
 };
@@ -59,7 +58,8 @@ const unserved: Readonly<Record<string, string>> = {
 /** The HTTP face: paths with and without `/v1`, identity, errors, log. */
 export function createApp(endpoints: Endpoints, options: RouteOptions): Hono<Env> {
   const app = new Hono<Env>({ getPath: plainPath });
-  const document = openApiDocument();
+  const { dialects, countings } = createDialects();
+  const document = openApiDocument(dialects, countings);
   const { apiKey, dashboard } = options;
   app.use(observe(options));
   app.use(allowOrigins(options.allowedOrigins));
@@ -83,7 +83,7 @@ export function createApp(endpoints: Endpoints, options: RouteOptions): Hono<Env
   if (dashboard) {
     for (const path of dashboard.paths) route("GET", path, () => dashboard.respond(path));
   }
-  for (const dialect of dialects) {
+  for (const dialect of [...dialects, ...countings]) {
     for (const prefix of prefixes) app.use(`${prefix}${dialect.path}`, errorsOf(dialect));
   }
   app.use(authenticate(apiKey, options.tenant));
@@ -97,6 +97,9 @@ export function createApp(endpoints: Endpoints, options: RouteOptions): Hono<Env
   for (const prefix of prefixes) {
     for (const dialect of dialects) {
       route("POST", `${prefix}${dialect.path}`, (context) => endpoints.converse(context, dialect));
+    }
+    for (const counting of countings) {
+      route("POST", `${prefix}${counting.path}`, (context) => endpoints.count(context, counting));
     }
     route("POST", `${prefix}/completions`, (context) => endpoints.completions(context));
     route("POST", `${prefix}/tokenize`, (context) => endpoints.tokenize(context));
@@ -140,7 +143,7 @@ function observe({
 }
 
 const errorsOf =
-  (dialect: Dialect<unknown>): MiddlewareHandler<Env> =>
+  (dialect: Pick<Dialect<unknown>, "describeError">): MiddlewareHandler<Env> =>
   async (context, next) => {
     context.set("describeError", (error) => dialect.describeError(error));
     await next();

@@ -1,0 +1,109 @@
+import type { ChatRequest } from "../wire.ts";
+import type { CountRequest, MessagesRequest } from "./messages-wire.ts";
+
+type Message = CountRequest["messages"][number];
+type ChatMessage = ChatRequest["messages"][number];
+type Texts = NonNullable<CountRequest["system"]>;
+
+/** What is to be answered. */
+export function chatOf(request: CountRequest): ChatRequest {
+  const { model, system, tools, tool_choice, thinking } = request;
+  return {
+    model,
+    messages: [
+      ...(system ? [{ role: "system" as const, content: partsOf(system) }] : []),
+      ...request.messages.flatMap(messagesOf),
+    ],
+    // As Anthropic has it, the answer goes on from words of the assistant's.
+    continue_final_message: endsInWords(request.messages.at(-1)),
+    ...(tools ? { tools: tools.map(toolOf) } : {}),
+    ...(tool_choice ? { tool_choice: choiceOf(tool_choice) } : {}),
+    ...(tool_choice?.disable_parallel_tool_use ? { parallel_tool_calls: false } : {}),
+    ...(thinking
+      ? { thinking: { type: thinking.type === "disabled" ? "disabled" : "enabled" } as const }
+      : {}),
+  };
+}
+
+/** And how. */
+export function askedChatOf(request: MessagesRequest): ChatRequest {
+  const { max_tokens, stop_sequences: stop, stream, temperature, top_p, top_k } = request;
+  return { ...chatOf(request), max_tokens, stop, stream, temperature, top_p, top_k };
+}
+
+function messagesOf(message: Message): ChatMessage[] {
+  const { role, content } = message;
+  if (role === "assistant") return [assistantOf(content)];
+  if (role === "system" || typeof content === "string")
+    return [{ role, content: partsOf(content as Texts) }];
+  const results = content.flatMap((block) =>
+    block.type === "tool_result" ? [resultOf(block)] : [],
+  );
+  const words = content.flatMap((block) => (block.type === "text" ? [textPart(block.text)] : []));
+  return words.length > 0 || results.length === 0
+    ? [...results, { role, content: words }]
+    : results;
+}
+
+function assistantOf(
+  content: Extract<Message, { role: "assistant" }>["content"],
+): Extract<ChatMessage, { role: "assistant" }> {
+  if (typeof content === "string") return { role: "assistant", content };
+  const words = content.flatMap((block) => (block.type === "text" ? [block.text] : []));
+  const thoughts = content.flatMap((block) => (block.type === "thinking" ? [block.thinking] : []));
+  const calls = content.flatMap((block) =>
+    block.type === "tool_use"
+      ? [{ id: block.id, function: { name: block.name, arguments: JSON.stringify(block.input) } }]
+      : [],
+  );
+  return {
+    role: "assistant",
+    content: words.length > 0 ? words.join("") : null,
+    ...(thoughts.length > 0 ? { reasoning_content: thoughts.join("") } : {}),
+    ...(calls.length > 0 ? { tool_calls: calls } : {}),
+  };
+}
+
+type ToolResult = Extract<
+  Exclude<Extract<Message, { role: "user" }>["content"], string>[number],
+  { type: "tool_result" }
+>;
+
+/** Templates know no failed results: one says so itself. */
+function resultOf({ tool_use_id, content, is_error }: ToolResult): ChatMessage {
+  const parts = content ? partsOf(content) : [];
+  const said = typeof parts === "string" ? [textPart(parts)] : parts;
+  const failed = is_error && !/^\s*\S*error/i.test(said[0]?.text ?? "");
+  return {
+    role: "tool",
+    tool_call_id: tool_use_id,
+    content: failed ? [textPart(`Error: ${said[0]?.text ?? ""}`), ...said.slice(1)] : said,
+  };
+}
+
+const textPart = (text: string) => ({ type: "text" as const, text });
+
+const partsOf = (texts: Texts) =>
+  typeof texts === "string" ? texts : texts.map(({ text }) => textPart(text));
+
+const toolOf = ({
+  name,
+  description,
+  input_schema,
+}: NonNullable<CountRequest["tools"]>[number]) => ({
+  type: "function" as const,
+  function: { name, description, parameters: input_schema },
+});
+
+function choiceOf({
+  type,
+  name,
+}: NonNullable<CountRequest["tool_choice"]>): ChatRequest["tool_choice"] {
+  if (type === "any") return "required";
+  return type === "tool" ? { type: "function", function: { name } } : type;
+}
+
+function endsInWords(last: Message | undefined): boolean {
+  if (last?.role !== "assistant") return false;
+  return typeof last.content === "string" || last.content.every(({ type }) => type !== "tool_use");
+}
