@@ -46,6 +46,7 @@ withEngine(program.command("serve", "Serve a model through an OpenAI-compatible 
   .option("--port <port>", "Port to listen on; 0 takes a free one", { default: 8000 })
   .option("--api-key <key>", "Key that clients must send; or in DAYSIX_API_KEY")
   .option("--api-key-file <file>", "File that has the key")
+  .option("--keys <file>", "File of keys with names and limits, beside that key or instead")
   .option("--allowed-origins <origins>", "Whose pages may read answers, separated by commas; or *")
   .option("--allowed-hosts <names>", "Names of this server that are answered without a key")
   .option("--strict", "Refuse fields that nobody knows")
@@ -79,6 +80,7 @@ withEngine(program.command("serve", "Serve a model through an OpenAI-compatible 
         strict: flags["strict"] === true,
       },
       ...(apiKey === undefined ? {} : { apiKey }),
+      ...(flags["keys"] === undefined ? {} : { keysFile: textOf("keys", flags["keys"]) }),
       ...(names === undefined
         ? {}
         : { servedNames: textOf("served-model-name", names).split(",") }),

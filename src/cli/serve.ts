@@ -22,6 +22,7 @@ import { UsageError } from "./arguments.ts";
 import { samplingDefaults } from "./generation-config.ts";
 import { boundHeaps } from "./heap-bounds.ts";
 import { modelNameOf } from "./model-folder.ts";
+import { openKeyring } from "./keyring.ts";
 import { runUntilStopped, type Shutdown } from "./shutdown.ts";
 import { createTrace } from "./trace.ts";
 import { describeResident } from "./weights.ts";
@@ -31,6 +32,8 @@ export interface ServeOptions {
   readonly host: string;
   readonly port: number;
   readonly apiKey?: string;
+  /** File of keys that have names and limits. */
+  readonly keysFile?: string;
   /** What is decided of requests before they are read. */
   readonly edge?: Pick<GatewayOptions, "allowedHosts" | "allowedOrigins" | "strict">;
   /** The folder's name where none is given. */
@@ -70,7 +73,7 @@ const CLOSE_MS = {
 
 /** Loads a model and listens, until `shutdown` closes what was opened. */
 export async function startServing(options: ServeOptions, shutdown: Shutdown): Promise<Serving> {
-  const { maxModelLen, apiKey, host, port } = options;
+  const { maxModelLen, host, port } = options;
   const directory = options.engine.modelDirectory;
   const names = options.servedNames ?? [modelNameOf(directory)];
   const log = pino({ level: options.logLevel }, pino.destination(2));
@@ -127,7 +130,7 @@ export async function startServing(options: ServeOptions, shutdown: Shutdown): P
     cluster: await viewCluster(engine, directory),
     dashboard: await DashboardFiles.load(dashboardDirectory),
     ...(accounts ? { accounts } : {}),
-    ...(apiKey === undefined ? {} : { apiKey }),
+    keyring: await openKeyring(options),
     ...(reasoningField === undefined ? {} : { reasoningField }),
   });
   await accounts?.setTopology(fleetOf(engine));

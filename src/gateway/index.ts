@@ -1,5 +1,6 @@
 export { askServer, firstModel, serverEvents, type Server } from "./http/index.ts";
-export { Accounts } from "./billing/index.ts";
+export { Accounts, costOf } from "./billing/index.ts";
+export { Keyring, type NamedKey, readKeysFile } from "./keys/index.ts";
 export { ContextCacheWatch, viewCluster } from "./status/index.ts";
 export { DashboardFiles } from "./http/index.ts";
 export { defaultPrices } from "./billing/index.ts";

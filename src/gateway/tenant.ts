@@ -9,11 +9,22 @@ export class Tenant {
   readonly name: string;
   readonly #identity: string;
 
+  private constructor(name: string, identity: string) {
+    this.name = name;
+    this.#identity = identity;
+  }
+
   /** Without a key everybody is one tenant. */
-  constructor(apiKey: string | undefined) {
-    const hash = apiKey === undefined ? undefined : createHash("sha256").update(apiKey, "utf16le");
-    this.#identity = hash?.digest("hex") ?? "default";
-    this.name = hash ? `key-${this.#identity.slice(0, NAME_DIGITS)}` : this.#identity;
+  static ofKey(apiKey: string | undefined): Tenant {
+    if (apiKey === undefined) return new Tenant("default", "default");
+    const digest = createHash("sha256").update(apiKey, "utf16le").digest("hex");
+    return new Tenant(`key-${digest.slice(0, NAME_DIGITS)}`, digest);
+  }
+
+  /** Whose key has a name keeps prefixes and bills with a new key. */
+  static named(name: string): Tenant {
+    // No other identity has a colon.
+    return new Tenant(name, `named:${name}`);
   }
 
   /** Requests of one tenant share prefixes if they have the same salt, or none. */

@@ -3,7 +3,7 @@ import { ApiError } from "../errors.ts";
 import type { GenerationEnd } from "./generation-end.ts";
 import type { Billing, RequestRecord, Topology, TopologyRecord } from "./ledger-record.ts";
 import type { Ledger } from "./ledger.ts";
-import { charge } from "./money.ts";
+import { charge, type Picodollars, totalOf } from "./money.ts";
 import type { PriceBook } from "./price-book.ts";
 
 /** A crash hides at most so much of the time the nodes have served. */
@@ -50,14 +50,16 @@ export class Accounts {
   }
 
   /**
-   * Prices a request at this moment, its completion, and resolves when the bill is durable. One of
+   * What a request costs at this moment, its completion; resolves when the bill is durable. One of
    * which nothing was computed leaves no line.
    * @throws ApiError 503 when the bill could not be written.
    */
-  async bill(request: EndedRequest): Promise<void> {
-    if (request.reading.output === 0) return;
+  async bill(request: EndedRequest): Promise<Picodollars> {
+    if (request.reading.output === 0) return 0n;
     try {
-      await this.#ledger.append(this.#record(request, this.#now()));
+      const record = this.#record(request, this.#now());
+      await this.#ledger.append(record);
+      return costOf(record);
     } catch (error) {
       const { id, requestId, tenant, model, usage } = request;
       this.#log.error({ err: error, id, requestId, tenant, model, usage }, "not billed");
@@ -119,6 +121,9 @@ export class Accounts {
     return { kind: "billed", price, picodollars: charge(reading, price.rates) };
   }
 }
+
+export const costOf = ({ billing }: RequestRecord): Picodollars =>
+  billing.kind === "billed" ? totalOf(billing.picodollars) : 0n;
 
 const unwritable = () =>
   new ApiError(503, "ledger_unwritable", "the bill could not be written; nothing was charged");

@@ -1,5 +1,5 @@
 export type { ChoiceFinish, GenerationEnd } from "./generation-end.ts";
-export { Accounts } from "./accounts.ts";
+export { Accounts, costOf } from "./accounts.ts";
 export { defaultPrices } from "./deepseek-prices.ts";
 export { instant } from "./instant.ts";
 export type { LedgerRecord } from "./ledger-record.ts";

@@ -1,6 +1,6 @@
 import type { HttpBindings } from "@hono/node-server";
 import type { ApiError } from "../errors.ts";
-import type { Tenant } from "../tenant.ts";
+import type { Caller } from "../keys/index.ts";
 
 /** What is known of a request while it is answered. */
 export interface Env {
@@ -8,7 +8,7 @@ export interface Env {
     requestId: string;
     route: string;
     /** Who asks. */
-    tenant: Tenant;
+    caller: Caller;
     /** Of the body, those that nobody knows. */
     ignoredFields?: readonly string[];
     /** As the path's own API has errors. */

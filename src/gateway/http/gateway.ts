@@ -38,7 +38,7 @@ import { eventStreamHeaders } from "./stream.ts";
 import { wantsThinking } from "../answer/index.ts";
 import { TokenTally } from "../billing/index.ts";
 import { refuseUnsupportedChat, refuseUnsupportedCompletion } from "../answer/index.ts";
-import { Tenant } from "../tenant.ts";
+import { Keyring } from "../keys/index.ts";
 import { MaskWorker, type TextWorker } from "../text/index.ts";
 import * as wire from "../wire.ts";
 
@@ -49,6 +49,8 @@ export interface GatewayOptions {
   readonly servedNames: readonly string[];
   /** Undefined: anyone may ask. */
   readonly apiKey?: string;
+  /** Several keys, instead of one. */
+  readonly keyring?: Keyring;
   /** Whether only this machine can reach the server. */
   readonly listensLocally?: boolean;
   /** Names of the server beside this machine's own; only asked for without a key. */
@@ -157,8 +159,7 @@ export class Gateway implements Endpoints {
     });
     this.#statusFeed = new StatusFeed(status);
     this.app = createApp(this, {
-      apiKey: options.apiKey,
-      tenant: new Tenant(options.apiKey),
+      keyring: options.keyring ?? new Keyring(options.apiKey, [], whole.now),
       listensLocally: whole.listensLocally,
       allowedHosts: whole.allowedHosts,
       allowedOrigins: whole.allowedOrigins,
@@ -183,11 +184,11 @@ export class Gateway implements Endpoints {
   /** A conversation's next message: read, rendered, admitted, generated, told. */
   async converse<Request>(context: Context<Env>, dialect: Dialect<Request>): Promise<Response> {
     const request = await this.#reader.read(context, dialect);
-    const tenant = context.get("tenant").prefixes(undefined);
+    const tenant = context.get("caller").tenant.prefixes(undefined);
     const chat = dialect.toChat(request, tenant);
     this.#assertServed(chat.model);
     refuseUnsupportedChat(chat);
-    this.#generations.assertRoom(chat.n ?? 1);
+    this.#generations.assertRoom(context, chat.n ?? 1);
 
     const prompt = await this.#prompts.chat(chat, wantsThinking(chat), context.req.raw.signal);
     const head = this.#head(dialect.idPrefix, chat.model);
@@ -228,7 +229,7 @@ export class Gateway implements Endpoints {
   /** How many tokens a conversation has. */
   async count<Request>(context: Context<Env>, counting: Counting<Request>): Promise<Response> {
     const request = await this.#reader.read(context, counting);
-    const chat = counting.toChat(request, context.get("tenant").prefixes(undefined));
+    const chat = counting.toChat(request, context.get("caller").tenant.prefixes(undefined));
     this.#assertServed(chat.model);
     const prompt = await this.#prompts.chat(chat, wantsThinking(chat), context.req.raw.signal);
     return context.json(counting.tell(prompt.length));
@@ -241,7 +242,7 @@ export class Gateway implements Endpoints {
     refuseUnsupportedCompletion(request);
     const choicesPerPrompt = request.n ?? 1;
     const choices = countPrompts(request) * choicesPerPrompt;
-    this.#generations.assertRoom(choices);
+    this.#generations.assertRoom(context, choices);
     const prompts = await this.#prompts.completions(request.prompt, context.req.raw.signal);
 
     const { vocabulary } = this.#options.text;

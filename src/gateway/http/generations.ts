@@ -51,7 +51,8 @@ export class Generations {
   }
 
   /** @throws ApiError when `choices` more cannot be taken in, or their bill not written. */
-  assertRoom(choices: number): void {
+  assertRoom(context: Context<Env>, choices: number): void {
+    context.get("caller").allowance?.assertRoom();
     this.#options.admission.assertRoom(choices);
     this.#options.accounts?.assertWritable();
   }
@@ -73,7 +74,8 @@ export class Generations {
     const choicesPerPrompt = request.n ?? 1;
     const sequences = parts.prompts.length * choicesPerPrompt;
     const requestId = context.get("requestId");
-    const tenant = context.get("tenant");
+    const { tenant, allowance } = context.get("caller");
+    allowance?.assertRoom();
     const { model, stop } = request;
     const generation = new Generation({
       ...others,
@@ -99,10 +101,14 @@ export class Generations {
         tally.end(generation, usage);
         log.info({ requestId, id: parts.id, model, outcome, usage }, "generated");
         const streamed = request.stream ?? false;
+        allowance?.end(usage.total_tokens);
         const { name } = tenant;
-        await accounts?.bill({ ...end, id: parts.id, requestId, tenant: name, model, streamed });
+        const ended = { ...end, id: parts.id, requestId, tenant: name, model, streamed };
+        const cost = await accounts?.bill(ended);
+        if (cost !== undefined) allowance?.spend(cost, now());
       },
     });
+    allowance?.begin();
     tally.begin(generation);
     return generation;
   }

@@ -1,4 +1,3 @@
-import { createHash, timingSafeEqual } from "node:crypto";
 import { Hono, type Context, type MiddlewareHandler } from "hono";
 import type { Logger } from "pino";
 import type { DashboardFiles } from "./dashboard-files.ts";
@@ -6,7 +5,7 @@ import { type Counting, createDialects, type Dialect } from "../dialects/index.t
 import { ApiError, ClientGone, knownError } from "../errors.ts";
 import type { Env } from "./env.ts";
 import type { Metrics } from "../status/index.ts";
-import type { Tenant } from "../tenant.ts";
+import type { Keyring } from "../keys/index.ts";
 import { assertJson } from "./body.ts";
 import { allowOrigins, assertHost, plainPath } from "./edge.ts";
 import { openApiDocument } from "./openapi.ts";
@@ -31,8 +30,7 @@ export interface Endpoints {
 }
 
 export interface RouteOptions {
-  readonly apiKey: string | undefined;
-  readonly tenant: Tenant;
+  readonly keyring: Keyring;
   readonly listensLocally: boolean;
   readonly allowedHosts: readonly string[];
   readonly allowedOrigins: readonly string[];
@@ -60,10 +58,10 @@ export function createApp(endpoints: Endpoints, options: RouteOptions): Hono<Env
   const app = new Hono<Env>({ getPath: plainPath });
   const { dialects, countings } = createDialects();
   const document = openApiDocument(dialects, countings);
-  const { apiKey, dashboard } = options;
+  const { keyring, dashboard } = options;
   app.use(observe(options));
   app.use(allowOrigins(options.allowedOrigins));
-  if (apiKey === undefined) app.use(assertHost(options.listensLocally, options.allowedHosts));
+  if (keyring.isOpen) app.use(assertHost(options.listensLocally, options.allowedHosts));
   app.onError((error, context) => errorResponse(error, context, options.log));
   app.notFound((context) => refuseUnknown(context));
 
@@ -86,7 +84,7 @@ export function createApp(endpoints: Endpoints, options: RouteOptions): Hono<Env
   for (const dialect of [...dialects, ...countings]) {
     for (const prefix of prefixes) app.use(`${prefix}${dialect.path}`, errorsOf(dialect));
   }
-  app.use(authenticate(apiKey, options.tenant));
+  app.use(authenticate(keyring));
   route("GET", "/metrics", () => endpoints.metrics());
   route("GET", "/status", () => endpoints.status());
   route("GET", "/status/events", () => endpoints.statusEvents());
@@ -149,19 +147,18 @@ const errorsOf =
     await next();
   };
 
-function authenticate(apiKey: string | undefined, tenant: Tenant): MiddlewareHandler<Env> {
-  const digest = (text: string) => createHash("sha256").update(text).digest();
-  const expected = apiKey === undefined ? undefined : digest(apiKey);
+function authenticate(keyring: Keyring): MiddlewareHandler<Env> {
   return async (context, next) => {
-    context.set("tenant", tenant);
     const [, bearer] = /^Bearer\s+(.+)$/i.exec(context.req.header("authorization") ?? "") ?? [];
     const key = bearer ?? context.req.header("x-api-key");
-    if (expected && (key === undefined || !timingSafeEqual(digest(key), expected))) {
+    const caller = keyring.find(key);
+    if (!caller) {
       const message = `${key === undefined ? "missing" : "invalid"} API key; expected authorization: Bearer KEY`;
       throw new ApiError(401, "invalid_api_key", message, {
         headers: { "www-authenticate": "Bearer" },
       });
     }
+    context.set("caller", caller);
     await next();
   };
 }
