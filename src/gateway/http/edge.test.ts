@@ -91,6 +91,12 @@ test("slashes too many mean the same path", async () => {
   assert.equal((await fetch(`${open.url}/v1/models/calf/`)).status, 200);
 });
 
+test("a connection may be idle for longer than clients' pools keep one", async () => {
+  const response = await fetch(`${open.url}/health`);
+  const [, seconds] = /timeout=(\d+)/.exec(response.headers.get("keep-alive") ?? "") ?? [];
+  assert.ok(Number(seconds) > 90, seconds);
+});
+
 test("an unknown field is accepted and named, and refused by a strict server", async () => {
   const body = { ...chat, moood: 1, messages: [{ ...chat.messages[0], mood: 1 }] };
   const response = await open.fetch(CHAT, body);

@@ -150,7 +150,7 @@ test("the client's errors carry status, code and field", async () => {
     status: 400,
     param: "temperature",
   });
-  await assert.rejects(client.responses.create({ model: "calf", input: "hi" }), {
+  await assert.rejects(client.embeddings.create({ model: "calf", input: "hi" }), {
     status: 404,
     code: "unsupported_endpoint",
   });

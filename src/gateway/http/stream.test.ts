@@ -103,25 +103,26 @@ test("a whole answer that comes at once is that and nothing more", async () => {
   await assert.rejects(wholeAnswer(Promise.reject(failure), options), failure);
 });
 
-test("a whole answer that takes its time comes after blank lines, as does its failure", async () => {
-  const hasty = { ...options, keepAliveMs: 1 };
-  const late = async (answer: () => object) => {
-    await sleep(30);
-    return answer();
-  };
-  const response = await wholeAnswer(
-    late(() => ({ a: 1 })),
-    hasty,
-  );
+/** An answer that is settled once two blank lines have been read; and all that is read. */
+async function readLate(settle: { value: object } | { error: Error }): Promise<string> {
+  let fulfil: (value: object) => void = () => {};
+  let fail: (error: Error) => void = () => {};
+  const answer = new Promise<object>((resolve, reject) => ([fulfil, fail] = [resolve, reject]));
+  const response = await wholeAnswer(answer, { ...options, keepAliveMs: 1 });
   assert.equal(response.status, 200);
-  assert.match(await response.text(), /^\n\n+\{"a":1\}$/);
-  const failed = await wholeAnswer(
-    late(() => {
-      throw failure;
-    }),
-    hasty,
-  );
-  assert.deepEqual(await failed.json(), failure.envelope());
+  let text = "";
+  for await (const bytes of response.body ?? []) {
+    text += Buffer.from(bytes as Uint8Array).toString();
+    if (text !== "\n\n") continue;
+    if ("value" in settle) fulfil(settle.value);
+    else fail(settle.error);
+  }
+  return text;
+}
+
+test("a whole answer that takes its time comes after blank lines, as does its failure", async () => {
+  assert.match(await readLate({ value: { a: 1 } }), /^\n\n+\{"a":1\}$/);
+  assert.deepEqual(JSON.parse(await readLate({ error: failure })), failure.envelope());
 });
 
 test("an event with a name has its type's", async () => {
