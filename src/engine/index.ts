@@ -5,8 +5,8 @@ export { version } from "./fleet/index.ts";
 export type { NodeOptions } from "./fleet/index.ts";
 export { serveNode } from "./fleet/index.ts";
 export { EngineError } from "./fleet/index.ts";
-export { EngineCore, type CoreOptions, type Speculator } from "./rank/index.ts";
-export { Speculation } from "./speculation/index.ts";
+export { EngineCore, type CoreOptions, type Speculator, type StepComputer } from "./rank/index.ts";
+export { Repeats, Speculation } from "./speculation/index.ts";
 export type { Placement } from "./rank/index.ts";
 export type {
   AskedRequest,

@@ -33,4 +33,4 @@ export interface CoreOptions {
 }
 
 /** Who proposes tokens, and hears what came of it. */
-export type Speculator = Pick<Speculation<Sequence>, "propose" | "endDrafts" | "learn" | "endStep">;
+export type Speculator = Pick<Speculation<Sequence>, "propose" | "endPass" | "learn" | "endStep">;

@@ -269,9 +269,9 @@ export class EngineCore {
   /** The parts whose sequences are still live, with tokens drafted for those that want some. */
   async #draft(planned: readonly StepPart[]): Promise<readonly StepPart[]> {
     const drafter = this.#drafter as Drafter;
-    const drafted = await this.#orFail(planned, () => drafter.draft(planned));
-    if (drafted) this.#speculation?.endDrafts(drafted.passes);
-    return this.#liveOf(drafted?.parts ?? []);
+    const onPass = (sequences: number) => this.#speculation?.endPass(sequences);
+    const drafted = await this.#orFail(planned, () => drafter.draft(planned, onPass));
+    return this.#liveOf(drafted ?? []);
   }
 
   /** Tokens of the parts that reach their sequence's end; undefined if the step failed. */

@@ -78,7 +78,11 @@ function scripted(counts: readonly number[], contexts: readonly (readonly number
   };
   return {
     propose: (sequences) => sequences.map(next),
-    ...{ endDrafts: () => undefined, learn: () => undefined, endStep: () => undefined },
+    ...{
+      endPass: () => undefined,
+      learn: () => undefined,
+      endStep: () => undefined,
+    },
   };
 }
 

@@ -22,19 +22,14 @@ interface Row {
   readonly position: number;
   readonly token: number;
   readonly state: Float32Array;
-  /** Whose next token is drafted after this row. */
-  readonly chain: Chain | undefined;
 }
 
 /** Tokens that are drafted for a sequence one after the other. */
 interface Chain {
   readonly part: StepPart;
-  /** The sequence's, at the step's beginning: it may be cancelled meanwhile. */
-  readonly pages: readonly number[];
-  readonly end: number;
   readonly tokens: number[];
-  /** The layer's own, after the token drafted last. */
-  state: Float32Array;
+  /** After which the next token is drafted. */
+  last: Row;
   /** Whether the layer's logits are no numbers. */
   failed: boolean;
 }
@@ -42,8 +37,8 @@ interface Chain {
 /**
  * Has the MTP layer draft tokens, and keeps its KV. An entry needs the trunk's state of the position
  * before, which is kept until then: entries are written when tokens are drafted, when they fill a page,
- * so that whoever reuses the page finds them, and before KV is handed over. While nothing is drafted
- * the layer so runs over many rows at a time, which costs little.
+ * so that whoever reuses the page finds them, and before KV is handed over. While nothing is drafted,
+ * that is all that the layer does.
  */
 export class Drafter {
   readonly #mtp: Mtp;
@@ -62,24 +57,33 @@ export class Drafter {
     this.#noState = new Float32Array(hiddenSize);
   }
 
-  /** The parts with tokens drafted for those that want some, and how many passes that took. */
-  async draft(parts: readonly StepPart[]): Promise<{ parts: StepPart[]; passes: number }> {
-    const wanting = parts.filter(({ drafts }) => drafts > 0);
-    const chains = new Map(wanting.map((part) => [part, this.#chainOf(part)]));
-    let passes = 0;
+  /** The parts with tokens drafted for those that want some; told of each pass for how many. */
+  async draft(
+    parts: readonly StepPart[],
+    onPass: (sequences: number) => void,
+  ): Promise<StepPart[]> {
+    const chains = new Map<StepPart, Chain>();
+    const owed: Row[] = [];
+    for (const part of parts) {
+      if (part.drafts === 0) continue;
+      const rows = this.#rowsOf(part.sequence);
+      chains.set(part, { part, tokens: [], last: rows.pop() as Row, failed: false });
+      owed.push(...rows);
+    }
+    let batches = this.#batches(owed);
     for (;;) {
       const open = [...chains.values()].filter(
         ({ part, tokens, failed }) => tokens.length < part.drafts && !failed,
       );
       if (open.length === 0) break;
-      await this.#draftNext(open);
-      passes++;
+      await this.#draftNext(open, batches);
+      batches = [];
+      onPass(open.length);
     }
-    const drafted = parts.map((part) => {
+    return parts.map((part) => {
       const chain = chains.get(part);
       return chain ? { ...withProposal(part.sequence, chain.tokens), drafts: part.drafts } : part;
     });
-    return { parts: drafted, passes };
   }
 
   /**
@@ -98,64 +102,59 @@ export class Drafter {
       for (let i = from; i < row; i++) context.states.push(this.#stateIn(this.#mtp.trunk, i));
       if (isDue(sequence, context.written, end)) {
         const tokens = sequence.followedBy(proposed);
-        for (let p = context.written; p < end; p++) {
-          due.push(this.#row(sequence.pages, context, p, tokens[p]));
-        }
-        context.written = end;
+        due.push(...this.#rowsUpTo(context, end, sequence.pages, tokens));
       }
       forget(context, end - proposed.length);
     }
-    for (const rows of this.#inPasses(due)) await this.#mtp.forward(this.#batch(rows), this.#kv);
+    if (due.length > 0) await this.#mtp.write(this.#batches(due), this.#kv);
   }
 
-  #chainOf(part: StepPart): Chain {
-    const { pages, computed: end } = part.sequence;
-    return { part, pages, end, tokens: [], state: this.#noState, failed: false };
-  }
-
-  /** Drafts a token more for each chain. */
-  async #draftNext(chains: readonly Chain[]): Promise<void> {
-    const rows = chains.flatMap((chain) =>
-      chain.tokens.length === 0 ? this.#firstRows(chain) : [nextRow(chain)],
+  /** Drafts a token more for each chain, of which there are no more than rows in a step. */
+  async #draftNext(chains: readonly Chain[], owed: readonly MtpBatch[]): Promise<void> {
+    const choices = chains.map(({ part: { sequence }, tokens }) =>
+      choiceAfter(sequence, sequence.followedBy(tokens)),
     );
-    for (const pass of this.#inPasses(rows)) {
-      const drafting = pass.flatMap(({ chain }) => chain ?? []);
-      const choices = drafting.map(({ part: { sequence }, tokens }) =>
-        choiceAfter(sequence, sequence.followedBy(tokens)),
-      );
-      const batch = this.#batch(pass);
-      const { chosen, states } = await this.#mtp.draft(
-        batch,
-        this.#kv,
-        choices,
-        this.#usableTokens,
-      );
-      for (const [i, chain] of drafting.entries()) {
-        chain.state = this.#stateIn(states, i);
-        const token = tokenOf(() => chosen(i).token);
-        if (token === undefined) chain.failed = true;
-        else chain.tokens.push(token);
+    const batch = this.#batch(chains.map(({ last }) => last));
+    const logitRows = Int32Array.from(chains, (_, i) => i);
+    const options = { choices, usableTokens: this.#usableTokens, owed };
+    const drafted = await this.#mtp.draft({ ...batch, logitRows }, this.#kv, options);
+    for (const [i, chain] of chains.entries()) {
+      const token = tokenOf(() => drafted.chosen(i).token);
+      if (token === undefined) {
+        chain.failed = true;
+        continue;
       }
+      const { pages, position } = chain.last;
+      const state = this.#stateIn(drafted.states, i);
+      chain.last = { pages, position: position + 1, token, state };
+      chain.tokens.push(token);
     }
   }
 
-  /** The sequence's last token, and those before it that have no entries yet. */
-  #firstRows(chain: Chain): Row[] {
-    const { part, pages, end } = chain;
-    const { tokens } = part.sequence;
-    const context = this.#contextOf(part.sequence);
-    const rows: Row[] = [];
-    for (let p = context.written; p < end; p++) rows.push(this.#row(pages, context, p, tokens[p]));
-    rows.push({ ...this.#row(pages, context, end, tokens[end]), chain });
-    context.written = end + 1;
-    context.draftedAfter = end;
-    forget(context, end);
+  /** A sequence's last token, and those before it that have no entries yet. */
+  #rowsOf(sequence: Sequence): Row[] {
+    const { computed, pages, tokens } = sequence;
+    const context = this.#contextOf(sequence);
+    const rows = this.#rowsUpTo(context, computed + 1, pages, tokens);
+    context.draftedAfter = computed;
+    forget(context, computed);
     return rows;
   }
 
-  #row(pages: readonly number[], context: Context, position: number, token: number): Row {
-    const state = position === 0 ? this.#noState : context.states[position - 1 - context.first];
-    return { pages, position, token, state, chain: undefined };
+  /** Of the positions before `end` that have no entries yet; now they will. */
+  #rowsUpTo(
+    context: Context,
+    end: number,
+    pages: readonly number[],
+    tokens: ArrayLike<number>,
+  ): Row[] {
+    const { written, first, states } = context;
+    context.written = end;
+    return Array.from({ length: end - written }, (_, i) => {
+      const position = written + i;
+      const state = position === 0 ? this.#noState : states[position - 1 - first];
+      return { pages, position, token: tokens[position], state };
+    });
   }
 
   /** Without what a step before computed in vain. */
@@ -179,10 +178,13 @@ export class Drafter {
     return states.slice(row * this.#hiddenSize, (row + 1) * this.#hiddenSize);
   }
 
-  #inPasses(rows: readonly Row[]): Row[][] {
+  /** Of as many rows as a pass may have. */
+  #batches(rows: readonly Row[]): MtpBatch[] {
     const { maxRows } = this.#mtp;
     const count = Math.ceil(rows.length / maxRows);
-    return Array.from({ length: count }, (_, i) => rows.slice(i * maxRows, (i + 1) * maxRows));
+    return Array.from({ length: count }, (_, i) =>
+      this.#batch(rows.slice(i * maxRows, (i + 1) * maxRows)),
+    );
   }
 
   #batch(rows: readonly Row[]): MtpBatch {
@@ -198,16 +200,9 @@ export class Drafter {
       positions: Int32Array.from(rows, ({ position }) => position),
       rowStarts: Int32Array.of(...starts, rows.length),
       ...{ pageTables, tableStride, states },
-      logitRows: Int32Array.from(rows.flatMap(({ chain }, i) => (chain ? [i] : []))),
+      logitRows: new Int32Array(0),
     };
   }
-}
-
-/** After the token drafted last, with the layer's own state. */
-function nextRow(chain: Chain): Row {
-  const { pages, end, tokens, state } = chain;
-  const position = end + tokens.length;
-  return { pages, position, token: tokens[tokens.length - 1], state, chain };
 }
 
 /** Whether entries must be written now: others will read them. */

@@ -1,4 +1,4 @@
-export type { CoreOptions, Speculator } from "./core-options.ts";
+export type { CoreOptions, Speculator, StepComputer } from "./core-options.ts";
 export { EngineCore } from "./core.ts";
 export type { ContextCacheOptions, Placement, RankOptions, RankPlace } from "./rank-options.ts";
 export { Rank } from "./rank.ts";

@@ -75,7 +75,7 @@ function scripted(count: number, wrongEvery: number): Speculator {
         return proposed;
       });
     },
-    endDrafts: () => undefined,
+    endPass: () => undefined,
     learn: () => undefined,
     endStep: () => undefined,
   };

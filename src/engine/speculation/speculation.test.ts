@@ -44,9 +44,9 @@ class Machine {
     const proposals = this.#speculation.propose(this.#sequences, 512);
     const rows = proposals.reduce<number>((sum, each) => sum + 1 + countOf(each), 0);
     const passes = Math.max(...proposals.map((each) => (typeof each === "number" ? each : 0)));
-    if (passes > 0) {
-      this.now += passes * (this.#pass ?? 0);
-      this.#speculation.endDrafts(passes);
+    for (let pass = 0; pass < passes; pass++) {
+      this.now += this.#pass ?? 0;
+      this.#speculation.endPass(proposals.length);
     }
     this.now += this.#cost(rows) * (1 + 0.2 * this.#random());
     this.#speculation.endStep(rows);
@@ -151,7 +151,7 @@ test("guesses come first, drafts where there are none or they are less likely", 
   );
   const step = (chosen: number[], rightDrafts: boolean) => {
     const [proposal] = speculation.propose([sequence], 512);
-    if (typeof proposal === "number" && proposal > 0) speculation.endDrafts(proposal);
+    if (typeof proposal === "number" && proposal > 0) speculation.endPass(1);
     now += 10;
     speculation.endStep(1 + countOf(proposal));
     const drafts = typeof proposal === "number" ? chosen.slice(0, proposal) : [];

@@ -1,3 +1,4 @@
+import { PassCost } from "./pass-cost.ts";
 import type { Proposal } from "./proposal.ts";
 import { StepCost } from "./step-cost.ts";
 import { worthwhile, type Offer } from "./worth.ts";
@@ -18,20 +19,26 @@ const MOST_GUESSED = 15;
 const MOST_DRAFTED = 8;
 /** Weight of what earlier guesses came to, when another is known. */
 const MEMORY = 0.9;
+/** The same of drafts, which cost more when they are taken for likelier than they are. */
+const DRAFT_MEMORY = 0.95;
 /** Chance of a sequence of which nothing is known. */
 const FIRST_CHANCE = 0.5;
 /** One step in so many does the opposite of what seems best, to learn whether that still holds. */
 const DOUBTED = 64;
-/** Guesses less likely to be right are not worth the doubt; of drafts nothing else is known. */
+/** Guesses less likely to be right are not worth the doubt. */
 const LEAST_DOUBTED = 0.3;
+/** Of drafts nothing is known unless they are made, which is tried once in so many steps. */
+const DRAFTS_DOUBTED = 4 * DOUBTED;
 
+/** Guesses that are a little less likely than drafts are still worth more: they cost nothing. */
+const GUESS_SHARE = 0.8;
 interface Guess {
   readonly proposer: Proposer;
   /** What is guessed to follow the sequence's tokens. */
   tokens: readonly number[];
   /** That a guess is right where those before it are. */
   chance: number;
-  /** That a draft is. */
+  /** That a draft is; at first, what others' drafts were. */
   draftChance: number;
 }
 
@@ -45,11 +52,12 @@ interface Guess {
 export class Speculation<Sequence extends Speculated> {
   readonly #guesses = new WeakMap<Sequence, Guess>();
   readonly #cost = new StepCost();
-  /** Of a pass that drafts a token for each sequence that has any drafted. */
-  readonly #passCost = new StepCost();
+  readonly #passCost = new PassCost();
   readonly #createProposer: (sequence: Sequence) => Proposer;
   readonly #now: () => number;
-  readonly #mostDrafted: number;
+  readonly #drafts: boolean;
+  /** That a draft is right, of whatever sequence. */
+  #draftChance = FIRST_CHANCE;
   #steps = 0;
   /** When the step began, if it only decodes. */
   #began: number | undefined;
@@ -62,7 +70,7 @@ export class Speculation<Sequence extends Speculated> {
   ) {
     this.#createProposer = createProposer;
     this.#now = now;
-    this.#mostDrafted = drafts ? MOST_DRAFTED : 0;
+    this.#drafts = drafts;
   }
 
   /**
@@ -74,21 +82,21 @@ export class Speculation<Sequence extends Speculated> {
     const guesses = sequences.map((sequence) => this.#guess(sequence));
     const offers = guesses.map((guess) => this.#offer(guess));
     const mostRows = Math.min(sequences.length + rows, this.#cost.reach);
-    // A first pass is hoped to cost nothing.
-    const pass = this.#passCost.reach === 0 ? 0 : this.#passCost.of(1);
+    const pass = this.#passCost.of(offers.filter(({ drafted }) => drafted).length);
     const cost = (count: number, passes: number) => this.#cost.of(count) + passes * pass;
     const counts = worthwhile(offers, mostRows, cost);
-    if (++this.#steps % DOUBTED === 0) doubt(counts, offers, rows);
+    if (++this.#steps % DOUBTED === 0) {
+      doubt(counts, offers, rows, this.#steps % DRAFTS_DOUBTED === 0);
+    }
     return guesses.map(({ tokens }, i) =>
       offers[i].drafted ? counts[i] : tokens.slice(0, counts[i]),
     );
   }
 
-  /** The step's tokens are drafted, in so many passes. */
-  endDrafts(passes: number): void {
-    if (this.#began === undefined) return;
+  /** A pass has drafted a token for each of so many sequences. */
+  endPass(sequences: number): void {
     const now = this.#now();
-    this.#passCost.measure(1, (now - this.#began) / passes);
+    if (this.#began !== undefined) this.#passCost.measure(sequences, now - this.#began);
     this.#began = now;
   }
 
@@ -103,8 +111,10 @@ export class Speculation<Sequence extends Speculated> {
   learn(sequence: Sequence, chosen: readonly number[], drafted: readonly number[]): void {
     const guess = this.#guesses.get(sequence);
     if (!guess) return;
-    guess.chance = chanceAfter(guess.chance, guess.tokens, chosen);
-    guess.draftChance = chanceAfter(guess.draftChance, drafted, chosen);
+    const after = (chance: number) => chanceAfter(chance, drafted, chosen, DRAFT_MEMORY);
+    guess.chance = chanceAfter(guess.chance, guess.tokens, chosen, MEMORY);
+    guess.draftChance = after(guess.draftChance);
+    this.#draftChance = after(this.#draftChance);
     guess.tokens = [];
   }
 
@@ -112,7 +122,8 @@ export class Speculation<Sequence extends Speculated> {
     let guess = this.#guesses.get(sequence);
     if (!guess) {
       const proposer = this.#createProposer(sequence);
-      guess = { proposer, tokens: [], chance: FIRST_CHANCE, draftChance: FIRST_CHANCE };
+      const draftChance = Math.max(FIRST_CHANCE, this.#draftChance);
+      guess = { proposer, tokens: [], chance: FIRST_CHANCE, draftChance };
       this.#guesses.set(sequence, guess);
     }
     guess.tokens = guess.proposer.propose(sequence.tokens, MOST_GUESSED);
@@ -120,25 +131,35 @@ export class Speculation<Sequence extends Speculated> {
   }
 
   #offer({ tokens, chance, draftChance }: Guess): Offer {
-    const isLikelier = tokens.length > 0 && chance >= draftChance;
-    return this.#mostDrafted === 0 || isLikelier
-      ? { proposed: tokens.length, chance, drafted: false }
-      : { proposed: this.#mostDrafted, chance: draftChance, drafted: true };
+    const isGuessed = tokens.length > 0 && chance >= GUESS_SHARE * draftChance;
+    if (!this.#drafts || isGuessed) return { proposed: tokens.length, chance, drafted: false };
+    const proposed = this.#passCost.isKnown ? MOST_DRAFTED : 1;
+    return { proposed, chance: draftChance, drafted: true };
   }
 }
 
 /** The chance that a token is right, given what became of those proposed. */
-function chanceAfter(chance: number, proposed: readonly number[], chosen: readonly number[]) {
+function chanceAfter(
+  chance: number,
+  proposed: readonly number[],
+  chosen: readonly number[],
+  memory: number,
+): number {
   for (const [i, token] of proposed.slice(0, chosen.length).entries()) {
     const isRight = token === chosen[i];
-    chance = MEMORY * chance + (isRight ? 1 - MEMORY : 0);
+    chance = memory * chance + (isRight ? 1 - memory : 0);
     if (!isRight) break;
   }
   return chance;
 }
 
 /** Proposes nothing where something seemed best, else one token of the likeliest offer. */
-function doubt(counts: number[], offers: readonly Offer[], rows: number): void {
+function doubt(
+  counts: number[],
+  offers: readonly Offer[],
+  rows: number,
+  doubtsDrafts: boolean,
+): void {
   if (counts.some((count) => count > 0)) {
     counts.fill(0);
     return;
@@ -146,7 +167,7 @@ function doubt(counts: number[], offers: readonly Offer[], rows: number): void {
   const [likeliest] = offers
     .map((offer, i) => ({ ...offer, i }))
     .filter(({ proposed }) => proposed > 0)
-    .filter(({ chance, drafted }) => drafted || chance >= LEAST_DOUBTED)
+    .filter(({ chance, drafted }) => (drafted ? doubtsDrafts : chance >= LEAST_DOUBTED))
     .sort((a, b) => b.chance - a.chance);
   if (rows > 0 && likeliest) counts[likeliest.i] = 1;
 }

@@ -45,6 +45,20 @@ export class LatentAttention {
     w.project(stream, w.attended, rows, { out: w.update, weight: weights.output });
   }
 
+  /** Writes the rows' KV alone: rows that nothing is wanted of but that others see them. */
+  writeKv(
+    stream: Stream,
+    w: Workspace,
+    { kvA, kvANorm }: AttentionWeights,
+    cache: KvLayer,
+    layout: StepLayout,
+  ): void {
+    const { rows } = layout;
+    w.project(stream, w.normed, rows, { out: w.keyLatent, weight: kvA });
+    const epsilon = this.#normEpsilon;
+    stream.writeKv(cache, w.keyLatent, kvANorm, epsilon, this.shape, this.#rope, layout);
+  }
+
   /** Queries and the key latent, which read the same rows; queries pass through their own latent. */
   #projectQuery(stream: Stream, w: Workspace, weights: AttentionWeights, rows: number): void {
     const key = { out: w.keyLatent, weight: weights.kvA };

@@ -81,7 +81,8 @@ for (const { name, create } of backends) {
     for (let batch = prompt, i = 0; i < drafts.length; i++) {
       const choice = { tokens: all, promptLength: tokens.length, choice: 0 };
       const choices = [{ ...choice, parameters: greedySampling, topLogprobs: 1 }];
-      const drafted = await mtp.draft(batch, pool, choices, vocabSize);
+      const options = { choices, usableTokens: vocabSize, owed: [] };
+      const drafted = await mtp.draft(batch, pool, options);
       const { token, logprob } = drafted.chosen(0);
       assert.equal(token, drafts[i]);
       const logits = goldenOf("chain").subarray(i * vocabSize, (i + 1) * vocabSize);
@@ -103,6 +104,9 @@ for (const { name, create } of backends) {
         assert.deepEqual(await logitsOf(mtp, pool, states, ends), whole);
         assert.deepEqual(pool.layers[mtp.plane].entries, plane);
       }
+      pool.layers[mtp.plane].entries.fill(0);
+      await mtp.write([{ ...batchOf(tokens, 0, tokens.length), states }], pool);
+      assert.deepEqual(pool.layers[mtp.plane].entries, plane, "KV alone");
     });
   }
 }

@@ -23,6 +23,15 @@ export interface MtpBatch extends StepBatch {
   readonly states: Float32Array;
 }
 
+export interface DraftOptions {
+  /** One for each of the batch's logit rows. */
+  readonly choices: readonly TokenChoice[];
+  /** Tokens from here on are never chosen. */
+  readonly usableTokens: number;
+  /** Rows before the batch's that have no KV yet. */
+  readonly owed: readonly MtpBatch[];
+}
+
 export interface Drafted {
   /** By logit row. @throws RangeError when a logit is NaN or the largest is infinite */
   readonly chosen: (row: number) => ChosenToken;
@@ -67,46 +76,61 @@ export class Mtp {
     this.#pairs = allocate(Float32Array, 2 * maxRows * config.hiddenSize);
   }
 
-  /** Writes the rows' KV; logits [batch.logitRows, vocabulary], valid until the stream's next use. */
+  /** Logits [batch.logitRows, vocabulary], valid until the stream's next use. */
   async forward(batch: MtpBatch, pool: KvPool): Promise<Float32Array> {
-    const { stream, workspace } = this.#block;
-    try {
-      await this.#enqueue(batch, pool);
-      await stream.fence();
-    } catch (error) {
-      stream.reset();
-      throw error;
-    }
-    return workspace.logits(batch.logitRows.length);
+    return this.#fenced(() => this.#enqueue(batch, pool));
   }
 
-  /** Chooses a token after each of the batch's logit rows, just as the trunk's would be chosen. */
+  /** Writes the rows' KV, which takes only the layer's beginning, since there is no layer behind it. */
+  async write(batches: readonly MtpBatch[], pool: KvPool): Promise<void> {
+    await this.#fenced(async () => this.#enqueueWrites(batches, pool));
+  }
+
+  /**
+   * Chooses a token after each of the batch's logit rows, just as the trunk's would be chosen. First
+   * it writes the KV of rows that it is owed.
+   */
   async draft(
     batch: MtpBatch,
     pool: KvPool,
-    choices: readonly TokenChoice[],
-    usableTokens: number,
+    { choices, usableTokens, owed }: DraftOptions,
   ): Promise<Drafted> {
     const { stream, workspace, config } = this.#block;
     const sampling = new StepSampling(choices, usableTokens);
+    await this.#fenced(async () => {
+      this.#enqueueWrites(owed, pool);
+      sampling.enqueue(stream, await this.#enqueue(batch, pool), config.vocabSize);
+    });
+    return { chosen: (row) => sampling.chosen(row), states: workspace.normed };
+  }
+
+  /** What fails leaves nothing on the stream. */
+  async #fenced<Result>(enqueue: () => Promise<Result>): Promise<Result> {
+    const { stream } = this.#block;
     try {
-      const logits = await this.#enqueue(batch, pool);
-      sampling.enqueue(stream, logits, config.vocabSize);
+      const result = await enqueue();
       await stream.fence();
+      return result;
     } catch (error) {
       stream.reset();
       throw error;
     }
-    return { chosen: (row) => sampling.chosen(row), states: workspace.normed };
+  }
+
+  #enqueueWrites(batches: readonly MtpBatch[], pool: KvPool): void {
+    const { stream, workspace: w, config, attention } = this.#block;
+    const { layer } = this.#weights;
+    for (const batch of batches) {
+      this.#project(batch);
+      stream.rmsNorm(w.normed, w.hidden, layer.inputNorm, config.normEpsilon, batch.rows);
+      attention.writeKv(stream, w, layer.attention, pool.layers[this.plane], batch);
+    }
   }
 
   async #enqueue(batch: MtpBatch, pool: KvPool): Promise<Float32Array> {
     const { stream, workspace: w, config } = this.#block;
     const { hiddenSize, normEpsilon } = config;
-    const { rows, logitRows } = batch;
-    if (rows > this.maxRows) {
-      throw new RangeError(`a pass has at most ${this.maxRows} rows, got ${rows}`);
-    }
+    const { logitRows } = batch;
     this.#project(batch);
     const { layer, outputNorm } = this.#weights;
     await forwardBlock(this.#block, layer, this.plane, batch, pool.layers[this.plane]);
@@ -124,6 +148,9 @@ export class Mtp {
     const { stream, workspace: w, config } = this.#block;
     const { hiddenSize, normEpsilon } = config;
     const { tokenNorm, stateNorm, projection } = this.#weights;
+    if (rows > this.maxRows) {
+      throw new RangeError(`a pass has at most ${this.maxRows} rows, got ${rows}`);
+    }
     stream.embed(w.hidden, this.#outer.embed, tokens, rows);
     stream.rmsNorm(this.#normed, w.hidden, tokenNorm, normEpsilon, rows);
     const normedStates = this.#normed.subarray(rows * hiddenSize);
