@@ -12,8 +12,10 @@ interface Context {
   draftedAfter: number | undefined;
   /** Position of the first state that is kept. */
   first: number;
-  /** The trunk's states from there on: of the position before `written`, and of what follows it. */
-  states: Float32Array[];
+  /** How many are kept: of the position before `written`, and of what follows it. */
+  kept: number;
+  /** The trunk's states, in one buffer that lasts, since a step allocates enough. [.., hidden] */
+  states: Float32Array;
 }
 
 /** A row of the MTP layer: a token and the state before it. */
@@ -99,12 +101,12 @@ export class Drafter {
       if (sequence.pages.length === 0) continue;
       const context = this.#contextOf(sequence);
       const end = sequence.computed + rows;
-      for (let i = from; i < row; i++) context.states.push(this.#stateIn(this.#mtp.trunk, i));
+      this.#keep(context, from, rows);
       if (isDue(sequence, context.written, end)) {
         const tokens = sequence.followedBy(proposed);
         due.push(...this.#rowsUpTo(context, end, sequence.pages, tokens));
       }
-      forget(context, end - proposed.length);
+      this.#forget(context, end - proposed.length);
     }
     if (due.length > 0) await this.#mtp.write(this.#batches(due), this.#kv);
   }
@@ -137,7 +139,7 @@ export class Drafter {
     const context = this.#contextOf(sequence);
     const rows = this.#rowsUpTo(context, computed + 1, pages, tokens);
     context.draftedAfter = computed;
-    forget(context, computed);
+    this.#forget(context, computed);
     return rows;
   }
 
@@ -152,7 +154,7 @@ export class Drafter {
     context.written = end;
     return Array.from({ length: end - written }, (_, i) => {
       const position = written + i;
-      const state = position === 0 ? this.#noState : states[position - 1 - first];
+      const state = position === 0 ? this.#noState : this.#stateIn(states, position - 1 - first);
       return { pages, position, token: tokens[position], state };
     });
   }
@@ -162,16 +164,44 @@ export class Drafter {
     const { computed } = sequence;
     let context = this.#contexts.get(sequence);
     const kept = context ? computed - context.first : 0;
-    if (!context || kept < 1 || kept > context.states.length) {
+    if (!context || kept < 1 || kept > context.kept) {
       // What others computed has its entries; its last token, which is computed again, has one too.
       const written = computed === 0 ? 0 : computed + 1;
-      context = { written, draftedAfter: undefined, first: computed, states: [] };
+      const states = context?.states ?? new Float32Array(0);
+      context = { written, draftedAfter: undefined, first: computed, kept: 0, states };
       this.#contexts.set(sequence, context);
     } else {
-      context.states.length = kept;
+      context.kept = kept;
       if (context.draftedAfter !== computed) context.written = Math.min(context.written, computed);
     }
     return context;
+  }
+
+  /** Takes in the trunk's states of rows of the last step. */
+  #keep(context: Context, firstRow: number, rows: number): void {
+    const width = this.#hiddenSize;
+    const all = context.kept + rows;
+    if (all * width > context.states.length) {
+      const states = new Float32Array((all + PAGE_TOKENS) * width);
+      states.set(context.states);
+      context.states = states;
+    }
+    const taken = this.#mtp.trunk.subarray(firstRow * width, (firstRow + rows) * width);
+    context.states.set(taken, context.kept * width);
+    context.kept = all;
+  }
+
+  /** Of states that no entry needs any more, given that positions before `end` stand. */
+  #forget(context: Context, end: number): void {
+    const needless = Math.min(context.written, end) - 1 - context.first;
+    if (needless <= 0) return;
+    const width = this.#hiddenSize;
+    const needed = context.states.subarray(needless * width, context.kept * width);
+    // A prompt's chunk needed more room than what comes after it.
+    if (context.states.length > 4 * PAGE_TOKENS * width) context.states = needed.slice();
+    else context.states.set(needed);
+    context.kept -= needless;
+    context.first += needless;
   }
 
   #stateIn(states: Float32Array, row: number): Float32Array {
@@ -209,14 +239,6 @@ export class Drafter {
 function isDue({ decodeRank }: Sequence, written: number, end: number): boolean {
   const full = Math.floor(end / PAGE_TOKENS) * PAGE_TOKENS;
   return written < full || (decodeRank !== undefined && written < end);
-}
-
-/** States that no entry needs any more, given that positions before `end` stand. */
-function forget(context: Context, end: number): void {
-  const needless = Math.min(context.written, end) - 1 - context.first;
-  if (needless <= 0) return;
-  context.states.splice(0, needless);
-  context.first += needless;
 }
 
 /** Logits that are no numbers cost a draft, not the answer. */

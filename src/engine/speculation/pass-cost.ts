@@ -2,8 +2,8 @@ import { StepCost } from "./step-cost.ts";
 
 /** After fewer passes nothing is known: the first take longer. */
 const NEEDED = 8;
-/** What a pass costs beside its time: an entry written anew where the token drafted after is refuted. */
-const MARGIN = 1.2;
+/** How much more than its time a pass has to be worth: chances and times are known roughly. */
+const MARGIN = 1.25;
 
 /** What a pass takes that drafts a token for each of so many sequences, as measured. */
 export class PassCost {

@@ -19,10 +19,13 @@ const MOST_GUESSED = 15;
 const MOST_DRAFTED = 8;
 /** Weight of what earlier guesses came to, when another is known. */
 const MEMORY = 0.9;
-/** The same of drafts, which cost more when they are taken for likelier than they are. */
+/** The same of drafts, which cost more when they are taken for likelier than they are; the first count more. */
 const DRAFT_MEMORY = 0.95;
+const FIRST_DRAFT_MEMORY = 0.75;
 /** Chance of a sequence of which nothing is known. */
 const FIRST_CHANCE = 0.5;
+/** Enough that drafts are tried. */
+const FIRST_DRAFT_CHANCE = 0.8;
 /** One step in so many does the opposite of what seems best, to learn whether that still holds. */
 const DOUBTED = 64;
 /** Guesses less likely to be right are not worth the doubt. */
@@ -30,16 +33,16 @@ const LEAST_DOUBTED = 0.3;
 /** Of drafts nothing is known unless they are made, which is tried once in so many steps. */
 const DRAFTS_DOUBTED = 4 * DOUBTED;
 
-/** Guesses that are a little less likely than drafts are still worth more: they cost nothing. */
-const GUESS_SHARE = 0.8;
 interface Guess {
   readonly proposer: Proposer;
   /** What is guessed to follow the sequence's tokens. */
   tokens: readonly number[];
   /** That a guess is right where those before it are. */
   chance: number;
-  /** That a draft is; at first, what others' drafts were. */
+  /** That a draft is. */
   draftChance: number;
+  /** Of the draft's chance; rises. */
+  draftMemory: number;
 }
 
 /**
@@ -56,8 +59,6 @@ export class Speculation<Sequence extends Speculated> {
   readonly #createProposer: (sequence: Sequence) => Proposer;
   readonly #now: () => number;
   readonly #drafts: boolean;
-  /** That a draft is right, of whatever sequence. */
-  #draftChance = FIRST_CHANCE;
   #steps = 0;
   /** When the step began, if it only decodes. */
   #began: number | undefined;
@@ -80,14 +81,17 @@ export class Speculation<Sequence extends Speculated> {
   propose(sequences: readonly Sequence[], rows: number): Proposal[] {
     this.#began = this.#now();
     const guesses = sequences.map((sequence) => this.#guess(sequence));
-    const offers = guesses.map((guess) => this.#offer(guess));
+    const guessed = guesses.map(guessedOffer);
+    const mixed = guesses.map((guess) => this.#likelierOffer(guess));
     const mostRows = Math.min(sequences.length + rows, this.#cost.reach);
-    const pass = this.#passCost.of(offers.filter(({ drafted }) => drafted).length);
+    const pass = this.#passCost.of(mixed.filter(({ drafted }) => drafted).length);
     const cost = (count: number, passes: number) => this.#cost.of(count) + passes * pass;
-    const counts = worthwhile(offers, mostRows, cost);
-    if (++this.#steps % DOUBTED === 0) {
-      doubt(counts, offers, rows, this.#steps % DRAFTS_DOUBTED === 0);
-    }
+    const [best] = [guessed, mixed]
+      .map((offers) => ({ offers, ...worthwhile(offers, mostRows, cost) }))
+      .sort((one, other) => other.rate - one.rate);
+    const doubts = ++this.#steps % DOUBTED === 0 && rows > 0;
+    const doubted = this.#steps % DRAFTS_DOUBTED === 0 ? mixed : guessed;
+    const { offers, counts } = doubts ? opposite(best.counts, doubted) : best;
     return guesses.map(({ tokens }, i) =>
       offers[i].drafted ? counts[i] : tokens.slice(0, counts[i]),
     );
@@ -111,10 +115,11 @@ export class Speculation<Sequence extends Speculated> {
   learn(sequence: Sequence, chosen: readonly number[], drafted: readonly number[]): void {
     const guess = this.#guesses.get(sequence);
     if (!guess) return;
-    const after = (chance: number) => chanceAfter(chance, drafted, chosen, DRAFT_MEMORY);
     guess.chance = chanceAfter(guess.chance, guess.tokens, chosen, MEMORY);
-    guess.draftChance = after(guess.draftChance);
-    this.#draftChance = after(this.#draftChance);
+    guess.draftChance = chanceAfter(guess.draftChance, drafted, chosen, guess.draftMemory);
+    if (drafted.length > 0) {
+      guess.draftMemory += (DRAFT_MEMORY - guess.draftMemory) * (1 - FIRST_DRAFT_MEMORY);
+    }
     guess.tokens = [];
   }
 
@@ -122,21 +127,27 @@ export class Speculation<Sequence extends Speculated> {
     let guess = this.#guesses.get(sequence);
     if (!guess) {
       const proposer = this.#createProposer(sequence);
-      const draftChance = Math.max(FIRST_CHANCE, this.#draftChance);
-      guess = { proposer, tokens: [], chance: FIRST_CHANCE, draftChance };
+      const drafts = { draftChance: FIRST_DRAFT_CHANCE, draftMemory: FIRST_DRAFT_MEMORY };
+      guess = { proposer, tokens: [], chance: FIRST_CHANCE, ...drafts };
       this.#guesses.set(sequence, guess);
     }
     guess.tokens = guess.proposer.propose(sequence.tokens, MOST_GUESSED);
     return guess;
   }
 
-  #offer({ tokens, chance, draftChance }: Guess): Offer {
-    const isGuessed = tokens.length > 0 && chance >= GUESS_SHARE * draftChance;
-    if (!this.#drafts || isGuessed) return { proposed: tokens.length, chance, drafted: false };
+  /** A sequence's guesses, or drafts where they are likelier. */
+  #likelierOffer(guess: Guess): Offer {
+    const { tokens, chance, draftChance } = guess;
+    const isGuessed = tokens.length > 0 && chance >= draftChance;
+    if (!this.#drafts || isGuessed) return guessedOffer(guess);
     const proposed = this.#passCost.isKnown ? MOST_DRAFTED : 1;
     return { proposed, chance: draftChance, drafted: true };
   }
 }
+
+const guessedOffer = ({ tokens, chance }: Guess): Offer => ({
+  ...{ proposed: tokens.length, chance, drafted: false },
+});
 
 /** The chance that a token is right, given what became of those proposed. */
 function chanceAfter(
@@ -154,20 +165,12 @@ function chanceAfter(
 }
 
 /** Proposes nothing where something seemed best, else one token of the likeliest offer. */
-function doubt(
-  counts: number[],
-  offers: readonly Offer[],
-  rows: number,
-  doubtsDrafts: boolean,
-): void {
-  if (counts.some((count) => count > 0)) {
-    counts.fill(0);
-    return;
-  }
+function opposite(best: readonly number[], offers: readonly Offer[]) {
+  const counts = offers.map(() => 0);
   const [likeliest] = offers
     .map((offer, i) => ({ ...offer, i }))
-    .filter(({ proposed }) => proposed > 0)
-    .filter(({ chance, drafted }) => (drafted ? doubtsDrafts : chance >= LEAST_DOUBTED))
+    .filter(({ proposed, chance, drafted }) => proposed > 0 && (drafted || chance >= LEAST_DOUBTED))
     .sort((a, b) => b.chance - a.chance);
-  if (rows > 0 && likeliest) counts[likeliest.i] = 1;
+  if (likeliest && best.every((count) => count === 0)) counts[likeliest.i] = 1;
+  return { offers, counts };
 }

@@ -20,7 +20,7 @@ export function worthwhile(
   offers: readonly Offer[],
   mostRows: number,
   cost: (rows: number, passes: number) => number,
-): number[] {
+): Worth {
   const candidates = offers.flatMap(chancesOf).sort((a, b) => b.stands - a.stands);
   const mostPasses = Math.max(0, ...candidates.map((each) => each.passes));
   const plain = offers.length / cost(offers.length, 0);
@@ -39,7 +39,14 @@ export function worthwhile(
   }
   const counts = offers.map(() => 0);
   for (const { sequence } of taken) counts[sequence]++;
-  return counts;
+  return { counts, rate: taken.length > 0 ? best : plain };
+}
+
+export interface Worth {
+  /** By sequence. */
+  readonly counts: number[];
+  /** Tokens a millisecond. */
+  readonly rate: number;
 }
 
 interface Candidate {
