@@ -2,6 +2,7 @@
 #pragma once
 #include "gemm/product-chain-few.h"
 #include "gemm/product-few.h"
+#include "gemm/product-int4.h"
 #include "gemm/product-integer-few.h"
 #include "gemm/product-integer-strips.h"
 #include "gemm/product-panel.h"
@@ -78,7 +79,7 @@ constexpr ProductForm ON_INTEGERS = {
     .taskOutputs = 2 * STRIP_LANES,
     .multiply = [](const Product& product, int64_t from, int64_t to, Scratch& scratch) {
       if (product.weight->layout == WeightLayout::strips && product.rows <= FEW_DOT_ROWS) {
-        return multiplyFewDots(product, from, to, scratch);
+        return multiplyFewDots(product, from, to);
       }
 #if defined(__AVX512VNNI__)
       if (product.rows <= FEW_DOT_ROWS) {
@@ -87,6 +88,18 @@ constexpr ProductForm ON_INTEGERS = {
       }
 #endif
       DotStrips(product, scratch).multiply(from, to);
+    },
+};
+
+constexpr ProductForm ON_INT4 = {
+    .packedWords = [](const Weight& weight) { return int4RowBytes(weight) / 4; },
+    .tilesOf = [](int64_t rows) { return Tiling{rows, INT4_ROWS}.count(); },
+    .packTile = packInt4Tile,
+    .outputCost = [](const Product& product) { return product.weight->columns * (5 + 2 * product.rows) / 2 + 1; },
+    .taskOutputs = INT4_OUTPUTS,
+    .multiply = [](const Product& product, int64_t from, int64_t to, Scratch& scratch) {
+      withInt4Block(*product.weight,
+                    [&](auto block) { Int4Products<decltype(block)>(product, scratch).multiply(from, to); });
     },
 };
 
@@ -128,6 +141,7 @@ enum class TileUse { always, notForSingleRows, never };
 /// The formats alone decide, so that a row's bits do not depend on the rows beside it; fast decoding gives that up.
 template <TileUse Use>
 inline Forms formsOf(const InputRows& x, const Weight& weight) {
+  if (x.format == Dtype::i8 && weight.dtype == Dtype::i4) return {ON_INT4, ON_INT4};
   if (x.format == Dtype::i8) return {ON_INTEGERS, ON_INTEGERS};
   if (!fitsChain(weight.dtype, x.format, x.toBf16)) return {ON_VECTORS, ON_VECTORS};
 #if defined(DAYSIX_TILES)

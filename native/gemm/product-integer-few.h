@@ -9,7 +9,7 @@ namespace daysix::DAYSIX_ISA {
 constexpr int FEW_DOT_ROWS = 4;
 
 /// Outputs from up to to of a few rows times a weight that lies in strips: one strip after the other.
-inline void multiplyFewDots(const Product& product, int64_t from, int64_t to, Scratch&) {
+inline void multiplyFewDots(const Product& product, int64_t from, int64_t to) {
   const Weight& weight = *product.weight;
   const DotBlock x = dotBlock(product, {product.rows, DOT_ROWS}, 0, 0);
   for (int64_t output = from; output < to; output += STRIP_LANES) {

@@ -38,7 +38,6 @@ class DotPromotion {
   template <typename Rows>
   static DAYSIX_INLINE void promoteRows(float* totals, const int32_t* sums, const DotBlock& x,
                                         const Chains (&weightScales)[DOT_STRIPS], Rows rows) {
-#pragma GCC unroll 16
     for (int row = 0; row < rows; row++) {
       const Chains rowScale = splatChains(x.scales()[row]);
       const __m512i first = _mm512_set1_epi32(x.firstSums()[row]);

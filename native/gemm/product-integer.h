@@ -93,8 +93,9 @@ DAYSIX_INLINE void promote(float* totals, const DotSums (&dots)[Rows][Strips * V
 template <int Rows, int Strips>
 inline void multiplyDots(float* totals, const DotBlock& first, const DotWeights& weights, int64_t blocks) {
   constexpr int VECTORS = Strips * VECTORS_OF_STRIP;
-  DotBlock x = first;
   for (int64_t block = 0; block < blocks; block++) {
+    // With a constant number of rows, whatever is read of them is a constant away.
+    const DotBlock x = {first.bytes + block * Rows * DOT_BLOCK_BYTES, Rows};
     DotSums dots[Rows][VECTORS];
     each<Rows>([&](auto row) __attribute__((always_inline)) {
       each<VECTORS>([&](auto n) __attribute__((always_inline)) { dots[row][n] = splatSums(x.firstSums()[row]); });
@@ -118,7 +119,6 @@ inline void multiplyDots(float* totals, const DotBlock& first, const DotWeights&
       codes += 4;
     }
     promote<Rows, Strips>(totals, dots, x.scales(), weights, block);
-    x.bytes += Rows * DOT_BLOCK_BYTES;
   }
 }
 

@@ -50,37 +50,46 @@ void askForHugePages(const Napi::CallbackInfo& info) {
   preferHugePages(data, size);
 }
 
-/// { dtype, rows, columns, data, scales }, of which `data` lies in rows.
-Weight weightOf(const Napi::Object& weight) {
-  const auto number = [&](const char* name) { return weight.Get(name).As<Napi::Number>().Int64Value(); };
+/// A StripSource with its fields by name.
+StripSource stripSource(const Napi::Object& source) {
+  const auto number = [&](const char* name) { return source.Get(name).As<Napi::Number>().Int64Value(); };
+  const auto address = [&](const char* name) { return reinterpret_cast<const uint8_t*>(number(name)); };
   return {
-      .dtype = static_cast<Dtype>(number("dtype")),
-      .rows = number("rows"),
-      .columns = number("columns"),
-      .data = reinterpret_cast<const uint8_t*>(number("data")),
-      .scales = reinterpret_cast<const uint8_t*>(number("scales")),
-      .layout = WeightLayout::rows,
+      .rows = {
+          .dtype = static_cast<Dtype>(number("dtype")),
+          .rows = number("rows"),
+          .columns = number("columns"),
+          .data = address("data"),
+          .scales = address("scales"),
+          .layout = WeightLayout::rows,
+          .group = number("group"),
+          .int4 = static_cast<Int4Strips>(number("int4")),
+      },
+      .order = static_cast<Int4Order>(number("order")),
+      .scaleType = static_cast<Dtype>(number("scaleType")),
+      .zeroPoints = address("zeroPoints"),
+      .zeroPointBias = number("zeroPointBias"),
   };
 }
 
-/// stripBytes(weight)
+/// stripBytes(source): of all strips
 Napi::Value allStripBytes(const Napi::CallbackInfo& info) {
-  const Weight weight = weightOf(info[0].As<Napi::Object>());
-  return Napi::Number::New(info.Env(), static_cast<double>(stripsOf(weight) * stripBytes(weight)));
+  const Weight rows = stripSource(info[0].As<Napi::Object>()).rows;
+  return Napi::Number::New(info.Env(), static_cast<double>(stripsOf(rows) * stripBytes(rows)));
 }
 
-/// packStrips(out, weight, first, threads)
+/// packStrips(out, source, first, threads)
 void packIntoStrips(const Napi::CallbackInfo& info) {
   size_t size = 0;
   auto* out = static_cast<uint8_t*>(dataOf(info.Env(), info[0], &size));
-  const Weight weight = weightOf(info[1].As<Napi::Object>());
-  const int64_t first = info[2].As<Napi::Number>().Int64Value();
-  const int64_t count = static_cast<int64_t>(size) / stripBytes(weight);
-  if (first < 0 || first + count > stripsOf(weight)) throw Napi::RangeError::New(info.Env(), "no such strips");
+  const StripSource source = stripSource(info[1].As<Napi::Object>());
+  const int64_t first = info[2].As<Napi::Number>().Int64Value(), bytes = stripBytes(source.rows);
+  const int64_t count = static_cast<int64_t>(size) / bytes;
+  if (first < 0 || first + count > stripsOf(source.rows)) throw Napi::RangeError::New(info.Env(), "no such strips");
   const int64_t threads = std::min<int64_t>(count, info[3].As<Napi::Number>().Int64Value());
   const auto pack = [&](int64_t thread) {
     const int64_t from = count * thread / threads, to = count * (thread + 1) / threads;
-    packStrips(out + from * stripBytes(weight), weight, first + from, first + to);
+    packStrips(out + from * bytes, source, first + from, first + to);
   };
   std::vector<std::thread> helpers;
   for (int64_t thread = 1; thread < threads; thread++) helpers.emplace_back(pack, thread);

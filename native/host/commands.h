@@ -11,6 +11,8 @@ enum class GateMethod : int32_t { noauxTc, groupLimitedGreedy, greedy };
 
 /// How a linear weight lies: row after row, or as strips.h says.
 enum class WeightLayout : int64_t { rows, strips };
+/// What strips of INT4 weights hold beside codes: BF16 scales, or float32 ones; zero points, or 8 for all.
+enum class Int4Strips : int64_t { bf16, f32, bf16ZeroPoints, f32ZeroPoints };
 
 constexpr int PAGE_TOKENS = 64;
 constexpr int KV_PIECE_TOKENS = 256;

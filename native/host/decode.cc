@@ -103,7 +103,7 @@ constexpr bool fits() {
 }  // namespace
 
 // TypeScript writes a list of weights as it lies here.
-static_assert(sizeof(Weight) == 48 && offsetof(Weight, rows) == 8 && offsetof(Weight, layout) == 40);
+static_assert(sizeof(Weight) == 64 && offsetof(Weight, rows) == 8 && offsetof(Weight, int4) == 56);
 
 const std::vector<OperationDescription>& operations() {
   static const std::vector<OperationDescription> all = {

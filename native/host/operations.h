@@ -18,9 +18,12 @@ STRUCT(Weight,
   FIELD(int64_t, rows)
   FIELD(int64_t, columns)
   FIELD(const uint8_t*, data)
-  /// Where its format has some and they are not in strips: float32 [rows / scaleRows, scaleBlocks(columns)], any alignment.
+  /// Where its format has some and they are not in strips: float32 [rows / scaleRows, scaleBlocks(columns)], any
+  /// alignment; of INT4 [rows, columns / group].
   FIELD(const uint8_t*, scales)
-  FIELD(WeightLayout, layout))
+  FIELD(WeightLayout, layout)
+  FIELD(int64_t, group)  // inputs that share a scale, of INT4
+  FIELD(Int4Strips, int4))
 
 /// A matmul's input as the policy rounds it. [rows, columns]
 STRUCT(Operand,

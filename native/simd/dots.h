@@ -34,9 +34,21 @@ struct FourValues {
 inline DotSums splatSums(int32_t x) { return {_mm512_set1_epi32(x)}; }
 DAYSIX_INLINE FourValues splatFour(const int8_t* values) { return {_mm512_set1_epi32(wordAt(values))}; }
 inline OffsetCodes loadOffsetCodes(const uint32_t* words) { return {_mm512_load_si512(words)}; }
+/// The codes of each lane's eight INT4 ones with even and with odd numbers.
+using UnsignedCodes = OffsetCodes;
+inline void loadNibbles(UnsignedCodes& even, UnsignedCodes& odd, const uint32_t* words) {
+  const __m512i codes = _mm512_load_si512(words), low = _mm512_set1_epi8(15);
+  even.v = _mm512_and_si512(codes, low);
+  odd.v = _mm512_and_si512(_mm512_srli_epi16(codes, 4), low);
+}
 /// sums + codes · values, of the four in each lane. Written out, for compilers copy the sums of the intrinsic.
 DAYSIX_INLINE DotSums addDots(DotSums sums, OffsetCodes codes, FourValues values) {
   asm("vpdpbusd %2, %1, %0" : "+v"(sums.v) : "v"(codes.v), "v"(values.v));
+  return sums;
+}
+/// The same with four values in memory.
+DAYSIX_INLINE DotSums addDotsOf(DotSums sums, UnsignedCodes codes, const int8_t* values) {
+  asm("vpdpbusd %2%{1to16%}, %1, %0" : "+v"(sums.v) : "v"(codes.v), "m"(*reinterpret_cast<const int8_t(*)[4]>(values)));
   return sums;
 }
 /// Where sums begin: offset codes are taken as they are.
@@ -64,6 +76,18 @@ inline OffsetCodes loadOffsetCodes(const uint32_t* words) {
   const __m256i offset = _mm256_set1_epi8(static_cast<char>(CODE_OFFSET));
   const __m256i codes = _mm256_xor_si256(_mm256_load_si256(reinterpret_cast<const __m256i*>(words)), offset);
   return {codes, _mm256_abs_epi8(codes)};
+}
+struct UnsignedCodes {
+  __m256i v;
+};
+inline void loadNibbles(UnsignedCodes& even, UnsignedCodes& odd, const uint32_t* words) {
+  const __m256i codes = _mm256_load_si256(reinterpret_cast<const __m256i*>(words)), low = _mm256_set1_epi8(15);
+  even.v = _mm256_and_si256(codes, low);
+  odd.v = _mm256_and_si256(_mm256_srli_epi16(codes, 4), low);
+}
+DAYSIX_INLINE DotSums addDots(DotSums sums, UnsignedCodes w, FourValues values) {
+  const __m256i pairs = _mm256_maddubs_epi16(w.v, values.v);
+  return {_mm256_add_epi32(sums.v, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))};
 }
 /// Magnitudes times values with the codes' signs: two such products fit 16 bits, as values lie within ±127.
 DAYSIX_INLINE DotSums addDots(DotSums sums, OffsetCodes w, FourValues values) {
@@ -100,6 +124,13 @@ inline OffsetCodes loadOffsetCodes(const uint32_t* words) {
   std::memcpy(&codes, words, sizeof codes);
   return codes;
 }
+using UnsignedCodes = OffsetCodes;
+inline void loadNibbles(UnsignedCodes& even, UnsignedCodes& odd, const uint32_t* words) {
+  const OffsetCodes codes = loadOffsetCodes(words);
+  for (int lane = 0; lane < DOT_LANES; lane++) {
+    for (int i = 0; i < 4; i++) even.v[lane][i] = codes.v[lane][i] & 15, odd.v[lane][i] = codes.v[lane][i] >> 4;
+  }
+}
 inline DotSums addDots(DotSums sums, const OffsetCodes& codes, FourValues values) {
   for (int lane = 0; lane < DOT_LANES; lane++) {
     for (int i = 0; i < 4; i++) sums.v[lane] += codes.v[lane][i] * values.v[i];
@@ -111,6 +142,13 @@ inline Chains toChains(const DotSums* sums) {
   return chains([&](int lane) { return static_cast<float>(sums[0].v[lane]); });
 }
 
+#endif
+
+#if !defined(__AVX512VNNI__)
+/// The same with four values in memory.
+DAYSIX_INLINE DotSums addDotsOf(const DotSums& sums, const UnsignedCodes& codes, const int8_t* values) {
+  return addDots(sums, codes, splatFour(values));
+}
 #endif
 
 }  // namespace daysix::DAYSIX_ISA

@@ -1,6 +1,6 @@
 // Times the matrix products of one instruction set beside two roofs probed in alternation with them: reading the same
 // number of bytes with the same threads, and multiplying from registers. Inputs are BF16 where weights are FP8 or BF16, and INT8 where weights are.
-//   gemm-bench [threads] [rows,…] [dtype: fp8 i8 bf16 f32] [outputs × inputs, …] [strips]
+//   gemm-bench [threads] [rows,…] [dtype: fp8 i8 bf16 f32, or i4 i4-128: in groups] [outputs × inputs, …] [strips]
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -98,9 +98,10 @@ double multiplyBetween(Probe probe, double operations, Team& team) {
 /// The peak that bounds products with weights of a dtype.
 Probe peakOf(Dtype dtype) {
 #if defined(DAYSIX_TILES)
+  if (dtype == Dtype::i4) return multiplyCodes;
   return dtype == Dtype::i8 ? multiplyCodeTiles : multiplyRegisters;
 #else
-  if (dtype == Dtype::i8) return multiplyCodes;
+  if (dtype == Dtype::i8 || dtype == Dtype::i4) return multiplyCodes;
   return formatOf(dtype).fitsBf16 ? multiplyPairs : multiplyRegisters;
 #endif
 }
@@ -151,7 +152,10 @@ std::vector<uint8_t> halves(Dtype format, int64_t count) {
 }
 
 /// What rows are multiplied with weights of a dtype.
-Dtype inputOf(Dtype dtype) { return dtype == Dtype::f32 || dtype == Dtype::i8 ? dtype : Dtype::bf16; }
+Dtype inputOf(Dtype dtype) {
+  if (dtype == Dtype::i4) return Dtype::i8;
+  return dtype == Dtype::f32 || dtype == Dtype::i8 ? dtype : Dtype::bf16;
+}
 
 std::vector<uint8_t> rowsOf(Dtype format, int64_t count) {
   return format == Dtype::i8 ? std::vector<uint8_t>(count, 5) : halves(format, count);
@@ -163,7 +167,7 @@ int64_t bytesOf(const Weight& weight) {
   return weight.rows * weight.columns * test::bytesOf(weight.dtype);
 }
 
-void benchGemm(Pool& pool, Team& team, Dtype dtype, const Shape& shape, int rows, WeightLayout layout) {
+void benchGemm(Pool& pool, Team& team, Dtype dtype, int64_t group, const Shape& shape, int rows, WeightLayout layout) {
   const auto [outputs, inputs] = shape;
   const Dtype format = inputOf(dtype);
   std::vector<uint8_t> x = rowsOf(format, rows * inputs);
@@ -171,7 +175,7 @@ void benchGemm(Pool& pool, Team& team, Dtype dtype, const Shape& shape, int rows
   const int64_t scaleRows = formatOf(dtype).scaleRows;
   std::vector<float> scales(scaleRows ? ceilDivide(outputs, scaleRows) * scaleBlocks(inputs) : 0, 0.5f);
   const auto* scaleBytes = scaleRows ? reinterpret_cast<const uint8_t*>(scales.data()) : nullptr;
-  Weight weight = {dtype, outputs, inputs, nullptr, scaleBytes, layout};
+  Weight weight = {dtype, outputs, inputs, nullptr, scaleBytes, layout, group, Int4Strips::bf16};
   const auto bytes = static_cast<double>(bytesOf(weight));
   char what[80];
   std::snprintf(what, sizeof what, "%d thr, M %4d, N %6ld, K %5ld%s", team.threads(), rows, (long)outputs, (long)inputs,
@@ -259,15 +263,18 @@ int main(int argc, char** argv) {
   const auto sizes = numbers(argc > 4 ? argv[4] : models);
   Pool pool;
   TestTeam team(threads);
+  const int64_t group = dtype == "i4-128" ? 128 : 32;
   const Dtype format = dtype == "fp8"    ? Dtype::fp8
                        : dtype == "i8"   ? Dtype::i8
+                       : dtype[0] == 'i' ? Dtype::i4
                        : dtype == "bf16" ? Dtype::bf16
                                          : Dtype::f32;
   for (size_t i = 0; i + 1 < sizes.size(); i += 2) {
     const Shape shape = {sizes[i], sizes[i + 1]};
     for (const int64_t count : rows) {
-      benchGemm(pool, team, format, shape, static_cast<int>(count), WeightLayout::rows);
-      if (argc > 5) benchGemm(pool, team, format, shape, static_cast<int>(count), WeightLayout::strips);
+      const auto bench = [&](auto layout) { benchGemm(pool, team, format, group, shape, static_cast<int>(count), layout); };
+      if (format != Dtype::i4) bench(WeightLayout::rows);
+      if (argc > 5) bench(WeightLayout::strips);
     }
   }
   if (argc > 4 && sizes.size() > 1) return 0;

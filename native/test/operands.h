@@ -147,7 +147,7 @@ class PackedWeight {
  public:
   explicit PackedWeight(const Weight& rows)
       : bytes_(static_cast<size_t>(stripsOf(rows) * stripBytes(rows))) {
-    packStrips(bytes_.data(), rows, 0, stripsOf(rows));
+    packStrips(bytes_.data(), {rows}, 0, stripsOf(rows));
     weight = rows;
     weight.data = bytes_.data();
     weight.layout = WeightLayout::strips;

@@ -124,6 +124,6 @@ for (const sanitizer of Object.keys(sanitizers)) {
   await testStream(sanitizer, folder);
   // Races are the stream's to have: the other drivers bring a team of their own.
   if (sanitizer === "thread") continue;
-  for (const name of ["chain-test", "gemm-test", "attention-test"])
+  for (const name of ["chain-test", "gemm-test", "int4-test", "attention-test"])
     await testKernels(name, sanitizer, folder);
 }

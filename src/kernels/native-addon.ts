@@ -22,9 +22,9 @@ export interface NativeAddon {
   /** Threads a stream gets that wants so many while others run. */
   grantedThreads(wanted: number, running: number, cores: number): number;
   /** Bytes of a weight's strips. */
-  stripBytes(weight: AddonWeight): number;
+  stripBytes(source: AddonStripSource): number;
   /** Copies strips of a weight from number `first` on, as many as `out` has room for. */
-  packStrips(out: Uint8Array, weight: AddonWeight, first: number, threads: number): void;
+  packStrips(out: Uint8Array, source: AddonStripSource, first: number, threads: number): void;
   /** Blocks while its threads read; the amount is bytes. */
   probeRead(options: ProbeOptions, memory: ProbedMemory): Probed;
   /** Blocks while its threads multiply; the amount is floating-point operations. */
@@ -35,13 +35,20 @@ export interface NativeAddon {
   readonly Stream: new (options: AddonStreamOptions) => AddonStream;
 }
 
-/** A weight's rows as native/host/operations.h describes them. */
-export interface AddonWeight {
+/** native/host/strips.h's StripSource. */
+export interface AddonStripSource {
   readonly dtype: number;
   readonly rows: number;
   readonly columns: number;
   readonly data: number;
   readonly scales: number;
+  /** Of INT4. */
+  readonly group: number;
+  readonly int4: number;
+  readonly order: number;
+  readonly scaleType: number;
+  readonly zeroPoints: number;
+  readonly zeroPointBias: number;
 }
 
 export interface ProbeOptions {

@@ -307,7 +307,7 @@ export interface Kernels {
   /** Most compute threads of a stream. */
   readonly threads: number;
   /** Weights of these dtypes are refused. */
-  readonly unsupported: readonly WeightDtype[];
+  unsupported(policy: Policy): readonly WeightDtype[];
   /** Linear weights of these dtypes are multiplied faster where they have strips. */
   stripDtypes(policy: Policy): readonly WeightDtype[];
   /** Brings files of weights into memory, which blocks while they are copied. */

@@ -36,8 +36,12 @@ export function writeWeight(
   writeMapped(ring, name, mapped);
 }
 
+const noWeight: MappedWeight = {
+  ...{ dtype: 0, rows: 0, columns: 0, data: 0, scales: 0, layout: 0, group: 0, int4: 0 },
+};
+
 export function writeNoWeight(ring: CommandRing, name: string): void {
-  writeMapped(ring, name, { dtype: 0, rows: 0, columns: 0, data: 0, scales: 0, layout: 0 });
+  writeMapped(ring, name, noWeight);
 }
 
 function writeMapped(ring: CommandRing, name: string, mapped: MappedWeight): void {
@@ -47,6 +51,8 @@ function writeMapped(ring: CommandRing, name: string, mapped: MappedWeight): voi
   ring.number("data", mapped.data, name);
   ring.number("scales", mapped.scales, name);
   ring.number("layout", mapped.layout, name);
+  ring.number("group", mapped.group, name);
+  ring.number("int4", mapped.int4, name);
 }
 
 export function writeOperand(ring: CommandRing, name: string, x: Operand, rows: number): void {

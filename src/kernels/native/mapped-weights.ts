@@ -1,4 +1,7 @@
-import type { AddonWeightFiles, NativeAddon } from "../native-addon.ts";
+import { allocate } from "../buffers.ts";
+import { usableCores } from "../cores.ts";
+import type { AddonStripSource, AddonWeightFiles, NativeAddon } from "../native-addon.ts";
+import { codesShape, type Int4Packing } from "../int4-packing.ts";
 import type { OperandFormatName } from "../operand-format.ts";
 import { codeBytes, scaleBlockOf, weightFormats, type WeightDtype } from "../weight-format.ts";
 import type { Weight } from "../weight.ts";
@@ -32,12 +35,24 @@ export interface MappedWeight {
   readonly scales: number;
   /** Number of native/host/commands.h's WeightLayout. */
   readonly layout: number;
+  /** Of INT4: inputs that share a scale, and the number of an Int4Strips. */
+  readonly group: number;
+  readonly int4: number;
 }
 
-export const weightLayouts = { rows: 0, strips: 1 };
+/** Of native/host/strips.h's Int4Order. */
+const int4Orders: Readonly<Record<Int4Packing["order"], number>> = { rows: 0, gptq: 1, awq: 2 };
 
-/** Bytes of native/host/commands.h's Weight. */
-const WEIGHT_BYTES = 48;
+const weightLayouts = { rows: 0, strips: 1 };
+/** Numbers of native/host/commands.h's Int4Strips. */
+const int4Strips = {
+  bf16: { symmetric: 0, zeroPoints: 2 },
+  f32: { symmetric: 1, zeroPoints: 3 },
+};
+const noInt4 = { group: 0, int4: 0 };
+
+/** Words of native/host/commands.h's Weight. */
+const WEIGHT_WORDS = 8;
 
 /** Weights where the addon has their files. */
 export class MappedWeights {
@@ -49,8 +64,8 @@ export class MappedWeights {
   readonly #lists = new WeakMap<readonly Weight[], BigInt64Array>();
   /** Scales that are not float32 in their file, or for larger blocks. */
   readonly #decoded = new WeightReader();
-  /** The latter as the addon reads them. */
-  readonly #spread: Float32Array[] = [];
+  /** What the addon reads of such scales, and strips of its own making. */
+  readonly #made: (Float32Array | Uint8Array)[] = [];
 
   /** `strips`: dtypes of linear weights that are multiplied as strips where they have some. */
   constructor(addon: NativeAddon, files: AddonWeightFiles, strips: readonly WeightDtype[] = []) {
@@ -60,16 +75,72 @@ export class MappedWeights {
   }
 
   /** A linear weight, in strips where it has some and the kernels like them. */
-  linear(weight: Weight): MappedWeight {
-    if (!weight.strips || !this.#strips.includes(weight.dtype)) return this.map(weight);
+  linear(weight: Weight, operand?: OperandFormatName): MappedWeight {
+    // Plain products read along rows.
+    if (operand === "f32") return this.map(weight);
     let mapped = this.#linear.get(weight);
     if (!mapped) {
-      const { file, offset } = weight.strips;
-      const data = this.files.open(file).address + offset;
-      mapped = { ...this.map(weight), data, layout: weightLayouts.strips };
+      mapped = this.#mapLinear(weight);
       this.#linear.set(weight, mapped);
     }
     return mapped;
+  }
+
+  #mapLinear(weight: Weight): MappedWeight {
+    const { dtype, strips } = weight;
+    if (!this.#strips.includes(dtype)) return this.map(weight);
+    const rows = dtype === "I4" ? this.#int4Rows(weight) : this.map(weight);
+    if (!strips) return rows;
+    const data = this.files.open(strips.file).address + strips.offset;
+    return { ...rows, data, layout: weightLayouts.strips, ...int4Of(weight) };
+  }
+
+  /** INT4 codes row after row, or nothing but the shape of a weight in strips. */
+  #int4Rows(weight: Weight): MappedWeight {
+    const { shape, scale, packing, strips } = weight;
+    const sides = { dtype: dtypeNumbers.I4, rows: shape[0], columns: shape[1] };
+    const { group } = int4Of(weight);
+    const rows = { ...sides, layout: weightLayouts.rows, group, int4: int4Strips.f32.symmetric };
+    if (strips) return { ...rows, data: 0, scales: 0 };
+    if (packing) return { ...rows, ...this.#ownStrips(weight), scales: 0 };
+    const scales = this.#decoded.vector(scale!);
+    this.#made.push(scales);
+    return { ...rows, data: this.#codes(weight), scales: this.#addon.address(scales) };
+  }
+
+  /** Strips in memory, of codes that no kernel multiplies as they lie. */
+  #ownStrips(weight: Weight) {
+    const source = this.stripSource(weight);
+    const strips = allocate(Uint8Array, this.#addon.stripBytes(source));
+    this.#addon.packStrips(strips, source, 0, usableCores());
+    this.#made.push(strips);
+    const data = this.#addon.address(strips);
+    return { data, layout: weightLayouts.strips, ...int4Of(weight) };
+  }
+
+  #codes(weight: Weight): number {
+    const { address, size } = this.files.open(weight.file);
+    const { dtype, shape, packing } = weight;
+    refuseShort(weight, codeBytes(dtype, packing ? codesShape(packing, shape) : shape), size);
+    return address + weight.offset;
+  }
+
+  /** What strips are made of. */
+  stripSource(weight: Weight): AddonStripSource {
+    const { dtype, shape, scale, packing } = weight;
+    const order = int4Orders[packing?.order ?? "rows"];
+    const none = { order, scaleType: dtypeNumbers.F32, zeroPoints: 0, zeroPointBias: 0 };
+    if (dtype !== "I4") return { ...none, ...this.map(weight) };
+    const addressOf = ({ file, offset }: { readonly file: string; readonly offset: number }) =>
+      this.files.open(file).address + offset;
+    return {
+      ...{ dtype: dtypeNumbers.I4, rows: shape[0], columns: shape[1], ...int4Of(weight), order },
+      data: this.#codes(weight),
+      scales: addressOf(scale!),
+      scaleType: dtypeNumber(scale!),
+      zeroPoints: packing?.zeroPoints ? addressOf(packing.zeroPoints) : 0,
+      zeroPointBias: packing?.zeroPointBias ?? 0,
+    };
   }
 
   /**
@@ -89,10 +160,11 @@ export class MappedWeights {
   table(weights: readonly Weight[]): BigInt64Array {
     let table = this.#lists.get(weights);
     if (!table) {
-      table = new BigInt64Array((weights.length * WEIGHT_BYTES) / 8);
+      table = new BigInt64Array(weights.length * WEIGHT_WORDS);
       for (const [i, weight] of weights.entries()) {
-        const { dtype, rows, columns, data, scales, layout } = this.linear(weight);
-        table.set([dtype, rows, columns, data, scales, layout].map(BigInt), (i * WEIGHT_BYTES) / 8);
+        const { dtype, rows, columns, data, scales, layout, group, int4 } = this.linear(weight);
+        const words = [dtype, rows, columns, data, scales, layout, group, int4];
+        table.set(words.map(BigInt), i * WEIGHT_WORDS);
       }
       this.#lists.set(weights, table);
     }
@@ -100,21 +172,20 @@ export class MappedWeights {
   }
 
   #map(weight: Weight): MappedWeight {
-    if (weight.dtype === "I4" || weight.dtype === "F8_E8M0") {
-      const problem = `is ${weight.dtype}, which only the reference multiplies`;
-      throw new WeightError(`tensor ${weight.name} ${problem}`);
+    if (weight.dtype === "I4") {
+      const problem = "which native kernels multiply in linear layers under the policy int8 only";
+      throw new WeightError(`tensor ${weight.name} is INT4, ${problem}`);
     }
     const rows = weight.shape.length === 2 ? weight.shape[0] : 1;
     const columns = weight.shape[weight.shape.length - 1];
-    const { address, size } = this.files.open(weight.file);
-    refuseShort(weight, codeBytes(weight.dtype, weight.shape), size);
     return {
-      dtype: dtypeNumbers[weight.dtype],
+      dtype: dtypeNumber(weight),
       rows,
       columns,
-      data: address + weight.offset,
+      data: this.#codes(weight),
       scales: weight.scale ? this.#scales(weight.scale, weight) : 0,
       layout: weightLayouts.rows,
+      ...noInt4,
     };
   }
 
@@ -124,7 +195,21 @@ export class MappedWeights {
     const isOurs = String(scaleBlockOf(weight.dtype, weight.shape, scale.shape)) === String(block);
     if (isOurs && scale.dtype === "F32") return this.map(scale).data;
     const scales = blockScales(this.#decoded.vector(scale), weight, block);
-    this.#spread.push(scales);
+    this.#made.push(scales);
     return this.#addon.address(scales);
   }
+}
+
+/** An INT4 weight's group, and what its strips hold. */
+function int4Of({ dtype, shape, scale, packing }: Weight) {
+  if (dtype !== "I4") return noInt4;
+  const sides = packing && packing.order !== "rows" ? scale!.shape.toReversed() : scale!.shape;
+  const group = scaleBlockOf(dtype, shape, sides)![1];
+  const kinds = scale!.dtype === "BF16" ? int4Strips.bf16 : int4Strips.f32;
+  return { group, int4: kinds[packing?.zeroPoints ? "zeroPoints" : "symmetric"] };
+}
+
+function dtypeNumber({ name, dtype }: Weight): number {
+  if (dtype !== "F8_E8M0") return dtypeNumbers[dtype];
+  throw new WeightError(`tensor ${name} is F8_E8M0, which only the reference multiplies`);
 }

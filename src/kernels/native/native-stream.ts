@@ -126,10 +126,11 @@ export class NativeStream extends CommandStream implements ExchangeStream {
   }
 
   gemm(out: Float32Array, x: Operand, weight: Weight, rows: number): void {
+    const mapped = this.#weights.linear(weight, x.format);
     const ring = this.begin("gemm");
-    ring.array("out", out, rows * this.#weights.map(weight).rows);
+    ring.array("out", out, rows * mapped.rows);
     writeOperand(ring, "x", x, rows);
-    writeWeight(ring, "weight", weight, this.#weights.linear(weight), x.columns);
+    writeWeight(ring, "weight", weight, mapped, x.columns);
     ring.number("rows", rows);
     this.end();
   }
@@ -144,7 +145,7 @@ export class NativeStream extends CommandStream implements ExchangeStream {
     const count = Math.min(weights.length, groups.starts.length - 1);
     if (count < 1) return;
     const ring = this.begin("groupedGemm");
-    writeStoredRows(ring, "out", out, rows * this.#weights.map(weights[0]).rows);
+    writeStoredRows(ring, "out", out, rows * this.#weights.linear(weights[0]).rows);
     writeOperand(ring, "x", x, rows);
     ring.array("weights", this.#weights.table(weights), 0);
     ring.number("groups", count);

@@ -4,7 +4,7 @@ import { gaussian, marginsHold, randomSource } from "../inputs/index.ts";
 import { createOperand } from "../quantize.ts";
 import type { GeneratedOperation } from "../testing/generated-operation.ts";
 import { everyOperation } from "../testing/every-operation.ts";
-import { generateGemm } from "../testing/generated-operations.ts";
+import { generateGemm, generateGroupedGemm } from "../testing/generated-operations.ts";
 import { StripFolder } from "../testing/strip-folder.ts";
 import { WeightFolder } from "../testing/weight-folder.ts";
 import { loadNative } from "../native-addon.ts";
@@ -72,7 +72,13 @@ async function withStreams(
 }
 
 for (const policy of policies) {
-  const operations = addon ? [...everyOperation(folder, policy), ...productsOfStrips(policy)] : [];
+  const operations = addon
+    ? [
+        ...everyOperation(folder, policy),
+        ...productsOfStrips(policy),
+        ...(policy === "int8" ? productsOfInt4() : []),
+      ]
+    : [];
   const reference = createReferenceKernels().createStream(policy);
   for (const instructionSet of addon?.instructionSets ?? ["native"]) {
     const usesTiles =
@@ -116,6 +122,26 @@ function productsOfStrips(policy: Policy): GeneratedOperation[] {
   return products
     .filter(({ name }) => ["gemm", "groupedGemm"].includes(name))
     .map((operation) => ({ ...operation, name: `${operation.name} of strips` }));
+}
+
+function productsOfInt4(): GeneratedOperation[] {
+  const sizes = [
+    { rows: 1, outputs: 129, columns: 257 },
+    { rows: 33, outputs: 192, columns: 320 },
+  ];
+  return [folder, new StripFolder(folder)].flatMap((weights, i) =>
+    sizes.flatMap((size, j) => {
+      const setting = { folder: weights, policy: "int8" as const, seed: 50 + j };
+      const layout = i === 0 ? "rows" : "strips";
+      return [
+        { ...generateGemm(setting, { ...size, dtype: "I4" }), name: `gemm of INT4 ${layout}` },
+        {
+          ...generateGroupedGemm(setting, { ...size, dtype: "I4", experts: 5 }),
+          name: `groupedGemm of INT4 ${layout}`,
+        },
+      ];
+    }),
+  );
 }
 
 test(

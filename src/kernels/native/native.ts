@@ -73,7 +73,7 @@ export function createNativeKernels(options: NativeOptions = {}): NativeKernels 
     modes: isFaster ? ["fast-decode"] : [],
     bitsOf: (policy) => (precisions[policy].tiles && hasTiles ? kernels : COMMON_BITS),
     threads: Math.min(threads, cores),
-    unsupported: ["I4"],
+    unsupported: (policy) => (operandFormat(policy, "I4") === "int8" ? [] : ["I4"]),
     stripDtypes: (policy) => stripDtypes(policy, hasTiles),
     load: (paths) => paths.forEach((path) => files.open(path)),
     createStream: (policy, scales = "f32") => {
@@ -92,7 +92,9 @@ export function createNativeKernels(options: NativeOptions = {}): NativeKernels 
  */
 function stripDtypes(policy: Policy, hasTiles: boolean): readonly WeightDtype[] {
   const { activation, tiles }: Precision = precisions[policy];
-  const integers = (["I8"] as const).filter((dtype) => operandFormat(policy, dtype) === "int8");
+  const integers = (["I8", "I4"] as const).filter(
+    (dtype) => operandFormat(policy, dtype) === "int8",
+  );
   const onChain = activation === "bf16" && !(tiles && hasTiles);
   return [...integers, ...(onChain ? (["BF16", "F8_E4M3"] as const) : [])];
 }

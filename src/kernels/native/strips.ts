@@ -21,20 +21,20 @@ export class StripPacker {
 
   /** Bytes of all strips of a linear weight. */
   bytesOf(weight: Weight): number {
-    return this.#addon.stripBytes(this.#weights.map(weight));
+    return this.#addon.stripBytes(this.#weights.stripSource(weight));
   }
 
   /** Strips of a weight one after the other, in pieces of about `most` bytes, which are valid until the next. */
   *pieces(weight: Weight, most: number): Generator<Uint8Array> {
-    const mapped = this.#weights.map(weight);
-    const bytes = this.#addon.stripBytes(mapped);
-    const strips = Math.ceil(mapped.rows / STRIP_ROWS);
+    const source = this.#weights.stripSource(weight);
+    const bytes = this.#addon.stripBytes(source);
+    const strips = Math.ceil(source.rows / STRIP_ROWS);
     const atOnce = Math.max(1, Math.floor((most / bytes) * strips));
     const piece = new Uint8Array((Math.min(atOnce, strips) * bytes) / strips);
     for (let first = 0; first < strips; first += atOnce) {
       const count = Math.min(atOnce, strips - first);
       const out = piece.subarray(0, (count * bytes) / strips);
-      this.#addon.packStrips(out, mapped, first, usableCores());
+      this.#addon.packStrips(out, source, first, usableCores());
       yield out;
     }
   }

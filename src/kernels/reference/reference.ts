@@ -42,7 +42,7 @@ export function createReferenceKernels(): Kernels {
     modes: [],
     bitsOf: () => COMMON_BITS,
     threads: 1,
-    unsupported: [],
+    unsupported: () => [],
     stripDtypes: () => [],
     // Each weight is read where it is first used.
     load: () => undefined,

@@ -66,16 +66,17 @@ export type ChosenTokens = (row: number) => ChosenToken;
 export async function loadModel(directory: string, options: ModelOptions): Promise<Model> {
   const config = await readConfig(directory);
   const checkpoint = await openCheckpoint(directory, config.quantization);
-  refuseUnsupported(checkpoint, options.kernels);
+  refuseUnsupported(checkpoint, options);
   options.kernels.load(checkpoint.files);
   return new Model(config, modelWeights(checkpoint, config), options);
 }
 
-function refuseUnsupported(checkpoint: Checkpoint, { name, unsupported }: Kernels): void {
+function refuseUnsupported(checkpoint: Checkpoint, { kernels, policy }: ModelOptions): void {
+  const unsupported = kernels.unsupported(policy);
   for (const entry of checkpoint.tensors()) {
     const dtype = storedDtype(entry);
     if (dtype === undefined || !unsupported.includes(dtype)) continue;
-    const problem = `is ${dtype}, which ${name} kernels do not multiply yet; DAYSIX_ISA=reference does, slowly`;
+    const problem = `is ${dtype}, which ${kernels.name} kernels do not multiply under ${policy}; DAYSIX_ISA=reference does, slowly`;
     throw new CheckpointError(entry.file, problem, entry.name);
   }
 }
