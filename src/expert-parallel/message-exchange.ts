@@ -55,11 +55,9 @@ export class MessageExchange implements RowExchange {
     this.#returned = createStoredRows(precisions[unit.stream.policy].rows, 0);
   }
 
-  async gated(): Promise<void> {
+  async dispatch(batch: ExpertBatch, placement: LayerPlacement, gated: () => void): Promise<void> {
     await this.#unit.stream.fence();
-  }
-
-  dispatch(batch: ExpertBatch, placement: LayerPlacement): void {
+    gated();
     const { rule, own, traffic } = this.#unit;
     const { layer, ids, rows, input, microBatch } = batch;
     const layout = dispatchLayout(ids, rows, rule.topK, placement, own);
@@ -88,29 +86,33 @@ export class MessageExchange implements RowExchange {
     return { input, groups, pairs: groups.sources.length };
   }
 
-  async computed(outputs: StoredRows): Promise<void> {
+  /** Outputs go home in the order of each rank's pairs. */
+  async returnRows(outputs: StoredRows, computed: () => void): Promise<void> {
     const { stream, hidden } = this.#unit;
+    const { batch, bytesTo } = this.#inFlight;
     const { places } = this.#groups as RowGroups;
     this.#ordered = this.#storedRows(this.#ordered, places.length);
     const [ordered, sorted] = [this.#ordered, outputs].map((rows) => storedOperand(rows, hidden));
     stream.gather(ordered, sorted, places, places.length);
     await stream.fence();
+    computed();
+    await this.#send(channels.combine(batch.microBatch), this.#outputsByRank(), bytesTo);
   }
 
-  /** Outputs go home in the order of each rank's pairs. */
-  async combine(): Promise<ExpertOutput> {
-    const { hidden, own } = this.#unit;
-    const { batch, layout, bytesTo } = this.#inFlight;
-    let at = 0;
-    const outputs = this.#pairsOf.map((pairs) =>
-      storedBytes(this.#ordered, at, (at += pairs * hidden)),
-    );
+  async takeHome(): Promise<ExpertOutput> {
+    const { batch, layout } = this.#inFlight;
+    const own = this.#outputsByRank()[this.#unit.own];
+    const arrived = await this.#take(channels.combine(batch.microBatch), own);
     this.#returned = this.#storedRows(this.#returned, layout.places.length);
-    const channel = channels.combine(batch.microBatch);
-    const sent = this.#send(channel, outputs, bytesTo);
-    const [arrived] = await Promise.all([this.#take(channel, outputs[own]), sent]);
-    this.#takeHome(arrived, layout);
+    this.#placeReturned(arrived, layout);
     return { expertRows: this.#returned, places: layout.places };
+  }
+
+  #outputsByRank(): Uint8Array[] {
+    let at = 0;
+    return this.#pairsOf.map((pairs) =>
+      storedBytes(this.#ordered, at, (at += pairs * this.#unit.hidden)),
+    );
   }
 
   get #inFlight(): Dispatched {
@@ -118,7 +120,7 @@ export class MessageExchange implements RowExchange {
     return this.#dispatched;
   }
 
-  #takeHome(arrived: readonly Uint8Array[], { parts }: DispatchLayout): void {
+  #placeReturned(arrived: readonly Uint8Array[], { parts }: DispatchLayout): void {
     let at = 0;
     for (const [rank, message] of arrived.entries()) {
       const to = at + parts[rank].pairRows.length * this.#unit.hidden;

@@ -5,16 +5,17 @@ import {
   type ExpertFlight,
   type ExpertOutput,
 } from "../model/index.ts";
-import type { Span } from "../trace/index.ts";
+import type { Span, SpanName } from "../trace/index.ts";
 import type { LayerPlacement } from "./placement.ts";
 import type { RowExchange, UnitExperts } from "./row-exchange.ts";
 
-/** A dispatch's results, for the acts that follow. */
+/** A micro-batch's way through one layer, for the acts that follow. */
 interface Dispatched {
   readonly batch: ExpertBatch;
   readonly placement: LayerPlacement;
-  /** Span of the dispatch, open until the rows have arrived. */
-  readonly span: Span;
+  /** Span of the dispatch or of the combination, open until the rows have arrived. */
+  span?: Span;
+  returned?: Promise<void>;
 }
 
 /** One micro-batch between the ranks of its unit, with buffers of its own. */
@@ -30,32 +31,40 @@ export class ParallelFlight implements ExpertFlight {
     this.#mlp = new GroupedMlp(unit.stream);
   }
 
-  /** Sends the rows, and resolves before the other ranks' rows have arrived. */
-  async dispatch(batch: ExpertBatch, placement: LayerPlacement): Promise<void> {
-    await this.#exchange.gated();
-    const { layer, rows, microBatch } = batch;
-    const span = this.#unit.tracer.begin("DISPATCH", layer, rows, microBatch);
-    this.#exchange.dispatch(batch, placement);
-    this.#dispatched = { batch, placement, span };
+  /** Resolves when the rows were sent, before those of other ranks have arrived. */
+  dispatch(batch: ExpertBatch, placement: LayerPlacement): Promise<void> {
+    const flight: Dispatched = { batch, placement };
+    this.#dispatched = flight;
+    const gated = () => void (flight.span = this.#begin("DISPATCH", batch));
+    return this.#exchange.dispatch(batch, placement, gated);
   }
 
   async compute(weights: ExpertWeights): Promise<void> {
     const { tracer, ownWeights } = this.#unit;
-    const { batch, placement, span } = this.#inFlight;
+    const flight = this.#inFlight;
+    const { batch, placement } = flight;
     const { input, groups, pairs } = await this.#exchange.receive();
-    tracer.end(span);
-    const mlp = tracer.begin("MLP", batch.layer, batch.rows, batch.microBatch);
+    if (flight.span !== undefined) tracer.end(flight.span);
+    const mlp = this.#begin("MLP", batch);
     const outputs = this.#mlp.compute(input, groups, ownWeights(placement, weights), pairs);
-    await this.#exchange.computed(outputs);
-    tracer.end(mlp);
+    flight.returned = this.#exchange.returnRows(outputs, () => {
+      tracer.end(mlp);
+      flight.span = this.#begin("COMBINE", batch);
+    });
+    // Who takes the outputs home hears of a failure.
+    flight.returned.catch(() => undefined);
   }
 
   async combine(): Promise<ExpertOutput> {
-    const { layer, rows, microBatch } = this.#inFlight.batch;
-    const span = this.#unit.tracer.begin("COMBINE", layer, rows, microBatch);
-    const output = await this.#exchange.combine();
-    this.#unit.tracer.end(span);
+    const flight = this.#inFlight;
+    await flight.returned;
+    const output = await this.#exchange.takeHome();
+    if (flight.span !== undefined) this.#unit.tracer.end(flight.span);
     return output;
+  }
+
+  #begin(name: SpanName, { layer, rows, microBatch }: ExpertBatch): Span {
+    return this.#unit.tracer.begin(name, layer, rows, microBatch);
   }
 
   get #inFlight(): Dispatched {

@@ -44,16 +44,15 @@ export interface ArrivedRows {
 
 /**
  * How a micro-batch's rows get from rank to rank: as messages, for which the stream is awaited, or
- * by the stream itself. The methods are called in this order, over and over.
+ * by the stream itself. The methods are called in this order, over and over. The first and the third
+ * take their place on the stream before they return, whenever their promises are awaited.
  */
 export interface RowExchange {
-  /** Resolves when what the gate has enqueued can be dispatched. */
-  gated(): Promise<void>;
-  /** Sends the rows to their experts, before other ranks' rows have arrived. */
-  dispatch(batch: ExpertBatch, placement: LayerPlacement): void;
+  /** Sends the rows to their experts once the gate has run; then `gated` is called. */
+  dispatch(batch: ExpertBatch, placement: LayerPlacement, gated: () => void): Promise<void>;
   receive(): Promise<ArrivedRows>;
-  /** Resolves when the outputs, one row for each pair, can be sent home. */
-  computed(outputs: StoredRows): Promise<void>;
-  /** Sends the outputs home, and takes in those of the own rows. */
-  combine(): Promise<ExpertOutput>;
+  /** Sends the outputs home, one row for each pair, once they are computed; then `computed` is called. */
+  returnRows(outputs: StoredRows, computed: () => void): Promise<void>;
+  /** The outputs of the own rows. */
+  takeHome(): Promise<ExpertOutput>;
 }

@@ -33,7 +33,6 @@ export class StreamExchange implements RowExchange {
     sources: new Int32Array(0),
     places: new Int32Array(0),
   };
-  #outputs: StoredRows = new Float32Array(0);
   #turn = 0;
   #layer = 0;
 
@@ -52,9 +51,12 @@ export class StreamExchange implements RowExchange {
     this.#places = allocate(Int32Array, rows * topK).map((_, place) => place);
   }
 
-  async gated(): Promise<void> {}
-
-  dispatch({ layer, rows, ids, input }: ExpertBatch, placement: LayerPlacement): void {
+  async dispatch(
+    { layer, rows, ids, input }: ExpertBatch,
+    placement: LayerPlacement,
+    gated: () => void,
+  ): Promise<void> {
+    gated();
     const { own, traffic } = this.#unit;
     const { slots } = placement;
     const shared = this.#sharedFor(input.format);
@@ -75,14 +77,14 @@ export class StreamExchange implements RowExchange {
     return { input: shared.dispatched, groups, pairs: groups.sources.length };
   }
 
-  async computed(outputs: StoredRows): Promise<void> {
-    this.#outputs = outputs;
+  async returnRows(outputs: StoredRows, computed: () => void): Promise<void> {
+    computed();
+    const { bytesTo } = this.#unit.traffic.countsOf(this.#layer);
+    this.#stream.returnRows(this.#inFlight, this.#turn, outputs, this.#groups, bytesTo);
   }
 
-  async combine(): Promise<ExpertOutput> {
+  async takeHome(): Promise<ExpertOutput> {
     const { own, rows, topK, hidden, returned } = this.#inFlight;
-    const { bytesTo } = this.#unit.traffic.countsOf(this.#layer);
-    this.#stream.returnRows(this.#inFlight, this.#turn, this.#outputs, this.#groups, bytesTo);
     this.#stream.awaitReturned(this.#inFlight, this.#turn);
     const size = rows * topK * hidden;
     const expertRows = returned.subarray(own * size, (own + 1) * size);

@@ -16,6 +16,7 @@ export {
 export {
   operandFormats,
   operandRowBytes,
+  operandRows,
   type Operand,
   type OperandFormatName,
   type RowFormat,

@@ -89,6 +89,16 @@ export function rowScales(format: OperandFormatName, columns: number): number {
   return operandFormats[format].scaleBytes === 0 ? 0 : Math.ceil(columns / SCALE_BLOCK);
 }
 
+/** An operand's rows from one on, in the same memory. */
+export function operandRows(operand: Operand, firstRow: number): Operand {
+  const { format, columns, values, scales } = operand;
+  return {
+    ...operand,
+    values: values.subarray(firstRow * columns),
+    scales: scales.subarray(firstRow * rowScales(format, columns)),
+  } as Operand;
+}
+
 /** Bytes of an operand row's values and scales. */
 export function operandRowBytes({ format, columns }: Pick<Operand, "format" | "columns">) {
   const { Values, scaleBytes } = operandFormats[format];

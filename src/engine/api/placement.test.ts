@@ -70,12 +70,12 @@ function randomPlacement(physical: number, seed: number): number[][] {
 }
 
 const settings: [string, Partial<EngineOptions>][] = [
-  ["combined=1x4", {}],
+  ["combined=1x4", { overlap: "on" }],
   ["combined=2x1", {}],
   ["prefill=1x1,decode=1x1", {}],
-  ["prefill=1x2,decode=1x3", { experts: { placement: randomPlacement(12, 1) } }],
+  ["prefill=1x2,decode=1x3", { overlap: "on", experts: { placement: randomPlacement(12, 1) } }],
   ["prefill=2x2,decode=2x2", { experts: { placement: randomPlacement(10, 2) } }],
-  ["prefill=2x2,decode=2x2", { nodes: { count: 2 } }],
+  ["prefill=2x2,decode=2x2", { overlap: "on", nodes: { count: 2 } }],
   ["prefill=1x2,decode=1x2", { experts: "replicated" }],
 ];
 

@@ -10,7 +10,12 @@ import {
 import { policies } from "../../kernels/index.ts";
 import type { ModelConfig } from "../../model/index.ts";
 import { initialPlacement, shapeOf, type ExpertOptions } from "../routing/index.ts";
-import type { ContextCacheOptions, RankOptions, RankPlace } from "../rank/index.ts";
+import {
+  overlapModes,
+  type ContextCacheOptions,
+  type RankOptions,
+  type RankPlace,
+} from "../rank/index.ts";
 
 /** Where the other nodes of a cluster come from. */
 export interface NodeOptions {
@@ -52,6 +57,7 @@ export const fleetPlanSchema = z.object({
   threads: z.int().min(1).optional(),
   fastDecode: z.boolean().optional(),
   speculate: z.boolean().optional(),
+  overlap: z.enum(overlapModes).optional(),
   maxModelLen: z.int().optional(),
   usableTokens: z.int().optional(),
   contextCache: z

@@ -188,7 +188,9 @@ export class EngineCore {
     const parts = drafts ? await this.#draft(planned) : planned;
     // Before the unit is heard: a cancellation meanwhile may take a sequence's pages.
     const { batch, choices } = layOut(parts);
-    const unitRows = this.#unit ? await this.#unit.join(batch.rows) : batch.rows;
+    const hasPrompts = parts.some(({ rows, proposed }) => rows > proposed.length + 1);
+    const own = { rows: batch.rows, hasPrompts };
+    const unitRows = this.#unit ? await this.#unit.join(own) : batch.rows;
     if (unitRows === 0) {
       this.#speculation?.endStep(0);
       return;
@@ -196,6 +198,7 @@ export class EngineCore {
     const span = this.#model.tracer.beginStep(this.#counts.steps++, batch.rows);
     this.#announce(parts);
     const chosen = await this.#compute(parts, batch, choices);
+    this.#unit?.computed();
     this.#speculation?.endStep(chosen ? batch.rows : 0);
     if (chosen) this.#advance(parts, chosen);
     this.#model.tracer.end(span);
@@ -285,6 +288,7 @@ export class EngineCore {
       const tokens = await this.#model.choose(batch, this.#kv, {
         choices,
         usableTokens: this.#usableTokens,
+        order: this.#unit?.order ?? "whole",
         beforeChoice: () => this.#masks.applyTo(parts),
         ...(this.#sender?.sendsLayersOf(parts) && { onLayer }),
       });

@@ -3,6 +3,7 @@ import type { SharedExchange } from "../../expert-parallel/index.ts";
 import type { Policy, WeightMemory } from "../../kernels/index.ts";
 import type { StoreLimits } from "../../kv-cache/index.ts";
 import type { ModelIdentity } from "../../model/index.ts";
+import type { OverlapMode } from "./overlap-vote.ts";
 
 /** Logical expert of each physical one of a unit, by layer of routed experts. */
 export type Placement = readonly (readonly number[])[];
@@ -43,6 +44,8 @@ export interface RankOptions {
   readonly fastDecode?: boolean;
   /** Guesses tokens that contexts repeat, and computes them ahead where that is faster. */
   readonly speculate?: boolean;
+  /** Whether two micro-batches of a unit's step overlap; by default not. */
+  readonly overlap?: OverlapMode;
   /** At most what the model and the pool allow. */
   readonly maxModelLen?: number;
   /** Rows of a step: what decode leaves of it goes to prompt chunks. */

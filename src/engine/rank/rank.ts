@@ -30,7 +30,12 @@ export class Rank {
     const transport = new RankTransport(place.endpoint, (error) => {
       if (place.placement && place.unit.includes(error.rank)) loseUnit(error);
     });
-    const unit = place.placement && new UnitClock(transport, place.unit);
+    const unit =
+      place.placement &&
+      new UnitClock(transport, place.unit, {
+        overlap: options.overlap ?? "off",
+        now: () => performance.now(),
+      });
     const parallel = unit && new PlacedExperts(place, transport, unit);
     const kernels = createKernels({
       ...{ threads: options.threads ?? 1, fastDecode: options.fastDecode ?? false, weights },

@@ -26,8 +26,8 @@ export class LatentAttention {
     this.#normEpsilon = config.latentNormEpsilon;
   }
 
-  /** w.update = attention of w.normed over each row's context; the rows' own KV is written first. */
-  forward(
+  /** w.query and w.absorbed = queries of w.normed; the rows' own KV is written. */
+  project(
     stream: Stream,
     w: Workspace,
     weights: AttentionWeights,
@@ -40,6 +40,17 @@ export class LatentAttention {
     const epsilon = this.#normEpsilon;
     stream.writeKv(cache, w.keyLatent, weights.kvANorm, epsilon, this.shape, this.#rope, layout);
     stream.absorbQuery(w.absorbed, w.query, weights.kvB, this.shape, rows);
+  }
+
+  /** w.update = attention of the queries over each row's context */
+  attend(
+    stream: Stream,
+    w: Workspace,
+    weights: AttentionWeights,
+    cache: KvLayer,
+    layout: StepLayout,
+  ): void {
+    const { rows } = layout;
     stream.attention(w.latentSum, w.absorbed, w.query, cache, this.shape, layout);
     stream.projectValue(w.attended, w.latentSum, weights.kvB, this.shape, rows);
     w.project(stream, w.attended, rows, { out: w.update, weight: weights.output });

@@ -19,9 +19,11 @@ import {
   type Checkpoint,
 } from "../checkpoint/index.ts";
 import { readConfig, type ModelConfig } from "../checkpoint/index.ts";
-import { forwardBlock, type BlockContext } from "./block.ts";
+import { cutStep } from "./cut-step.ts";
+import { MicroBatch, type Layer, type LayerContext } from "./micro-batch.ts";
 import { LatentAttention } from "./mla.ts";
 import { Mtp } from "./mtp.ts";
+import { passLayers, type Order } from "./overlap.ts";
 import { LocalExperts, type RoutedExperts } from "./routed-experts.ts";
 import type { KvPool, StepBatch } from "./step.ts";
 import { modelWeights, type ModelWeights } from "../checkpoint/index.ts";
@@ -50,6 +52,8 @@ export interface ChoiceOptions {
   readonly choices: readonly TokenChoice[];
   /** Tokens from here on are never chosen. */
   readonly usableTokens: number;
+  /** How micro-batches overlap; by default the step is one. */
+  readonly order?: Order;
   /** Told when a layer's KV can be read. */
   readonly onLayer?: (layer: number) => void;
   /** Awaited while logits are computed, before tokens are chosen of them. */
@@ -92,7 +96,7 @@ export class Model {
   readonly #weights: ModelWeights;
   readonly #stream: Stream;
   readonly #workspace: Workspace;
-  readonly #block: BlockContext;
+  readonly #layers: LayerContext;
 
   constructor(config: ModelConfig, weights: ModelWeights, options: ModelOptions) {
     this.config = config;
@@ -103,11 +107,10 @@ export class Model {
     this.tracer = streamTracer(options.tracer ?? nullTracer, this.#stream);
     const attention = new LatentAttention(config);
     this.#workspace = new Workspace(config, attention.shape, options.maxRows);
-    this.#block = {
+    this.#layers = {
       config,
       attention,
       stream: this.#stream,
-      workspace: this.#workspace,
       tracer: this.tracer,
       experts:
         options.createExperts?.(this.#stream, config, this.tracer) ??
@@ -115,7 +118,7 @@ export class Model {
     };
     this.mtp =
       options.mtp && weights.mtp
-        ? new Mtp(weights.mtp, weights, this.#block, options.maxRows)
+        ? new Mtp(weights.mtp, weights, this.#layers, this.#workspace, options.maxRows)
         : undefined;
   }
 
@@ -157,10 +160,10 @@ export class Model {
   async choose(
     batch: StepBatch,
     pool: KvPool,
-    { choices, usableTokens, onLayer, beforeChoice }: ChoiceOptions,
+    { choices, usableTokens, beforeChoice, ...options }: ChoiceOptions,
   ): Promise<ChosenTokens> {
     return this.#step(async () => {
-      const logits = await this.#enqueue(batch, pool, onLayer);
+      const logits = await this.#enqueue(batch, pool, options);
       await beforeChoice?.();
       const sampling = new StepSampling(choices, usableTokens);
       const span = this.tracer.begin("SAMPLE", NO_LAYER, choices.length);
@@ -185,7 +188,7 @@ export class Model {
   async #enqueue(
     batch: StepBatch,
     pool: KvPool,
-    onLayer?: (layer: number) => void,
+    options: Pick<ChoiceOptions, "order" | "onLayer"> = {},
   ): Promise<Float32Array> {
     if (batch.rows > this.maxRows) {
       throw new RangeError(`a step has at most ${this.maxRows} rows, got ${batch.rows}`);
@@ -194,17 +197,41 @@ export class Model {
     const embed = this.tracer.begin("EMBED", NO_LAYER, batch.rows);
     this.#stream.embed(w.hidden, this.#weights.embed, batch.tokens, batch.rows);
     this.tracer.end(embed);
-    for (const [index, layer] of this.#weights.layers.entries()) {
-      await forwardBlock(this.#block, layer, index, batch, pool.layers[index]);
-      if (onLayer) {
-        await this.#stream.fence();
-        onLayer(index);
-      }
-    }
+    await this.#pass(batch, pool, options);
     const head = this.tracer.begin("HEAD", NO_LAYER, batch.logitRows.length);
     const logits = this.#head(batch);
     this.tracer.end(head);
     return logits;
+  }
+
+  async #pass(
+    batch: StepBatch,
+    { layers: caches }: KvPool,
+    { order = "whole", onLayer }: Pick<ChoiceOptions, "order" | "onLayer">,
+  ): Promise<void> {
+    const layers = this.#weights.layers.map((weights, index): Layer => ({
+      index,
+      weights,
+      cache: caches[index],
+    }));
+    const told: Promise<void>[] = [];
+    const tell = ({ index }: Layer) => {
+      const written = this.#stream.fence().then(() => onLayer?.(index));
+      written.catch(() => undefined);
+      told.push(written);
+    };
+    await passLayers(layers, this.#microBatches(batch, order), order, onLayer && tell);
+    await Promise.all(told);
+  }
+
+  #microBatches(batch: StepBatch, order: Order): { b: MicroBatch; a?: MicroBatch } {
+    const w = this.#workspace;
+    if (order === "whole") return { b: new MicroBatch(this.#layers, 0, w, batch) };
+    const [earlier, later] = cutStep(batch);
+    return {
+      b: new MicroBatch(this.#layers, 0, w, earlier),
+      a: new MicroBatch(this.#layers, 1, w.from(earlier.rows), later),
+    };
   }
 
   #head(batch: StepBatch): Float32Array {

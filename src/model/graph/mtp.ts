@@ -7,9 +7,11 @@ import {
 } from "../../kernels/index.ts";
 import { nullTracer } from "../../trace/index.ts";
 import type { ModelWeights, MtpWeights } from "../checkpoint/index.ts";
-import { forwardBlock, type BlockContext } from "./block.ts";
+import { MicroBatch, type LayerContext } from "./micro-batch.ts";
+import { passLayers } from "./overlap.ts";
 import { LocalExperts } from "./routed-experts.ts";
 import type { KvPool, StepBatch } from "./step.ts";
+import type { Workspace } from "./workspace.ts";
 
 /**
  * Rows of the MTP layer, each a token and the state before it. Logit rows are those after which a
@@ -52,7 +54,8 @@ export class Mtp {
   readonly trunk: Float32Array;
   readonly #weights: MtpWeights;
   readonly #outer: Pick<ModelWeights, "embed" | "head">;
-  readonly #block: BlockContext;
+  readonly #layers: LayerContext;
+  readonly #workspace: Workspace;
   /** Norms of embeddings, then those of states. [2 × maxRows, hidden] */
   readonly #normed: Float32Array;
   /** [maxRows, 2 × hidden] */
@@ -61,17 +64,19 @@ export class Mtp {
   constructor(
     weights: MtpWeights,
     outer: Pick<ModelWeights, "embed" | "head">,
-    block: BlockContext,
+    layers: LayerContext,
+    workspace: Workspace,
     maxRows: number,
   ) {
-    const { config, stream } = block;
+    const { config, stream } = layers;
     const experts = new LocalExperts(stream, config.gate, maxRows, nullTracer);
     this.plane = config.layers;
     this.maxRows = maxRows;
     this.trunk = allocate(Float32Array, maxRows * config.hiddenSize);
     this.#weights = weights;
     this.#outer = outer;
-    this.#block = { ...block, experts, tracer: nullTracer };
+    this.#layers = { ...layers, experts, tracer: nullTracer };
+    this.#workspace = workspace;
     this.#normed = allocate(Float32Array, 2 * maxRows * config.hiddenSize);
     this.#pairs = allocate(Float32Array, 2 * maxRows * config.hiddenSize);
   }
@@ -95,18 +100,18 @@ export class Mtp {
     pool: KvPool,
     { choices, usableTokens, owed }: DraftOptions,
   ): Promise<Drafted> {
-    const { stream, workspace, config } = this.#block;
+    const { stream, config } = this.#layers;
     const sampling = new StepSampling(choices, usableTokens);
     await this.#fenced(async () => {
       this.#enqueueWrites(owed, pool);
       sampling.enqueue(stream, await this.#enqueue(batch, pool), config.vocabSize);
     });
-    return { chosen: (row) => sampling.chosen(row), states: workspace.normed };
+    return { chosen: (row) => sampling.chosen(row), states: this.#workspace.normed };
   }
 
   /** What fails leaves nothing on the stream. */
   async #fenced<Result>(enqueue: () => Promise<Result>): Promise<Result> {
-    const { stream } = this.#block;
+    const { stream } = this.#layers;
     try {
       const result = await enqueue();
       await stream.fence();
@@ -118,7 +123,8 @@ export class Mtp {
   }
 
   #enqueueWrites(batches: readonly MtpBatch[], pool: KvPool): void {
-    const { stream, workspace: w, config, attention } = this.#block;
+    const { stream, config, attention } = this.#layers;
+    const w = this.#workspace;
     const { layer } = this.#weights;
     for (const batch of batches) {
       this.#project(batch);
@@ -128,12 +134,14 @@ export class Mtp {
   }
 
   async #enqueue(batch: MtpBatch, pool: KvPool): Promise<Float32Array> {
-    const { stream, workspace: w, config } = this.#block;
+    const { stream, config } = this.#layers;
+    const w = this.#workspace;
     const { hiddenSize, normEpsilon } = config;
     const { logitRows } = batch;
     this.#project(batch);
     const { layer, outputNorm } = this.#weights;
-    await forwardBlock(this.#block, layer, this.plane, batch, pool.layers[this.plane]);
+    const plane = { index: this.plane, weights: layer, cache: pool.layers[this.plane] };
+    await passLayers([plane], { b: new MicroBatch(this.#layers, 0, w, batch) }, "whole");
     const count = logitRows.length;
     const hidden = storedOperand(w.hidden, hiddenSize);
     const logits = w.logits(count);
@@ -145,7 +153,8 @@ export class Mtp {
 
   /** w.hidden = eh_proj · [norm(embedding of the token); norm(state before it)] */
   #project({ rows, tokens, states }: MtpBatch): void {
-    const { stream, workspace: w, config } = this.#block;
+    const { stream, config } = this.#layers;
+    const w = this.#workspace;
     const { hiddenSize, normEpsilon } = config;
     const { tokenNorm, stateNorm, projection } = this.#weights;
     if (rows > this.maxRows) {

@@ -35,15 +35,21 @@ export interface ExpertOutput {
 
 /** A dispatched micro-batch. Records the spans MLP and, between ranks, DISPATCH and COMBINE. */
 export interface ExpertFlight {
-  /** The second act: the experts of this rank, for the rows that were dispatched to it. */
+  /**
+   * The second act: awaits the rows that were dispatched to this rank, and enqueues its experts for
+   * them. Their outputs then set out for their homes.
+   */
   compute(weights: ExpertWeights): Promise<void>;
-  /** The third act: the outputs come home, valid until the micro-batch's next dispatch. */
+  /** The third act: the own rows' outputs have come home, valid until the micro-batch's next dispatch. */
   combine(): Promise<ExpertOutput>;
 }
 
 /** Where a step's routed experts are computed: on this rank, or spread over a unit's ranks. */
 export interface RoutedExperts {
-  /** The first act: rows set out for their experts. Work enqueued meanwhile hides their way. */
+  /**
+   * The first act: rows set out for their experts once what is enqueued has run. Work that is enqueued
+   * behind it hides their way.
+   */
   dispatch(batch: ExpertBatch): Promise<ExpertFlight>;
 }
 

@@ -1,6 +1,7 @@
 import {
   allocate,
   createOperand,
+  operandRows,
   type MlaShape,
   type Operand,
   type Stream,
@@ -14,16 +15,29 @@ export interface Projection {
   readonly weight: Weight;
 }
 
+/** The rows of a workspace from one on. */
+interface Window {
+  readonly whole: Workspace;
+  readonly firstRow: number;
+}
+
+/** A float32 buffer with a row for each of a step's. */
+type RowBuffer = Exclude<
+  keyof Workspace,
+  "from" | "logits" | "operand" | "expertInput" | "project" | "expertIds"
+>;
+
 /**
  * The buffers one step writes through, allocated once for the largest step. Operations run in the
  * order they are enqueued, so a buffer is free again as soon as its last reader is enqueued.
  */
 export class Workspace {
+  readonly #config: ModelConfig;
+  readonly #shape: MlaShape;
   readonly #maxRows: number;
-  readonly #hiddenSize: number;
+  readonly #window: Window | undefined;
   readonly #operands = new Map<string, Operand>();
   #logits = new Float32Array(0);
-  readonly #vocabSize: number;
 
   /** Residual stream. [rows, hidden] */
   readonly hidden: Float32Array;
@@ -55,36 +69,47 @@ export class Workspace {
   /** [rows, hidden] */
   readonly sharedRows: Float32Array;
 
-  constructor(config: ModelConfig, shape: MlaShape, maxRows: number) {
-    const rows = (width: number) => allocate(Float32Array, maxRows * width);
+  constructor(config: ModelConfig, shape: MlaShape, maxRows: number, window?: Window) {
+    const rows = (name: RowBuffer, width: number) =>
+      window
+        ? window.whole[name].subarray(window.firstRow * width)
+        : allocate(Float32Array, maxRows * width);
     const { hiddenSize, heads, gate } = config;
-    const pairs = maxRows * gate.topK;
     const wide = Math.max(config.denseWidth, config.sharedExperts * config.expertWidth);
+    this.#config = config;
+    this.#shape = shape;
     this.#maxRows = maxRows;
-    this.#vocabSize = config.vocabSize;
-    this.#hiddenSize = hiddenSize;
-    this.hidden = rows(hiddenSize);
-    this.normed = rows(hiddenSize);
-    this.update = rows(hiddenSize);
-    this.queryLatent = rows(config.queryRank ?? 0);
-    this.queryLatentNormed = rows(config.queryRank ?? 0);
-    this.query = rows(heads * (shape.nope + shape.rope));
-    this.keyLatent = rows(shape.latent + shape.rope);
-    this.absorbed = rows(heads * shape.latent);
-    this.latentSum = rows(heads * shape.latent);
-    this.attended = rows(heads * shape.value);
-    this.gate = rows(wide);
-    this.up = rows(wide);
-    this.product = rows(wide);
-    this.routerLogits = rows(gate.experts);
-    this.expertIds = allocate(Int32Array, pairs);
-    this.expertWeights = allocate(Float32Array, pairs);
-    this.sharedRows = rows(hiddenSize);
+    this.#window = window;
+    this.hidden = rows("hidden", hiddenSize);
+    this.normed = rows("normed", hiddenSize);
+    this.update = rows("update", hiddenSize);
+    this.queryLatent = rows("queryLatent", config.queryRank ?? 0);
+    this.queryLatentNormed = rows("queryLatentNormed", config.queryRank ?? 0);
+    this.query = rows("query", heads * (shape.nope + shape.rope));
+    this.keyLatent = rows("keyLatent", shape.latent + shape.rope);
+    this.absorbed = rows("absorbed", heads * shape.latent);
+    this.latentSum = rows("latentSum", heads * shape.latent);
+    this.attended = rows("attended", heads * shape.value);
+    this.gate = rows("gate", wide);
+    this.up = rows("up", wide);
+    this.product = rows("product", wide);
+    this.routerLogits = rows("routerLogits", gate.experts);
+    this.expertIds = window
+      ? window.whole.expertIds.subarray(window.firstRow * gate.topK)
+      : allocate(Int32Array, maxRows * gate.topK);
+    this.expertWeights = rows("expertWeights", gate.topK);
+    this.sharedRows = rows("sharedRows", hiddenSize);
+  }
+
+  /** The rows from one on, as a workspace of its own for another part of the same step. */
+  from(firstRow: number): Workspace {
+    const maxRows = this.#maxRows - firstRow;
+    return new Workspace(this.#config, this.#shape, maxRows, { whole: this, firstRow });
   }
 
   /** [rows, vocabulary] for the rows whose logits are wanted; grows to the most ever asked for. */
   logits(rows: number): Float32Array {
-    const count = rows * this.#vocabSize;
+    const count = rows * this.#config.vocabSize;
     if (this.#logits.length < count) this.#logits = allocate(Float32Array, count);
     return this.#logits.subarray(0, count);
   }
@@ -96,7 +121,7 @@ export class Workspace {
 
   /** The routed experts' input: the shared expert must not write over it. [rows, hidden] */
   expertInput(format: Operand["format"]): Operand {
-    return this.#operand(`experts ${format}`, format, this.#hiddenSize);
+    return this.#operand(`experts ${format}`, format, this.#config.hiddenSize);
   }
 
   /** Matmuls of the same rows: x is rounded once for each operand format its weights take. */
@@ -117,7 +142,9 @@ export class Workspace {
   #operand(key: string, format: Operand["format"], columns: number): Operand {
     let operand = this.#operands.get(key);
     if (!operand) {
-      operand = createOperand(format, this.#maxRows, columns);
+      operand = this.#window
+        ? operandRows(this.#window.whole.#operand(key, format, columns), this.#window.firstRow)
+        : createOperand(format, this.#maxRows, columns);
       this.#operands.set(key, operand);
     }
     return operand;
