@@ -1,6 +1,6 @@
 /** The mask worker's process: follows answers through their grammars, one task after the other. */
 import { GrammarError, Grammars, Matcher, TokenOrder, Vocabulary } from "../../model/index.ts";
-import { liveAsLongAsTheGateway } from "./life.ts";
+import { liveAsLongAs } from "./life.ts";
 import type { MaskReport, MaskStart, MaskTask } from "./mask-messages.ts";
 
 const matchers = new Map<number, Matcher>();
@@ -32,7 +32,7 @@ function answer(tasks: readonly MaskTask[], grammars: Grammars): MaskReport[] {
   });
 }
 
-liveAsLongAsTheGateway();
+liveAsLongAs(Number(process.argv[2]));
 process.once("message", ({ vocabulary, endTokens }: MaskStart) => {
   const grammars = new Grammars(new TokenOrder(new Vocabulary(vocabulary), endTokens));
   process.on("message", (tasks: MaskTask[]) => process.send?.(answer(tasks, grammars)));

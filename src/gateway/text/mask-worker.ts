@@ -110,7 +110,8 @@ export class MaskWorker {
   }
 
   #spawn(): ChildProcess {
-    const child = fork(fileURLToPath(new URL("./mask-process.js", import.meta.url)), {
+    const program = fileURLToPath(new URL("./mask-process.js", import.meta.url));
+    const child = fork(program, [`${process.pid}`], {
       serialization: "advanced",
       execArgv: [`--max-old-space-size=${HEAP_MB}`],
       stdio: ["ignore", "ignore", "ignore", "ipc"],

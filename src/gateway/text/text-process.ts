@@ -29,7 +29,7 @@ const outOfMemory: readonly unknown[] = ["SIGABRT", "SIGTRAP", "SIGILL"];
  * fate: Node ends the whole process when a worker thread's heap is full.
  */
 export function textProcessOn(directory: string, chatTemplate?: string): CreateTextProcess {
-  const args = [directory, ...(chatTemplate === undefined ? [] : [chatTemplate])];
+  const args = [`${process.pid}`, directory, ...(chatTemplate === undefined ? [] : [chatTemplate])];
   return (listener) => {
     const child = fork(fileURLToPath(new URL("./worker.js", import.meta.url)), args, {
       serialization: "advanced",

@@ -7,7 +7,7 @@ import {
   Tokenizer,
   tokenizerPath,
 } from "../../model/index.ts";
-import { liveAsLongAsTheGateway } from "./life.ts";
+import { liveAsLongAs } from "./life.ts";
 import type { TextReport, TextTask } from "./messages.ts";
 
 const report = (message: TextReport) => process.send?.(message);
@@ -62,8 +62,8 @@ function answer(task: TextTask, tokenizer: Tokenizer, template: ChatTemplate): v
 }
 
 try {
-  liveAsLongAsTheGateway();
-  const [, , directory, chatTemplate] = process.argv;
+  const [, , gateway, directory, chatTemplate] = process.argv;
+  liveAsLongAs(Number(gateway));
   const tokenizerFile = await tokenizerPath(directory);
   report({ kind: "trying", what: `${tokenizerFile}: reading it` });
   const tokenizer = await Tokenizer.load(directory);
