@@ -2,7 +2,12 @@ import { readFile } from "node:fs/promises";
 import type { Command } from "cac";
 import { z } from "zod";
 import { parseTopology, type Topology } from "../cluster/index.ts";
-import type { EngineOptions, ExpertOptions } from "../engine/index.ts";
+import {
+  overlapModes,
+  type EngineOptions,
+  type ExpertOptions,
+  type OverlapMode,
+} from "../engine/index.ts";
 import { readConfig } from "../model/index.ts";
 import { bytesOf, integerOf, textOf, UsageError } from "./arguments.ts";
 import { bundledModel } from "./bundled-model.ts";
@@ -37,6 +42,11 @@ export function withEngine(command: Command): Command {
     .option("--speculate <when>", "auto: compute likely tokens ahead where it is faster; or off", {
       default: "auto",
     })
+    .option(
+      "--overlap <when>",
+      "auto: a unit's ranks compute one half of a step while the other's rows are under way, where that is faster; on; off",
+      { default: "auto" },
+    )
     .option("--expert-loads <file>", "Recorded loads, for which experts are replicated and placed");
 }
 
@@ -53,6 +63,7 @@ export async function engineOf(flags: Readonly<Record<string, unknown>>): Promis
     threads: integerOf("threads", flags["threads"], 1, 4096),
     fastDecode: fastDecodeOf(flags),
     speculate: speculateOf(flags),
+    overlap: overlapOf(flags),
     topology: readTopology(textOf("topology", flags["topology"])),
     experts: await expertsOf(flags),
     nodes: nodesOf(flags),
@@ -64,6 +75,13 @@ function speculateOf(flags: Readonly<Record<string, unknown>>): boolean {
   const when = textOf("speculate", flags["speculate"]);
   if (when === "auto" || when === "off") return when === "auto";
   throw new UsageError(`--speculate: expected auto or off, got ${when}`);
+}
+
+function overlapOf(flags: Readonly<Record<string, unknown>>): OverlapMode {
+  const when = textOf("overlap", flags["overlap"]);
+  const mode = overlapModes.find((each) => each === when);
+  if (mode) return mode;
+  throw new UsageError(`--overlap: expected ${overlapModes.join(", ")}, got ${when}`);
 }
 
 async function expertsOf(

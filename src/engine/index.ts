@@ -7,7 +7,7 @@ export { serveNode } from "./fleet/index.ts";
 export { EngineError } from "./fleet/index.ts";
 export { EngineCore, type CoreOptions, type Speculator, type StepComputer } from "./rank/index.ts";
 export { Repeats, Speculation } from "./speculation/index.ts";
-export type { Placement } from "./rank/index.ts";
+export { overlapModes, type OverlapMode, type Placement } from "./rank/index.ts";
 export type {
   AskedRequest,
   EngineStats,

@@ -103,9 +103,15 @@ const directory = await mkdtemp(join(tmpdir(), "daysix-soak-"));
 const contextCache = { directory, limits: { maxBytes: 2 ** 30, maxAgeMs: 3_600_000 } };
 const settings: [topology: string, what: string, options: Partial<EngineOptions>][] = [
   ["combined=1x4", "experts in order", {}],
+  ["combined=1x4", "steps that overlap", { overlap: "on" }],
   ["prefill=1x2,decode=1x3", "experts in order", {}],
   ["prefill=2x2,decode=2x2", "experts in order", {}],
   ["prefill=2x2,decode=2x2", "experts in order, on two nodes", { nodes: { count: 2 } }],
+  [
+    "prefill=2x2,decode=2x2",
+    "steps that overlap, on two nodes",
+    { overlap: "on", nodes: { count: 2 } },
+  ],
   ["prefill=1x2,decode=1x2", "experts replicated", { experts: "replicated" }],
   [
     "prefill=1x2,decode=1x3",
