@@ -68,7 +68,7 @@ test("a mask that comes late costs others one wait, and one that does not come i
   await core.step();
   const silent = core.step();
   await nextTurn();
-  clock.advance(1000);
+  clock.advance(5000);
   const failed = (await silent).find(({ event }) => event.kind === "failed");
   assert.equal(failed?.handle, 2);
   core.cancel(0);

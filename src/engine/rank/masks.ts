@@ -5,7 +5,7 @@ import type { Sequence } from "./sequence.ts";
 /** A mask that takes longer than the step by so much is waited for outside of steps from then on. */
 const LATE_MS = 20;
 /** Those who share the step wait no longer. */
-const LONGEST_MS = 1000;
+const LONGEST_MS = 5000;
 
 /** What masks need of a rank. */
 export interface MaskedRank {

@@ -11,14 +11,15 @@ export interface MaskStart {
 export type MaskTask =
   | {
       readonly kind: "open";
+      readonly id: number;
       readonly matchers: readonly number[];
       readonly source: GrammarSource;
       readonly thinking: Thinking;
     }
-  | { readonly kind: "push"; readonly matcher: number; readonly token: number }
+  | { readonly kind: "push"; readonly id: number; readonly matcher: number; readonly token: number }
   | { readonly kind: "close"; readonly matcher: number };
 
-/** One for each task but `close`, in their order. `refused`: what is wrong with a schema or grammar. */
+/** One for each task that has an id. `refused`: what is wrong with a schema or grammar. */
 export type MaskReport =
-  | { readonly kind: "mask"; readonly mask: Uint32Array }
-  | { readonly kind: "refused" | "failed"; readonly message: string };
+  | { readonly kind: "mask"; readonly id: number; readonly mask: Uint32Array }
+  | { readonly kind: "refused" | "failed"; readonly id: number; readonly message: string };

@@ -23,17 +23,34 @@ function answer(tasks: readonly MaskTask[], grammars: Grammars): MaskReport[] {
       matchers.delete(task.matcher);
       return [];
     }
+    const { id } = task;
     try {
-      return [{ kind: "mask", mask: perform(task, grammars) }];
+      return [{ kind: "mask", id, mask: perform(task, grammars) }];
     } catch (error) {
       const { message } = error as Error;
-      return [{ kind: error instanceof GrammarError ? "refused" : "failed", message }];
+      return [{ kind: error instanceof GrammarError ? "refused" : "failed", id, message }];
     }
   });
+}
+
+const unopened: MaskTask[] = [];
+
+/** One at a time: steps wait for those who are under way, and nobody for those who begin. */
+function openNext(grammars: Grammars): void {
+  const next = unopened.shift();
+  if (!next) return;
+  process.send?.(answer([next], grammars));
+  setImmediate(openNext, grammars);
 }
 
 liveAsLongAs(Number(process.argv[2]));
 process.once("message", ({ vocabulary, endTokens }: MaskStart) => {
   const grammars = new Grammars(new TokenOrder(new Vocabulary(vocabulary), endTokens));
-  process.on("message", (tasks: MaskTask[]) => process.send?.(answer(tasks, grammars)));
+  process.on("message", (tasks: MaskTask[]) => {
+    const opening = tasks.filter(({ kind }) => kind === "open");
+    const others = tasks.filter(({ kind }) => kind !== "open");
+    if (others.length > 0) process.send?.(answer(others, grammars));
+    if (unopened.length === 0 && opening.length > 0) setImmediate(openNext, grammars);
+    unopened.push(...opening);
+  });
 });

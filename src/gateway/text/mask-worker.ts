@@ -25,7 +25,7 @@ export interface Constraint {
 
 interface MaskWorkerOptions {
   readonly clock: Clock;
-  /** For one mask, those before it included. */
+  /** For one task, those before it included. */
   readonly taskLimitMs: number;
 }
 
@@ -37,8 +37,9 @@ export class MaskWorker {
   readonly #start: MaskStart;
   readonly #options: MaskWorkerOptions;
   #child: ChildProcess | undefined;
-  /** In the order in which they will be answered. */
-  #waiting: Waiting[] = [];
+  /** By task. */
+  readonly #waiting = new Map<number, Waiting>();
+  #tasks = 0;
   /** Of this turn of the event loop; they travel together. */
   #unsent: MaskTask[] = [];
   #matchers = 0;
@@ -46,7 +47,7 @@ export class MaskWorker {
 
   constructor(start: MaskStart, options: Partial<MaskWorkerOptions> = {}) {
     this.#start = start;
-    this.#options = { clock: systemClock, taskLimitMs: 10_000, ...options };
+    this.#options = { clock: systemClock, taskLimitMs: 30_000, ...options };
   }
 
   /**
@@ -61,14 +62,14 @@ export class MaskWorker {
   ): Promise<Constraint[]> {
     const matchers = Array.from({ length: answers }, () => this.#matchers++);
     try {
-      const first = await this.#ask({ kind: "open", matchers, source, thinking });
+      const first = await this.#ask((id) => ({ kind: "open", id, matchers, source, thinking }));
       const child = this.#child;
       return matchers.map((matcher) => ({
         first,
         next: async (token) => {
           if (this.#child !== child) throw gone();
           if (this.#start.endTokens.includes(token)) return undefined;
-          return this.#ask({ kind: "push", matcher, token });
+          return this.#ask((id) => ({ kind: "push", id, matcher, token }));
         },
         close: () => {
           if (this.#child === child) this.#post({ kind: "close", matcher });
@@ -85,12 +86,13 @@ export class MaskWorker {
     this.#end(this.#child, "the server is closing");
   }
 
-  #ask(task: MaskTask): Promise<Uint32Array> {
+  #ask(taskOf: (id: number) => MaskTask): Promise<Uint32Array> {
     return new Promise((resolve, reject) => {
       const { clock, taskLimitMs } = this.#options;
       const late = () => this.#end(this.#child, `took longer than ${taskLimitMs} ms`);
-      this.#waiting.push({ resolve, reject, cancelTimer: clock.after(taskLimitMs, late) });
-      this.#post(task);
+      const id = this.#tasks++;
+      this.#waiting.set(id, { resolve, reject, cancelTimer: clock.after(taskLimitMs, late) });
+      this.#post(taskOf(id));
     });
   }
 
@@ -103,7 +105,7 @@ export class MaskWorker {
     if (this.#unsent.length > 1) return;
     this.#options.clock.soon(() => {
       this.#child ??= this.#spawn();
-      if (this.#waiting.length > 0) this.#hold(this.#child, true);
+      if (this.#waiting.size > 0) this.#hold(this.#child, true);
       this.#child.send(this.#unsent);
       this.#unsent = [];
     });
@@ -127,13 +129,14 @@ export class MaskWorker {
 
   #hear(reports: readonly MaskReport[]): void {
     for (const report of reports) {
-      const { resolve, reject, cancelTimer } = this.#waiting.shift() as Waiting;
+      const { resolve, reject, cancelTimer } = this.#waiting.get(report.id) as Waiting;
+      this.#waiting.delete(report.id);
       cancelTimer();
       if (report.kind === "mask") resolve(report.mask);
       else
         reject(report.kind === "refused" ? new Refusal(report.message) : new Error(report.message));
     }
-    if (this.#waiting.length === 0 && this.#child) this.#hold(this.#child, false);
+    if (this.#waiting.size === 0 && this.#child) this.#hold(this.#child, false);
   }
 
   /** An idle child is no reason for the process to live on. */
@@ -152,8 +155,8 @@ export class MaskWorker {
     if (child !== this.#child) return;
     this.#child = undefined;
     child?.kill("SIGKILL");
-    const waiting = this.#waiting;
-    this.#waiting = [];
+    const waiting = [...this.#waiting.values()];
+    this.#waiting.clear();
     this.#unsent = [];
     for (const { reject, cancelTimer } of waiting) {
       cancelTimer();

@@ -1,11 +1,11 @@
 #!/usr/bin/env node
 /**
- * `node dist/bench/replay/json-schema-suite.js DIR`: walks all of JSON-Schema-Test-Suite's files of a
+ * `node dist/model/grammar/walk-suite-fixtures.js DIR`: walks all of JSON-Schema-Test-Suite's files of a
  * draft through masks' automata: the share of its schemas that is followed, and texts decided wrongly.
  */
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { type SuiteGroup, walkSuite } from "../../model/grammar/suite-fixtures.ts";
+import { type SuiteGroup, walkSuite } from "./suite-fixtures.ts";
 
 const [, , directory] = process.argv;
 let groups = 0;
