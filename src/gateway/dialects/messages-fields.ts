@@ -55,10 +55,6 @@ export const countFields: FieldSources = {
     mcp_servers: refused(ELSEWHERE, []),
     context_management: harmless("a conversation is read as it is sent"),
     cache_control: harmless(CACHED),
-    output_config: harmless("of its fields see below"),
-    "output_config.effort": harmless("thoughts are on or off"),
-    "output_config.format": refused("answers are not constrained yet"),
-    output_format: refused("answers are not constrained yet"),
   },
 };
 
@@ -77,5 +73,9 @@ export const messagesFields: FieldSources = {
     speed: harmless("there is one speed"),
     inference_geo: harmless("the server is where it is"),
     container: refused(ELSEWHERE),
+    output_config: done(),
+    "output_config.effort": harmless("thoughts are on or off"),
+    "output_config.format": done("json_schema"),
+    output_format: refused("use output_config.format"),
   },
 };

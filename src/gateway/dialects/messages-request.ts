@@ -28,7 +28,11 @@ export function chatOf(request: CountRequest): ChatRequest {
 /** And how. */
 export function askedChatOf(request: MessagesRequest): ChatRequest {
   const { max_tokens, stop_sequences: stop, stream, temperature, top_p, top_k } = request;
-  return { ...chatOf(request), max_tokens, stop, stream, temperature, top_p, top_k };
+  const schema = request.output_config?.format?.schema;
+  const format = schema
+    ? { response_format: { type: "json_schema", json_schema: { name: "answer", schema } } }
+    : {};
+  return { ...chatOf(request), ...format, max_tokens, stop, stream, temperature, top_p, top_k };
 }
 
 function messagesOf(message: Message): ChatMessage[] {

@@ -72,6 +72,13 @@ export const messagesRequest = countRequest
     temperature: z.number().min(0).max(2).nullish(),
     top_p: z.number().gt(0).max(1).nullish(),
     top_k: z.int().min(-1).nullish(),
+    output_config: z
+      .object({
+        format: z
+          .object({ type: z.literal("json_schema"), schema: z.record(z.string(), z.unknown()) })
+          .nullish(),
+      })
+      .nullish(),
   })
   .openapi("MessagesRequest");
 

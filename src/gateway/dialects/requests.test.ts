@@ -3,8 +3,11 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { askedChatOf, chatOf as chatOfMessages } from "./messages-request.ts";
 import { messagesRequest } from "./messages-wire.ts";
-import { chatOf as chatOfResponse } from "./responses-request.ts";
-import { countInputRequest } from "./responses-wire.ts";
+import {
+  askedChatOf as askedChatOfResponse,
+  chatOf as chatOfResponse,
+} from "./responses-request.ts";
+import { countInputRequest, responsesRequest } from "./responses-wire.ts";
 
 const user = { role: "user", content: "hi" };
 const ofMessages = (body: object) =>
@@ -112,4 +115,20 @@ test("Responses: instructions come first, then what was said before, then the in
     { role: "user", content: "before" },
     user,
   ]);
+});
+
+test("what an answer must be is said as a chat says it", () => {
+  const schema = { type: "object" };
+  const { response_format } = ofMessages({
+    output_config: { format: { type: "json_schema", schema } },
+  });
+  assert.deepEqual(response_format, {
+    type: "json_schema",
+    json_schema: { name: "answer", schema },
+  });
+  const format = { type: "json_schema", name: "sum", schema, strict: true };
+  const asked = responsesRequest.parse({ model: "calf", input: "hi", text: { format } });
+  assert.deepEqual(askedChatOfResponse(asked, []).response_format, {
+    ...{ type: "json_schema", json_schema: { name: "sum", schema, strict: true } },
+  });
 });

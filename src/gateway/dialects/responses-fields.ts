@@ -66,7 +66,7 @@ export const responsesFields: FieldSources = {
     stream_options: harmless("events are as long as what they say"),
     store: done("false: the answer cannot be gone on with"),
     text: done(),
-    "text.format": done("text; other formats are refused"),
+    "text.format": done("text, json_object, json_schema"),
     "text.verbosity": harmless("a wish that DeepSeek's models have not learnt"),
     metadata: done("told again with the answer"),
     top_logprobs: refused("use /v1/chat/completions", 0),

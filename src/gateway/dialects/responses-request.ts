@@ -1,4 +1,3 @@
-import { unsupported } from "../errors.ts";
 import type { ChatRequest } from "../wire.ts";
 import type { CountInputRequest, OutputItem, ResponsesRequest } from "./responses-wire.ts";
 
@@ -24,18 +23,22 @@ export function chatOf(request: CountInputRequest, earlier: readonly ChatMessage
   };
 }
 
-/** And how. @throws ApiError for a format that is not supported. */
+/** And how. */
 export function askedChatOf(
   request: ResponsesRequest,
   earlier: readonly ChatMessage[],
 ): ChatRequest {
   const { max_output_tokens: max_tokens, temperature, top_p, stream, text } = request;
-  if (text?.format && text.format.type !== "text") {
-    const message = `text.format: ${text.format.type} is not supported yet; use text`;
-    throw unsupported("text.format", message);
-  }
-  return { ...chatOf(request, earlier), max_tokens, temperature, top_p, stream };
+  const format = text?.format ? { response_format: formatOf(text.format) } : {};
+  return { ...chatOf(request, earlier), ...format, max_tokens, temperature, top_p, stream };
 }
+
+/** A chat has what a schema is called and says in an object of its own. */
+function formatOf({ type, ...rest }: Format): ChatRequest["response_format"] {
+  return type === "json_schema" ? { type, json_schema: rest } : { type, ...rest };
+}
+
+type Format = NonNullable<NonNullable<ResponsesRequest["text"]>["format"]>;
 
 /** Thoughts, words and calls of one answer are items of their own, and one message in a chat. */
 export function messagesOf(items: readonly (InputItem | OutputItem)[]): ChatMessage[] {

@@ -125,7 +125,7 @@ export const responseAnswer = z
     reasoning: z.object({ effort: z.string().nullable(), summary: z.null() }),
     store: z.boolean(),
     temperature: z.number().nullable(),
-    text: z.object({ format: z.object({ type: z.literal("text") }) }),
+    text: z.object({ format: z.looseObject({ type: z.string() }) }),
     tool_choice: z.unknown(),
     tools: z.array(z.unknown()),
     top_p: z.number().nullable(),
