@@ -51,7 +51,7 @@ for (const policy of policies) {
         const batch = batchOf(lengths, tokens);
         const whole = await compute(batch, "whole");
         for (const order of ["prefill", "decode"] as const) {
-          assert.deepEqual(await compute(batch, order), whole, `${order} of ${lengths}`);
+          assert.deepEqual(await compute(batch, order), whole, `${order} of ${lengths.join()}`);
         }
       }
     }
