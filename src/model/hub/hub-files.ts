@@ -47,7 +47,13 @@ export async function listFiles(
   const { organisation, name, revision } = model;
   const path = `${organisation}/${name}`;
   const url = `${places.endpoint}/api/models/${path}/revision/${encodeURIComponent(revision)}?blobs=true`;
-  const response = await fetch(url, { headers: await credentials(places), signal });
+  const response = await fetch(url, { headers: await credentials(places), signal }).catch(
+    (cause: Error) => {
+      if (signal.aborted) throw cause;
+      const why = (cause.cause as Error | undefined)?.message || cause.message;
+      throw new HubError(`${url}: the hub does not answer: ${why}`, { cause });
+    },
+  );
   if (!response.ok) throw new HubError(refusal(response.status, url, `${path}@${revision}`));
   const parsed = answer.safeParse(await response.json().catch(() => undefined));
   if (!parsed.success) {

@@ -145,6 +145,8 @@ test("a revision has a folder of its own; one that is not there is named", async
   assert.equal(await new CachedModel(places.cache, parseHubModel("org/tiny@v1")!).find(), folder);
   assert.equal(await new CachedModel(places.cache, tiny).find(), undefined);
   await assert.rejects(pull({ id: "org/tiny@v2" }), /org\/tiny@v2: the hub has no such model/);
+  const nowhere = pull({ environment: { HF_ENDPOINT: "http://127.0.0.1:9" } });
+  await assert.rejects(nowhere, /^HubError: http:\/\/127.0.0.1:9\/.*: the hub does not answer: /);
   await assert.rejects(pull({ id: "org/other" }), /org\/other@main: the hub has no such model/);
 });
 
