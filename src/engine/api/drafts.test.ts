@@ -37,7 +37,6 @@ async function answers(policy: Policy, options: Partial<EngineOptions>) {
 
 const settings: [string, Partial<EngineOptions>][] = [
   ["combined=1x1", {}],
-  ["combined=1x2", {}],
   ["prefill=1x1,decode=1x2", {}],
   ["prefill=1x2,decode=1x2", { nodes: { count: 2 } }],
 ];
