@@ -60,7 +60,14 @@ function constraintOf(request: ChatRequest | SharedRequest): AskedConstraint | u
   if (found.length > 0 && "tools" in request && offeredTools(request).length > 0) {
     throw unsupported(found[0][0], `${found[0][0]}: not supported beside tools yet`);
   }
-  return found.length === 0 ? undefined : constraintIn(...found[0]);
+  if (found.length === 0) return undefined;
+  const [[param, value]] = found;
+  const barring = (["ignore_eos", "min_tokens"] as const).find((field) => request[field]);
+  if (barring) {
+    const message = `${barring}: not supported beside ${param}, which says where the answer ends`;
+    throw unsupported(barring, message);
+  }
+  return constraintIn(param, value);
 }
 
 function constraintIn(param: string, value: unknown): AskedConstraint {

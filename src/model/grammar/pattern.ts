@@ -79,10 +79,10 @@ class PatternReader {
     const parts: Expression[] = [];
     let ends = false;
     for (let next; (next = this.#peek()) !== undefined && next !== "|" && next !== ")";) {
-      if (ends) throw this.#problem("$ is known only at the end");
-      if (next === "^") throw this.#problem("^ is known only at the beginning");
+      if (ends) throw this.#problem("$ anywhere but at the end");
+      if (next === "^") throw this.#problem("^ anywhere but at the beginning");
       if (next === "$") {
-        if (!outermost) throw this.#problem("$ is known only at the end");
+        if (!outermost) throw this.#problem("$ anywhere but at the end");
         this.#at++;
         ends = true;
       } else parts.push(this.#repeated());
