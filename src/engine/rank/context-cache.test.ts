@@ -18,7 +18,7 @@ import { tinyFixtures, type Fixture } from "../../model/fixtures.ts";
 import { loadModel, modelIdentity, numericIdentity } from "../../model/index.ts";
 import { Engine } from "../api/client.ts";
 import { EngineCore } from "./core.ts";
-import { lateKernels } from "./fixtures.ts";
+import { lateKernels, runToEnd } from "./fixtures.ts";
 import { answer, hits, read, request } from "../api/fixtures.ts";
 import type { GenerationEvent, AskedRequest } from "../messages.ts";
 
@@ -51,18 +51,6 @@ async function createCore(setting: Setting = {}) {
   return new EngineCore({ model, pages, contextCache: { store, identity, clock } });
 }
 
-/** Runs requests together to their ends and waits for their blocks; what each was told. */
-async function run(core: EngineCore, requests: readonly AskedRequest[]) {
-  const told = requests.map((): GenerationEvent[] => []);
-  requests.forEach((one, handle) => core.submit(handle, one));
-  while (!core.idle) {
-    for (const { handle, event } of await core.step()) told[handle].push(event);
-  }
-  await core.flush();
-  assert.equal(core.stats.pagesInUse, 0, "every page is given back");
-  return told;
-}
-
 /** Tokens and logprobs, which nothing about the cache may change. */
 const promptOf = ({ tokens }: Fixture, length: number, from = 0) =>
   Array.from({ length }, (_, i) => tokens[(from + i) % tokens.length]);
@@ -76,16 +64,16 @@ for (const policy of policies) {
       const long = promptOf(own, 186);
       const requests = [request(long), request(long.slice(0, 77), { sampling })];
       const setting = { fixture: own, policy };
-      const off = await run(await createCore(setting), requests);
+      const off = await runToEnd(await createCore(setting), requests);
 
       const cacheDirectory = directory(`${own.name}-${policy}`);
       const open = () => DirectoryBlobStore.open(cacheDirectory, limits);
-      const cold = await run(await createCore({ ...setting, store: await open() }), requests);
+      const cold = await runToEnd(await createCore({ ...setting, store: await open() }), requests);
       assert.deepEqual(cold.map(answer), off.map(answer), "cold");
       assert.deepEqual(cold.map(hits), [0, 0]);
 
       const warm = await createCore({ ...setting, store: await open() });
-      const again = await run(warm, requests);
+      const again = await runToEnd(warm, requests);
       assert.deepEqual(again.map(answer), off.map(answer), "warm");
       assert.deepEqual(again.map(hits), [128, 64]);
       assert.equal(warm.stats.contextCache?.hits, 3);
@@ -93,7 +81,7 @@ for (const policy of policies) {
 
       for (const file of blockFiles(cacheDirectory)) damage(file);
       const damaged = await createCore({ ...setting, store: await open() });
-      const third = await run(damaged, requests);
+      const third = await runToEnd(damaged, requests);
       assert.deepEqual(third.map(answer), off.map(answer), "damaged");
       assert.deepEqual(third.map(hits), [0, 0]);
       assert.ok((damaged.stats.contextCache?.rejected.authentication ?? 0) > 0);
@@ -116,11 +104,11 @@ function damage(file: string): void {
 test("what was generated is cached too, for a prompt that goes on from it", async () => {
   const store = new MemoryBlobStore(limits);
   const start = prompt.slice(0, 100);
-  const [first] = await run(await createCore({ store }), [request(start, { maxTokens: 60 })]);
+  const [first] = await runToEnd(await createCore({ store }), [request(start, { maxTokens: 60 })]);
   const generated = first.flatMap((event) => (event.kind === "token" ? [event.token] : []));
   const next = request([...start, ...generated, 5, 6]);
-  const [off] = await run(await createCore(), [next]);
-  const [warm] = await run(await createCore({ store }), [next]);
+  const [off] = await runToEnd(await createCore(), [next]);
+  const [warm] = await runToEnd(await createCore({ store }), [next]);
   assert.equal(hits(warm), 128);
   assert.deepEqual(answer(warm), answer(off));
 });
@@ -128,9 +116,11 @@ test("what was generated is cached too, for a prompt that goes on from it", asyn
 test("hits leave a token to compute, and never cross tenants, policies or models", async () => {
   const store = new MemoryBlobStore(limits);
   const whole = request(prompt.slice(0, 128));
-  await run(await createCore({ store, policy: "w8a16" }), [whole]);
+  await runToEnd(await createCore({ store, policy: "w8a16" }), [whole]);
   const hitsOf = async (one: AskedRequest, setting: Setting = {}) => {
-    const [events] = await run(await createCore({ store, policy: "w8a16", ...setting }), [one]);
+    const [events] = await runToEnd(await createCore({ store, policy: "w8a16", ...setting }), [
+      one,
+    ]);
     return hits(events);
   };
   assert.equal(await hitsOf(whole), 64);
@@ -141,11 +131,11 @@ test("hits leave a token to compute, and never cross tenants, policies or models
 
 test("the pool's own blocks are not asked for, and the cache adds those after them", async () => {
   const store = new MemoryBlobStore(limits);
-  await run(await createCore({ store }), [request(prompt)]);
+  await runToEnd(await createCore({ store }), [request(prompt)]);
   const core = await createCore({ store });
-  await run(core, [request(prompt.slice(0, 70))]);
+  await runToEnd(core, [request(prompt.slice(0, 70))]);
   assert.equal(core.stats.contextCache?.hits, 1);
-  const [events] = await run(core, [request(prompt)]);
+  const [events] = await runToEnd(core, [request(prompt)]);
   assert.equal(hits(events), 128);
   assert.equal(core.stats.contextCache?.hits, 2);
 });
@@ -180,7 +170,7 @@ test("a request that is being fetched does not hold up others", async () => {
   assert.deepEqual(told.get(0), []);
   store.release();
   while (!core.idle) await step();
-  const [alone] = await run(await createCore(), [request(prompt)]);
+  const [alone] = await runToEnd(await createCore(), [request(prompt)]);
   assert.deepEqual(answer(told.get(0) ?? []), answer(alone));
 });
 
@@ -222,7 +212,7 @@ test("a store that never answers delays those who have blocks to fetch, once, an
   assert.equal(core.stats.running, 8);
   clock.advance(2000);
   while (!core.idle) await step();
-  const expected = await run(await createCore({ pages: 40 }), requests);
+  const expected = await runToEnd(await createCore({ pages: 40 }), requests);
   assert.deepEqual(told.map(answer), expected.map(answer));
   assert.equal(core.stats.contextCache?.late, 8);
 });
@@ -231,13 +221,13 @@ test("however slowly a store answers, whoever leaves and whatever runs out, answ
   const kinds = [0, 40, 90].map((from) => request(promptOf(fixture, 150, from), { maxTokens: 4 }));
   const expected: (readonly GenerationEvent[])[] = [];
   for (const one of kinds) {
-    const [events] = await run(await createCore(), [one]);
+    const [events] = await runToEnd(await createCore(), [one]);
     expected.push(answer(events));
   }
   // Fetches end, and clients leave, in the middle of steps too.
   const kernels = lateKernels();
   const warm = new MemoryBlobStore(limits);
-  await run(await createCore({ store: warm, kernels }), kinds.slice(0, 2));
+  await runToEnd(await createCore({ store: warm, kernels }), kinds.slice(0, 2));
   let hitBlocks = 0;
   const visitor = fc.record({
     kind: fc.nat(2),

@@ -17,7 +17,7 @@ import type { AskedRequest, GenerationEvent } from "../messages.ts";
 import type { Proposal } from "../speculation/index.ts";
 import type { CoreOptions, Speculator, StepComputer } from "./core-options.ts";
 import { EngineCore } from "./core.ts";
-import { lateKernels, Neighbours, OneThreadClient } from "./fixtures.ts";
+import { lateKernels, Neighbours, OneThreadClient, runToEnd } from "./fixtures.ts";
 import type { Sequence } from "./sequence.ts";
 
 const fixture = mtpFixture();
@@ -45,13 +45,7 @@ const requests = [
 ];
 
 async function run(core: EngineCore, asked: readonly AskedRequest[]) {
-  const told = asked.map((): GenerationEvent[] => []);
-  asked.forEach((one, handle) => core.submit(handle, one));
-  while (!core.idle) {
-    for (const { handle, event } of await core.step()) told[handle].push(event);
-  }
-  await core.flush();
-  assert.equal(core.stats.pagesInUse, 0, "every page is given back");
+  const told = await runToEnd(core, asked);
   return { told, answers: told.map(answer) };
 }
 

@@ -1,3 +1,4 @@
+import assert from "node:assert/strict";
 import { PeerLostError, type Transport } from "../../cluster/index.ts";
 import { decodeTransfer, type TransferMessage } from "../../kv-cache/index.ts";
 import { changedKernels } from "../../model/fixtures.ts";
@@ -9,6 +10,18 @@ const nextTurn = () => new Promise<void>((resolve) => setImmediate(resolve));
 
 /** Kernels that compute while the thread hears other things, as native ones do. */
 export const lateKernels = () => changedKernels(() => ({ fence: nextTurn }));
+
+/** Runs requests together to their ends and waits for their blocks; what each was told. */
+export async function runToEnd(core: EngineCore, requests: readonly AskedRequest[]) {
+  const told = requests.map((): GenerationEvent[] => []);
+  requests.forEach((one, handle) => core.submit(handle, one));
+  while (!core.idle) {
+    for (const { handle, event } of await core.step()) told[handle].push(event);
+  }
+  await core.flush();
+  assert.equal(core.stats.pagesInUse, 0, "every page is given back");
+  return told;
+}
 
 /** Ranks of one thread that send each other what hand-overs need, each message some turns late. */
 export class Neighbours {

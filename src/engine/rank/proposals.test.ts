@@ -8,6 +8,7 @@ import { answer, hits, request } from "../api/fixtures.ts";
 import type { AskedRequest, GenerationEvent } from "../messages.ts";
 import type { CoreOptions, Speculator } from "./core-options.ts";
 import { EngineCore } from "./core.ts";
+import { runToEnd } from "./fixtures.ts";
 import type { Sequence } from "./sequence.ts";
 
 const [fixture] = tinyFixtures().filter(({ name }) => name === "v3");
@@ -35,13 +36,7 @@ async function run(asked: readonly AskedRequest[], change: Partial<CoreOptions> 
 }
 
 async function runOn(core: EngineCore, asked: readonly AskedRequest[]) {
-  const told = asked.map((): GenerationEvent[] => []);
-  asked.forEach((one, handle) => core.submit(handle, one));
-  while (!core.idle) {
-    for (const { handle, event } of await core.step()) told[handle].push(event);
-  }
-  await core.flush();
-  assert.equal(core.stats.pagesInUse, 0, "every page is given back");
+  const told = await runToEnd(core, asked);
   return { core, told, answers: told.map(answer) };
 }
 

@@ -37,8 +37,7 @@ export class LatentAttention {
     const { rows } = layout;
     this.#projectQuery(stream, w, weights, rows);
     stream.ropeQuery(w.query, this.shape, this.#rope, layout);
-    const epsilon = this.#normEpsilon;
-    stream.writeKv(cache, w.keyLatent, weights.kvANorm, epsilon, this.shape, this.#rope, layout);
+    this.#store(stream, w, weights, cache, layout);
     stream.absorbQuery(w.absorbed, w.query, weights.kvB, this.shape, rows);
   }
 
@@ -60,14 +59,23 @@ export class LatentAttention {
   writeKv(
     stream: Stream,
     w: Workspace,
-    { kvA, kvANorm }: AttentionWeights,
+    weights: AttentionWeights,
     cache: KvLayer,
     layout: StepLayout,
   ): void {
-    const { rows } = layout;
-    w.project(stream, w.normed, rows, { out: w.keyLatent, weight: kvA });
+    w.project(stream, w.normed, layout.rows, { out: w.keyLatent, weight: weights.kvA });
+    this.#store(stream, w, weights, cache, layout);
+  }
+
+  #store(
+    stream: Stream,
+    { keyLatent }: Workspace,
+    { kvANorm }: AttentionWeights,
+    cache: KvLayer,
+    layout: StepLayout,
+  ): void {
     const epsilon = this.#normEpsilon;
-    stream.writeKv(cache, w.keyLatent, kvANorm, epsilon, this.shape, this.#rope, layout);
+    stream.writeKv(cache, keyLatent, kvANorm, epsilon, this.shape, this.#rope, layout);
   }
 
   /** Queries and the key latent, which read the same rows; queries pass through their own latent. */
