@@ -73,6 +73,8 @@ export async function reportPublishedDay(given: ReportArguments): Promise<void> 
 const perRequest: ReadonlySet<string> = new Set<keyof Report>([
   "requests",
   "unbilledRequests",
+  "resumedRequests",
+  "recomputedTokens",
   "reasoningTokens",
   "timeToFirstToken",
   "billedIncome",
@@ -169,11 +171,13 @@ function trafficRows(figures: Report): Row[] {
   const { outputSpeed, timeToFirstToken, kvTokensPerOutputToken } = figures;
   return [
     row("requests", "requests", `${complete} complete, ${left} left, ${failed} failed`),
+    row("resumedRequests", "  outlived ranks", decimal(figures.resumedRequests, 0)),
     row("inputTokens", "input tokens", decimal(figures.inputTokens, 0)),
     row("hitTokens", "  hit the cache", decimal(figures.hitTokens, 0)),
     row("hitShare", "  hit share", percent(figures.hitShare)),
     row("outputTokens", "output tokens", decimal(figures.outputTokens, 0)),
     row("reasoningTokens", "  of these reasoning", decimal(figures.reasoningTokens, 0)),
+    row("recomputedTokens", "computed again", decimal(figures.recomputedTokens, 0)),
     row("outputSpeed", "output speed", decimal(outputSpeed, 1, "tokens/s")),
     row("timeToFirstToken", "time to first token", decimal(timeToFirstToken, 3, "s")),
     row(

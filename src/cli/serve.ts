@@ -111,6 +111,7 @@ export async function startServing(options: ServeOptions, shutdown: Shutdown): P
         log.error({ rank, reason }, "a rank is lost");
         accounts?.setTopology(fleetOf(engine)).catch((error: Error) => log.error(error));
       },
+      moved: (requests, reason) => log.warn({ requests, reason }, "requests go on elsewhere"),
     },
   );
   shutdown.opened({

@@ -36,6 +36,8 @@ const requestSchema = z
     /** Prefix reuse never crosses tenants. */
     tenant: z.string().max(4096),
     prompt: words,
+    /** The last so many tokens of `prompt` were generated, and told, by ranks that are lost. */
+    generated: whole.exactOptional(),
     /** Keys of the prompt's full pages (`bytesOfKeys`), where they are known already. */
     blockKeys: bytes.exactOptional(),
     /** Index of the choice among n: part of the random number's counter. */
@@ -107,8 +109,17 @@ export type GenerationEvent =
   | { readonly kind: "finished"; readonly reason: FinishReason }
   | { readonly kind: "failed"; readonly code: string; readonly message: string };
 
+/**
+ * The ranks that computed it are lost, and others go on: of what was computed and told before, they
+ * computed so many tokens again.
+ */
+export interface ResumedEvent {
+  readonly kind: "resumed";
+  readonly recomputedTokens: number;
+}
+
 /** `time`: when the engine's client heard of it, in milliseconds by the client's clock. */
-export type TimedEvent = GenerationEvent & { readonly time: number };
+export type TimedEvent = (GenerationEvent | ResumedEvent) & { readonly time: number };
 
 export interface HandledEvent {
   readonly handle: number;

@@ -11,6 +11,10 @@ export function problemWith(asked: AskedRequest, limits: EngineLimits): string |
   if (!Number.isInteger(maxTokens) || maxTokens < 1) {
     return `maxTokens: expected a positive whole number, got ${maxTokens}`;
   }
+  const { generated = 0 } = asked;
+  if (generated >= Math.min(asked.prompt.length, maxTokens)) {
+    return `generated: expected less than ${asked.prompt.length} and ${maxTokens}, got ${generated}`;
+  }
   const biased = Object.keys(sampling.logitBias).find(
     (token) => !isToken(Number(token), vocabSize),
   );

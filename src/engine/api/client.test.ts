@@ -7,7 +7,7 @@ import { greedySampling, nativeProblem, residentWeights } from "../../kernels/in
 import { sparseFixtures, tinyFixtures } from "../../model/fixtures.ts";
 import { Engine } from "./client.ts";
 import type { EngineOptions } from "./engine-options.ts";
-import { emptied, read } from "./fixtures.ts";
+import { answer, emptied, read } from "./fixtures.ts";
 import { EngineError } from "../fleet/rank-handle.ts";
 import type { GenerationEvent, AskedRequest } from "../messages.ts";
 
@@ -76,7 +76,7 @@ test("leaving the loop and aborting the signal free what the request held", asyn
   const leave = new AbortController();
   const events: GenerationEvent[] = [];
   for await (const event of engine.generate(long, leave.signal)) {
-    events.push(event);
+    if (event.kind !== "resumed") events.push(event);
     if (event.kind === "token") leave.abort();
   }
   assert.equal(events.at(-1)?.kind, "token");
@@ -142,20 +142,21 @@ test("when the thread dies every live request fails, and later ones at once", as
   await engine.close();
 });
 
-test("when one unit's thread dies its requests fail and the other unit goes on", async () => {
-  const engine = await start({ topology: parseTopology("combined=2x1") });
-  const live = [read(engine.generate(long)), read(engine.generate({ ...long, maxTokens: 60 }))];
+test("a request that kills threads ends with the third, and the fourth unit goes on with all others", async () => {
+  const engine = await start({ topology: parseTopology("combined=4x1") });
+  const asked = [0, 1, 2, 3, 4].map((i) => request({ maxTokens: 40 + 10 * i }));
+  const live = asked.map((one) => read(engine.generate(one)));
   const breaking = { ...request(), sampling: undefined } as unknown as AskedRequest;
   const last = (await read(engine.generate(breaking))).at(-1);
-  assert.ok(last?.kind === "failed" && last.code === "rank_lost");
-  const ends = (await Promise.all(live)).map((events) => events.at(-1)?.kind);
-  assert.deepEqual(new Set(ends), new Set(["failed", "finished"]));
-  const after = await Promise.all(
-    Array.from({ length: 3 }, () => read(engine.generate(request()))),
-  );
-  for (const events of after) assert.equal(events.at(-1)?.kind, "finished");
-  const lost = (await engine.rankStats()).map((stats) => stats.lost);
-  assert.equal(lost.filter((reason) => reason === last.message).length, 1);
+  assert.ok(last?.kind === "failed" && last.code === "request_failed_thrice");
+  const answers = (await Promise.all(live)).map(answer);
+  for (const [i, events] of answers.entries()) {
+    assert.equal(events.length, asked[i].maxTokens + 1);
+    assert.deepEqual(events.slice(0, 40), answers[4].slice(0, 40));
+  }
+  const lost = (await engine.rankStats()).flatMap((stats) => stats.lost ?? []);
+  assert.equal(lost.length, 3);
+  assert.ok(lost.every((reason) => last.message.includes(reason)));
   assert.equal(engine.ended, undefined);
   await engine.close();
 });

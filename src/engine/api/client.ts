@@ -1,44 +1,26 @@
 import { setMaxListeners } from "node:events";
 import { parseTopology, systemClock, type Clock, type Topology } from "../../cluster/index.ts";
 import { forwardCosts, readConfig } from "../../model/index.ts";
-import { eventsOf } from "../event-columns.ts";
 import { EngineError, Fleet, planFleet } from "../fleet/index.ts";
 import type { RankFleet, RankListener } from "../fleet/index.ts";
 import type {
   AskedRequest,
   EngineStats,
   GenerationEvent,
-  GenerationRequest,
   RankNews,
   TimedEvent,
 } from "../messages.ts";
 import type { Placement } from "../rank/index.ts";
 import { admitted, promptProblem } from "../requests.ts";
-import { ExpertPlacements, Router, type Route } from "../routing/index.ts";
+import { ExpertPlacements, Router } from "../routing/index.ts";
+import { Dispatcher } from "./dispatcher.ts";
 import type { EngineObserver, EngineOptions, EngineParts, Rebalanced } from "./engine-options.ts";
 import { addStats, lostStats } from "./engine-stats.ts";
-import { EventQueue } from "./event-queue.ts";
-import { HashedPrompts } from "./hashed-prompts.ts";
+import type { MaskSource } from "./live-request.ts";
 
 const DEFAULT_CHUNK_ROWS = 256;
 /** Time that closing leaves for blocks not yet in the context cache. */
 const FLUSH_MS = 10_000;
-
-/** A bit for each token that may follow one that was told; undefined when none has to. */
-export type MaskSource = (token: number) => Promise<Uint32Array | undefined>;
-
-/** A sequence that is not finished. */
-interface LiveRequest {
-  readonly queue: EventQueue;
-  readonly rank: number;
-  readonly decodeRank: number | undefined;
-  readonly hear: Route["hear"];
-  readonly masks: MaskSource | undefined;
-  /** Prompt and tokens told. */
-  length: number;
-  /** The first token has come. */
-  isPrefilled: boolean;
-}
 
 /** Answers requests on the ranks of a cluster. The caller's thread only passes messages. */
 export class Engine {
@@ -48,8 +30,6 @@ export class Engine {
   readonly #experts: ExpertPlacements;
   readonly #now: () => number;
   readonly #clock: Clock;
-  readonly #hashed = new HashedPrompts();
-  readonly #requests = new Map<number, LiveRequest>();
   /** Why ranks are lost, with the last that was heard of their counts. */
   readonly #lost = new Map<number, string>();
   readonly #lastStats = new Map<number, EngineStats>();
@@ -58,8 +38,7 @@ export class Engine {
   #tellFatal!: (error: EngineError) => void;
   readonly #keepsBlocks: boolean;
   #fleet!: RankFleet;
-  #router: Router | undefined;
-  #nextHandle = 0;
+  #dispatcher: Dispatcher | undefined;
   #ended: string | undefined;
   #closing = false;
 
@@ -95,11 +74,17 @@ export class Engine {
     const { topology } = engine;
     engine.#fleet = await startRanks({
       heard: (rank, news) => engine.#hear(rank, news),
-      lost: (rank, reason) => engine.#lose(rank, reason),
+      lost: (rank, reason, isOwnFault) => engine.#lose(rank, reason, isOwnFault),
     });
-    engine.#router = new Router({
+    const { ranks } = engine.#fleet;
+    const { clock, now } = parts;
+    const router = new Router({
       ...{ topology, stepRows: parts.plan.chunkRows, costs: forwardCosts(parts.config) },
-      pages: Math.min(...engine.#fleet.ranks.map(({ limits }) => limits.pages)),
+      pages: Math.min(...ranks.map(({ limits }) => limits.pages)),
+    });
+    engine.#dispatcher = new Dispatcher({
+      ...{ router, ranks, clock, now },
+      moved: (requests, reason) => observer.moved?.(requests, reason),
     });
     return engine;
   }
@@ -175,38 +160,22 @@ export class Engine {
       yield this.#timed({ kind: "failed", code: "invalid_request", message: problem });
       return;
     }
-    const request = this.#hashed.withKeys(admitted(asked));
-    const handle = this.#nextHandle++;
-    const router = this.#router as Router;
-    const { rank, decodeRank, hear, release } = router.route(request);
-    const queue = new EventQueue(decodeRank);
-    const { length } = request.prompt;
-    const live: LiveRequest = { queue, rank, decodeRank, hear, masks, length, isPrefilled: false };
-    let over = false;
-    const cancel = () => {
-      queue.close();
-      if (!over) this.#cancel(handle, live);
-      over = true;
-    };
+    const dispatcher = this.#dispatcher as Dispatcher;
+    const live = dispatcher.begin(admitted(asked), masks);
+    const leave = () => dispatcher.leave(live);
     // The choices of a request share its signal: many listeners are no leak.
     if (signal) setMaxListeners(0, signal);
-    signal?.addEventListener("abort", cancel, { once: true });
-    this.#requests.set(handle, live);
+    signal?.addEventListener("abort", leave, { once: true });
     try {
-      this.#submit(handle, request, live);
       for (;;) {
-        const event = await queue.next();
+        const event = await live.events.next();
         if (!event) return;
-        // A rank that fails a request has told no other rank that may have it.
-        over = event.kind === "finished";
         yield event;
-        if (over || event.kind === "failed") return;
+        if (event.kind === "finished" || event.kind === "failed") return;
       }
     } finally {
-      signal?.removeEventListener("abort", cancel);
-      this.#requests.delete(handle);
-      release();
-      cancel();
+      signal?.removeEventListener("abort", leave);
+      leave();
     }
   }
 
@@ -250,21 +219,6 @@ export class Engine {
     await this.#fleet.close();
   }
 
-  #submit(handle: number, request: GenerationRequest, { rank, decodeRank }: LiveRequest): void {
-    const { ranks } = this.#fleet;
-    if (decodeRank === undefined) {
-      ranks[rank].tell({ kind: "generate", handle, request });
-      return;
-    }
-    ranks[decodeRank].tell({ kind: "expect", handle, request, prefillRank: rank });
-    ranks[rank].tell({ kind: "generate", handle, request, decodeRank });
-  }
-
-  #cancel(handle: number, { rank, decodeRank }: LiveRequest): void {
-    this.#fleet.ranks[rank].tell({ kind: "cancel", handle });
-    if (decodeRank !== undefined) this.#fleet.ranks[decodeRank].tell({ kind: "cancel", handle });
-  }
-
   #hear(rank: number, news: RankNews): void {
     if (news.kind === "spans") {
       this.#observer.trace?.write(news.spans);
@@ -272,30 +226,7 @@ export class Engine {
     }
     // Once those who wait for these events have had their turn.
     this.#clock.soon(() => this.#fleet.ranks[rank].tell({ kind: "heard" }));
-    const time = this.#now();
-    for (const { handle, event } of eventsOf(news.columns)) {
-      const live = this.#requests.get(handle);
-      if (!live) continue;
-      live.isPrefilled ||= event.kind === "token";
-      live.hear(event.kind, rank);
-      live.queue.push({ ...event, time }, rank);
-      if (event.kind === "token") this.#askForMask(handle, live, event.token);
-    }
-    if (news.pagesInUse !== undefined) this.#router?.report(rank, news.pagesInUse);
-  }
-
-  /** While the step computes of which the next token is chosen. */
-  #askForMask(handle: number, live: LiveRequest, token: number): void {
-    const position = ++live.length;
-    const tell = (mask: Uint32Array | undefined) => {
-      if (mask && this.#requests.get(handle) === live) {
-        const { rank, decodeRank = rank } = live;
-        this.#fleet.ranks[decodeRank].tell({ kind: "mask", handle, position, mask });
-      }
-    };
-    live.masks?.(token).then(tell, (error: Error) => {
-      if (this.#requests.get(handle) === live) this.#fail(live, "constraint_failed", error.message);
-    });
+    this.#dispatcher?.hear(rank, news);
   }
 
   async #statsOf(rank: number): Promise<EngineStats> {
@@ -312,49 +243,31 @@ export class Engine {
   }
 
   /**
-   * A rank is gone, and with it the ranks of its unit that cannot step without it. What they were
-   * computing fails; the other units go on, while there are some for every phase.
+   * A rank is gone, and with it the ranks of its unit that cannot step without it. Others go on with
+   * what they were computing.
    */
-  #lose(rank: number, reason: string): void {
+  #lose(rank: number, reason: string, isOwnFault: boolean): void {
     const unit = this.topology.units.findIndex(({ ranks }) => ranks.includes(rank));
-    const gone = this.#experts.current[unit] ? this.topology.units[unit].ranks : [rank];
+    const together = this.#experts.current[unit] ? this.topology.units[unit].ranks : [rank];
+    const gone = together.filter((each) => !this.#lost.has(each));
     for (const each of gone) {
-      if (this.#lost.has(each)) continue;
       this.#lost.set(each, reason);
-      this.#router?.lose(each);
       if (!this.#closing) this.#observer.lost?.(each, reason);
     }
     // One that is lost before all have started keeps the engine from starting.
-    if (!this.#router) return;
-    if (this.#closing || !this.#router.serves) this.#end(reason);
-    for (const [handle, live] of this.#requests) {
-      if (!needs(live, gone)) continue;
-      this.#fail(live, "rank_lost", reason);
-      this.#cancel(handle, live);
-    }
+    if (!this.#dispatcher) return;
+    if (this.#closing || this.#lost.size === this.topology.ranks) this.#end(reason);
+    else this.#dispatcher.lose(gone, reason, isOwnFault ? rank : undefined);
   }
 
   /** Nobody waits for a cluster that is gone. */
   #end(message: string): void {
     this.#ended ??= message;
-    for (const live of this.#requests.values()) this.#fail(live, "engine_ended", this.#ended);
+    this.#dispatcher?.fail("engine_ended", this.#ended);
     if (!this.#closing) this.#tellFatal(new EngineError(this.#ended));
-  }
-
-  #fail({ queue }: LiveRequest, code: string, message: string): void {
-    queue.push(this.#timed({ kind: "failed", code, message }));
   }
 
   #timed(event: GenerationEvent): TimedEvent {
     return { ...event, time: this.#now() };
   }
-}
-
-/**
- * Whether a sequence cannot go on without ranks. After prefill the decode rank goes on alone; if it
- * still lacks KV of the prompt, it says so.
- */
-function needs({ rank, decodeRank, isPrefilled }: LiveRequest, gone: readonly number[]): boolean {
-  if (decodeRank !== undefined && gone.includes(decodeRank)) return true;
-  return gone.includes(rank) && !(decodeRank !== undefined && isPrefilled);
 }

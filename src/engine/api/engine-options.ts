@@ -32,6 +32,8 @@ export interface EngineObserver {
   readonly trace?: TraceWriter | undefined;
   /** Told once for each rank that is gone, or cannot step without one that is. */
   readonly lost?: (rank: number, reason: string) => void;
+  /** Told once for each loss after which requests go on elsewhere: how many, and why. */
+  readonly moved?: (requests: number, reason: string) => void;
 }
 
 /** What an engine is made of besides its ranks. */

@@ -21,12 +21,18 @@ export function request(
   };
 }
 
-/** All that a client is told, but for when. */
+/** What a client is told, but for when. */
 export async function read(events: AsyncIterable<TimedEvent>): Promise<GenerationEvent[]> {
-  const all: GenerationEvent[] = [];
-  for await (const { time: _, ...event } of events) all.push(event);
-  return all;
+  const all: TimedEvent[] = [];
+  for await (const event of events) all.push(event);
+  return untimed(all);
 }
+
+export const untimed = (events: readonly TimedEvent[]): GenerationEvent[] =>
+  events.flatMap((timed) => {
+    const { time: _, ...event } = timed;
+    return event.kind === "resumed" ? [] : [event];
+  });
 
 /** Tokens and logprobs, which nothing about a run may change; whether they were proposed may differ. */
 export const answer = (events: readonly GenerationEvent[]): GenerationEvent[] =>

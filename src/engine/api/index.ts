@@ -1,2 +1,3 @@
-export { Engine, type MaskSource } from "./client.ts";
+export { Engine } from "./client.ts";
 export type { EngineOptions, Rebalanced } from "./engine-options.ts";
+export type { MaskSource } from "./live-request.ts";

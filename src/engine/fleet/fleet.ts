@@ -147,7 +147,7 @@ export class Fleet implements RankFleet {
         mesh: this.#mesh,
         listener: {
           heard: (rank, news) => this.#listener.heard(rank, news),
-          lost: (rank, reason) => this.#lose(rank, reason),
+          lost: (rank, reason, isOwnFault) => this.#lose(rank, reason, isOwnFault),
         },
       }).then((ranks) => (this.#own = ranks)),
       ...(this.#mesh?.connected ?? []).map((node) => this.#startNode(node)),
@@ -184,20 +184,20 @@ export class Fleet implements RankFleet {
     if (this.#plan.nodeOfRank[news.rank] !== from) {
       throw new RangeError(`rank ${news.rank} is not on node ${from}`);
     }
-    if (news.kind === "lost") this.#lose(news.rank, news.reason);
+    if (news.kind === "lost") this.#lose(news.rank, news.reason, news.isOwnFault);
     else this.#listener.heard(news.rank, news.news);
   }
 
   #loseNode(node: number, reason: string): void {
     for (const [rank, on] of this.#plan.nodeOfRank.entries()) {
-      if (on === node) this.#lose(rank, `node ${node} is lost: ${reason}`);
+      if (on === node) this.#lose(rank, `node ${node} is lost: ${reason}`, false);
     }
   }
 
-  #lose(rank: number, reason: string): void {
+  #lose(rank: number, reason: string, isOwnFault: boolean): void {
     if (this.#lost.has(rank)) return;
     this.#lost.add(rank);
-    this.#listener.lost(rank, reason);
+    this.#listener.lost(rank, reason, isOwnFault);
   }
 }
 

@@ -89,7 +89,7 @@ class JoinedNode {
       mesh,
       listener: {
         heard: (rank, news) => tell(mesh, { kind: "said", rank, news }),
-        lost: (rank, reason) => tell(mesh, { kind: "lost", rank, reason }),
+        lost: (rank, reason, isOwnFault) => tell(mesh, { kind: "lost", rank, reason, isOwnFault }),
       },
     });
     const ranks = this.#ranks;

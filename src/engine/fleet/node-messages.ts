@@ -29,7 +29,7 @@ export const startedSchema = z.array(limitsSchema);
 export const nodeNewsSchema = z.discriminatedUnion("kind", [
   z.object({ kind: z.literal("said"), rank, news: newsSchema }),
   /** A rank's thread has ended, however that came. */
-  z.object({ kind: z.literal("lost"), rank, reason: z.string() }),
+  z.object({ kind: z.literal("lost"), rank, reason: z.string(), isOwnFault: z.boolean() }),
   /** The link to another node has broken. */
   z.object({ kind: z.literal("unreachable"), node: z.int().min(0), reason: z.string() }),
 ]);

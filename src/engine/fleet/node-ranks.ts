@@ -74,9 +74,9 @@ export class NodeRanks {
     const exchanges = createExchanges(plan, this.ranks, await readConfig(modelDirectory));
     const heard: RankListener = {
       heard: (rank, news) => listener.heard(rank, news),
-      lost: (rank, reason) => {
+      lost: (rank, reason, isOwnFault) => {
         new FilePermits(filePermits, rank).returnAll();
-        listener.lost(rank, reason);
+        listener.lost(rank, reason, isOwnFault);
       },
     };
     const started = await Promise.allSettled(

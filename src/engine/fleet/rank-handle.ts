@@ -17,8 +17,11 @@ export interface RankHandle {
 /** Who hears the ranks, wherever they are. */
 export interface RankListener {
   heard(rank: number, news: RankNews): void;
-  /** A rank's thread or node is gone; told once for each rank. */
-  lost(rank: number, reason: string): void;
+  /**
+   * A rank's thread or node is gone; told once for each rank.
+   * @param isOwnFault an error of its own has ended it, and not the loss of a node or of another rank
+   */
+  lost(rank: number, reason: string, isOwnFault: boolean): void;
 }
 
 /** All ranks of an engine, by number. */

@@ -1,5 +1,6 @@
 import { once } from "node:events";
 import { Worker } from "node:worker_threads";
+import { PeerLostError } from "../../cluster/index.ts";
 import type { EngineLimits, EngineStats, RankCommand, RankQuestion } from "../messages.ts";
 import { EngineError, type RankHandle, type RankListener } from "./rank-handle.ts";
 import type { ThreadMessage, ThreadReport, WorkerOptions } from "./worker.ts";
@@ -33,18 +34,18 @@ export class RankWorker implements RankHandle {
   private constructor(worker: Worker, rank: number, limits: EngineLimits, listener: RankListener) {
     this.#worker = worker;
     this.limits = limits;
-    const end = (message: string) => {
+    const end = (message: string, isOwnFault: boolean) => {
       if (this.#ended !== undefined) return;
       this.#ended = message;
       for (const { reject } of this.#questions.values()) reject(new EngineError(message));
-      listener.lost(rank, message);
+      listener.lost(rank, message, isOwnFault);
     };
     worker.on("message", (report: ThreadReport) => {
       if (report.kind === "stats") this.#answer(report.number, report.stats);
       else if (report.kind === "news") listener.heard(rank, report.news);
     });
-    worker.on("error", (error) => end(error.message));
-    worker.on("exit", () => end("the engine's thread has ended"));
+    worker.on("error", ({ name, message }) => end(message, name !== PeerLostError.name));
+    worker.on("exit", () => end("the engine's thread has ended", true));
   }
 
   tell(command: RankCommand): void {

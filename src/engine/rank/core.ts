@@ -249,10 +249,10 @@ export class EngineCore {
 
   /** A sequence has pages: the rank that has its prompt, or will take it over, is told so. */
   #agree(sequence: Sequence): void {
-    const { arriving, decodeRank, request } = sequence;
+    const { arriving, decodeRank, request, generated } = sequence;
     if (arriving) void this.#receiver.grant(sequence);
-    // An answer of one token ends here.
-    else if (decodeRank !== undefined && request.maxTokens > 1) {
+    // An answer that lacks one token ends here.
+    else if (decodeRank !== undefined && request.maxTokens - generated > 1) {
       this.#sender?.offer(sequence, decodeRank);
     }
   }
@@ -262,7 +262,7 @@ export class EngineCore {
     for (const { sequence } of parts) {
       if (sequence.started) continue;
       sequence.started = true;
-      this.#counts.promptTokens += sequence.promptLength;
+      this.#counts.promptTokens += sequence.givenLength;
       const hitTokens = sequence.published * PAGE_TOKENS;
       this.#counts.hitTokens += hitTokens;
       this.#publish(sequence.handle, { kind: "started", hitTokens });

@@ -120,19 +120,19 @@ export class PrefillReceiver {
 
   #take(sequence: Sequence, { received }: Arrival, entries: KvEntries): void {
     const { layer, first, count } = entries;
-    const { promptLength, pages } = sequence;
-    if (first !== received[layer] || first + count > promptLength) {
+    const { givenLength, pages } = sequence;
+    if (first !== received[layer] || first + count > givenLength) {
       const said = `entries from ${first} to ${first + count} in layer ${layer}`;
-      throw new TransferError(`${said}: expected ${received[layer]} to ${promptLength} at most`);
+      throw new TransferError(`${said}: expected ${received[layer]} to ${givenLength} at most`);
     }
     writeEntries(this.#kv, pages, entries);
     received[layer] += count;
   }
 }
 
-function expectWhole({ promptLength }: Sequence, { received }: Arrival): void {
-  const layer = received.findIndex((position) => position !== promptLength);
+function expectWhole({ givenLength }: Sequence, { received }: Arrival): void {
+  const layer = received.findIndex((position) => position !== givenLength);
   if (layer < 0) return;
-  const got = `${received[layer]} of ${promptLength} positions in layer ${layer}`;
+  const got = `${received[layer]} of ${givenLength} positions in layer ${layer}`;
   throw new TransferError(`handed over with ${got}`);
 }

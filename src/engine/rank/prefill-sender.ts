@@ -73,9 +73,9 @@ export class PrefillSender {
     const outgoing = this.#outgoing.get(handle);
     // It may have been cancelled here meanwhile.
     if (!outgoing) return;
-    const { promptLength } = outgoing.sequence;
-    if (outgoing.granted || first < 0 || first > promptLength) {
-      throw new TransferError(`a grant from position ${first} of ${promptLength} makes no sense`);
+    const { givenLength } = outgoing.sequence;
+    if (outgoing.granted || first < 0 || first > givenLength) {
+      throw new TransferError(`a grant from position ${first} of ${givenLength} makes no sense`);
     }
     outgoing.granted = true;
     outgoing.sent.fill(first);

@@ -188,7 +188,7 @@ export class Scheduler {
     sequence.arriving = false;
     this.#moving.delete(sequence);
     this.#running.add(sequence);
-    this.#publish(sequence, sequence.promptLength - sequence.computed);
+    this.#publish(sequence, sequence.givenLength - sequence.computed);
     this.#stepBack(sequence);
   }
 

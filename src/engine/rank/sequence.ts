@@ -51,8 +51,13 @@ export class Sequence {
     return this.#tokens;
   }
 
-  get promptLength(): number {
+  /** Tokens it came with: the prompt, and what ranks that are lost had generated. */
+  get givenLength(): number {
     return this.request.prompt.length;
+  }
+
+  get promptLength(): number {
+    return this.givenLength - (this.request.generated ?? 0);
   }
 
   get generated(): number {

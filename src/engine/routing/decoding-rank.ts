@@ -1,14 +1,13 @@
 import type { DecodeRank } from "../../balancing/index.ts";
 
 /** How much a rank holds at most. */
-type Room = Pick<DecodeRank, "kvCapacity" | "requestCapacity">;
+export type Room = Pick<DecodeRank, "kvCapacity" | "requestCapacity">;
 
 /**
  * What a decode rank holds and will hold: the KV in its pages, as it reports it from time to time,
  * and what its requests are still expected to add.
  */
 export class DecodingRank {
-  readonly rank: number;
   readonly #room: Room;
   /** KV tokens in pages. */
   #held = 0;
@@ -16,8 +15,7 @@ export class DecodingRank {
   #expected = 0;
   #requests = 0;
 
-  constructor(rank: number, room: Room) {
-    this.rank = rank;
+  constructor(room: Room) {
     this.#room = room;
   }
 

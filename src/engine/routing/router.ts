@@ -5,13 +5,12 @@ import {
   firstAnswerEstimate,
   prefillLoad,
   type PrefillCosts,
-  type PrefillLoad,
 } from "../../balancing/index.ts";
 import type { Topology } from "../../cluster/index.ts";
 import { PAGE_TOKENS } from "../../kernels/index.ts";
 import type { AskedRequest, GenerationEvent } from "../messages.ts";
-import { DecodingRank } from "./decoding-rank.ts";
-import { PrefixGuess, reusableBlocks } from "./prefix-guess.ts";
+import { reusableBlocks } from "./prefix-guess.ts";
+import { ServingRank } from "./serving-rank.ts";
 
 /** The ranks that compute a request. */
 export interface Route {
@@ -24,6 +23,15 @@ export interface Route {
   readonly release: () => void;
 }
 
+/** A rank that is kept for one request. */
+export interface Aside {
+  readonly rank: number;
+  /** Undefined while the rank still has other requests. */
+  readonly route: (request: AskedRequest) => Route | undefined;
+  /** The rank is given requests again. */
+  readonly release: () => void;
+}
+
 export interface RouterOptions {
   readonly topology: Topology;
   readonly costs: PrefillCosts;
@@ -33,60 +41,85 @@ export interface RouterOptions {
   readonly stepRows: number;
 }
 
-interface PrefillRank {
-  readonly rank: number;
-  readonly prefixes: PrefixGuess;
-  load: PrefillLoad;
-}
+const none: ReadonlySet<number> = new Set();
 
 /** Gives requests to ranks: the prefill and decode load balancers, live. */
 export class Router {
   readonly #costs: PrefillCosts;
-  #prefill: PrefillRank[] = [];
-  #decode: DecodingRank[] = [];
-  readonly #decodes: boolean;
+  #ranks: ServingRank[];
   /** Tokens that an answer is expected to have. */
   #answerTokens = firstAnswerEstimate;
 
   constructor({ topology, costs, pages, stepRows }: RouterOptions) {
     this.#costs = costs;
-    this.#decodes = topology.units.some(({ role }) => role === "decode");
     const room = { kvCapacity: pages * PAGE_TOKENS, requestCapacity: stepRows };
-    for (const { role, ranks } of topology.units) {
-      for (const rank of ranks) {
-        if (role === "decode") this.#decode.push(new DecodingRank(rank, room));
-        else {
-          const load = { tokens: 0, attentionPairs: 0 };
-          this.#prefill.push({ rank, prefixes: new PrefixGuess(pages), load });
-        }
-      }
-    }
-  }
-
-  /** Whether there are ranks left for every phase. */
-  get serves(): boolean {
-    return this.#prefill.length > 0 && (this.#decode.length > 0 || !this.#decodes);
+    this.#ranks = topology.units.flatMap(({ role, ranks }) =>
+      ranks.map((rank) => new ServingRank(rank, role, pages, room)),
+    );
   }
 
   /** Sends nothing more to a rank. */
   lose(lost: number): void {
-    this.#prefill = this.#prefill.filter(({ rank }) => rank !== lost);
-    this.#decode = this.#decode.filter(({ rank }) => rank !== lost);
+    this.#ranks = this.#ranks.filter(({ rank }) => rank !== lost);
   }
 
   /** A rank's pages in use, after all that was heard of it so far. */
   report(rank: number, pagesInUse: number): void {
-    this.#decode.find((each) => each.rank === rank)?.report(pagesInUse * PAGE_TOKENS);
+    this.#ranks.find((each) => each.rank === rank)?.decoding.report(pagesInUse * PAGE_TOKENS);
   }
 
-  /** Only while it `serves`. */
-  route(request: AskedRequest): Route {
-    const { rank, release: prefilled } = this.#takePrefill(request);
-    const decode = this.#decodes ? this.#takeDecode(request) : undefined;
-    let answerTokens = 0;
+  /**
+   * Prompts go to prefill ranks and answers to decode ranks; where one kind is missing the other does
+   * both. Ranks to avoid are taken if there are no others. Undefined while every rank is set aside.
+   */
+  route(request: AskedRequest, avoid = none): Route | undefined {
+    const ranks = this.#open(avoid);
+    if (ranks.length === 0) return undefined;
+    const decode = ranks.filter(({ role }) => role === "decode");
+    const others = ranks.filter(({ role }) => role !== "decode");
+    const computing = this.#takePrefill(request, others.length > 0 ? others : decode);
+    return this.#join(request, computing, others.length > 0 ? decode : []);
+  }
+
+  /** Keeps the rank with the fewest requests for one that is to be alone, unless all are kept. */
+  setAside(avoid = none): Aside | undefined {
+    const [first, ...others] = this.#open(avoid);
+    if (!first) return undefined;
+    const kept = others.reduce(
+      (least, each) => (each.requests < least.requests ? each : least),
+      first,
+    );
+    kept.isSetAside = true;
     return {
-      rank,
-      ...(decode && { decodeRank: decode.rank }),
+      rank: kept.rank,
+      route: (request) =>
+        kept.requests > 0 ? undefined : this.#join(request, this.#takePrefill(request, [kept]), []),
+      release: () => (kept.isSetAside = false),
+    };
+  }
+
+  /** Ranks that take requests, without those to avoid where others are left. */
+  #open(avoid: ReadonlySet<number>): ServingRank[] {
+    const open = this.#ranks.filter(({ isSetAside }) => !isSetAside);
+    const liked = open.filter(({ rank }) => !avoid.has(rank));
+    return liked.length > 0 ? liked : open;
+  }
+
+  /** The way of a request over a rank that computes its prompt and one of those that may go on. */
+  #join(request: AskedRequest, computing: Computing, decode: readonly ServingRank[]): Route {
+    const { chosen, prefilled } = computing;
+    const handsOver = decode.length > 0;
+    const decodes = handsOver || chosen.role === "decode";
+    const goesOn = decodes ? this.#takeDecode(request, handsOver ? decode : [chosen]) : undefined;
+    const held = new Set([chosen, ...(goesOn ? [goesOn.chosen] : [])]);
+    for (const rank of held) rank.requests++;
+    const leave = once(() => {
+      for (const rank of held) rank.requests--;
+    });
+    let answerTokens = request.generated ?? 0;
+    return {
+      rank: chosen.rank,
+      ...(goesOn && handsOver && { decodeRank: goesOn.chosen.rank }),
       hear: (kind, from) => {
         if (kind === "finished") {
           this.#answerTokens = answerEstimate(this.#answerTokens, answerTokens);
@@ -94,46 +127,49 @@ export class Router {
         if (kind !== "token") return;
         prefilled();
         answerTokens++;
-        if (from === decode?.rank) decode.grow(request.prompt.length + answerTokens);
+        if (from === goesOn?.chosen.rank) {
+          goesOn.grow(request.prompt.length + answerTokens - (request.generated ?? 0));
+        }
       },
       release: () => {
         prefilled();
-        decode?.release();
+        goesOn?.release();
+        leave();
       },
     };
   }
 
-  #takePrefill(request: AskedRequest) {
+  #takePrefill(request: AskedRequest, ranks: readonly ServingRank[]): Computing {
     // An empty prompt is for the rank to refuse.
     const promptTokens = Math.max(1, request.prompt.length);
     const keys = reusableBlocks(request);
-    const cachedTokens = this.#prefill.map(({ prefixes }) => prefixes.cachedTokens(keys));
-    const loads = this.#prefill.map(({ load }) => load);
+    const cachedTokens = ranks.map(({ prefixes }) => prefixes.cachedTokens(keys));
+    const loads = ranks.map(({ prefill }) => prefill);
     const index = choosePrefillRank({ promptTokens, cachedTokens }, loads, this.#costs);
-    const chosen = this.#prefill[index];
+    const chosen = ranks[index];
     chosen.prefixes.remember(keys);
-    const { tokens, attentionPairs } = prefillLoad(promptTokens, cachedTokens[index]);
-    const weigh = (sign: 1 | -1) => {
-      chosen.load = {
-        tokens: chosen.load.tokens + sign * tokens,
-        attentionPairs: chosen.load.attentionPairs + sign * attentionPairs,
-      };
-    };
-    weigh(1);
-    return { rank: chosen.rank, release: once(() => weigh(-1)) };
+    const load = prefillLoad(promptTokens, cachedTokens[index]);
+    chosen.weigh(load, 1);
+    return { chosen, prefilled: once(() => chosen.weigh(load, -1)) };
   }
 
   /** Where no rank has room the request waits on the one that would be chosen with more. */
-  #takeDecode({ prompt, maxTokens }: AskedRequest) {
-    const kvTokens = prompt.length + Math.min(maxTokens, this.#answerTokens);
-    const loads = this.#decode.map(({ load }) => load);
+  #takeDecode({ prompt, maxTokens, generated = 0 }: AskedRequest, ranks: readonly ServingRank[]) {
+    const kvTokens = prompt.length + Math.min(maxTokens - generated, this.#answerTokens);
+    const loads = ranks.map(({ decoding }) => decoding.load);
     const unlimited = { kvCapacity: Infinity, requestCapacity: Infinity };
     const roomy = loads.map((load) => ({ ...load, ...unlimited }));
     const index = chooseDecodeRank(kvTokens, loads) ?? chooseDecodeRank(kvTokens, roomy);
-    const chosen = this.#decode[index as number];
-    const { grow, leave } = chosen.take(kvTokens);
-    return { rank: chosen.rank, grow, release: once(leave) };
+    const chosen = ranks[index as number];
+    const { grow, leave } = chosen.decoding.take(kvTokens);
+    return { chosen, grow, release: once(leave) };
   }
+}
+
+/** A rank that computes a prompt, until that is done. */
+interface Computing {
+  readonly chosen: ServingRank;
+  readonly prefilled: () => void;
 }
 
 function once(act: () => void): () => void {

@@ -7,13 +7,16 @@ import type { GenerationEnd } from "../billing/index.ts";
 import { Generation } from "./generation.ts";
 import { Metrics } from "../status/metrics.ts";
 
-const token: GenerationEvent = { kind: "token", token: 7, top: [], proposed: false, refuted: 0 };
-const beginning: GenerationEvent[] = [{ kind: "started", hitTokens: 0 }, token, token];
+type Said = GenerationEvent | { readonly kind: "resumed"; readonly recomputedTokens: number };
+
+const token: Said = { kind: "token", token: 7, top: [], proposed: false, refuted: 0 };
+const beginning: Said[] = [{ kind: "started", hitTokens: 0 }, token, token];
 
 /** One choice whose engine says these events, and how the generation says it has ended. */
-function generationOf(events: readonly GenerationEvent[], onEnd = async () => {}) {
+function generationOf(events: readonly Said[], onEnd = async () => {}) {
   const ends: GenerationEnd[] = [];
   const client = new AbortController();
+  const metrics = new Metrics();
   const engine: EngineDriver = {
     maxModelLen: 100,
     vocabSize: 10,
@@ -26,7 +29,7 @@ function generationOf(events: readonly GenerationEvent[], onEnd = async () => {}
   const generation = new Generation({
     engine,
     ticket: new Admission(10).admit(1, client.signal),
-    metrics: new Metrics(),
+    metrics,
     now: () => 0,
     ...{ id: "one", tenant: "default", prompts: [Uint32Array.of(1, 2, 3)], choicesPerPrompt: 1 },
     ...{ maxTokens: undefined, eosTokens: [], topLogprobs: undefined },
@@ -53,12 +56,28 @@ function generationOf(events: readonly GenerationEvent[], onEnd = async () => {}
       ...{ outcome, finishReasons: [...finishReasons] },
       tokens: [usage.prompt_tokens, usage.completion_tokens],
     }));
-  return { generation, client, summary, ends };
+  return { generation, client, summary, ends, metrics };
 }
 
 async function readAll(generation: Generation): Promise<void> {
   for await (const event of generation.events()) assert.equal(event.choice, 0);
 }
+
+test("what ranks compute again after a loss is on the house's account, and told to nobody", async () => {
+  const { generation, ends, metrics } = generationOf([
+    ...beginning,
+    { kind: "resumed", recomputedTokens: 5 },
+    token,
+    { kind: "finished", reason: "length" },
+  ]);
+  await readAll(generation);
+  const [{ usage, reading }] = ends;
+  assert.deepEqual([usage.prompt_tokens, usage.completion_tokens], [3, 3]);
+  assert.deepEqual([reading.resumed, reading.recomputedTokens], [1, 5]);
+  const exposed = metrics.expose(new Admission(1), undefined);
+  assert.match(exposed, /^daysix_resumed_requests_total 1$/m);
+  assert.match(exposed, /^daysix_recomputed_tokens_total 5$/m);
+});
 
 test("an answer that is complete has ended once, with its reason and its tokens", async () => {
   const { generation, client, summary } = generationOf([

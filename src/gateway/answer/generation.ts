@@ -181,7 +181,7 @@ export class Generation {
 
   /**
    * One sequence in the engine, counted when it is told and timed when it was heard; it ends in
-   * `finished` or throws.
+   * `finished` or throws. What is computed again after a loss is counted apart, and told to nobody.
    */
   async *#sequence(prompt: number, choice: number): AsyncGenerator<GenerationEvent> {
     const { engine, ticket, metrics, now, unreadEvents, onUnread } = this.#options;
@@ -200,6 +200,11 @@ export class Generation {
       for await (const event of readAhead(events, unreadEvents, onUnread)) {
         ticket.signal.throwIfAborted();
         if (event.kind === "failed") throw engineFailure(event.code, event.message);
+        if (event.kind === "resumed") {
+          this.#meter.resumed(event.recomputedTokens);
+          metrics.countResumed(event.recomputedTokens);
+          continue;
+        }
         if (event.kind === "started") {
           ticket.started();
           meter.started(event.hitTokens);

@@ -39,6 +39,17 @@ async function open(prices = defaultPrices) {
   return { accounts, ledger, file, clock };
 }
 
+test("what was computed again after a loss is in the bill's line, and not in its price", async () => {
+  const { accounts, file } = await open();
+  const { reading } = ended(10);
+  const price = await accounts.bill(ended(10));
+  const again = { ...reading, resumed: 2, recomputedTokens: 207 };
+  assert.equal(await accounts.bill(ended(10, { reading: again })), price);
+  const [quiet, disturbed] = file.lines;
+  assert.deepEqual(disturbed, { ...quiet, resumed: { times: 2, recomputedTokens: 207 } });
+  assert.ok(!("resumed" in quiet));
+});
+
 test("a request is priced when it is completed, and the bill says how", async () => {
   const { accounts, file, clock } = await open();
   await accounts.bill(ended(10));

@@ -100,7 +100,15 @@ export class Accounts {
 
   #record(request: EndedRequest, time: number): RequestRecord {
     const { id, requestId, tenant, model, outcome, finishReasons, usage, reading } = request;
-    const { hit, miss, output, kvTokensRead, ...timing } = reading;
+    const {
+      hit,
+      miss,
+      output,
+      kvTokensRead,
+      resumed: times,
+      recomputedTokens,
+      ...timing
+    } = reading;
     const { reasoning_tokens: reasoning } = usage.completion_tokens_details;
     return {
       ...{ kind: "request", time, id, requestId, tenant, model, outcome },
@@ -108,6 +116,7 @@ export class Accounts {
       tokens: { hit, miss, output, reasoning },
       kvTokensRead,
       timing,
+      ...(times > 0 && { resumed: { times, recomputedTokens } }),
       billing: this.#billing(request, time),
     };
   }

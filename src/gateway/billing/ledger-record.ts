@@ -57,6 +57,8 @@ const requestRecord = z.object({
     /** First token to last. */
     decodeMs: milliseconds,
   }),
+  /** Ranks were lost and others went on, at the house's cost: how often, and the tokens computed again. */
+  resumed: z.object({ times: count, recomputedTokens: count }).exactOptional(),
   billing,
 });
 

@@ -18,7 +18,20 @@ test("a sequence's time is cut at its first token and its last", () => {
     sequences: 1,
     firstTokenMs: 150,
     decodeMs: 50,
+    resumed: 0,
+    recomputedTokens: 0,
   });
+});
+
+test("what is computed again is counted apart from what is billed", () => {
+  const meter = new Meter([100]);
+  const sequence = meter.sequence(0, 0);
+  sequence.started(64);
+  sequence.token(1);
+  const billed = meter.read();
+  meter.resumed(101);
+  meter.resumed(37);
+  assert.deepEqual(meter.read(), { ...billed, resumed: 2, recomputedTokens: 138 });
 });
 
 test("a prompt counts once, from its first token on, with the least that was hit", () => {

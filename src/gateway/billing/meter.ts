@@ -20,6 +20,9 @@ export interface MeterReading {
   readonly firstTokenMs: number;
   /** From first token to last. */
   readonly decodeMs: number;
+  /** How often ranks were lost and others went on, and the tokens that these computed again. */
+  readonly resumed: number;
+  readonly recomputedTokens: number;
 }
 
 type Sums = { -readonly [Name in Exclude<keyof MeterReading, "hit" | "miss">]: number };
@@ -33,6 +36,8 @@ export class Meter {
     sequences: 0,
     firstTokenMs: 0,
     decodeMs: 0,
+    resumed: 0,
+    recomputedTokens: 0,
   };
 
   /** `promptLengths`: in tokens. */
@@ -43,6 +48,12 @@ export class Meter {
   /** The meter of a sequence of the prompt of that index, admitted at `now` (milliseconds). */
   sequence(prompt: number, now: number): SequenceMeter {
     return new SequenceMeter(this.#prompts[prompt], this.#sums, now);
+  }
+
+  /** Others go on with a sequence whose ranks are lost: at the cost of the house. */
+  resumed(recomputedTokens: number): void {
+    this.#sums.resumed++;
+    this.#sums.recomputedTokens += recomputedTokens;
   }
 
   read(): MeterReading {

@@ -54,6 +54,7 @@ test("requests add up to DeepSeek's statistics", async () => {
       tokens: { hit: 0, miss: 300, output: 30, reasoning: 5 },
       kvTokensRead: 9435,
       timing: { sequences: 2, firstTokenMs: 1000, decodeMs: 2800 },
+      resumed: { times: 2, recomputedTokens: 450 },
       billing: { kind: "unbilled", reason: "tenant" },
     }),
     topologyRecord("13:00:00", "stop"),
@@ -86,6 +87,8 @@ test("requests add up to DeepSeek's statistics", async () => {
     billedIncome: billed,
     billedMargin: Number(billed - cost) / Number(cost),
     unbilledRequests: 1,
+    resumedRequests: 1,
+    recomputedTokens: 450,
   });
 });
 

@@ -47,6 +47,9 @@ export interface Report {
   readonly billedIncome: Picodollars;
   readonly billedMargin: number | null;
   readonly unbilledRequests: number;
+  /** Requests that went on after a loss of ranks, and the tokens computed again, which nobody pays. */
+  readonly resumedRequests: number;
+  readonly recomputedTokens: number;
 }
 
 /**
@@ -83,17 +86,21 @@ class RequestSums {
   theoretical: Picodollars = 0n;
   billed: Picodollars = 0n;
   unbilledRequests = 0;
+  resumedRequests = 0;
+  recomputedTokens = 0;
 
   constructor(options: ReportOptions) {
     this.#options = options;
   }
 
-  add({ time, outcome, tokens, timing, kvTokensRead, billing }: RequestRecord): void {
+  add({ time, outcome, tokens, timing, kvTokensRead, resumed, billing }: RequestRecord): void {
     const { prices, priceModel } = this.#options;
     this.requests[outcome]++;
     addTo(this.tokens, tokens);
     addTo(this.timing, timing);
     this.kvTokensRead += kvTokensRead;
+    if (resumed) this.resumedRequests++;
+    this.recomputedTokens += resumed?.recomputedTokens ?? 0;
     this.theoretical += totalOf(charge(tokens, prices.standardPriceAt(priceModel, time).rates));
     if (billing.kind === "billed") this.billed += totalOf(billing.picodollars);
     else this.unbilledRequests++;
@@ -148,6 +155,8 @@ function assemble(
     billedIncome: sums.billed,
     billedMargin: marginOf(sums.billed, cost),
     unbilledRequests: sums.unbilledRequests,
+    resumedRequests: sums.resumedRequests,
+    recomputedTokens: sums.recomputedTokens,
   };
 }
 

@@ -153,6 +153,7 @@ export class Gateway implements Endpoints {
       cluster: this.#cluster,
       admission: this.#admission,
       tokens: () => this.#tally.read(),
+      resumed: () => this.#metrics.resumed,
       models: options.servedNames,
       maxModelLen: options.engine.maxModelLen,
       now: whole.now,

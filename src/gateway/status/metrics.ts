@@ -73,6 +73,7 @@ export class Metrics {
   #promptTokens = 0;
   #hitTokens = 0;
   #completionTokens = 0;
+  #resumed = { requests: 0, recomputedTokens: 0 };
 
   /** `route`: the pattern, never the path a client made up. */
   countRequest(route: string, status: number): void {
@@ -89,6 +90,16 @@ export class Metrics {
     this.#promptTokens += usage.prompt_tokens;
     this.#hitTokens += usage.prompt_cache_hit_tokens;
     this.#completionTokens += usage.completion_tokens;
+  }
+
+  /** Sequences that went on after a loss of ranks, and the tokens that were computed again for it. */
+  get resumed(): { readonly requests: number; readonly recomputedTokens: number } {
+    return this.#resumed;
+  }
+
+  countResumed(recomputedTokens: number): void {
+    const { requests, recomputedTokens: before } = this.#resumed;
+    this.#resumed = { requests: requests + 1, recomputedTokens: before + recomputedTokens };
   }
 
   observeFirstToken(milliseconds: number): void {
@@ -116,6 +127,13 @@ export class Metrics {
     add("prompt_tokens_total", "counter", "Prompt tokens billed.", this.#promptTokens);
     add("prompt_cache_hit_tokens_total", "counter", "Of these, cache hits.", this.#hitTokens);
     add("completion_tokens_total", "counter", "Generated tokens billed.", this.#completionTokens);
+    add("resumed_requests_total", "counter", "Outlived ranks.", this.#resumed.requests);
+    add(
+      "recomputed_tokens_total",
+      "counter",
+      "Computed again after losses, billed to nobody.",
+      this.#resumed.recomputedTokens,
+    );
     add("requests_waiting", "gauge", "Sequences not yet begun.", admission.waiting);
     add("requests_running", "gauge", "Sequences in work.", admission.running);
     add("engine_up", "gauge", "1 when the engine answers.", engine ? 1 : 0);

@@ -76,6 +76,8 @@ export const statusSnapshot = z
     units: z.array(unitStatus),
     /** Sequences inside, by what they have: no computation yet, no token yet, tokens. */
     requests: z.object({ waiting: count, prefill: count, decode: count }),
+    /** Sequences that went on after a loss of ranks, and the tokens that were computed again for it. */
+    resumed: z.object({ requests: count, recomputedTokens: count }),
     /** Prompt tokens the cache answered and those it did not, and generated tokens, as billed. */
     tokens: byKind(count),
     tokensPerSecond: byKind(perSecond),

@@ -31,6 +31,7 @@ function twoRanks() {
     },
     admission: { waiting: 3, running: 5, decoding: 4 },
     tokens: () => world.tokens,
+    resumed: () => ({ requests: 0, recomputedTokens: 0 }),
     models: ["calf"],
     maxModelLen: 128,
     now: () => world.now,

@@ -17,6 +17,7 @@ export interface StatusOptions {
   readonly cluster: ClusterView;
   readonly admission: Pick<Admission, "waiting" | "running" | "decoding">;
   readonly tokens: () => BilledTokens;
+  readonly resumed: () => StatusSnapshot["resumed"];
   readonly models: readonly string[];
   readonly maxModelLen: number;
   /** Milliseconds since 1970. */
@@ -85,6 +86,7 @@ export class Status {
       engine: reading.ranks ? "up" : "down",
       units: this.#units(reading, before, seconds),
       requests: { waiting, prefill: running - decoding, decode: decoding },
+      resumed: { ...this.#options.resumed() },
       tokens: { ...reading.tokens },
       tokensPerSecond: {
         hit: perSecond(reading.tokens.hit, before.tokens.hit, seconds),

@@ -1,0 +1,241 @@
+import type { Clock } from "../../cluster/index.ts";
+import { eventsOf } from "../event-columns.ts";
+import type { RankFleet } from "../fleet/index.ts";
+import type { GenerationEvent, GenerationRequest, RankNews, TimedEvent } from "../messages.ts";
+import type { Router } from "../routing/index.ts";
+import { HashedPrompts } from "./hashed-prompts.ts";
+import { LiveRequest, type MaskSource } from "./live-request.ts";
+
+/** What a rank says of requests. */
+type Report = Extract<RankNews, { readonly kind: "events" }>;
+type Failure = Extract<GenerationEvent, { readonly kind: "failed" }>;
+
+/** Failures that are the ranks', after which others go on; any other is the request's own. */
+const passing: ReadonlySet<string> = new Set(["rank_lost", "handover_failed", "step_failed"]);
+/** Of these, what happened while the rank computed the request. */
+const STEP_FAILED = "step_failed";
+
+/** After each loss but the first a request waits so much longer, until all have heard who is lost. */
+const RETRY_MS = 100;
+/** A request that meets more losses is no passer-by. */
+const MOST_LOSSES = 12;
+
+export interface DispatcherParts {
+  readonly router: Router;
+  /** By number. */
+  readonly ranks: RankFleet["ranks"];
+  readonly clock: Clock;
+  /** Times the events. */
+  readonly now: () => number;
+  /** Told once for each loss how many requests go on after it, and why. */
+  readonly moved: (requests: number, reason: string) => void;
+}
+
+/**
+ * Gives live requests to ranks and hears them. When ranks are lost, or fail, those that they computed
+ * are given to others, with the tokens that their readers were told: a first attempt and a later one
+ * differ in nothing else.
+ */
+export class Dispatcher {
+  readonly #parts: DispatcherParts;
+  readonly #hashed = new HashedPrompts();
+  readonly #live = new Set<LiveRequest>();
+  /** By the handles of their attempts. */
+  readonly #attempts = new Map<number, LiveRequest>();
+  /** For which there is no rank now. */
+  readonly #waiting = new Set<LiveRequest>();
+  #nextHandle = 0;
+
+  constructor(parts: DispatcherParts) {
+    this.#parts = parts;
+  }
+
+  begin(request: GenerationRequest, masks: MaskSource | undefined): LiveRequest {
+    const live = new LiveRequest(request, masks);
+    this.#live.add(live);
+    this.#place(live);
+    return live;
+  }
+
+  /** Its reader has left, or has read its end. */
+  leave(live: LiveRequest): void {
+    live.events.close();
+    this.#end(live);
+  }
+
+  hear(rank: number, { columns, pagesInUse }: Report): void {
+    const { router, now } = this.#parts;
+    const time = now();
+    const failures = new Map<LiveRequest, Failure>();
+    for (const { handle, event } of eventsOf(columns)) {
+      const live = this.#attempts.get(handle);
+      if (!live) continue;
+      live.attempt?.route.hear(event.kind, rank);
+      if (event.kind === "failed") failures.set(live, event);
+      else for (const each of live.inOrder({ ...event, time }, rank)) this.#tell(live, each);
+    }
+    router.report(rank, pagesInUse);
+    if (failures.size > 0) this.#hearFailures(rank, failures);
+  }
+
+  /**
+   * Ranks are gone: other ranks go on with what they computed.
+   * @param culprit the one that failed by itself, of these or of those lost before
+   */
+  lose(gone: readonly number[], reason: string, culprit?: number): void {
+    for (const rank of gone) this.#parts.router.lose(rank);
+    const interrupted = [...this.#live].filter((live) => live.needs(gone));
+    for (const live of interrupted) {
+      const { computingRank: at } = live;
+      this.#interrupt(live, at !== undefined && gone.includes(at) ? at : undefined);
+    }
+    for (const live of this.#waiting) {
+      if (live.aside && gone.includes(live.aside.rank)) live.aside = undefined;
+    }
+    if (culprit !== undefined) this.#blame(this.#live, culprit, reason);
+    this.#resume(interrupted, reason);
+    this.#retryWaiting();
+  }
+
+  /** Ends all that is live. */
+  fail(code: string, message: string): void {
+    for (const live of this.#live) this.#fail(live, code, message);
+  }
+
+  /** Gives a request to ranks, or has it wait for some. */
+  #place(live: LiveRequest): void {
+    const { router, ranks } = this.#parts;
+    const request = this.#hashed.withKeys(live.given);
+    live.given = request;
+    if (live.mustBeAlone) live.aside ??= router.setAside(live.failedOn);
+    const route = live.mustBeAlone
+      ? live.aside?.route(request)
+      : router.route(request, live.failedOn);
+    if (!route) {
+      this.#waiting.add(live);
+      return;
+    }
+    this.#waiting.delete(live);
+    const handle = this.#nextHandle++;
+    const { rank, decodeRank } = route;
+    live.begin(handle, route);
+    this.#attempts.set(handle, live);
+    if (decodeRank === undefined) {
+      ranks[rank].tell({ kind: "generate", handle, request });
+      return;
+    }
+    ranks[decodeRank].tell({ kind: "expect", handle, request, prefillRank: rank });
+    ranks[rank].tell({ kind: "generate", handle, request, decodeRank });
+  }
+
+  #tell(live: LiveRequest, event: TimedEvent): void {
+    live.tell(event);
+    if (event.kind === "token") this.#askForMask(live, event.token);
+    if (event.kind === "finished") this.#end(live, "finished");
+  }
+
+  /** While the step computes of which the next token is chosen. */
+  #askForMask(live: LiveRequest, token: number): void {
+    if (!live.masks) return;
+    const { attempt, length: position } = live;
+    live.nextMask = live.masks(token).catch((error: Error) => {
+      this.#fail(live, "constraint_failed", error.message);
+      return undefined;
+    });
+    void live.nextMask.then((mask) => {
+      // A later attempt begins with it.
+      if (!mask || !attempt || live.attempt !== attempt) return;
+      const { rank, decodeRank = rank } = attempt.route;
+      this.#parts.ranks[decodeRank].tell({ kind: "mask", handle: attempt.handle, position, mask });
+    });
+  }
+
+  #hearFailures(rank: number, failures: ReadonlyMap<LiveRequest, Failure>): void {
+    const interrupted: LiveRequest[] = [];
+    let reason = "";
+    for (const [live, { code, message }] of failures) {
+      if (!passing.has(code)) {
+        this.#fail(live, code, message);
+        continue;
+      }
+      reason = `rank ${rank}: ${message}`;
+      this.#interrupt(live, code === STEP_FAILED ? rank : undefined);
+      if (code === STEP_FAILED) this.#blame([live], rank, reason);
+      interrupted.push(live);
+    }
+    this.#resume(interrupted, reason);
+  }
+
+  /** What its ranks still have of a request is dropped; `at` is the one that failed while it computed it. */
+  #interrupt(live: LiveRequest, at: number | undefined): void {
+    live.interrupt(at);
+    this.#withdraw(live);
+  }
+
+  #blame(requests: Iterable<LiveRequest>, rank: number, reason: string): void {
+    for (const live of requests) {
+      if (!live.blame(rank)) continue;
+      const message = `${reason}; this was the third time, and the request was alone on the rank`;
+      this.#fail(live, "request_failed_thrice", message);
+    }
+  }
+
+  #resume(interrupted: readonly LiveRequest[], reason: string): void {
+    const moved = interrupted.filter(({ isOver }) => !isOver);
+    for (const live of moved) {
+      if (live.losses > MOST_LOSSES) {
+        this.#fail(live, "rank_lost", `${reason}; lost for the ${live.losses}th time`);
+      } else void this.#resumeOne(live);
+    }
+    if (moved.length > 0) this.#parts.moved(moved.length, reason);
+  }
+
+  async #resumeOne(live: LiveRequest): Promise<void> {
+    const wait = RETRY_MS * (live.losses - 1);
+    if (wait > 0) await new Promise<void>((resolve) => this.#parts.clock.after(wait, resolve));
+    const mask = await live.nextMask;
+    if (live.isOver) return;
+    live.continueWith(mask);
+    this.#place(live);
+  }
+
+  #fail(live: LiveRequest, code: string, message: string): void {
+    if (live.isOver) return;
+    live.events.push({ kind: "failed", code, message, time: this.#parts.now() });
+    this.#end(live);
+  }
+
+  /** Ranks that have `finished` it hold nothing of it; others are told that it is over. */
+  #end(live: LiveRequest, outcome?: "finished"): void {
+    if (live.isOver) return;
+    live.isOver = true;
+    this.#live.delete(live);
+    this.#waiting.delete(live);
+    this.#withdraw(live, outcome);
+  }
+
+  #withdraw(live: LiveRequest, outcome?: "finished"): void {
+    const { attempt, aside } = live;
+    live.attempt = undefined;
+    live.aside = undefined;
+    if (attempt) {
+      const { handle, route } = attempt;
+      this.#attempts.delete(handle);
+      route.release();
+      for (const rank of [route.rank, route.decodeRank]) {
+        if (rank !== undefined && !outcome)
+          this.#parts.ranks[rank].tell({ kind: "cancel", handle });
+      }
+    }
+    aside?.release();
+    this.#retryWaiting();
+  }
+
+  /** Some rank may have become free. */
+  #retryWaiting(): void {
+    if (this.#waiting.size === 0) return;
+    this.#parts.clock.soon(() => {
+      for (const live of this.#waiting) this.#place(live);
+    });
+  }
+}
