@@ -49,9 +49,13 @@ function countOf(text: string): NodeOptions["count"] {
 }
 
 export function failureTimeoutOf(flags: Readonly<Record<string, unknown>>): number {
-  const milliseconds = durationOf("failure-timeout", flags["failureTimeout"]);
+  return timeoutOf("failure-timeout", flags["failureTimeout"]);
+}
+
+export function timeoutOf(option: string, value: unknown): number {
+  const milliseconds = durationOf(option, value);
   if (milliseconds >= 1 && milliseconds <= LONGEST_TIMEOUT_MS) return milliseconds;
-  throw new UsageError("--failure-timeout: expected a time above 0 and below 24 days");
+  throw new UsageError(`--${option}: expected a time above 0 and below 24 days`);
 }
 
 export function secretOf(flags: Readonly<Record<string, unknown>>): ClusterSecret {

@@ -5,6 +5,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { connect, createServer, type AddressInfo, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { Readable } from "node:stream";
 import { after, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { clusterSecret, parseTopology } from "../cluster/index.ts";
@@ -41,6 +42,7 @@ function startNode(
     model: fixture.directory,
     policy: "f32",
     "failure-timeout": `${FAILURE_TIMEOUT_MS / 1000}s`,
+    "rejoin-timeout": "1s",
     ...flags,
   };
   const options = Object.entries(all).flatMap(([name, value]) =>
@@ -61,7 +63,11 @@ interface Waiting {
 }
 
 /** An engine on two nodes that waits for the second. */
-function startEngine(topology: string, options: Partial<EngineOptions> = {}): Waiting {
+function startEngine(
+  topology: string,
+  options: Partial<EngineOptions> = {},
+  listenAt = 0,
+): Waiting {
   const refusals: string[] = [];
   let heard: (port: number) => void = () => undefined;
   const port = new Promise<number>((resolve) => (heard = resolve));
@@ -74,7 +80,7 @@ function startEngine(topology: string, options: Partial<EngineOptions> = {}): Wa
       count: 2,
       failureTimeoutMs: FAILURE_TIMEOUT_MS,
       await: {
-        listen: { host: "127.0.0.1", port: 0 },
+        listen: { host: "127.0.0.1", port: listenAt },
         secret: clusterSecret(secretText),
         listening: heard,
         refused: (reason) => refusals.push(reason),
@@ -155,7 +161,7 @@ for (const [name, strike, reason] of faults) {
       await engine.close();
       node.process.kill("SIGCONT");
       const { status } = await node.ended;
-      if (name !== "killed") assert.equal(status, 1, "a node without its coordinator ends");
+      if (name !== "killed") assert.equal(status, 1, "a node ends that finds no coordinator again");
       proxy.cut();
     });
   }
@@ -201,7 +207,7 @@ test("who does not belong is refused, and the right node still joins", async () 
   assert.equal((await read(engine.generate(short))).at(-1)?.kind, "finished");
   await engine.close();
   const { status, said } = await node.ended;
-  assert.deepEqual([status, said], [0, "node 1 of 2: joined\nthe cluster has closed\n"]);
+  assert.deepEqual([status, said], [0, "node 1: joined\nthe cluster has closed\n"]);
 });
 
 /** Of threads and processes that this one starts from now on; by default the machine's best. */
@@ -276,11 +282,30 @@ test(
   },
 );
 
+test("a node waits for a server that is not there yet, and with --once does not", async () => {
+  const taken = createServer();
+  taken.listen(0, "127.0.0.1");
+  await once(taken, "listening");
+  const { port } = taken.address() as AddressInfo;
+  await new Promise((resolve) => taken.close(resolve));
+  const { status, said } = await startNode(port, { once: "" }).ended;
+  assert.equal(status, 1);
+  assert.match(said, /ECONNREFUSED/);
+  const early = startNode(port);
+  const [waits] = (await once(early.process.stderr as Readable, "data")) as [Buffer];
+  assert.match(waits.toString(), /ECONNREFUSED.*; trying again/);
+  const engine = await startEngine("combined=2x1", {}, port).engine;
+  assert.equal((await read(engine.generate(short))).at(-1)?.kind, "finished");
+  await engine.close();
+  assert.equal((await early.ended).status, 0);
+});
+
 test("mistakes on the command line are named", async () => {
   const wrong: [flags: Record<string, string>, said: RegExp][] = [
     [{ join: "nowhere" }, /--join: expected HOST:PORT, got nowhere/],
     [{ "secret-file": join(folder, "none") }, /--secret-file: secret file .*none/],
     [{ "failure-timeout": "0s" }, /--failure-timeout: expected a time above 0/],
+    [{ "rejoin-timeout": "soon" }, /--rejoin-timeout: /],
   ];
   for (const [flags, expected] of wrong) {
     const { status, said } = await startNode(1, flags).ended;

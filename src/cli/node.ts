@@ -1,10 +1,16 @@
 import type { Command } from "cac";
-import { serveNode } from "../engine/index.ts";
+import { serveNode, type JoinedNodeOptions } from "../engine/index.ts";
 import { textOf, UsageError } from "./arguments.ts";
 import { bundledModel } from "./bundled-model.ts";
 import { boundHeaps } from "./heap-bounds.ts";
 import { modelFolderOf } from "./model-folder.ts";
-import { addressOf, failureTimeoutOf, secretOf, withFailureTimeout } from "./node-options.ts";
+import {
+  addressOf,
+  failureTimeoutOf,
+  secretOf,
+  timeoutOf,
+  withFailureTimeout,
+} from "./node-options.ts";
 import { DRAIN_MS } from "./serve.ts";
 import { servingPolicyOf } from "./serving-policy.ts";
 import { runUntilStopped, type Shutdown } from "./shutdown.ts";
@@ -18,7 +24,11 @@ export function withNode(command: Command): Command {
     .option("--model <dir>", "Own copy of the checkpoint", { default: bundledModel })
     .option("--policy <policy>", "As the serving node's; by default as its default")
     .option("--listen <address>", "HOST:PORT for other nodes; any address and port by default")
-    .option("--advertise <host>", "Host that other nodes dial, where it is not the one seen");
+    .option("--advertise <host>", "Host that other nodes dial, where it is not the one seen")
+    .option("--rejoin-timeout <time>", "How long it waits for a serving node that was lost", {
+      default: "60s",
+    })
+    .option("--once", "End where no serving node is there yet, or none any more");
 }
 
 /**
@@ -44,6 +54,7 @@ async function compute(
   if (join === undefined) throw new UsageError("--join: expected the serving node's HOST:PORT");
   const modelDirectory = await modelFolderOf(textOf("model", flags["model"]));
   const policy = await servingPolicyOf(flags["policy"], modelDirectory);
+  const leaving = new AbortController();
   const closed = serveNode({
     coordinator: addressOf("join", join),
     secret: secretOf(flags),
@@ -54,12 +65,32 @@ async function compute(
     failureTimeoutMs: failureTimeoutOf(flags),
     ...(listen === undefined ? {} : { listen: addressOf("listen", listen) }),
     ...(advertise === undefined ? {} : { advertisedHost: textOf("advertise", advertise) }),
-    joined: (node, nodes) => {
-      console.log(`node ${node} of ${nodes}: joined`);
+    ...rejoinOf(flags),
+    leaving: leaving.signal,
+    joined: (node) => console.log(`node ${node}: joined`),
+  });
+  shutdown.opened({
+    name: "the cluster",
+    withinMs: LEAVE_MS,
+    close: () => {
+      leaving.abort();
       // Whoever awaits this function is told of a failure.
-      const over = () => closed.catch(() => undefined);
-      shutdown.opened({ name: "the cluster", withinMs: LEAVE_MS, close: over });
+      return closed.catch(() => undefined);
     },
   });
   await closed;
+}
+
+function rejoinOf(flags: Readonly<Record<string, unknown>>): Pick<JoinedNodeOptions, "rejoin"> {
+  if (flags["once"] === true) return {};
+  let told: string | undefined;
+  return {
+    rejoin: {
+      timeoutMs: timeoutOf("rejoin-timeout", flags["rejoinTimeout"]),
+      retrying: (reason) => {
+        if (reason !== told) console.error(`daysix: ${reason}; trying again`);
+        told = reason;
+      },
+    },
+  };
 }

@@ -3,7 +3,7 @@ export { Engine, type EngineOptions, type MaskSource, type Rebalanced } from "./
 export type { ExpertOptions } from "./routing/index.ts";
 export { version } from "./fleet/index.ts";
 export type { NodeOptions } from "./fleet/index.ts";
-export { serveNode } from "./fleet/index.ts";
+export { serveNode, type JoinedNodeOptions } from "./fleet/index.ts";
 export { EngineError } from "./fleet/index.ts";
 export { EngineCore, type CoreOptions, type Speculator, type StepComputer } from "./rank/index.ts";
 export { Repeats, Speculation } from "./speculation/index.ts";

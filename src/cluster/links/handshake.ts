@@ -8,7 +8,7 @@ export class HandshakeError extends Error {
 }
 
 /** Of the frames and messages between nodes; raised when one of them changes its meaning. */
-const PROTOCOL = 3;
+const PROTOCOL = 4;
 
 const name = z.string().max(256);
 const port = z.int().min(1).max(65_535);
@@ -45,9 +45,8 @@ export type Hello = z.infer<typeof helloSchema>;
 /** The answer, unless it is a refusal. */
 const welcomeSchema = z.object({
   cluster: name,
-  /** Number of the node that is welcomed, and of all nodes. */
+  /** Number of the node that is welcomed. None is given twice: it names one life of a node. */
   node: z.int().min(1),
-  nodes: z.int().min(2),
 });
 
 export type Welcome = z.infer<typeof welcomeSchema>;

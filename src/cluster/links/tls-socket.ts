@@ -3,7 +3,9 @@ import { connect, createServer, type Server, type TLSSocket } from "node:tls";
 import type { Clock } from "../clock.ts";
 import { FrameSocket } from "./frame-socket.ts";
 import { HandshakeError } from "./handshake.ts";
+import { PendingHandshakes } from "./pending-handshakes.ts";
 import { type ClusterSecret, clientTls, serverTls } from "./secret.ts";
+import { sparing } from "./sparing.ts";
 
 export interface Address {
   readonly host: string;
@@ -29,6 +31,9 @@ export interface Listener {
   close(): void;
 }
 
+/** Connections at a time that may not yet have shown that they know the secret. */
+const MAXIMUM_PENDING = 256;
+
 /** Rejects with what keeps the address from being listened at. */
 export async function listen(
   address: ListenAddress,
@@ -39,12 +44,18 @@ export async function listen(
     readonly refused: (reason: string) => void;
   },
 ): Promise<Listener> {
-  const { connected, refused } = handlers;
+  const { connected } = handlers;
+  const refused = sparing(handlers.refused, patience.clock);
+  const pending = new PendingHandshakes(MAXIMUM_PENDING);
   const server = createServer({
     ...serverTls(secret),
     handshakeTimeout: patience.milliseconds,
   });
-  server.on("secureConnection", (socket) => connected(new FrameSocket(socket)));
+  server.on("connection", (socket) => pending.add(socket));
+  server.on("secureConnection", (socket) => {
+    pending.remove(socket);
+    connected(new FrameSocket(socket));
+  });
   server.on("tlsClientError", (error, socket) => refused(refusalOf(error, socket)));
   server.listen(address.port, address.host);
   await once(server, "listening");
@@ -83,7 +94,7 @@ export async function withDeadline<T>(
   conversation: () => Promise<T>,
 ): Promise<T> {
   const cancel = clock.after(milliseconds, () =>
-    socket.destroy(new HandshakeError(`no handshake within ${milliseconds} ms`)),
+    socket.destroy(new Error(`no handshake within ${milliseconds} ms`)),
   );
   try {
     return await conversation();

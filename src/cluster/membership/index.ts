@@ -1,4 +1,4 @@
-export { defaultFailureTimeoutMs } from "./formation.ts";
+export { defaultFailureTimeoutMs } from "./membership.ts";
 export { joinCluster, type JoinOptions } from "./join-cluster.ts";
 export { type ClusterHandlers, NodeMesh } from "./node-mesh.ts";
 export { openCluster, type OpenedCluster, type OpenOptions } from "./open-cluster.ts";

@@ -1,11 +1,16 @@
-import { Formation, type FormationOptions } from "./formation.ts";
-import type { FrameSocket } from "../links/index.ts";
-import { type Hello, refuse, type Welcome } from "../links/index.ts";
+import {
+  type Address,
+  type FrameSocket,
+  type Hello,
+  type ListenAddress,
+  refuse,
+  type Welcome,
+} from "../links/index.ts";
+import { Membership, type MembershipOptions } from "./membership.ts";
 import type { MembershipMessage } from "./membership-messages.ts";
 import type { NodeMesh } from "./node-mesh.ts";
-import type { Address, ListenAddress } from "../links/index.ts";
 
-export interface JoinOptions extends FormationOptions {
+export interface JoinOptions extends MembershipOptions {
   readonly coordinator: Address;
   /** Where this node listens for its peers; by default on all addresses, on a free port. */
   readonly listen?: ListenAddress;
@@ -14,8 +19,9 @@ export interface JoinOptions extends FormationOptions {
 }
 
 /**
- * Joins a cluster. Resolves once every node is linked to every other; rejects with HandshakeError
- * when this node is refused, else with what went wrong.
+ * Joins a cluster, which may have begun long ago. Resolves once this node is linked to every other;
+ * rejects with HandshakeError when the coordinator refuses it, else with what went wrong, which may go
+ * better the next time.
  */
 export async function joinCluster(options: JoinOptions): Promise<NodeMesh> {
   const joiner = new Joiner(options);
@@ -28,13 +34,13 @@ export async function joinCluster(options: JoinOptions): Promise<NodeMesh> {
 }
 
 /** Gets its number from the coordinator, dials the nodes before it, and awaits those after. */
-class Joiner extends Formation {
+class Joiner extends Membership {
   readonly #coordinator: Address;
   readonly #advertisedHost: string | null;
   readonly #welcomed: Promise<Welcome>;
   #welcome!: (answer: Welcome) => void;
   #listen: Hello["listen"] | undefined;
-  #place: Welcome | undefined;
+  #cluster: string | undefined;
 
   constructor({ coordinator, advertisedHost, ...options }: JoinOptions) {
     super(options);
@@ -46,50 +52,46 @@ class Joiner extends Formation {
   async join({ port }: Address): Promise<void> {
     this.#listen = { host: this.#advertisedHost, port };
     await this.dial(this.#coordinator, { member: null, listen: this.#listen }, (answer) => {
-      this.#place = answer;
+      this.#cluster = answer.cluster;
       this.#welcome(answer);
-      return { mesh: this.createMesh(answer.node, answer.nodes), node: 0 };
+      return { mesh: this.createMesh(answer.node), node: 0 };
     });
   }
 
   /** A peer may dial before this node has read the coordinator's welcome. */
   protected async admit({ member }: Hello, socket: FrameSocket): Promise<Welcome> {
-    const { cluster, node, nodes } = await this.#welcomed;
+    const { cluster, node } = await this.#welcomed;
     if (member?.cluster !== cluster) refuse(socket, "this node is not the cluster's coordinator");
-    const isExpected = member.node > node && member.node < nodes;
-    if (!isExpected || this.mesh?.connected.includes(member.node)) {
+    if (member.node <= node || this.mesh?.connected.includes(member.node)) {
       refuse(socket, `node ${node} expects no connection from a node ${member.node}`);
     }
-    return { cluster, node: member.node, nodes };
-  }
-
-  protected linked(): void {
-    const { mesh } = this;
-    if (mesh && mesh.connected.length === mesh.nodes - 1) {
-      mesh.tellMembership(0, { kind: "meshed" });
-    }
+    return { cluster, node: member.node };
   }
 
   protected hear(node: number, message: MembershipMessage): void {
-    if (node !== 0 || !this.mesh) return;
-    if (message.kind === "ready") this.succeed(this.mesh);
-    if (message.kind === "members") {
-      this.#dialEarlier(message.addresses).catch((error: Error) => this.fail(error));
-    }
+    const { mesh } = this;
+    if (node !== 0 || !mesh || message.kind !== "members") return;
+    this.#dialEarlier(mesh, message.members).catch((error: Error) => {
+      // Whoever refuses this node here is no judge of it.
+      this.fail(new Error(`a node that joined before: ${error.message}`, { cause: error }));
+    });
   }
 
   protected unlinked(node: number, reason: string): void {
-    this.fail(new Error(`node ${node} was lost while the cluster formed: ${reason}`));
+    if (node === 0) this.fail(new Error(`node 0 was lost while this one joined: ${reason}`));
+    if (this.mesh) this.options.handlers?.lost?.(node, reason, this.mesh);
   }
 
-  async #dialEarlier(addresses: readonly Address[]): Promise<void> {
-    const { mesh } = this;
-    const place = this.#place;
-    const listen = this.#listen;
-    if (!mesh || !place || !listen) return;
-    const member = { cluster: place.cluster, node: place.node };
-    for (const [index, address] of addresses.slice(0, place.node - 1).entries()) {
-      await this.dial(address, { member, listen }, () => ({ mesh, node: index + 1 }));
+  async #dialEarlier(mesh: NodeMesh, members: Members): Promise<void> {
+    const { node } = mesh;
+    const listen = this.#listen as Hello["listen"];
+    const member = { cluster: this.#cluster as string, node };
+    for (const { node: earlier, address } of members) {
+      await this.dial(address, { member, listen }, () => ({ mesh, node: earlier }));
     }
+    mesh.tellMembership(0, { kind: "meshed" });
+    this.succeed(mesh);
   }
 }
+
+type Members = Extract<MembershipMessage, { readonly kind: "members" }>["members"];

@@ -3,15 +3,18 @@ import type { Frame } from "../links/index.ts";
 import { parseFrame } from "../links/index.ts";
 
 const membershipSchema = z.discriminatedUnion("kind", [
-  /** From the coordinator, once all nodes have joined: where they listen, from node 1 on. */
+  /** From the coordinator to a node that has joined: the nodes that joined before, which it is to dial. */
   z.object({
     kind: z.literal("members"),
-    addresses: z.array(z.object({ host: z.string().max(256), port: z.int().min(1).max(65_535) })),
+    members: z.array(
+      z.object({
+        node: z.int().min(1),
+        address: z.object({ host: z.string().max(256), port: z.int().min(1).max(65_535) }),
+      }),
+    ),
   }),
   /** To the coordinator: this node has all its links. */
   z.object({ kind: z.literal("meshed") }),
-  /** From the coordinator: so have all. */
-  z.object({ kind: z.literal("ready") }),
   /** To all: a rank of the sending node has ended, and the node has not. */
   z.object({
     kind: z.literal("rankLost"),

@@ -1,8 +1,16 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { formCluster, routeRanks, within } from "../fixtures.ts";
-import { ControlError, type NodeMesh, PeerLostError, RankRouter, RankTransport } from "../index.ts";
+import { formCluster, joinOptions, openOptions, routeRanks, within } from "../fixtures.ts";
+import {
+  ControlError,
+  joinCluster,
+  type NodeMesh,
+  openCluster,
+  PeerLostError,
+  RankRouter,
+  RankTransport,
+} from "../index.ts";
 
 const close = (...closing: readonly { close(): void }[]) => {
   for (const one of closing) one.close();
@@ -145,6 +153,45 @@ test("a node that leaves fails what waits for it and its ranks, and nothing else
   assert.deepEqual(await transports[1].receive(0, 0), Uint8Array.of(3));
   close(...transports, ...routers, ...meshes);
 });
+
+test("nodes join a cluster that has formed, and one that comes back is another", async () => {
+  const joined: number[] = [];
+  const gone = new Set<number>();
+  const opened = await openCluster(
+    openOptions(2, {
+      handlers: { joined: (node) => joined.push(node), lost: (node) => gone.add(node) },
+    }),
+  );
+  const join = () => joinCluster(joinOptions(opened.address.port));
+  const first = await join();
+  const coordinator = await opened.formed;
+  const [second, third] = await Promise.all([join(), join()]);
+  await first.close();
+  const again = await join();
+  const others = (mesh: NodeMesh) => [...mesh.connected].sort((a, b) => a - b);
+  await within(
+    2000,
+    waitFor(() => joined.length === 4 && gone.has(1)),
+  );
+  assert.deepEqual(
+    [...joined].sort((a, b) => a - b),
+    [1, 2, 3, 4],
+  );
+  assert.equal(again.node, 4);
+  assert.deepEqual(others(again), [0, 2, 3]);
+  await within(
+    2000,
+    waitFor(() => others(second).join() === "0,3,4"),
+  );
+  await assert.rejects(async () => coordinator.ask(1, null), /node 1 is lost/);
+  close(coordinator, second, third, again);
+  const late = join();
+  await assert.rejects(late, /ECONNREFUSED|was closed|was lost/);
+});
+
+async function waitFor(holds: () => boolean): Promise<void> {
+  while (!holds()) await nextTurn();
+}
 
 test("a rank that ends is lost to the ranks of all nodes", async () => {
   const meshes = await formCluster(2);

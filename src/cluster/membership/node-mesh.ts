@@ -7,12 +7,19 @@ import { type LinkTiming, type LinkTraffic, NodeLink } from "../links/index.ts";
 
 /** What a node hears from the others. `from` and `node` are node numbers. */
 export interface ClusterHandlers {
+  /** To the coordinator: a node is linked to all others. */
+  readonly joined?: (node: number, mesh: NodeMesh) => void;
   /** An error thrown here cuts the link to the node. */
   readonly told?: (body: unknown, from: number, mesh: NodeMesh) => void;
   /** A rejection is passed on to whoever asked, by its message. */
   readonly asked?: (body: unknown, from: number, mesh: NodeMesh) => Promise<unknown>;
   /** A node is dead, frozen, silent or cut off, or has broken the protocol; its link is closed. */
   readonly lost?: (node: number, reason: string, mesh: NodeMesh) => void;
+}
+
+export interface MeshHandlers extends Omit<ClusterHandlers, "joined"> {
+  /** The node leaves the cluster. */
+  readonly closing: () => void;
 }
 
 /** Who takes what concerns ranks. A FrameError thrown here cuts the link. */
@@ -32,21 +39,18 @@ const MAXIMUM_HELD_BYTES = 64 * 1024 * 1024;
 
 /** A node's links to all other nodes of the cluster. */
 export class NodeMesh {
-  /** Own number; the coordinator is 0. */
+  /** Own number; the coordinator is 0. No other life of any node has it. */
   readonly node: number;
-  /** How many nodes the cluster has. */
-  readonly nodes: number;
   readonly #timing: LinkTiming;
-  readonly #handlers: ClusterHandlers;
+  readonly #handlers: MeshHandlers;
   readonly #peers = new Map<number, Peer>();
   readonly #lost = new Map<number, string>();
   #ranks: RankHandlers | undefined;
   #held: (() => void)[] = [];
   #heldBytes = 0;
 
-  constructor(node: number, nodes: number, timing: LinkTiming, handlers: ClusterHandlers) {
+  constructor(node: number, timing: LinkTiming, handlers: MeshHandlers) {
     this.node = node;
-    this.nodes = nodes;
     this.#timing = timing;
     this.#handlers = handlers;
   }
@@ -74,7 +78,6 @@ export class NodeMesh {
         throw new ControlError(`node ${this.node} answers no questions`);
       },
     });
-    this.#lost.delete(node);
     this.#peers.set(node, { link, control });
   }
 
@@ -121,6 +124,7 @@ export class NodeMesh {
 
   /** Leaves the cluster; the other nodes see their links to this one closed. */
   async close(): Promise<void> {
+    this.#handlers.closing();
     const peers = [...this.#peers];
     this.#peers.clear();
     const closed = peers.map(([, { link }]) => link.close());

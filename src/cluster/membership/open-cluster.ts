@@ -1,22 +1,27 @@
 import { randomUUID } from "node:crypto";
-import { Formation, type FormationOptions } from "./formation.ts";
-import type { FrameSocket } from "../links/index.ts";
-import { type Hello, refuse, type Welcome } from "../links/index.ts";
+import {
+  type Address,
+  type FrameSocket,
+  type Hello,
+  type ListenAddress,
+  refuse,
+  type Welcome,
+} from "../links/index.ts";
+import { Membership, type MembershipOptions } from "./membership.ts";
 import type { MembershipMessage } from "./membership-messages.ts";
 import type { NodeMesh } from "./node-mesh.ts";
-import type { Address, ListenAddress } from "../links/index.ts";
 
-export interface OpenOptions extends FormationOptions {
-  /** How many nodes the cluster will have, this one included. */
+export interface OpenOptions extends MembershipOptions {
+  /** How many nodes it takes, this one included, to begin. */
   readonly nodes: number;
   /** Where the others join; port 0 takes a free one. */
   readonly listen: ListenAddress;
 }
 
 export interface OpenedCluster {
-  /** Where the other nodes are to join. */
+  /** Where other nodes are to join, as long as the mesh is open. */
   readonly address: Address;
-  /** Resolves once all have joined and are linked; rejects when one is lost after that began. */
+  /** Resolves once so many nodes have joined and are linked. */
   readonly formed: Promise<NodeMesh>;
   /** Gives up waiting; a mesh already formed is closed by itself. */
   close(): void;
@@ -36,58 +41,48 @@ export async function openCluster(options: OpenOptions): Promise<OpenedCluster> 
   };
 }
 
-/** Numbers the nodes that join, tells each where the others are, and says when all are linked. */
-class Coordinator extends Formation {
+/** Numbers the nodes that join, at any time, and tells each where those before it are. */
+class Coordinator extends Membership {
   readonly #cluster = randomUUID();
   readonly #mesh: NodeMesh;
+  readonly #nodes: number;
+  /** Of the nodes that live. */
   readonly #addresses = new Map<number, Address>();
-  readonly #meshed = new Set<number>();
-  #complete = false;
+  readonly #joined = new Set<number>();
+  /** Ascending: a number is never given twice, so that nothing of an earlier life is taken for a later one's. */
+  #nextNumber = 1;
 
   constructor({ nodes, ...options }: OpenOptions) {
     super(options);
-    this.#mesh = this.createMesh(0, nodes);
+    this.#nodes = nodes;
+    this.#mesh = this.createMesh(0);
   }
 
   protected async admit(hello: Hello, socket: FrameSocket): Promise<Welcome> {
-    const { nodes } = this.#mesh;
     if (hello.member) refuse(socket, "a node dials its coordinator only once");
-    const node = this.#freeNumber();
-    if (node === undefined) refuse(socket, `the cluster has all its ${nodes} nodes`);
+    const node = this.#nextNumber++;
     const { host, port } = hello.listen;
     this.#addresses.set(node, { host: host ?? socket.remoteAddress, port });
-    return { cluster: this.#cluster, node, nodes };
+    return { cluster: this.#cluster, node };
   }
 
-  protected linked(): void {
-    if (this.#mesh.connected.length < this.#mesh.nodes - 1) return;
-    this.#complete = true;
-    const addresses = [...this.#addresses].sort(([a], [b]) => a - b).map(([, address]) => address);
-    for (const node of this.#mesh.connected) {
-      this.#mesh.tellMembership(node, { kind: "members", addresses });
-    }
+  protected override linked(node: number): void {
+    const members = [...this.#addresses].flatMap(([member, address]) =>
+      member < node ? [{ node: member, address }] : [],
+    );
+    this.#mesh.tellMembership(node, { kind: "members", members });
   }
 
   protected hear(node: number, message: MembershipMessage): void {
-    if (message.kind !== "meshed") return;
-    this.#meshed.add(node);
-    if (this.#meshed.size < this.#mesh.nodes - 1) return;
-    for (const other of this.#meshed) this.#mesh.tellMembership(other, { kind: "ready" });
-    this.succeed(this.#mesh);
+    if (message.kind !== "meshed" || this.#joined.has(node)) return;
+    this.#joined.add(node);
+    this.options.handlers?.joined?.(node, this.#mesh);
+    if (this.#joined.size >= this.#nodes - 1) this.succeed(this.#mesh);
   }
 
-  /** Before all have joined another node may take the place. */
   protected unlinked(node: number, reason: string): void {
     this.#addresses.delete(node);
-    const message = `node ${node} was lost while the cluster formed: ${reason}`;
-    if (this.#complete) this.fail(new Error(message));
-    else this.options.refused?.(message);
-  }
-
-  #freeNumber(): number | undefined {
-    for (let node = 1; node < this.#mesh.nodes; node++) {
-      if (!this.#addresses.has(node)) return node;
-    }
-    return undefined;
+    if (this.#joined.delete(node)) this.options.handlers?.lost?.(node, reason, this.#mesh);
+    else this.options.refused?.(`node ${node} was lost while it joined: ${reason}`);
   }
 }

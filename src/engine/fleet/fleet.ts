@@ -42,6 +42,10 @@ export interface FleetOptions {
 /** All ranks of the cluster, of this process and of others. This node is its coordinator. */
 export class Fleet implements RankFleet {
   readonly #plan: FleetPlan;
+  /** The nodes that have joined, in the order of their numbers. */
+  readonly #joined = new Set<number>([0]);
+  /** The node of each rank, once the nodes have their numbers. */
+  #nodeOfRank: readonly number[] = [];
   readonly #modelDirectory: string;
   readonly #modelBytes: HashedBytes;
   readonly #identity: ReadIdentity;
@@ -111,8 +115,12 @@ export class Fleet implements RankFleet {
       signal: gaveUp.signal,
       ...(awaited?.refused && { refused: awaited.refused }),
       handlers: {
+        joined: (node) => this.#joined.add(node),
         told: (body, from, mesh) => this.#hear(body, from, mesh),
-        lost: (node, reason) => this.#loseNode(node, reason),
+        lost: (node, reason) => {
+          this.#joined.delete(node);
+          this.#loseNode(node, reason);
+        },
       },
     });
     if (awaited) {
@@ -137,10 +145,12 @@ export class Fleet implements RankFleet {
   }
 
   async #startRanks(): Promise<void> {
-    const { nodeOfRank } = this.#plan;
+    const nodes = [...this.#joined];
+    this.#nodeOfRank = this.#plan.nodeOfRank.map((seat) => nodes[seat]);
+    const plan = { ...this.#plan, nodeOfRank: [...this.#nodeOfRank] };
     const [own] = await Promise.all([
       NodeRanks.start({
-        plan: this.#plan,
+        plan,
         modelDirectory: this.#modelDirectory,
         identity: this.#identity,
         weights: this.#weights,
@@ -150,20 +160,21 @@ export class Fleet implements RankFleet {
           lost: (rank, reason, isOwnFault) => this.#lose(rank, reason, isOwnFault),
         },
       }).then((ranks) => (this.#own = ranks)),
-      ...(this.#mesh?.connected ?? []).map((node) => this.#startNode(node)),
+      ...[...new Set(this.#nodeOfRank)].flatMap((node) =>
+        node === 0 ? [] : this.#startNode(node, plan),
+      ),
     ]);
     for (const rank of own.ranks) this.#handles[rank] = own.rank(rank);
-    if (this.#lost.size > 0 || this.#handles.length < nodeOfRank.length) {
+    if (this.#lost.size > 0 || this.#handles.length < plan.nodeOfRank.length) {
       throw new EngineError("a rank was lost while the others started");
     }
   }
 
-  async #startNode(node: number): Promise<void> {
+  async #startNode(node: number, plan: FleetPlan): Promise<void> {
     const mesh = this.#mesh as NodeMesh;
-    const ranks = [...this.#plan.nodeOfRank.keys()].filter(
-      (rank) => this.#plan.nodeOfRank[rank] === node,
-    );
-    const start: NodeQuestion = { kind: "start", plan: this.#plan };
+    const { nodeOfRank } = plan;
+    const ranks = [...nodeOfRank.keys()].filter((rank) => nodeOfRank[rank] === node);
+    const start: NodeQuestion = { kind: "start", plan };
     const answer = await mesh.ask(node, start).catch((error: Error) => {
       throw new EngineError(`node ${node}: ${error.message}`);
     });
@@ -181,7 +192,7 @@ export class Fleet implements RankFleet {
       mesh.cut(news.node, `node ${from} has lost it: ${news.reason}`);
       return;
     }
-    if (this.#plan.nodeOfRank[news.rank] !== from) {
+    if (this.#nodeOfRank[news.rank] !== from) {
       throw new RangeError(`rank ${news.rank} is not on node ${from}`);
     }
     if (news.kind === "lost") this.#lose(news.rank, news.reason, news.isOwnFault);
@@ -189,7 +200,7 @@ export class Fleet implements RankFleet {
   }
 
   #loseNode(node: number, reason: string): void {
-    for (const [rank, on] of this.#plan.nodeOfRank.entries()) {
+    for (const [rank, on] of this.#nodeOfRank.entries()) {
       if (on === node) this.#lose(rank, `node ${node} is lost: ${reason}`, false);
     }
   }

@@ -1,29 +1,26 @@
 import { type Clock, systemClock } from "../clock.ts";
-import type { FrameSocket } from "../links/index.ts";
 import {
+  type Address,
   type ClusterIdentity,
+  type ClusterSecret,
+  dial,
+  type FrameSocket,
   hearHello,
   type Hello,
   introduce,
-  refuse,
+  listen,
+  type ListenAddress,
+  type Listener,
+  type Patience,
   type Welcome,
   welcome,
+  withDeadline,
 } from "../links/index.ts";
 import type { MembershipMessage } from "./membership-messages.ts";
 import { type ClusterHandlers, NodeMesh } from "./node-mesh.ts";
-import type { ClusterSecret } from "../links/index.ts";
-import {
-  type Address,
-  dial,
-  type ListenAddress,
-  type Listener,
-  listen,
-  type Patience,
-  withDeadline,
-} from "../links/index.ts";
 
 /** What a node brings with it, whether it opens a cluster or joins one. */
-export interface FormationOptions {
+export interface MembershipOptions {
   readonly secret: ClusterSecret;
   readonly identity: ClusterIdentity;
   readonly handlers?: ClusterHandlers;
@@ -38,20 +35,23 @@ export interface FormationOptions {
 
 export const defaultFailureTimeoutMs = 5000;
 
-/** A node's part in forming a cluster: its listener, its mesh, and the outcome. */
-export abstract class Formation {
-  /** Resolves once every node is linked to every other; rejects when that has become impossible. */
+/**
+ * A node's part in a cluster: its mesh, and its listener, which takes links of nodes that come late or
+ * again as long as the mesh is open.
+ */
+export abstract class Membership {
+  /** Resolves once the node is part of the cluster; rejects when that has become impossible. */
   readonly formed: Promise<NodeMesh>;
-  protected readonly options: FormationOptions;
+  protected readonly options: MembershipOptions;
   protected readonly patience: Patience;
   protected mesh: NodeMesh | undefined;
   #listener: Listener | undefined;
-  #over = false;
+  #state: "forming" | "formed" | "over" = "forming";
   #resolve!: (mesh: NodeMesh) => void;
   #reject!: (error: Error) => void;
   readonly #abort = () => this.fail(new Error("the cluster was given up before it had formed"));
 
-  constructor(options: FormationOptions) {
+  constructor(options: MembershipOptions) {
     this.options = options;
     const { failureTimeoutMs = defaultFailureTimeoutMs, clock = systemClock } = options;
     this.patience = { milliseconds: failureTimeoutMs, clock };
@@ -72,36 +72,41 @@ export abstract class Formation {
       connected: (socket) => void this.#receive(socket, refused),
       refused,
     });
-    if (this.#over) this.#listener.close();
+    if (this.isOver) this.#listener.close();
     return this.#listener.address;
   }
 
+  /** Ends what has not formed; a mesh that has is closed by itself. */
   fail(error: Error): void {
-    if (this.#over) return;
+    if (this.#state !== "forming") return;
+    this.#reject(error);
     this.#end();
     void this.mesh?.close();
-    this.#reject(error);
   }
 
   /** What a welcome says to a node, or a refusal thrown after it was told. */
   protected abstract admit(hello: Hello, socket: FrameSocket): Promise<Welcome>;
   protected abstract hear(node: number, message: MembershipMessage): void;
-  protected abstract linked(node: number): void;
   protected abstract unlinked(node: number, reason: string): void;
 
-  protected createMesh(node: number, nodes: number): NodeMesh {
+  /** There is a link to a node, which may be still joining. */
+  protected linked(_node: number): void {
+    return;
+  }
+
+  protected get isOver(): boolean {
+    return this.#state === "over";
+  }
+
+  protected createMesh(node: number): NodeMesh {
     const { milliseconds: failureTimeoutMs, clock } = this.patience;
-    const { handlers = {} } = this.options;
     this.mesh = new NodeMesh(
       node,
-      nodes,
       { failureTimeoutMs, clock },
       {
-        ...handlers,
-        lost: (lost, reason, mesh) => {
-          if (this.#over) handlers.lost?.(lost, reason, mesh);
-          else this.unlinked(lost, reason);
-        },
+        ...this.options.handlers,
+        lost: (lost, reason) => this.unlinked(lost, reason),
+        closing: () => this.#end(),
       },
     );
     return this.mesh;
@@ -129,8 +134,9 @@ export abstract class Formation {
   }
 
   protected succeed(mesh: NodeMesh): void {
-    if (this.#over) return;
-    this.#end();
+    if (this.#state !== "forming") return;
+    this.#state = "formed";
+    this.options.signal?.removeEventListener("abort", this.#abort);
     this.#resolve(mesh);
   }
 
@@ -139,9 +145,9 @@ export abstract class Formation {
       const answer = await withDeadline(socket, this.patience, async () =>
         this.admit(await hearHello(socket, this.options.identity), socket),
       );
-      if (!this.mesh || this.#over) refuse(socket, "the cluster takes no more nodes");
+      this.#checkWanted();
       welcome(socket, answer);
-      this.#link(this.mesh, answer.node, socket);
+      this.#link(this.mesh as NodeMesh, answer.node, socket);
     } catch (error) {
       void socket.finish(this.patience.milliseconds);
       refused(`${socket.peer}: ${(error as Error).message}`);
@@ -154,12 +160,15 @@ export abstract class Formation {
   }
 
   #checkWanted(): void {
-    if (this.#over) throw new Error("the cluster was given up meanwhile");
+    if (this.isOver) throw new Error("the cluster was closed meanwhile");
   }
 
   #end(): void {
-    this.#over = true;
+    if (this.isOver) return;
+    const forming = this.#state === "forming";
+    this.#state = "over";
     this.#listener?.close();
     this.options.signal?.removeEventListener("abort", this.#abort);
+    if (forming) this.#reject(new Error("the cluster was closed before it had formed"));
   }
 }
