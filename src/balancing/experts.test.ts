@@ -3,7 +3,8 @@ import { existsSync, readFileSync } from "node:fs";
 import { test } from "node:test";
 import { rebalanceExperts as exported } from "daysix/balancing";
 import fc from "fast-check";
-import { type ExpertPolicy, type ExpertTopology, rebalanceExperts } from "./experts.ts";
+import type { ExpertTopology } from "./eplb.ts";
+import { expertPolicies, type ExpertPolicy, rebalanceExperts } from "./experts.ts";
 
 interface Vector {
   readonly name: string;
@@ -92,12 +93,13 @@ const loadsAndTopology = shapes.chain(({ experts, topology }) => {
   return fc.record({
     loads: fc.array(layer, { minLength: 1, maxLength: 3 }),
     topology: fc.constant(topology),
+    policy: fc.constantFrom(...expertPolicies),
   });
 });
 
 test("every expert is placed, every slot is used once, and the maps agree", () => {
   fc.assert(
-    fc.property(loadsAndTopology, ({ loads, topology }) => {
+    fc.property(loadsAndTopology, ({ loads, topology, policy }) => {
       const plan = rebalanceExperts(loads, { ...topology, policy });
       for (const [layer, physicalToLogical] of plan.physicalToLogical.entries()) {
         const slotsOf = loads[layer].map((_, expert) =>
@@ -126,7 +128,7 @@ test("every expert is placed, every slot is used once, and the maps agree", () =
 
 test("the reported balance is that of the placement, a replica taking its share of the load", () => {
   fc.assert(
-    fc.property(loadsAndTopology, ({ loads, topology }) => {
+    fc.property(loadsAndTopology, ({ loads, topology, policy }) => {
       const plan = rebalanceExperts(loads, { ...topology, policy });
       const perRank = topology.replicas / topology.ranks;
       for (const [layer, row] of loads.entries()) {
@@ -148,7 +150,7 @@ test("the reported balance is that of the placement, a replica taking its share 
 
 test("the hierarchical policy keeps a group's experts on one node, each node its share", () => {
   fc.assert(
-    fc.property(loadsAndTopology, ({ loads, topology }) => {
+    fc.property(loadsAndTopology, ({ loads, topology, policy }) => {
       fc.pre(topology.groups % topology.nodes === 0);
       const { physicalToLogical } = rebalanceExperts(loads, { ...topology, policy });
       const slotsPerNode = topology.replicas / topology.nodes;
@@ -166,7 +168,7 @@ test("the hierarchical policy keeps a group's experts on one node, each node its
 
 test("layers are placed independently", () => {
   fc.assert(
-    fc.property(loadsAndTopology, ({ loads, topology }) => {
+    fc.property(loadsAndTopology, ({ loads, topology, policy }) => {
       const together = rebalanceExperts(loads, { ...topology, policy });
       for (const [layer, row] of loads.entries()) {
         const alone = rebalanceExperts([row], { ...topology, policy });
@@ -185,7 +187,7 @@ test("what does not fit is an error that names the argument", () => {
       message,
     });
   rebalanceExperts(loads, fits);
-  refuses({ policy: "fastest" as ExpertPolicy }, /^policy: expected eplb, got fastest$/);
+  refuses({ policy: "fastest" as ExpertPolicy }, /^policy: expected eplb, best, got fastest$/);
   refuses({ replicas: 14 }, /^replicas: expected a multiple of the 4 ranks, got 14$/);
   refuses({ replicas: 4 }, /^replicas: expected at least the 8 experts, got 4$/);
   refuses({ groups: 6 }, /^groups: expected a divisor of the 8 experts, got 6$/);

@@ -1,26 +1,17 @@
 /**
- * The expert-parallel balancer: DeepSeek's EPLB (github.com/deepseek-ai/EPLB at d52c72d), with the
- * same placements down to its float32 rounding and the order of equals. Hot experts get replicas,
- * and replicas are packed so that the busiest rank, which every other waits for, has little more
- * than its share.
+ * The expert-parallel balancer: hot experts get replicas, and replicas are packed so that the busiest
+ * rank, which every other waits for, has little more than its share.
  */
 import { maxOverMean } from "./balance.ts";
-import { packEvenly } from "./packing.ts";
-import { sumRow } from "./torch-arithmetic.ts";
+import { placeBest } from "./best-experts.ts";
+import { placeByEplb, type ExpertTopology, type LayerPlan } from "./eplb.ts";
 
-/** `eplb`: hierarchical where the nodes divide the groups, otherwise global, as DeepSeek's. */
-export const expertPolicies = ["eplb"] as const;
+/**
+ * `eplb`: DeepSeek's; `best`: by search from there, or from where experts lie now. Both are
+ * hierarchical where the nodes divide the groups, otherwise global.
+ */
+export const expertPolicies = ["eplb", "best"] as const;
 export type ExpertPolicy = (typeof expertPolicies)[number];
-
-export interface ExpertTopology {
-  /** Physical experts of a layer, over all ranks. */
-  readonly replicas: number;
-  /** Groups of consecutive logical experts that a token's routing keeps or drops whole. */
-  readonly groups: number;
-  readonly nodes: number;
-  /** Over all nodes. */
-  readonly ranks: number;
-}
 
 export interface ExpertPlan {
   /** [layers, replicas]: the logical expert in each slot; slots are numbered rank by rank. */
@@ -33,6 +24,12 @@ export interface ExpertPlan {
   readonly maxOverMean: number[];
 }
 
+export interface ExpertPlacing {
+  readonly policy: ExpertPolicy;
+  /** [layers, replicas]: the logical expert that each slot has now. `best` moves few of them. */
+  readonly current?: readonly (readonly number[])[] | undefined;
+}
+
 /**
  * Placement of each layer's experts for the loads that were seen.
  * Hierarchical: groups are packed to nodes, so that a token whose routing keeps few groups is sent
@@ -43,12 +40,18 @@ export interface ExpertPlan {
  */
 export function rebalanceExperts(
   loads: readonly (readonly number[])[],
-  options: ExpertTopology & { readonly policy: ExpertPolicy },
+  options: ExpertTopology & ExpertPlacing,
 ): ExpertPlan {
   assertPolicy(options.policy);
   assertLoads(loads);
   const topology = effectiveTopology(options, loads[0].length);
-  const layers = loads.map((layer) => placeLayer(Float32Array.from(layer), topology));
+  const { policy, current } = options;
+  assertCurrent(current, loads, topology.replicas);
+  const layers = loads.map((layer, i) => {
+    const rounded = Float32Array.from(layer);
+    if (policy === "eplb") return placeByEplb(rounded, topology);
+    return planOf(placeBest(rounded, topology, current?.[i]), layer.length);
+  });
   const mostReplicas = Math.max(...layers.map((layer) => Math.max(...layer.replicas)));
   return {
     physicalToLogical: layers.map((layer) => layer.physicalToLogical),
@@ -58,85 +61,11 @@ export function rebalanceExperts(
   };
 }
 
-interface LayerPlan {
-  /** [slots] */
-  readonly physicalToLogical: number[];
-  /** [slots]: how many replicas of its expert were made before this one. */
-  readonly copy: Int32Array;
-  /** [experts] */
-  readonly replicas: number[];
-}
-
-function placeLayer(loads: Float32Array, topology: ExpertTopology): LayerPlan {
-  const { nodes, ranks } = topology;
-  const slotsPerNode = topology.replicas / nodes;
-  const slotsPerRank = topology.replicas / ranks;
-  const physicalToLogical = filled(topology.replicas, 0);
-  const copy = new Int32Array(topology.replicas);
-  const replicas = filled(loads.length, 0);
-  for (const [node, experts] of expertsByNode(loads, topology).entries()) {
-    const replicated = replicate(loads, experts, slotsPerNode);
-    const { pack, position } = packEvenly(replicated.loads, ranks / nodes);
-    replicated.experts.forEach((expert, replica) => {
-      const slot = node * slotsPerNode + pack[replica] * slotsPerRank + position[replica];
-      physicalToLogical[slot] = expert;
-      copy[slot] = replicas[expert]++;
-    });
-  }
+/** Replicas count in the order of their slots. */
+function planOf(physicalToLogical: number[], experts: number): LayerPlan {
+  const replicas = filled(experts, 0);
+  const copy = Int32Array.from(physicalToLogical, (expert) => replicas[expert]++);
   return { physicalToLogical, copy, replicas };
-}
-
-/** Packs groups to nodes; returns the logical experts of each node, in the order of its groups. */
-function expertsByNode(loads: Float32Array, { groups, nodes }: ExpertTopology): Int32Array[] {
-  const groupSize = loads.length / groups;
-  const groupLoads = new Float32Array(groups).map((_, group) =>
-    sumRow(loads, group * groupSize, groupSize),
-  );
-  const { pack, position } = packEvenly(groupLoads, nodes);
-  const byNode = Array.from({ length: nodes }, () => new Int32Array(loads.length / nodes));
-  for (let expert = 0; expert < loads.length; expert++) {
-    const group = Math.floor(expert / groupSize);
-    byNode[pack[group]][position[group] * groupSize + (expert % groupSize)] = expert;
-  }
-  return byNode;
-}
-
-/**
- * One replica of every expert, then, one at a time, another of the expert whose replicas carry most
- * each, the first of equals.
- * @returns the expert and the load of each replica, in the order in which they were made
- */
-function replicate(
-  loads: Float32Array,
-  experts: Int32Array,
-  replicas: number,
-): { experts: Int32Array; loads: Float32Array } {
-  const made = new Int32Array(replicas).map((_, i) => i);
-  const counts = new Int32Array(experts.length).fill(1);
-  const shares = Float32Array.from(experts, (expert) => loads[expert]);
-  for (let replica = experts.length; replica < replicas; replica++) {
-    const hottest = indexOfLargest(shares);
-    made[replica] = hottest;
-    shares[hottest] = loads[experts[hottest]] / ++counts[hottest];
-  }
-  return {
-    experts: made.map((i) => experts[i]),
-    loads: Float32Array.from(made, (i) => shares[i]),
-  };
-}
-
-/** The first of equals. */
-function indexOfLargest(values: Float32Array): number {
-  let index = 0;
-  let largest = values[0];
-  for (let i = 1; i < values.length; i++) {
-    const value = values[i];
-    if (value > largest) {
-      index = i;
-      largest = value;
-    }
-  }
-  return index;
 }
 
 /** [experts, width]: the slots of each expert in the order in which they were made, then -1. */
@@ -157,6 +86,27 @@ function rankLoads(layer: LayerPlan, loads: readonly number[], ranks: number): n
     perRank[Math.floor(slot / slotsPerRank)] += loads[expert] / layer.replicas[expert];
   });
   return perRank;
+}
+
+function assertCurrent(
+  current: ExpertPlacing["current"],
+  loads: readonly (readonly number[])[],
+  replicas: number,
+): void {
+  if (!current) return;
+  if (current.length !== loads.length) {
+    throw new RangeError(`current: expected ${loads.length} layers, got ${current.length}`);
+  }
+  for (const [layer, map] of current.entries()) {
+    if (map.length !== replicas) {
+      throw new RangeError(
+        `current: layer ${layer}: expected ${replicas} slots, got ${map.length}`,
+      );
+    }
+    const bad = map.find((expert) => loads[layer][expert] === undefined);
+    if (bad === undefined && new Set(map).size === loads[layer].length) continue;
+    throw new RangeError(`current: layer ${layer}: expected every expert, and no other`);
+  }
 }
 
 function filled(length: number, value: number): number[] {

@@ -5,11 +5,12 @@ export {
   type DecodeRank,
   firstAnswerEstimate,
 } from "./decode.ts";
+export type { ExpertTopology } from "./eplb.ts";
 export {
+  type ExpertPlacing,
   type ExpertPlan,
   expertPolicies,
   type ExpertPolicy,
-  type ExpertTopology,
   rebalanceExperts,
 } from "./experts.ts";
 export {
@@ -19,3 +20,10 @@ export {
   type PrefillLoad,
   type PrefillRequest,
 } from "./prefill.ts";
+export {
+  type BatchLoads,
+  evenShares,
+  rankLoads,
+  type ReplicaShares,
+  waterfill,
+} from "./replica-shares.ts";

@@ -1,8 +1,8 @@
-import { readFile } from "node:fs/promises";
 import type { Command } from "cac";
-import { z } from "zod";
+import { expertPolicies } from "../balancing/index.ts";
 import { parseTopology, type Topology } from "../cluster/index.ts";
 import {
+  defaultPolicy,
   overlapModes,
   type EngineOptions,
   type ExpertOptions,
@@ -15,7 +15,7 @@ import { contextCacheOf, withContextCache } from "./context-cache.ts";
 import { fastDecodeOf, withFastDecode } from "./fast-decode.ts";
 import { modelFolderOf } from "./model-folder.ts";
 import { nodesOf, withNodes } from "./node-options.ts";
-import { readLoads } from "./rebalance.ts";
+import { expertPolicyOf, readLoads, readPlacement } from "./rebalance.ts";
 import { servingPolicyHelp, servingPolicyOf } from "./serving-policy.ts";
 import { modelBytesOf, withVerifyModel } from "./verify-model.ts";
 import { weightsOf, withWeights } from "./weights.ts";
@@ -39,6 +39,13 @@ export function withEngine(command: Command): Command {
     })
     .option("--placement <file>", "Physical experts, as daysix rebalance --json prints them")
     .option("--redundant-experts <count>", "Physical experts of a unit beyond its logical ones")
+    .option(
+      "--expert-policy <policy>",
+      `How experts are placed for loads: ${expertPolicies.join(", ")}`,
+      {
+        default: defaultPolicy,
+      },
+    )
     .option("--speculate <when>", "auto: compute likely tokens ahead where it is faster; or off", {
       default: "auto",
     })
@@ -94,8 +101,9 @@ async function expertsOf(
   }
   const { placement, redundantExperts, expertLoads } = flags;
   return {
+    policy: expertPolicyOf("expert-policy", flags["expertPolicy"]),
     ...(placement !== undefined && {
-      placement: await readPlacement(textOf("placement", placement)),
+      placement: await readPlacement("placement", textOf("placement", placement)),
     }),
     ...(redundantExperts !== undefined && {
       redundantExperts: integerOf("redundant-experts", redundantExperts, 0, 65_536),
@@ -111,17 +119,5 @@ export function readTopology(text: string): Topology {
     return parseTopology(text);
   } catch (error) {
     throw new UsageError((error as Error).message);
-  }
-}
-
-const placementFile = z.looseObject({ physicalToLogical: z.array(z.array(z.int().min(0))) });
-
-/** Logical expert of each physical one, by layer of routed experts. */
-async function readPlacement(file: string): Promise<number[][]> {
-  try {
-    return placementFile.parse(JSON.parse(await readFile(file, "utf8"))).physicalToLogical;
-  } catch (error) {
-    const reason = error instanceof z.ZodError ? z.prettifyError(error) : (error as Error).message;
-    throw new UsageError(`--placement: cannot use ${file}: ${reason}`);
   }
 }

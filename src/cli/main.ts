@@ -13,6 +13,7 @@ import {
   UsageError,
 } from "./arguments.ts";
 import { apiKeyOf } from "./api-key.ts";
+import { expertPolicies } from "../balancing/index.ts";
 import { version } from "../engine/index.ts";
 import { runBenchKernels, withBenchKernels } from "./bench-kernels.ts";
 import { runBenchModel, withBenchModel } from "./bench-model.ts";
@@ -211,7 +212,13 @@ program
   .option("--groups <count>", "Groups of experts that routing keeps or drops whole", { default: 1 })
   .option("--nodes <count>", "Nodes of the unit", { default: 1 })
   .option("--ranks <count>", "Ranks of the unit, over all nodes")
-  .option("--policy <policy>", "Placement policy: eplb", { default: "eplb" })
+  .option("--policy <policy>", `Placement policy: ${expertPolicies.join(", ")}`, {
+    default: "eplb",
+  })
+  .option(
+    "--current <file>",
+    "A placement from before, as --json prints it: best moves few of its experts",
+  )
   .option("--url <url>", "Instead: a running server places its experts for its own loads")
   .option("--api-key <key>", "Key of the server")
   .option("--json", "Print the placement as JSON")
@@ -232,7 +239,8 @@ program
         nodes: countOf("nodes"),
         ranks: countOf("ranks"),
       },
-      policy: expertPolicyOf(flags["policy"]),
+      policy: expertPolicyOf("policy", flags["policy"]),
+      ...(flags["current"] === undefined ? {} : { current: textOf("current", flags["current"]) }),
       json,
     });
   });

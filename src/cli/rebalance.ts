@@ -1,6 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { z } from "zod";
 import {
+  type ExpertPlacing,
   type ExpertPlan,
   expertPolicies,
   type ExpertPolicy,
@@ -18,10 +19,14 @@ export async function rebalance(options: {
   readonly file: string;
   readonly topology: ExpertTopology;
   readonly policy: ExpertPolicy;
+  /** A plan as JSON: where the experts lie now. */
+  readonly current?: string;
   readonly json: boolean;
 }): Promise<void> {
   const { file, topology, policy, json } = options;
-  const plan = planFor(await readLoads("loads", file), { ...topology, policy });
+  const current = options.current && (await readPlacement("current", options.current));
+  const placing = { policy, ...(current && { current }) };
+  const plan = planFor(await readLoads("loads", file), { ...topology, ...placing });
   if (json) console.log(JSON.stringify(plan));
   else printPlan(plan, topology);
 }
@@ -49,10 +54,10 @@ export async function rebalanceServer({
   }
 }
 
-export function expertPolicyOf(value: unknown): ExpertPolicy {
+export function expertPolicyOf(option: string, value: unknown): ExpertPolicy {
   const policy = expertPolicies.find((name) => name === value);
   if (policy) return policy;
-  throw new UsageError(`--policy: expected ${expertPolicies.join(", ")}, got ${String(value)}`);
+  throw new UsageError(`--${option}: expected ${expertPolicies.join(", ")}, got ${String(value)}`);
 }
 
 /** JSON: `[[load of each logical expert], …]`, one list a layer. */
@@ -72,11 +77,20 @@ export async function readLoads(option: string, file: string): Promise<number[][
   );
 }
 
+const placementFile = z.looseObject({ physicalToLogical: z.array(z.array(z.int().min(0))) });
+
+/** Logical expert of each physical one, by layer of routed experts. */
+export async function readPlacement(option: string, file: string): Promise<number[][]> {
+  try {
+    return placementFile.parse(JSON.parse(await readFile(file, "utf8"))).physicalToLogical;
+  } catch (error) {
+    const reason = error instanceof z.ZodError ? z.prettifyError(error) : (error as Error).message;
+    throw new UsageError(`--${option}: cannot use ${file}: ${reason}`);
+  }
+}
+
 /** The balancer names the argument that does not fit; each is an option here. */
-function planFor(
-  loads: number[][],
-  options: ExpertTopology & { readonly policy: ExpertPolicy },
-): ExpertPlan {
+function planFor(loads: number[][], options: ExpertTopology & ExpertPlacing): ExpertPlan {
   try {
     return rebalanceExperts(loads, options);
   } catch (error) {

@@ -4,44 +4,32 @@
  * shape: 26 layers × 64 experts, top-6) sends between 2, 4 and 8 ranks on 1, 2 and 4 nodes under
  * w8a16: BF16 rows both ways.
  */
-import { readFile } from "node:fs/promises";
-import { join } from "node:path";
 import { maxOverMean } from "../../balancing/index.ts";
 import { assignRanks, parseTopology } from "../../cluster/index.ts";
 import { orderedPlacement } from "../../expert-parallel/index.ts";
-import { dispatchTraffic, type Routing } from "./dispatch-traffic.ts";
+import { dispatchTraffic } from "./dispatch-traffic.ts";
+import { esft, readEsftRouting } from "./esft-routing.ts";
 
-const LAYERS = 26;
-const EXPERTS = 64;
-const TOP_K = 6;
 const ROW_BYTES = 2048 * 2;
 
 const [folder = "../shared/data/esft-routing"] = process.argv.slice(2);
 
-async function readRouting(domain: string): Promise<Routing> {
-  const ids = await readFile(join(folder, `${domain}.ids.u8`));
-  const perLayer = ids.length / LAYERS;
-  return Array.from({ length: LAYERS }, (_, layer) => {
-    const chosen = Int32Array.from(ids.subarray(layer * perLayer, (layer + 1) * perLayer));
-    for (let at = 0; at < perLayer; at += TOP_K) chosen.subarray(at, at + TOP_K).sort();
-    return chosen;
-  });
-}
+const { layers, experts, topK, domains } = esft;
 
-for (const domain of ["intent", "law"]) {
-  const routing = await readRouting(domain);
-  const tokens = routing[0].length / TOP_K;
+for (const domain of domains) {
+  const routing = await readEsftRouting(folder, domain);
+  const tokens = routing[0].length / topK;
   console.log(`${domain}: ${tokens} tokens; rows and KB are per token and layer`);
   for (const ranks of [2, 4, 8]) {
     for (const nodes of [1, 2, 4].filter((count) => count <= ranks)) {
       const traffic = dispatchTraffic(routing, {
-        topK: TOP_K,
-        placement: orderedPlacement(EXPERTS, ranks),
+        topK,
+        placement: orderedPlacement(experts, ranks),
         nodeOfRank: assignRanks(parseTopology(`combined=1x${ranks}`), nodes),
         dispatchBytes: ROW_BYTES,
         combineBytes: ROW_BYTES,
       });
-      const each = tokens * LAYERS;
+      const each = tokens * layers;
       const off = ({ rows, bytes }: { rows: number; bytes: number }) =>
         `${(rows / each).toFixed(2)} rows, ${(bytes / each / 1000).toFixed(1)} KB`;
       console.log(

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { expertPolicies } from "../../balancing/index.ts";
 import {
   assignRanks,
   formatTopology,
@@ -9,7 +10,7 @@ import {
 } from "../../cluster/index.ts";
 import { policies } from "../../kernels/index.ts";
 import type { ModelConfig } from "../../model/index.ts";
-import { initialPlacement, shapeOf, type ExpertOptions } from "../routing/index.ts";
+import { defaultPolicy, initialPlacement, shapeOf, type ExpertOptions } from "../routing/index.ts";
 import {
   overlapModes,
   type ContextCacheOptions,
@@ -51,6 +52,8 @@ export const fleetPlanSchema = z.object({
   nodeOfRank: z.array(whole).min(1),
   /** By unit: logical expert of each physical one, by layer; null where each rank has all. */
   placements: z.array(z.array(z.array(whole)).nullable()),
+  /** How experts are placed for loads that are counted later. */
+  expertPolicy: z.enum(expertPolicies),
   policy: z.enum(policies),
   kvMemoryBytes: z.number().min(0),
   chunkRows: z.int().min(1),
@@ -113,6 +116,7 @@ export function planFleet(options: PlanOptions, config: ModelConfig): FleetPlan 
       const placement = initialPlacement(experts, config, shapeOf(unit, nodeOfRank));
       return placement.map((layer) => [...layer]);
     }),
+    expertPolicy: (experts !== "replicated" && experts.policy) || defaultPolicy,
     ...(contextCache && { contextCache: { ...contextCache, limits: { ...contextCache.limits } } }),
   };
 }

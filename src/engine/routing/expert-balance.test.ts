@@ -8,6 +8,7 @@ const config = {
   firstDense: 1,
 } as Parameters<typeof initialPlacement>[1];
 
+const eplb = { physical: 8, groups: 2, policy: "eplb" } as const;
 const unit = { role: "decode", ranks: 5, nodes: 1 } as const;
 
 test("experts lie in order, redundant ones from the first, unless loads were recorded", () => {
@@ -32,7 +33,7 @@ test("experts lie in order, redundant ones from the first, unless loads were rec
 });
 
 test("slots fill up to a multiple of the ranks", () => {
-  const [map] = balanced([[8, 7, 6, 5, 4, 3, 2, 1]], 8, 2, { role: "prefill", ranks: 3, nodes: 2 });
+  const [map] = balanced([[8, 7, 6, 5, 4, 3, 2, 1]], eplb, { role: "prefill", ranks: 3, nodes: 2 });
   assert.equal(map.length, 9);
   assert.deepEqual(new Set(map), new Set([0, 1, 2, 3, 4, 5, 6, 7]));
 });
@@ -40,7 +41,7 @@ test("slots fill up to a multiple of the ranks", () => {
 test("prefill units keep a group of experts on one node, decode units do not", () => {
   const loads = [[9, 8, 7, 6, 1, 1, 1, 1]];
   const place = (role: "prefill" | "decode") =>
-    balanced(loads, 8, 2, { role, ranks: 4, nodes: 2 })[0]
+    balanced(loads, eplb, { role, ranks: 4, nodes: 2 })[0]
       .slice(0, 4)
       .sort((a, b) => a - b);
   assert.deepEqual(place("prefill"), [0, 1, 2, 3]);

@@ -1,4 +1,9 @@
-import { maxOverMean, rebalanceExperts } from "../../balancing/index.ts";
+import {
+  maxOverMean,
+  rebalanceExperts,
+  type ExpertPlacing,
+  type ExpertPolicy,
+} from "../../balancing/index.ts";
 import type { Unit, UnitRole } from "../../cluster/index.ts";
 import { orderedPlacement } from "../../expert-parallel/index.ts";
 import type { ModelConfig } from "../../model/index.ts";
@@ -8,6 +13,9 @@ import type { Placement } from "../rank/index.ts";
 /** How often each logical expert is chosen, by layer of routed experts. */
 export type ExpertLoads = readonly (readonly number[])[];
 
+/** With few moves, which is what a unit waits for. */
+export const defaultPolicy: ExpertPolicy = "best";
+
 /** How the experts of units are to lie at the start. */
 export interface ExpertOptions {
   /** Logical expert of each physical one, by layer; decides alone where given. */
@@ -16,11 +24,13 @@ export interface ExpertOptions {
   readonly redundantExperts?: number;
   /** Loads recorded earlier, for which experts are replicated and placed; else they lie in order. */
   readonly expertLoads?: ExpertLoads;
+  /** How they are placed for loads, at the start and later. */
+  readonly policy?: ExpertPolicy;
 }
 
 /** @throws RangeError that names what does not fit */
 export function initialPlacement(
-  { placement, redundantExperts = 0, expertLoads }: ExpertOptions,
+  { placement, redundantExperts = 0, expertLoads, policy = defaultPolicy }: ExpertOptions,
   { gate, layers, firstDense }: ModelConfig,
   unit: UnitShape,
 ): Placement {
@@ -31,7 +41,7 @@ export function initialPlacement(
     if (expertLoads.length !== moeLayers) {
       throw new RangeError(`loads: expected ${moeLayers} layers, got ${expertLoads.length}`);
     }
-    return balanced(expertLoads, physical, gate.groups, unit);
+    return balanced(expertLoads, { physical, groups: gate.groups, policy }, unit);
   }
   const inOrder = orderedPlacement(gate.experts, unit.ranks, physical).physicalToLogical;
   return Array.from({ length: moeLayers }, () => [...inOrder]);
@@ -50,21 +60,27 @@ export const shapeOf = ({ role, ranks }: Unit, nodeOfRank: readonly number[]): U
   nodes: new Set(ranks.map((rank) => nodeOfRank[rank])).size,
 });
 
+/** A unit's physical experts, and how they are to be placed. */
+export interface Placing extends ExpertPlacing {
+  /** Physical experts. */
+  readonly physical: number;
+  readonly groups: number;
+}
+
 /**
- * DeepSeek's EPLB, with as many slots on every rank as the physical experts need. As its README says,
+ * A placement with as many slots on every rank as the physical experts need. As EPLB's README says,
  * groups are kept on one node where prompts are computed, and in decode units, which have more ranks,
  * experts may go anywhere.
  */
 export function balanced(
   loads: ExpertLoads,
-  physical: number,
-  groups: number,
+  { physical, groups, ...placing }: Placing,
   { role, ranks, nodes }: UnitShape,
 ): Placement {
   const replicas = Math.ceil(physical / ranks) * ranks;
   const keepsGroups = role !== "decode" && ranks % nodes === 0;
   const topology = { replicas, groups, ranks, nodes: keepsGroups ? nodes : 1 };
-  return rebalanceExperts(loads, { ...topology, policy: "eplb" }).physicalToLogical;
+  return rebalanceExperts(loads, { ...topology, ...placing }).physicalToLogical;
 }
 
 /**

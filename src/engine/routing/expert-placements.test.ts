@@ -15,6 +15,7 @@ const createPlacements = () =>
     nodeOfRank: [0, 0, 0, 0],
     placements: [inOrder, null],
     groups: 1,
+    expertPolicy: "best",
   });
 
 const stats = (expertLoads: number[][], lost?: string) =>
@@ -37,7 +38,11 @@ test("experts move for what was counted, once, in units that share them", () => 
   assert.equal(move.after, 1);
   assert.deepEqual(placements.current, [move.placement, null]);
   assert.deepEqual(placements.rebalance(counted), []);
-  const turned = uneven.map((layer) => layer.map((load, expert) => load + 10 * (expert % 2)));
+  // Of those that are now side by side.
+  const turned = uneven.map((layer, l) => {
+    const together = move.placement[l].slice(0, 2);
+    return layer.map((load, expert) => load + (together.includes(expert) ? 10 : 0));
+  });
   assert.equal(placements.rebalance([stats(turned), none, none, none])[0].version, 2);
 });
 

@@ -1,3 +1,4 @@
+import type { ExpertPolicy } from "../../balancing/index.ts";
 import type { Topology } from "../../cluster/index.ts";
 import type { EngineStats } from "../messages.ts";
 import type { Placement } from "../rank/index.ts";
@@ -15,8 +16,9 @@ export interface PlacementOptions {
   readonly nodeOfRank: readonly number[];
   /** By unit, at the start; null where each rank has all experts. */
   readonly placements: readonly (Placement | null)[];
-  /** Experts are chosen by groups of so many. */
+  /** Groups of experts that a token's routing keeps or drops whole. */
   readonly groups: number;
+  readonly expertPolicy: ExpertPolicy;
 }
 
 /** A unit's new placement, which its ranks are to be told. */
@@ -34,18 +36,18 @@ export interface ExpertMove {
 /** Where the experts of every unit lie, and for which loads they were placed. */
 export class ExpertPlacements {
   readonly #units: readonly { readonly ranks: readonly number[]; readonly shape: UnitShape }[];
-  readonly #groups: number;
+  readonly #placing: { readonly groups: number; readonly policy: ExpertPolicy };
   readonly #placements: (Placement | null)[];
   /** By unit, when its experts were last placed anew. */
   readonly #counted = new Map<number, ExpertLoads>();
   #version = 0;
 
-  constructor({ topology, nodeOfRank, placements, groups }: PlacementOptions) {
+  constructor({ topology, nodeOfRank, placements, ...options }: PlacementOptions) {
     this.#units = topology.units.map((unit) => ({
       ranks: unit.ranks,
       shape: shapeOf(unit, nodeOfRank),
     }));
-    this.#groups = groups;
+    this.#placing = { groups: options.groups, policy: options.expertPolicy };
     this.#placements = [...placements];
   }
 
@@ -71,7 +73,8 @@ export class ExpertPlacements {
     const counted = loadsOf(own, current.length);
     const loads = counted && this.#countedSince(unit, counted);
     if (!loads) return undefined;
-    const placement = balanced(loads, current[0].length, this.#groups, shape);
+    const placing = { ...this.#placing, physical: current[0].length, current };
+    const placement = balanced(loads, placing, shape);
     const before = imbalance(loads, current, ranks.length);
     const after = imbalance(loads, placement, ranks.length);
     if (after >= before) return undefined;
