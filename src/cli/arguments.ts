@@ -112,11 +112,3 @@ export function durationOf(option: string, value: unknown): number {
   if (!match) throw new UsageError(`--${option}: expected a time such as 12h or 7d, got ${text}`);
   return Number(match[1]) * seconds[match[2].toLowerCase()] * 1000;
 }
-
-/** The server that a command talks to. */
-export function serverOf(flags: Readonly<Record<string, unknown>>) {
-  return {
-    url: textOf("url", flags["url"]).replace(/\/(v1\/?)?$/, ""),
-    ...(flags["apiKey"] === undefined ? {} : { apiKey: textOf("api-key", flags["apiKey"]) }),
-  };
-}

@@ -8,7 +8,8 @@ import {
   type LoadRequest,
 } from "../bench/index.ts";
 import { firstModel } from "../gateway/index.ts";
-import { integerOf, serverOf, textOf, UsageError } from "./arguments.ts";
+import { integerOf, textOf, UsageError } from "./arguments.ts";
+import { serverOf } from "./server.ts";
 import { table } from "./table.ts";
 
 const defaults = { concurrency: 8, requests: 32, promptTokens: 256, maxTokens: 64 };
@@ -34,7 +35,7 @@ export function withBenchServe(command: Command): Command {
 
 /** `daysix bench serve`: how long a server's answers take under load. */
 export async function runBenchServe(flags: Readonly<Record<string, unknown>>): Promise<void> {
-  const server = serverOf(flags);
+  const server = await serverOf(flags);
   const requests = await requestsOf(flags);
   const model =
     flags["model"] === undefined

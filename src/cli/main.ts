@@ -7,7 +7,6 @@ import {
   policyHelp,
   policyOf,
   reasoningFieldOf,
-  serverOf,
   textOf,
   tokensOf,
   UsageError,
@@ -18,7 +17,7 @@ import { version } from "../engine/index.ts";
 import { runBenchKernels, withBenchKernels } from "./bench-kernels.ts";
 import { runBenchModel, withBenchModel } from "./bench-model.ts";
 import { runBenchServe, withBenchServe } from "./bench-serve.ts";
-import { chat } from "./chat.ts";
+import { runChat, withChat } from "./chat/index.ts";
 import { bundledModel } from "./bundled-model.ts";
 import { runDoctor, withDoctor } from "./doctor.ts";
 import { runDualPipe, withDualPipe } from "./dualpipe.ts";
@@ -35,6 +34,7 @@ import { quantize } from "./quantize.ts";
 import { expertPolicyOf, rebalance, rebalanceServer } from "./rebalance.ts";
 import { report, reportDefaults, reportPublishedDay } from "./report.ts";
 import { serve } from "./serve.ts";
+import { serverOf } from "./server.ts";
 import { printProblem } from "./shutdown.ts";
 import { printTrace } from "./trace.ts";
 
@@ -96,19 +96,7 @@ withEngine(program.command("serve", "Serve a model through an OpenAI-compatible 
 
 withNode(program.command("node", "Compute for a server on another machine")).action(runNode);
 
-program
-  .command("chat", "Talk to a running server")
-  .option("--url <url>", "Server", { default: "http://127.0.0.1:8000" })
-  .option("--api-key <key>", "Key of the server")
-  .option("--model <name>", "Served name; the first one where none is given")
-  .option("--no-thinking", "Answer without thinking first")
-  .action((flags: Record<string, unknown>) =>
-    chat({
-      ...serverOf(flags),
-      thinking: flags["thinking"] !== false,
-      ...(flags["model"] === undefined ? {} : { model: textOf("model", flags["model"]) }),
-    }),
-  );
+withChat(program.command("chat [question]", "Talk to a running server")).action(runChat);
 
 withEngine(program.command("generate", "Continue a text or tokens, without a server"))
   .option("--prompt <text>", "Text to continue")
@@ -222,10 +210,10 @@ program
   .option("--url <url>", "Instead: a running server places its experts for its own loads")
   .option("--api-key <key>", "Key of the server")
   .option("--json", "Print the placement as JSON")
-  .action((flags: Record<string, unknown>) => {
+  .action(async (flags: Record<string, unknown>) => {
     const json = flags["json"] === true;
     if (flags["url"] !== undefined) {
-      return rebalanceServer({ ...serverOf(flags), json });
+      return rebalanceServer({ ...(await serverOf(flags)), json });
     }
     for (const name of ["loads", "replicas", "ranks"]) {
       if (flags[name] === undefined) throw new UsageError(`--${name} is required`);

@@ -1,4 +1,4 @@
-export { askServer, firstModel, serverEvents, type Server } from "./http/index.ts";
+export { askServer, firstModel, modelNames, serverEvents, type Server } from "./http/index.ts";
 export { Accounts, costOf } from "./billing/index.ts";
 export { Keyring, type NamedKey, readKeysFile } from "./keys/index.ts";
 export { ContextCacheWatch, viewCluster } from "./status/index.ts";

@@ -9,13 +9,18 @@ interface Failure {
   readonly error?: { readonly message?: string };
 }
 
-/** Posts a body, or asks without one. @throws Error with what the server or the network says */
+/**
+ * Posts a body, or asks without one.
+ * @throws Error with what the server or the network says, and the signal's reason once it is aborted
+ */
 export async function askServer(
   { url, apiKey }: Server,
   path: string,
   body?: object,
+  signal?: AbortSignal,
 ): Promise<Response> {
   const response = await fetch(`${url}${path}`, {
+    signal: signal ?? null,
     method: body === undefined ? "GET" : "POST",
     headers: {
       "content-type": "application/json",
@@ -23,6 +28,7 @@ export async function askServer(
     },
     ...(body === undefined ? {} : { body: JSON.stringify(body) }),
   }).catch(({ message, cause }: Error) => {
+    signal?.throwIfAborted();
     const reason = cause instanceof Error ? cause.message : message;
     throw new Error(`${url} does not answer: ${reason}`);
   });
@@ -33,12 +39,16 @@ export async function askServer(
   );
 }
 
-/** The name under which a server serves its first model. */
-export async function firstModel(server: Server): Promise<string> {
+/** The names under which a server serves models, one at least. */
+export async function modelNames(server: Server): Promise<readonly string[]> {
   const response = await askServer(server, "/v1/models");
-  const { data } = (await response.json()) as { data?: readonly { readonly id: string }[] };
-  if (!data?.[0]) throw new Error(`${server.url} serves no model`);
-  return data[0].id;
+  const { data = [] } = (await response.json()) as { data?: readonly { readonly id: string }[] };
+  if (data.length === 0) throw new Error(`${server.url} serves no model`);
+  return data.map(({ id }) => id);
+}
+
+export async function firstModel(server: Server): Promise<string> {
+  return (await modelNames(server))[0];
 }
 
 /**

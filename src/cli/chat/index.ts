@@ -1,0 +1,1 @@
+export { runChat, withChat } from "./chat.ts";
