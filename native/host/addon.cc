@@ -50,31 +50,41 @@ void askForHugePages(const Napi::CallbackInfo& info) {
   preferHugePages(data, size);
 }
 
-/// A StripSource with its fields by name.
-StripSource stripSource(const Napi::Object& source) {
-  const auto number = [&](const char* name) { return source.Get(name).As<Napi::Number>().Int64Value(); };
-  const auto address = [&](const char* name) { return reinterpret_cast<const uint8_t*>(number(name)); };
+int64_t fieldOf(const Napi::Object& object, const char* name) {
+  return object.Get(name).As<Napi::Number>().Int64Value();
+}
+
+/// An AddonStripShape with its fields by name: a weight without an address.
+Weight stripShape(const Napi::Object& shape) {
   return {
-      .rows = {
-          .dtype = static_cast<Dtype>(number("dtype")),
-          .rows = number("rows"),
-          .columns = number("columns"),
-          .data = address("data"),
-          .scales = address("scales"),
-          .layout = WeightLayout::rows,
-          .group = number("group"),
-          .int4 = static_cast<Int4Strips>(number("int4")),
-      },
-      .order = static_cast<Int4Order>(number("order")),
-      .scaleType = static_cast<Dtype>(number("scaleType")),
-      .zeroPoints = address("zeroPoints"),
-      .zeroPointBias = number("zeroPointBias"),
+      .dtype = static_cast<Dtype>(fieldOf(shape, "dtype")),
+      .rows = fieldOf(shape, "rows"),
+      .columns = fieldOf(shape, "columns"),
+      .data = nullptr,
+      .scales = nullptr,
+      .layout = WeightLayout::rows,
+      .group = fieldOf(shape, "group"),
+      .int4 = static_cast<Int4Strips>(fieldOf(shape, "int4")),
   };
 }
 
-/// stripBytes(source): of all strips
+StripSource stripSource(const Napi::Object& source) {
+  const auto address = [&](const char* name) { return reinterpret_cast<const uint8_t*>(fieldOf(source, name)); };
+  StripSource strips = {
+      .rows = stripShape(source),
+      .order = static_cast<Int4Order>(fieldOf(source, "order")),
+      .scaleType = static_cast<Dtype>(fieldOf(source, "scaleType")),
+      .zeroPoints = address("zeroPoints"),
+      .zeroPointBias = fieldOf(source, "zeroPointBias"),
+  };
+  strips.rows.data = address("data");
+  strips.rows.scales = address("scales");
+  return strips;
+}
+
+/// stripBytes(shape): of all strips
 Napi::Value allStripBytes(const Napi::CallbackInfo& info) {
-  const Weight rows = stripSource(info[0].As<Napi::Object>()).rows;
+  const Weight rows = stripShape(info[0].As<Napi::Object>());
   return Napi::Number::New(info.Env(), static_cast<double>(stripsOf(rows) * stripBytes(rows)));
 }
 
@@ -155,7 +165,11 @@ Napi::Value residentMemory(const Napi::CallbackInfo& info) {
 class WeightFilesObject : public Napi::ObjectWrap<WeightFilesObject> {
  public:
   static Napi::Function define(Napi::Env env) {
-    return DefineClass(env, "WeightFiles", {InstanceMethod<&WeightFilesObject::open>("open")});
+    return DefineClass(env, "WeightFiles",
+                       {InstanceMethod<&WeightFilesObject::open>("open"),
+                        InstanceMethod<&WeightFilesObject::load>("load"),
+                        InstanceMethod<&WeightFilesObject::readAhead>("readAhead"),
+                        InstanceMethod<&WeightFilesObject::release>("release")});
   }
 
   explicit WeightFilesObject(const Napi::CallbackInfo& info) : ObjectWrap(info) {
@@ -169,14 +183,25 @@ class WeightFilesObject : public Napi::ObjectWrap<WeightFilesObject> {
   const std::shared_ptr<WeightFiles>& files() const { return files_; }
 
  private:
-  /// open(path): { address, size }
-  Napi::Value open(const Napi::CallbackInfo& info) {
+  /// open(path), load(path): { address, size }
+  Napi::Value open(const Napi::CallbackInfo& info) { return memoryObject(info.Env(), file(info, &WeightFiles::open)); }
+  Napi::Value load(const Napi::CallbackInfo& info) { return memoryObject(info.Env(), file(info, &WeightFiles::load)); }
+  /// readAhead(path, from, bytes), release(path, from, bytes)
+  void readAhead(const Napi::CallbackInfo& info) {
+    file(info, &WeightFiles::open).readAhead(sizeAt(info, 1), sizeAt(info, 2));
+  }
+  void release(const Napi::CallbackInfo& info) {
+    file(info, &WeightFiles::open).release(sizeAt(info, 1), sizeAt(info, 2));
+  }
+
+  const WeightFile& file(const Napi::CallbackInfo& info, const WeightFile& (WeightFiles::*get)(const std::string&)) {
     try {
-      return memoryObject(info.Env(), files_->open(info[0].As<Napi::String>()));
+      return ((*files_).*get)(info[0].As<Napi::String>());
     } catch (const std::exception& error) {
       throw Napi::Error::New(info.Env(), error.what());
     }
   }
+  static size_t sizeAt(const Napi::CallbackInfo& info, int i) { return info[i].As<Napi::Number>().Int64Value(); }
 
   std::shared_ptr<WeightFiles> files_;
 };

@@ -9,30 +9,11 @@ namespace daysix {
 
 namespace {
 
-/// A row's part of a block, in words with zeros behind its end.
-struct RowBlock {
-  uint32_t words[SCALE_BLOCK] = {};
-  float scales[SCALE_BLOCK / 32] = {};
-  uint8_t zeroPoints[SCALE_BLOCK / 32] = {};
-};
-
 template <typename T>
 T valueAt(const uint8_t* values, int64_t index) {
   T value;
   std::memcpy(&value, values + index * static_cast<int64_t>(sizeof value), sizeof value);
   return value;
-}
-
-RowBlock readBlock(const Weight& weight, int64_t row, int64_t block) {
-  RowBlock read;
-  const int64_t bytes = formatOf(weight.dtype).valueBytes, from = block * SCALE_BLOCK;
-  const int64_t count = std::min<int64_t>(SCALE_BLOCK, weight.columns - from);
-  std::memcpy(read.words, weight.data + (row * weight.columns + from) * bytes, count * bytes);
-  // Adding 128 to a code inverts its sign.
-  if (weight.dtype == Dtype::i8) for (uint32_t& word : read.words) word ^= 0x01010101u * CODE_OFFSET;
-  const bool hasScales = hasStripScales(weight.dtype) && weight.scales;
-  read.scales[0] = hasScales ? valueAt<float>(weight.scales, row * scaleBlocks(weight.columns) + block) : 1;
-  return read;
 }
 
 float halfValue(uint16_t half) {
@@ -86,58 +67,107 @@ class Int4Places {
 
 uint32_t nibbleAt(const uint8_t* codes, int64_t index) { return codes[index / 2] >> 4 * (index % 2) & 15; }
 
-RowBlock readInt4Block(const StripSource& source, int64_t row, int64_t block) {
-  RowBlock read;
-  const Weight& weight = source.rows;
-  const Int4Places places(source);
-  const int64_t from = block * SCALE_BLOCK, count = std::min<int64_t>(SCALE_BLOCK, weight.columns - from);
-  if (source.order == Int4Order::rows) {
-    const int64_t bytes = (count + INT4_CODES - 1) / INT4_CODES * 4;
-    std::memcpy(read.words, weight.data + places.code(row, from) / 2, bytes);
-  } else {
-    for (int64_t i = 0; i < count; i++) {
-      read.words[i / INT4_CODES] |= nibbleAt(weight.data, places.code(row, from + i)) << 4 * (i % INT4_CODES);
-    }
-  }
-  for (int64_t i = 0; i < count; i += weight.group) {
-    const int64_t group = (from + i) / weight.group, at = i / weight.group;
-    read.scales[at] = scaleAt(weight.scales, source.scaleType, places.scale(row, group));
-    if (!source.zeroPoints) continue;
-    const int64_t stored = nibbleAt(source.zeroPoints, places.zeroPoint(row, group));
-    read.zeroPoints[at] = static_cast<uint8_t>(stored + source.zeroPointBias);
-  }
-  return read;
+/// Inputs that a block has.
+int64_t inputsOf(const Weight& weight, int64_t block) {
+  return std::min<int64_t>(SCALE_BLOCK, weight.columns - block * SCALE_BLOCK);
 }
 
-/// Writes lane i of a block.
-void writeBlock(uint8_t* out, int i, const Weight& weight, const RowBlock& row) {
-  const bool isInt4 = weight.dtype == Dtype::i4, isBf16 = isInt4 && hasBf16Scales(weight.int4);
-  for (int64_t word = 0; word < stripWords(weight.dtype); word++, out += STRIP_ROWS * 4) {
-    std::memcpy(out + i * 4, &row.words[word], sizeof row.words[word]);
+int64_t bytesOfCodes(Dtype dtype, int64_t codes) { return codes * stripWords(dtype) * 4 / SCALE_BLOCK; }
+
+/// Of codes that lie row after row.
+const uint8_t* rowCodes(const StripSource& source, int64_t row, int64_t input) {
+  const Weight& weight = source.rows;
+  const bool isInt4 = weight.dtype == Dtype::i4;
+  const int64_t code = isInt4 ? Int4Places(source).code(row, input) : row * weight.columns + input;
+  return weight.data + bytesOfCodes(weight.dtype, code);
+}
+
+/// Copies a row's codes of a block, which begins with `from`, in words that are zeros behind its end.
+void copyCodes(uint32_t* words, const StripSource& source, int64_t row, int64_t from, int64_t inputs) {
+  const Weight& weight = source.rows;
+  std::fill_n(words, stripWords(weight.dtype), 0);
+  if (source.order == Int4Order::gptq) {
+    const int64_t count = (inputs + INT4_CODES - 1) / INT4_CODES, first = from / INT4_CODES;
+    for (int64_t i = 0; i < count; i++) words[i] = valueAt<uint32_t>(weight.data, (first + i) * weight.rows + row);
+  } else if (source.order == Int4Order::awq) {
+    const Int4Places places(source);
+    for (int64_t i = 0; i < inputs; i++) {
+      words[i / INT4_CODES] |= nibbleAt(weight.data, places.code(row, from + i)) << 4 * (i % INT4_CODES);
+    }
+  } else {
+    const int64_t codes = weight.dtype == Dtype::i4 ? (inputs + INT4_CODES - 1) / INT4_CODES * INT4_CODES : inputs;
+    std::memcpy(words, rowCodes(source, row, from), bytesOfCodes(weight.dtype, codes));
   }
-  if (!hasStripScales(weight.dtype)) return;
-  const int64_t groups = isInt4 ? SCALE_BLOCK / weight.group : 1, bytes = isBf16 ? 2 : 4;
-  for (int64_t group = 0; group < groups; group++, out += STRIP_ROWS * bytes) {
-    const auto bits = std::bit_cast<uint32_t>(row.scales[group]) >> (isBf16 ? 16 : 0);
-    std::memcpy(out + i * bytes, &bits, bytes);
+}
+
+/// Rows side by side: [word][16], each word inverted where `flip` has bits.
+void turnWords(uint8_t* out, const uint8_t* const (&rows)[STRIP_ROWS], int count, int64_t words, uint32_t flip) {
+  for (int64_t word = 0; word < words; word++, out += STRIP_ROWS * 4) {
+    uint32_t line[STRIP_ROWS] = {};
+    const auto read = [&](int i) { line[i] = valueAt<uint32_t>(rows[i], word) ^ flip; };
+    // The whole line is much the most common, and much faster when its length is known.
+    if (count == STRIP_ROWS) for (int i = 0; i < STRIP_ROWS; i++) read(i);
+    else for (int i = 0; i < count; i++) read(i);
+    std::memcpy(out, line, sizeof line);
   }
-  if (!isInt4 || !hasZeroPoints(weight.int4)) return;
-  for (int64_t group = 0; group < groups; group++) out[group * STRIP_ROWS + i] = row.zeroPoints[group];
+}
+
+void writeCodes(uint8_t* out, const StripSource& source, int64_t first, int count, int64_t block) {
+  const Weight& weight = source.rows;
+  const int64_t inputs = inputsOf(weight, block), from = block * SCALE_BLOCK;
+  const bool inPlace = source.order == Int4Order::rows && inputs == SCALE_BLOCK;
+  uint32_t copies[STRIP_ROWS][SCALE_BLOCK];
+  const uint8_t* rows[STRIP_ROWS];
+  for (int i = 0; i < count; i++) {
+    if (!inPlace) copyCodes(copies[i], source, first + i, from, inputs);
+    rows[i] = inPlace ? rowCodes(source, first + i, from) : reinterpret_cast<const uint8_t*>(copies[i]);
+  }
+  // Adding 128 to a code inverts its sign.
+  const uint32_t flip = weight.dtype == Dtype::i8 ? 0x01010101u * CODE_OFFSET : 0;
+  turnWords(out, rows, count, stripWords(weight.dtype), flip);
+}
+
+void writeInt4Scales(uint8_t* out, const StripSource& source, int64_t first, int count, int64_t block) {
+  const Weight& weight = source.rows;
+  const Int4Places places(source);
+  const bool isBf16 = hasBf16Scales(weight.int4);
+  uint8_t* zeroPoints = out + int4ScaleBytes(weight.group, weight.int4);
+  for (int64_t input = 0; input < inputsOf(weight, block); input += weight.group) {
+    const int64_t group = (block * SCALE_BLOCK + input) / weight.group;
+    for (int i = 0; i < count; i++) {
+      const int64_t at = input / weight.group * STRIP_ROWS + i;
+      const float scale = scaleAt(weight.scales, source.scaleType, places.scale(first + i, group));
+      const auto bits = std::bit_cast<uint32_t>(scale) >> (isBf16 ? 16 : 0);
+      std::memcpy(out + at * (isBf16 ? 2 : 4), &bits, isBf16 ? 2 : 4);
+      if (!source.zeroPoints) continue;
+      const int64_t stored = nibbleAt(source.zeroPoints, places.zeroPoint(first + i, group));
+      zeroPoints[at] = static_cast<uint8_t>(stored + source.zeroPointBias);
+    }
+  }
+}
+
+void writeScales(uint8_t* out, const Weight& weight, int64_t first, int count, int64_t block) {
+  for (int i = 0; i < count; i++) {
+    const int64_t at = (first + i) * scaleBlocks(weight.columns) + block;
+    const float scale = weight.scales ? valueAt<float>(weight.scales, at) : 1;
+    std::memcpy(out + i * sizeof scale, &scale, sizeof scale);
+  }
 }
 
 }  // namespace
 
 void packStrips(uint8_t* out, const StripSource& source, int64_t first, int64_t last) {
-  const Weight& rows = source.rows;
-  const int64_t blocks = scaleBlocks(rows.columns), blockBytes = stripBytes(rows) / blocks;
+  const Weight& weight = source.rows;
+  const int64_t blocks = scaleBlocks(weight.columns), blockBytes = stripBytes(weight) / blocks;
+  const int64_t codeBytes = stripCodeBytes(weight.dtype);
   for (int64_t strip = first; strip < last; strip++) {
+    const int64_t row = strip * STRIP_ROWS;
+    const int count = static_cast<int>(std::min<int64_t>(STRIP_ROWS, weight.rows - row));
     for (int64_t block = 0; block < blocks; block++, out += blockBytes) {
-      std::memset(out, 0, blockBytes);
-      for (int i = 0; i < STRIP_ROWS; i++) {
-        const int64_t row = strip * STRIP_ROWS + i;
-        if (row >= rows.rows) break;
-        writeBlock(out, i, rows, rows.dtype == Dtype::i4 ? readInt4Block(source, row, block) : readBlock(rows, row, block));
-      }
+      writeCodes(out, source, row, count, block);
+      std::memset(out + codeBytes, 0, blockBytes - codeBytes);
+      if (weight.dtype == Dtype::i4) writeInt4Scales(out + codeBytes, source, row, count, block);
+      else if (hasStripScales(weight.dtype)) writeScales(out + codeBytes, weight, row, count, block);
     }
   }
 }

@@ -133,18 +133,24 @@ void WeightFile::copy(int descriptor, int threads) {
   mprotect(mapping_.data, whole, PROT_READ);
 }
 
-const WeightFile& WeightFiles::open(const std::string& path) {
+void WeightFile::advise(size_t from, size_t bytes, int advice) const {
+  if (!name_ || from >= size_) return;
+  const size_t page = sysconf(_SC_PAGESIZE), first = from / page * page;
+  madvise(mapping_.data + first, std::min(from + bytes, size_) - first, advice);
+}
+
+const WeightFile& WeightFiles::get(const std::string& path, const WeightOptions& options) {
   std::shared_ptr<WeightFile>& file = files_[path];
   if (file) return *file;
   const OpenFile opened(path);
-  const FileId id(opened.status, options_.resident);
+  const FileId id(opened.status, options.resident);
   std::lock_guard lock(registry().mutex);
   std::erase_if(registry().files, [](const auto& entry) { return entry.second.expired(); });
   std::weak_ptr<WeightFile>& known = registry().files[id];
   file = known.lock();
   if (file) return *file;
   try {
-    known = file = std::make_shared<WeightFile>(opened.descriptor, opened.status.st_size, path, options_);
+    known = file = std::make_shared<WeightFile>(opened.descriptor, opened.status.st_size, path, options);
   } catch (const std::system_error& error) {
     fail(error.code().value(), path);
   }

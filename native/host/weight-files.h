@@ -1,5 +1,7 @@
 // Checkpoint files as memory: each is mapped read-only, or copied, once in the process, however many ranks read it.
 #pragma once
+#include <sys/mman.h>
+
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -22,7 +24,7 @@ struct Mapping {
   size_t size = 0;
 };
 
-/// How a file becomes memory: mapped, or read by some threads into huge pages where the system has them.
+/// How a file that is loaded becomes memory: mapped, or read by some threads into huge pages where the system has them.
 struct WeightOptions {
   bool resident = false;
   int threads = 1;
@@ -35,10 +37,14 @@ class WeightFile {
 
   const uint8_t* data() const { return mapping_.data; }
   size_t size() const { return size_; }
+  /// Of a mapping: asks the system to read bytes ahead, or to forget that this process has read them.
+  void readAhead(size_t from, size_t bytes) const { advise(from, bytes, MADV_WILLNEED); }
+  void release(size_t from, size_t bytes) const { advise(from, bytes, MADV_DONTNEED); }
 
  private:
   void map(int descriptor, const std::string& path);
   void copy(int descriptor, int threads);
+  void advise(size_t from, size_t bytes, int advice) const;
 
   Mapping mapping_;
   /// Of a mapping, unnamed before it is unmapped.
@@ -50,10 +56,13 @@ class WeightFile {
 class WeightFiles {
  public:
   explicit WeightFiles(WeightOptions options = {}) : options_(options) {}
-  /// Throws std::system_error naming the path.
-  const WeightFile& open(const std::string& path);
+  /// Mapped, unless it was loaded. Both throw std::system_error naming the path.
+  const WeightFile& open(const std::string& path) { return get(path, {}); }
+  const WeightFile& load(const std::string& path) { return get(path, options_); }
 
  private:
+  const WeightFile& get(const std::string& path, const WeightOptions& options);
+
   WeightOptions options_;
   std::unordered_map<std::string, std::shared_ptr<WeightFile>> files_;
 };

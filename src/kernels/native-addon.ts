@@ -22,7 +22,7 @@ export interface NativeAddon {
   /** Threads a stream gets that wants so many while others run. */
   grantedThreads(wanted: number, running: number, cores: number): number;
   /** Bytes of a weight's strips. */
-  stripBytes(source: AddonStripSource): number;
+  stripBytes(shape: AddonStripShape): number;
   /** Copies strips of a weight from number `first` on, as many as `out` has room for. */
   packStrips(out: Uint8Array, source: AddonStripSource, first: number, threads: number): void;
   /** Blocks while its threads read; the amount is bytes. */
@@ -35,16 +35,20 @@ export interface NativeAddon {
   readonly Stream: new (options: AddonStreamOptions) => AddonStream;
 }
 
-/** native/host/strips.h's StripSource. */
-export interface AddonStripSource {
+/** What decides how long strips are. */
+export interface AddonStripShape {
   readonly dtype: number;
   readonly rows: number;
   readonly columns: number;
-  readonly data: number;
-  readonly scales: number;
   /** Of INT4. */
   readonly group: number;
   readonly int4: number;
+}
+
+/** native/host/strips.h's StripSource. */
+export interface AddonStripSource extends AddonStripShape {
+  readonly data: number;
+  readonly scales: number;
   readonly order: number;
   readonly scaleType: number;
   readonly zeroPoints: number;
@@ -73,7 +77,7 @@ export interface Probed {
 }
 
 export interface AddonWeightOptions {
-  /** Files are copied, by some threads, and not mapped. */
+  /** Files that are loaded are copied, by some threads, and not mapped. */
   readonly resident: boolean;
   readonly threads: number;
 }
@@ -89,7 +93,13 @@ export interface FileMemory {
  * needs it.
  */
 export interface AddonWeightFiles {
+  /** Mapped, unless the file was loaded. */
   open(path: string): FileMemory;
+  load(path: string): FileMemory;
+  /** Has the system read a part of a mapped file. */
+  readAhead(path: string, from: number, bytes: number): void;
+  /** A part of a mapped file no longer counts as this process's memory. */
+  release(path: string, from: number, bytes: number): void;
 }
 
 export interface AddonStreamOptions {

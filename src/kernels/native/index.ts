@@ -11,4 +11,4 @@ export {
   weightMemories,
   type WeightMemory,
 } from "./resident-weights.ts";
-export { StripPacker } from "./strips.ts";
+export { STRIP_LAYOUT, StripPacker } from "./strips.ts";

@@ -1,6 +1,11 @@
 import { allocate } from "../buffers.ts";
 import { usableCores } from "../cores.ts";
-import type { AddonStripSource, AddonWeightFiles, NativeAddon } from "../native-addon.ts";
+import type {
+  AddonStripShape,
+  AddonStripSource,
+  AddonWeightFiles,
+  NativeAddon,
+} from "../native-addon.ts";
 import { codesShape, type Int4Packing } from "../int4-packing.ts";
 import type { OperandFormatName } from "../operand-format.ts";
 import { codeBytes, scaleBlockOf, weightFormats, type WeightDtype } from "../weight-format.ts";
@@ -89,33 +94,38 @@ export class MappedWeights {
   #mapLinear(weight: Weight): MappedWeight {
     const { dtype, strips } = weight;
     if (!this.#strips.includes(dtype)) return this.map(weight);
-    const rows = dtype === "I4" ? this.#int4Rows(weight) : this.map(weight);
-    if (!strips) return rows;
-    const data = this.files.open(strips.file).address + strips.offset;
-    return { ...rows, data, layout: weightLayouts.strips, ...int4Of(weight) };
+    if (strips) return this.#inStrips(weight, this.files.open(strips.file).address + strips.offset);
+    if (dtype !== "I4") return this.map(weight);
+    return weight.packing
+      ? this.#inStrips(weight, this.#ownStrips(weight))
+      : this.#int4Rows(weight);
   }
 
-  /** INT4 codes row after row, or nothing but the shape of a weight in strips. */
+  /** A weight in strips, which hold its scales where each row has its own. */
+  #inStrips(weight: Weight, data: number): MappedWeight {
+    const { scale, dtype } = weight;
+    const [[blockRows] = [1]] = weightFormats[dtype].scaleBlocks;
+    const scales = scale && blockRows > 1 ? this.#scales(scale, weight) : 0;
+    return { ...stripShape(weight), data, scales, layout: weightLayouts.strips };
+  }
+
+  /** INT4 codes row after row. */
   #int4Rows(weight: Weight): MappedWeight {
-    const { shape, scale, packing, strips } = weight;
-    const sides = { dtype: dtypeNumbers.I4, rows: shape[0], columns: shape[1] };
-    const { group } = int4Of(weight);
-    const rows = { ...sides, layout: weightLayouts.rows, group, int4: int4Strips.f32.symmetric };
-    if (strips) return { ...rows, data: 0, scales: 0 };
-    if (packing) return { ...rows, ...this.#ownStrips(weight), scales: 0 };
-    const scales = this.#decoded.vector(scale!);
+    const scales = this.#decoded.vector(weight.scale!);
     this.#made.push(scales);
-    return { ...rows, data: this.#codes(weight), scales: this.#addon.address(scales) };
+    return {
+      ...{ ...stripShape(weight), int4: int4Strips.f32.symmetric, layout: weightLayouts.rows },
+      ...{ data: this.#codes(weight), scales: this.#addon.address(scales) },
+    };
   }
 
   /** Strips in memory, of codes that no kernel multiplies as they lie. */
-  #ownStrips(weight: Weight) {
+  #ownStrips(weight: Weight): number {
     const source = this.stripSource(weight);
     const strips = allocate(Uint8Array, this.#addon.stripBytes(source));
     this.#addon.packStrips(strips, source, 0, usableCores());
     this.#made.push(strips);
-    const data = this.#addon.address(strips);
-    return { data, layout: weightLayouts.strips, ...int4Of(weight) };
+    return this.#addon.address(strips);
   }
 
   #codes(weight: Weight): number {
@@ -127,14 +137,18 @@ export class MappedWeights {
 
   /** What strips are made of. */
   stripSource(weight: Weight): AddonStripSource {
-    const { dtype, shape, scale, packing } = weight;
+    const { dtype, scale, packing } = weight;
     const order = int4Orders[packing?.order ?? "rows"];
-    const none = { order, scaleType: dtypeNumbers.F32, zeroPoints: 0, zeroPointBias: 0 };
-    if (dtype !== "I4") return { ...none, ...this.map(weight) };
+    const shape = { ...stripShape(weight), order };
+    if (dtype !== "I4") {
+      const { data, scales } = this.map(weight);
+      const none = { scaleType: dtypeNumbers.F32, zeroPoints: 0, zeroPointBias: 0 };
+      return { ...shape, ...none, data, scales };
+    }
     const addressOf = ({ file, offset }: { readonly file: string; readonly offset: number }) =>
       this.files.open(file).address + offset;
     return {
-      ...{ dtype: dtypeNumbers.I4, rows: shape[0], columns: shape[1], ...int4Of(weight), order },
+      ...shape,
       data: this.#codes(weight),
       scales: addressOf(scale!),
       scaleType: dtypeNumber(scale!),
@@ -176,12 +190,9 @@ export class MappedWeights {
       const problem = "which native kernels multiply in linear layers under the policy int8 only";
       throw new WeightError(`tensor ${weight.name} is INT4, ${problem}`);
     }
-    const rows = weight.shape.length === 2 ? weight.shape[0] : 1;
-    const columns = weight.shape[weight.shape.length - 1];
     return {
       dtype: dtypeNumber(weight),
-      rows,
-      columns,
+      ...sidesOf(weight),
       data: this.#codes(weight),
       scales: weight.scale ? this.#scales(weight.scale, weight) : 0,
       layout: weightLayouts.rows,
@@ -198,6 +209,16 @@ export class MappedWeights {
     this.#made.push(scales);
     return this.#addon.address(scales);
   }
+}
+
+/** What decides how many strips a linear weight has, and how long they are. */
+export function stripShape(weight: Weight): AddonStripShape {
+  return { dtype: dtypeNumber(weight), ...sidesOf(weight), ...int4Of(weight) };
+}
+
+/** Vectors count as one row. */
+function sidesOf({ shape }: Weight) {
+  return { rows: shape.length === 2 ? shape[0] : 1, columns: shape[shape.length - 1] };
 }
 
 /** An INT4 weight's group, and what its strips hold. */

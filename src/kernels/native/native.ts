@@ -75,7 +75,7 @@ export function createNativeKernels(options: NativeOptions = {}): NativeKernels 
     threads: Math.min(threads, cores),
     unsupported: (policy) => (operandFormat(policy, "I4") === "int8" ? [] : ["I4"]),
     stripDtypes: (policy) => stripDtypes(policy, hasTiles),
-    load: (paths) => paths.forEach((path) => files.open(path)),
+    load: (paths) => paths.forEach((path) => files.load(path)),
     createStream: (policy, scales = "f32") => {
       const names = precisions[policy].tiles ? kernels : `${instructionSet}-on-vectors`;
       const weights = new MappedWeights(addon, files, stripDtypes(policy, hasTiles));

@@ -105,7 +105,7 @@ function ownMemory(addon: NativeAddon): Memory {
 
 function fileMemory(addon: NativeAddon, file: string, how: AddonWeightOptions): Memory {
   const files = new addon.WeightFiles(how);
-  return { ...files.open(file), owner: files };
+  return { ...files.load(file), owner: files };
 }
 
 function gigas({ amount, seconds }: Probed): number {
