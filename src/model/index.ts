@@ -26,6 +26,7 @@ export {
   type ExpertOutput,
   type RoutedExperts,
 } from "./graph/index.ts";
+export { PackedFile, type PackedFor, type PackedState } from "./packed/index.ts";
 export { streamTracer } from "./graph/index.ts";
 export type { LayerWeights, ModelWeights } from "./checkpoint/index.ts";
 export { Tokenizer, Vocabulary, type VocabularyTables } from "./text/index.ts";

@@ -45,7 +45,7 @@ export class Engine {
   /** Opens the model on every rank; rejects with what is wrong with it. */
   static async start(options: EngineOptions, observer: EngineObserver = {}): Promise<Engine> {
     const { modelDirectory, modelBytes = "sample", weights = "mapped", ...others } = options;
-    const { nodes, now = Date.now, ...rest } = others;
+    const { nodes, packed, now = Date.now, ...rest } = others;
     const { topology = parseTopology("combined=1x1") } = options;
     const stepRows = options.chunkRows ?? DEFAULT_CHUNK_ROWS;
     const config = await readConfig(modelDirectory);
@@ -58,7 +58,7 @@ export class Engine {
     );
     return Engine.over({ plan, config, now, clock: systemClock }, observer, (listener) =>
       Fleet.start({
-        ...{ plan, modelDirectory, modelBytes, weights, listener },
+        ...{ plan, modelDirectory, modelBytes, weights, packed, listener },
         nodes: nodes ?? { count: 1 },
       }),
     );

@@ -14,15 +14,17 @@ export interface RankMemory {
   /** Processes that the ranks are spread over; each copies the weights where they are resident. */
   readonly nodes: number;
   readonly weights: WeightMemory;
+  /** The file of which copies are made, where there is one; otherwise of all of the checkpoint's. */
+  readonly packed?: string | undefined;
   readonly modelDirectory: string;
 }
 
 /** @throws EngineError where the machine's memory does not hold the ranks, with every number */
 export async function expectMemory(
-  { ranks, kvMemoryBytes, nodes, weights, modelDirectory }: RankMemory,
+  { ranks, kvMemoryBytes, nodes, weights, packed, modelDirectory }: RankMemory,
   available: number = availableMemory(),
 ): Promise<void> {
-  const copied = weights === "resident" ? nodes * (await weightBytes(modelDirectory)) : 0;
+  const copied = weights === "resident" ? nodes * (await weightBytes(modelDirectory, packed)) : 0;
   const [pools, threads] = [ranks * kvMemoryBytes, ranks * THREAD_BYTES];
   if (pools + threads + copied <= available) return;
   const parts = [
@@ -36,8 +38,8 @@ export async function expectMemory(
   );
 }
 
-async function weightBytes(modelDirectory: string): Promise<number> {
-  const { files } = await openCheckpoint(modelDirectory);
+async function weightBytes(modelDirectory: string, packed?: string): Promise<number> {
+  const files = packed === undefined ? (await openCheckpoint(modelDirectory)).files : [packed];
   const sizes = await Promise.all(files.map(async (file) => (await stat(file)).size));
   return sizes.reduce((sum, size) => sum + size, 0);
 }

@@ -77,7 +77,7 @@ export type FleetPlan = z.infer<typeof fleetPlanSchema>;
 
 export interface PlanOptions extends Omit<
   RankOptions,
-  "modelDirectory" | "weights" | "place" | "contextCache"
+  "modelDirectory" | "weights" | "packed" | "place" | "contextCache"
 > {
   readonly contextCache?: ContextCacheOptions;
   readonly topology: Topology;

@@ -35,6 +35,8 @@ export interface FleetOptions {
   readonly modelDirectory: string;
   readonly modelBytes: HashedBytes;
   readonly weights: WeightMemory;
+  /** This machine's copy of the linear weights in strips. */
+  readonly packed?: string | undefined;
   readonly nodes: NodeOptions;
   readonly listener: RankListener;
 }
@@ -49,7 +51,7 @@ export class Fleet implements RankFleet {
   readonly #modelDirectory: string;
   readonly #modelBytes: HashedBytes;
   readonly #identity: ReadIdentity;
-  readonly #weights: WeightMemory;
+  readonly #weights: Pick<FleetOptions, "weights" | "packed">;
   readonly #listener: RankListener;
   readonly #lost = new Set<number>();
   readonly #processes: ChildProcess[] = [];
@@ -59,12 +61,12 @@ export class Fleet implements RankFleet {
 
   /** Resolves when every rank has opened the model; rejects with what is wrong. */
   static async start(options: FleetOptions): Promise<Fleet> {
-    const { plan, modelDirectory, weights, nodes } = options;
+    const { plan, modelDirectory, weights, packed, nodes } = options;
     const ranks = plan.nodeOfRank.length;
     // Other machines look after themselves.
     if (!nodes.await) {
       await expectMemory({
-        ...{ ranks, modelDirectory, weights },
+        ...{ ranks, modelDirectory, weights, packed },
         kvMemoryBytes: plan.kvMemoryBytes,
         nodes: new Set(plan.nodeOfRank).size,
       });
@@ -80,12 +82,13 @@ export class Fleet implements RankFleet {
     }
   }
 
-  private constructor({ plan, modelDirectory, modelBytes, weights, listener }: FleetOptions) {
+  private constructor(options: FleetOptions) {
+    const { plan, modelDirectory, modelBytes, weights, packed, listener } = options;
     this.#modelBytes = modelBytes;
     this.#identity = new ReadIdentity(modelDirectory, modelBytes);
     this.#plan = plan;
     this.#modelDirectory = modelDirectory;
-    this.#weights = weights;
+    this.#weights = { weights, packed };
     this.#listener = listener;
   }
 
@@ -132,7 +135,7 @@ export class Fleet implements RankFleet {
       secret,
       modelDirectory: this.#modelDirectory,
       modelBytes: this.#modelBytes,
-      weights: this.#weights,
+      ...this.#weights,
       policy: this.#plan.policy,
       failureTimeoutMs,
     };
@@ -153,7 +156,7 @@ export class Fleet implements RankFleet {
         plan,
         modelDirectory: this.#modelDirectory,
         identity: this.#identity,
-        weights: this.#weights,
+        ...this.#weights,
         mesh: this.#mesh,
         listener: {
           heard: (rank, news) => this.#listener.heard(rank, news),

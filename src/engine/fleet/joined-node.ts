@@ -23,6 +23,8 @@ export interface JoinedNodeOptions {
   /** What of it the identity is told from, as the coordinator does. */
   readonly modelBytes: HashedBytes;
   readonly weights: WeightMemory;
+  /** This machine's copy of the linear weights in strips. */
+  readonly packed?: string | undefined;
   readonly policy: Policy;
   /** Where other nodes reach this one; by default on all addresses, on a free port. */
   readonly listen?: ListenAddress;
@@ -124,7 +126,7 @@ function pause(milliseconds: number, signal: AbortSignal | undefined): Promise<v
 /** A rank's thread that is inside the kernel, as on a dead mount, does not end: so long it may take. */
 const CLOSE_MS = 5000;
 
-type OwnModel = Pick<NodeRanksOptions, "modelDirectory" | "identity" | "weights">;
+type OwnModel = Pick<NodeRanksOptions, "modelDirectory" | "identity" | "weights" | "packed">;
 
 /** A node in one cluster: what it is asked and told there, and its ranks. */
 class JoinedNode {

@@ -13,6 +13,8 @@ export interface NodeProcessOptions {
   readonly modelDirectory: string;
   readonly modelBytes: HashedBytes;
   readonly weights: WeightMemory;
+  /** The parent's, on the same machine. */
+  readonly packed?: string | undefined;
   readonly policy: Policy;
   readonly failureTimeoutMs: number;
 }

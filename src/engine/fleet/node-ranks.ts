@@ -17,6 +17,8 @@ export interface NodeRanksOptions {
   readonly modelDirectory: string;
   readonly identity: ReadIdentity;
   readonly weights: WeightMemory;
+  /** This machine's copy of the linear weights in strips. */
+  readonly packed?: string | undefined;
   /** The links to other nodes; without one all ranks are here. */
   readonly mesh?: NodeMesh | undefined;
   readonly listener: RankListener;
@@ -62,10 +64,10 @@ export class NodeRanks {
   }
 
   async #start(options: NodeRanksOptions): Promise<void> {
-    const { plan, modelDirectory, identity, weights, listener } = options;
+    const { plan, modelDirectory, identity, weights, packed, listener } = options;
     const { kvMemoryBytes } = plan;
     const ranks = this.ranks.length;
-    await expectMemory({ ranks, kvMemoryBytes, nodes: 1, weights, modelDirectory });
+    await expectMemory({ ranks, kvMemoryBytes, nodes: 1, weights, packed, modelDirectory });
     const contextCache = plan.contextCache && {
       ...plan.contextCache,
       model: await identity.get(),
@@ -84,7 +86,7 @@ export class NodeRanks {
         const workerOptions: WorkerOptions = {
           ...ownOptions(plan),
           ...(contextCache && { contextCache }),
-          ...{ modelDirectory, weights },
+          ...{ modelDirectory, weights, packed },
           place: {
             ...placeOf(plan, rank),
             ...{ endpoint: this.#router.endpoint(rank), filePermits },
@@ -127,7 +129,10 @@ function ownOptions({
   maxModelLen,
   usableTokens,
   traceEpochMs,
-}: FleetPlan): Omit<WorkerOptions, "modelDirectory" | "weights" | "place" | "contextCache"> {
+}: FleetPlan): Omit<
+  WorkerOptions,
+  "modelDirectory" | "weights" | "packed" | "place" | "contextCache"
+> {
   return {
     ...{ policy, kvMemoryBytes, chunkRows },
     ...(threads !== undefined && { threads }),

@@ -35,6 +35,8 @@ export interface ContextCacheOptions {
 export interface RankOptions {
   readonly modelDirectory: string;
   readonly weights: WeightMemory;
+  /** A file of the checkpoint's linear weights in strips, on this machine. */
+  readonly packed?: string | undefined;
   readonly policy: Policy;
   /** Memory for the rank's KV pool; the model's context ends where the pool does. */
   readonly kvMemoryBytes: number;

@@ -20,7 +20,7 @@ export class Rank {
   readonly #unitLost: Promise<never>;
 
   static async open(options: RankOptions, tracer: Tracer = nullTracer): Promise<Rank> {
-    const { modelDirectory, weights, policy, chunkRows, kvMemoryBytes, place } = options;
+    const { modelDirectory, weights, packed, policy, chunkRows, kvMemoryBytes, place } = options;
     if (!Number.isInteger(chunkRows) || chunkRows < 1) {
       throw new RangeError(`chunkRows: expected a positive whole number, got ${chunkRows}`);
     }
@@ -45,6 +45,7 @@ export class Rank {
     const speculates = options.speculate === true && kernels.modes.length === 0;
     const model = await loadModel(modelDirectory, {
       kernels,
+      packed,
       mtp: speculates,
       policy,
       maxRows: chunkRows,

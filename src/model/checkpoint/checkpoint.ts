@@ -32,13 +32,17 @@ const filesByTensor = z
 
 const indexSchema = z.looseObject({ weight_map: filesByTensor });
 
+/** Where copies of weights in strips lie, by the weights' names. */
+export type StripPlaces = ReadonlyMap<string, NonNullable<Weight["strips"]>>;
+
 /**
  * A checkpoint in Hugging Face's layout: one file, or shards named by an index. `quantization` is what
- * its config says of weights whose tensors do not.
+ * its config says of weights whose tensors do not; `strips` are copies of its weights elsewhere.
  */
 export async function openCheckpoint(
   directory: string,
   quantization = plainQuantization,
+  strips: StripPlaces = new Map(),
 ): Promise<Checkpoint> {
   const indexFile = join(directory, INDEX_FILE);
   const entries = (await exists(indexFile))
@@ -48,7 +52,7 @@ export async function openCheckpoint(
     const name = entry.name.replace(LANGUAGE_MODEL, "");
     return [name, { ...entry, name }] as const;
   });
-  return new Checkpoint(directory, new Map(named), quantization);
+  return new Checkpoint(directory, new Map(named), quantization, strips);
 }
 
 async function exists(file: string): Promise<boolean> {
@@ -110,15 +114,18 @@ export class Checkpoint {
   readonly directory: string;
   readonly #entries: ReadonlyMap<string, TensorEntry>;
   readonly #quantization: Quantization;
+  readonly #strips: StripPlaces;
 
   constructor(
     directory: string,
     entries: ReadonlyMap<string, TensorEntry>,
     quantization: Quantization,
+    strips: StripPlaces,
   ) {
     this.directory = directory;
     this.#entries = entries;
     this.#quantization = quantization;
+    this.#strips = strips;
   }
 
   /** The files that hold tensors. */
@@ -136,6 +143,12 @@ export class Checkpoint {
 
   /** The handle of a weight of this shape, with its scales where its format has them. */
   weight(name: string, shape: readonly number[]): Weight {
+    const weight = this.#weight(name, shape);
+    const strips = this.#strips.get(name);
+    return strips ? { ...weight, strips } : weight;
+  }
+
+  #weight(name: string, shape: readonly number[]): Weight {
     const find = (tensor: string) => this.#entries.get(tensor);
     const packed = packedWeight(name, shape, find, this.#quantization.zeroPointBias);
     if (packed) return packed;

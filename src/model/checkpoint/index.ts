@@ -1,4 +1,4 @@
-export { type Checkpoint, openCheckpoint } from "./checkpoint.ts";
+export { type Checkpoint, openCheckpoint, type StripPlaces } from "./checkpoint.ts";
 export { shapeBytes, storedDtype, storedTensors, type StoredTensor } from "./stored-weight.ts";
 export {
   type CheckpointFormat,
@@ -19,13 +19,21 @@ export {
 } from "./identity.ts";
 export { type Inspection, inspectModel } from "./inspect.ts";
 export { kvEntryBytes } from "./kv-bytes.ts";
-export { type HashedBytes, modelHash } from "./model-hash.ts";
+export { fileHash, type HashedBytes, modelHash } from "./model-hash.ts";
 export { quantizeCheckpoint, type QuantizedGroup } from "./quantize-checkpoint.ts";
-export { bytesOf, expectRoom, type WriteBytes, writeSafetensors } from "./safetensors-writer.ts";
-export { CheckpointError } from "./safetensors.ts";
+export {
+  bytesOf,
+  expectRoom,
+  roomOf,
+  type TensorLayout,
+  type WriteBytes,
+  writeSafetensors,
+} from "./safetensors-writer.ts";
+export { CheckpointError, readSafetensors } from "./safetensors.ts";
 export {
   type AttentionWeights,
   type LayerWeights,
+  linearWeights,
   type MlpWeights,
   type ModelWeights,
   modelWeights,

@@ -77,8 +77,8 @@ async function inTurns<T, R>(items: readonly T[], run: (item: T) => Promise<R>):
   return results;
 }
 
-/** Of a file's size, its header, and what is asked of its tensors. */
-async function fileHash(
+/** In hex, of a file's size, its header, and what is asked of its tensors. */
+export async function fileHash(
   file: string,
   tensors: readonly TensorEntry[],
   bytes: HashedBytes,

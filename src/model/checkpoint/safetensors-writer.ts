@@ -47,10 +47,16 @@ export function bytesOf(tensors: readonly TensorLayout[]): number {
 
 /** @throws RangeError where the folder's disk has no room for `bytes` */
 export async function expectRoom(folder: string, bytes: number): Promise<void> {
-  const { bavail, bsize } = await statfs(folder);
-  if (bytes <= bavail * bsize) return;
-  const [needed, free] = [bytes, bavail * bsize].map((size) => (size / 1e9).toFixed(1));
+  const room = await roomOf(folder);
+  if (bytes <= room) return;
+  const [needed, free] = [bytes, room].map((size) => (size / 1e9).toFixed(1));
   throw new RangeError(`${folder}: ${needed} GB are needed, ${free} GB are free`);
+}
+
+/** Bytes that the folder's disk has free for this user. */
+export async function roomOf(folder: string): Promise<number> {
+  const { bavail, bsize } = await statfs(folder);
+  return bavail * bsize;
 }
 
 function headerOf(tensors: readonly TensorLayout[]): Buffer {

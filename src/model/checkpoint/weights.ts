@@ -62,6 +62,32 @@ export interface ModelWeights {
   readonly mtp: MtpWeights | undefined;
 }
 
+/**
+ * What rows are multiplied with in linear layers: all matrices but embedding and router, and but the
+ * two halves of `kv_b_proj`, which are used absorbed.
+ */
+export function linearWeights({ layers, head, mtp }: ModelWeights): Weight[] {
+  const inMtp = mtp ? [mtp.projection, ...linearIn(mtp.layer)] : [];
+  return [...layers.flatMap(linearIn), head, ...inMtp];
+}
+
+function linearIn({ attention, ffn }: LayerWeights): Weight[] {
+  const { query, kvA, output } = attention;
+  const queries = query.kind === "direct" ? [query.weight] : [query.a, query.b];
+  const ofMlp = ({ gate, up, down }: MlpWeights) => [gate, up, down];
+  if (ffn.kind === "dense") return [...queries, kvA, output, ...ofMlp(ffn)];
+  const { gate, up, down } = ffn.experts;
+  return [
+    ...queries,
+    kvA,
+    output,
+    ...gate,
+    ...up,
+    ...down,
+    ...(ffn.shared ? ofMlp(ffn.shared) : []),
+  ];
+}
+
 /** The graph's weights under their names on the hub; shapes are checked, nothing is read. */
 export function modelWeights(checkpoint: WeightSource, config: ModelConfig): ModelWeights {
   const { hiddenSize, vocabSize } = config;

@@ -19,6 +19,7 @@ import {
   type Checkpoint,
 } from "../checkpoint/index.ts";
 import { readConfig, type ModelConfig } from "../checkpoint/index.ts";
+import { stripPlaces } from "../packed/index.ts";
 import { cutStep } from "./cut-step.ts";
 import { MicroBatch, type Layer, type LayerContext } from "./micro-batch.ts";
 import { LatentAttention } from "./mla.ts";
@@ -35,6 +36,8 @@ export interface ModelOptions {
   readonly policy: Policy;
   /** The largest step, in rows. */
   readonly maxRows: number;
+  /** A file of the checkpoint's linear weights in strips, which PackedFile has found sound. */
+  readonly packed?: string | undefined;
   /** Where routed experts are computed; by default here. */
   readonly createExperts?: (stream: Stream, config: ModelConfig, tracer: Tracer) => RoutedExperts;
   /**
@@ -69,9 +72,11 @@ export type ChosenTokens = (row: number) => ChosenToken;
 /** Opens a checkpoint directory in Hugging Face's layout; weights are read now only to be resident. */
 export async function loadModel(directory: string, options: ModelOptions): Promise<Model> {
   const config = await readConfig(directory);
-  const checkpoint = await openCheckpoint(directory, config.quantization);
+  const { packed, kernels } = options;
+  const strips = packed === undefined ? undefined : await stripPlaces(packed);
+  const checkpoint = await openCheckpoint(directory, config.quantization, strips);
   refuseUnsupported(checkpoint, options);
-  options.kernels.load(checkpoint.files);
+  kernels.load(packed === undefined ? checkpoint.files : [packed]);
   return new Model(config, modelWeights(checkpoint, config), options);
 }
 

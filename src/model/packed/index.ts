@@ -1,0 +1,1 @@
+export { PackedFile, type PackedFor, type PackedState, stripPlaces } from "./packed-file.ts";
