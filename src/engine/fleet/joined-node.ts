@@ -136,8 +136,8 @@ class JoinedNode {
   #end!: () => void;
   #fail!: (error: Error) => void;
 
-  constructor({ modelDirectory, identity, weights }: OwnModel) {
-    this.#own = { modelDirectory, identity, weights };
+  constructor({ modelDirectory, identity, weights, packed }: OwnModel) {
+    this.#own = { modelDirectory, identity, weights, packed };
     this.#ended = new Promise((resolve, reject) => {
       this.#end = resolve;
       this.#fail = reject;
