@@ -17,11 +17,11 @@ interface Vector {
 
 const fixture = new URL("../../fixtures/eplb/vectors.json", import.meta.url);
 const shared = new URL("../../../shared/data/eplb-vectors/vectors.json", import.meta.url);
-const policy = "eplb";
+const published = "eplb";
 
 for (const vector of JSON.parse(readFileSync(fixture, "utf8")) as Vector[]) {
   test(`placements are those of DeepSeek's EPLB: ${vector.name}`, () => {
-    const plan = rebalanceExperts(vector.loads, { ...vector.topology, policy });
+    const plan = rebalanceExperts(vector.loads, { ...vector.topology, policy: published });
     assert.deepEqual(plan.physicalToLogical, vector.physicalToLogical);
     assert.deepEqual(plan.logicalToPhysical, vector.logicalToPhysical);
     assert.deepEqual(plan.replicas, vector.replicas);
@@ -47,7 +47,7 @@ test("placements of real loads, equal ones among them, are those of the shared v
       groups: vector.num_groups,
       nodes: vector.num_nodes,
       ranks: vector.num_gpus,
-      policy,
+      policy: published,
     });
     assert.deepEqual(plan.physicalToLogical, vector.phy2log);
     assert.deepEqual(plan.logicalToPhysical, vector.log2phy);
@@ -64,7 +64,7 @@ test("without any load every rank has its share", () => {
     groups: 1,
     nodes: 1,
     ranks: 2,
-    policy,
+    policy: published,
   });
   assert.deepEqual(maxOverMean, [1]);
 });
@@ -180,7 +180,7 @@ test("layers are placed independently", () => {
 
 test("what does not fit is an error that names the argument", () => {
   const loads = [[1, 2, 3, 4, 5, 6, 7, 8]];
-  const fits = { replicas: 12, groups: 4, nodes: 2, ranks: 4, policy } as const;
+  const fits = { replicas: 12, groups: 4, nodes: 2, ranks: 4, policy: published } as const;
   const refuses = (change: object, message: RegExp, given = loads) =>
     assert.throws(() => rebalanceExperts(given, { ...fits, ...change }), {
       name: "RangeError",
@@ -210,7 +210,7 @@ test("a global placement asks neither groups nor nodes to divide anything", () =
     groups: 3,
     nodes: 2,
     ranks: 3,
-    policy,
+    policy: published,
   });
   assert.equal(new Set(physicalToLogical[0]).size, 4);
 });

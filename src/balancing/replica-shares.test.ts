@@ -81,5 +81,8 @@ test("pairs reach a rank that shares no expert with the busiest along a chain of
 test("senders who decide alone take turns where all is equal", () => {
   const batch = { pairs: [1], ranksOf: [[0, 1, 2]], ranks: 3 };
   const first = [0, 1, 2].map((turn) => waterfill({ ...batch, turn })[0].indexOf(1));
-  assert.deepEqual(first.sort(), [0, 1, 2]);
+  assert.deepEqual(
+    first.toSorted((a, b) => a - b),
+    [0, 1, 2],
+  );
 });
