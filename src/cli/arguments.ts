@@ -13,6 +13,23 @@ export function textOf(option: string, value: unknown): string {
   throw new UsageError(`--${option}: expected one value, got ${JSON.stringify(value)}`);
 }
 
+/** An option's text where it is given; `option` as it is typed. */
+export function textIf(
+  flags: Readonly<Record<string, unknown>>,
+  option: string,
+): string | undefined {
+  const value = flags[option.replace(/-(.)/g, (_, letter: string) => letter.toUpperCase())];
+  return value === undefined ? undefined : textOf(option, value);
+}
+
+type Present<Fields> = { [Name in keyof Fields]?: Exclude<Fields[Name], undefined> };
+
+/** Of these fields the ones that are there. */
+export function present<Fields extends object>(fields: Fields): Present<Fields> {
+  const entries = Object.entries(fields).filter(([, value]) => value !== undefined);
+  return Object.fromEntries(entries) as Present<Fields>;
+}
+
 export function reasoningFieldOf(value: unknown): ReasoningField {
   const field = reasoningFields.find((name) => name === value);
   if (!field) {

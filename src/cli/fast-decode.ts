@@ -1,5 +1,6 @@
 import type { Command } from "cac";
 import { createKernels } from "../kernels/index.ts";
+import { notice } from "./notice.ts";
 
 /** Adds the option that trades equal bits for speed. */
 export function withFastDecode(command: Command): Command {
@@ -16,9 +17,7 @@ export function fastDecodeOf(flags: Readonly<Record<string, unknown>>): boolean 
     const { modes, name, instructionSet } = createKernels({ fastDecode });
     const kernels = name === "native" ? instructionSet : name;
     if (modes.length === 0) {
-      console.error(
-        `daysix: --fast-decode changes nothing: the ${kernels} kernels have no other way`,
-      );
+      notice(`--fast-decode changes nothing: the ${kernels} kernels have no other way`);
     }
   }
   return fastDecode;

@@ -2,16 +2,13 @@
 import { cac } from "cac";
 import {
   integerOf,
-  namesOf,
   numberOf,
   policyHelp,
   policyOf,
-  reasoningFieldOf,
   textOf,
   tokensOf,
   UsageError,
 } from "./arguments.ts";
-import { apiKeyOf } from "./api-key.ts";
 import { expertPolicies } from "../balancing/index.ts";
 import { version } from "../engine/index.ts";
 import { runBenchKernels, withBenchKernels } from "./bench-kernels.ts";
@@ -33,66 +30,16 @@ import { pull } from "./pull.ts";
 import { quantize } from "./quantize.ts";
 import { expertPolicyOf, rebalance, rebalanceServer } from "./rebalance.ts";
 import { report, reportDefaults, reportPublishedDay } from "./report.ts";
-import { serve } from "./serve.ts";
+import { runServe, withServe } from "./serve-options.ts";
 import { serverOf } from "./server.ts";
-import { printProblem } from "./shutdown.ts";
+import { printProblem } from "./notice.ts";
 import { printTrace } from "./trace.ts";
-
-const largestPort = 65535;
 
 const program = cac("daysix");
 
-withEngine(program.command("serve", "Serve a model through an OpenAI-compatible API"))
-  .option("--host <host>", "Address to listen on", { default: "127.0.0.1" })
-  .option("--port <port>", "Port to listen on; 0 takes a free one", { default: 8000 })
-  .option("--api-key <key>", "Key that clients must send; or in DAYSIX_API_KEY")
-  .option("--api-key-file <file>", "File that has the key")
-  .option("--keys <file>", "File of keys with names and limits, beside that key or instead")
-  .option("--allowed-origins <origins>", "Whose pages may read answers, separated by commas; or *")
-  .option("--allowed-hosts <names>", "Names of this server that are answered without a key")
-  .option("--strict", "Refuse fields that nobody knows")
-  .option("--served-model-name <names>", "Names to serve under, separated by commas")
-  .option("--max-model-len <tokens>", "Shorten the context")
-  .option("--chat-template <file>", "Chat template in Jinja, instead of the checkpoint's own")
-  .option("--reasoning-field <name>", "Where thoughts are told: reasoning_content or reasoning", {
-    default: "reasoning_content",
-  })
-  .option("--ledger <file>", "Bill every request in this file; without it nothing is billed")
-  .option("--prices <file>", "Price book of the bills; DeepSeek's R1 where none is given")
-  .option("--log-level <level>", "Level of the log on stderr", { default: "warn" })
-  .option("--trace <file>", "Write a Chrome trace of every step, for Perfetto or daysix trace")
-  .action(async (flags: Record<string, unknown>) => {
-    const names = flags["servedModelName"];
-    const apiKey = await apiKeyOf(flags, process);
-    const maxModelLen = flags["maxModelLen"];
-    const { ledger, prices, chatTemplate } = flags;
-    return serve({
-      engine: await engineOf(flags),
-      host: textOf("host", flags["host"]),
-      port: integerOf("port", flags["port"], 0, largestPort),
-      logLevel: textOf("log-level", flags["logLevel"]),
-      reasoningField: reasoningFieldOf(flags["reasoningField"]),
-      ...(chatTemplate === undefined
-        ? {}
-        : { chatTemplate: textOf("chat-template", chatTemplate) }),
-      edge: {
-        allowedOrigins: namesOf("allowed-origins", flags["allowedOrigins"]),
-        allowedHosts: namesOf("allowed-hosts", flags["allowedHosts"]),
-        strict: flags["strict"] === true,
-      },
-      ...(apiKey === undefined ? {} : { apiKey }),
-      ...(flags["keys"] === undefined ? {} : { keysFile: textOf("keys", flags["keys"]) }),
-      ...(names === undefined
-        ? {}
-        : { servedNames: textOf("served-model-name", names).split(",") }),
-      ...(ledger === undefined ? {} : { ledger: textOf("ledger", ledger) }),
-      ...(prices === undefined ? {} : { prices: textOf("prices", prices) }),
-      ...(maxModelLen === undefined
-        ? {}
-        : { maxModelLen: integerOf("max-model-len", maxModelLen, 2, 2 ** 31 - 1) }),
-      ...(flags["trace"] === undefined ? {} : { trace: textOf("trace", flags["trace"]) }),
-    });
-  });
+withServe(program.command("serve", "Serve a model through an OpenAI-compatible API")).action(
+  runServe,
+);
 
 withNode(program.command("node", "Compute for a server on another machine")).action(runNode);
 

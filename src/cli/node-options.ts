@@ -2,6 +2,7 @@ import type { Command } from "cac";
 import { readSecret, type Address, type ClusterSecret } from "../cluster/index.ts";
 import type { NodeOptions } from "../engine/index.ts";
 import { durationOf, integerOf, textOf, UsageError } from "./arguments.ts";
+import { notice } from "./notice.ts";
 
 /** Node's timers hold 31 bits of milliseconds. */
 const LONGEST_TIMEOUT_MS = 2 ** 31 - 1;
@@ -36,8 +37,8 @@ export function nodesOf(flags: Readonly<Record<string, unknown>>): NodeOptions {
     await: {
       listen: { host, port },
       secret: secretOf(flags),
-      listening: (at) => console.error(`daysix: waiting for ${nodes - 1} nodes at ${host}:${at}`),
-      refused: (reason) => console.error(`daysix: refused a node: ${reason}`),
+      listening: (at) => notice(`waiting for ${nodes - 1} nodes at ${host}:${at}`),
+      refused: (reason) => notice(`refused a node: ${reason}`),
     },
   };
 }

@@ -52,9 +52,13 @@ function startNode(
   let said = "";
   child.stdout.on("data", (data) => (said += data));
   child.stderr.on("data", (data) => (said += data));
-  const ended = once(child, "close").then(([status]) => ({ status, said }));
+  const ended = once(child, "close").then(([status]) => ({ status, said: messagesOf(said) }));
   return { process: child, ended };
 }
+
+/** Lines of the log as what they say. */
+const messagesOf = (lines: string) =>
+  lines.replace(/^\{.*\}$/gm, (line) => (JSON.parse(line) as { msg: string }).msg);
 
 interface Waiting {
   readonly port: Promise<number>;

@@ -11,6 +11,8 @@ import {
   timeoutOf,
   withFailureTimeout,
 } from "./node-options.ts";
+import { openLog, withLog } from "./log.ts";
+import { notice } from "./notice.ts";
 import { DRAIN_MS } from "./serve.ts";
 import { servingPolicyOf } from "./serving-policy.ts";
 import { runUntilStopped, type Shutdown } from "./shutdown.ts";
@@ -18,7 +20,7 @@ import { modelBytesOf, withVerifyModel } from "./verify-model.ts";
 import { weightsOf, withWeights } from "./weights.ts";
 
 export function withNode(command: Command): Command {
-  return withVerifyModel(withWeights(withFailureTimeout(command)))
+  return withLog(withVerifyModel(withWeights(withFailureTimeout(command))))
     .option("--join <address>", "HOST:PORT at which the serving node waits for others")
     .option("--secret-file <file>", "Secret that all nodes of the cluster know")
     .option("--model <dir>", "Own copy of the checkpoint", { default: bundledModel })
@@ -40,9 +42,10 @@ const LEAVE_MS = DRAIN_MS + 15_000;
 /** `daysix node`: computes for another node's engine until that closes, or a while after a signal. */
 export function runNode(flags: Readonly<Record<string, unknown>>): Promise<never> {
   boundHeaps();
+  openLog(flags);
   return runUntilStopped(async (shutdown) => {
     await compute(flags, shutdown);
-    console.log("the cluster has closed");
+    notice("the cluster has closed");
   });
 }
 
@@ -67,7 +70,7 @@ async function compute(
     ...(advertise === undefined ? {} : { advertisedHost: textOf("advertise", advertise) }),
     ...rejoinOf(flags),
     leaving: leaving.signal,
-    joined: (node) => console.log(`node ${node}: joined`),
+    joined: (node) => notice(`node ${node}: joined`),
   });
   shutdown.opened({
     name: "the cluster",
@@ -88,7 +91,7 @@ function rejoinOf(flags: Readonly<Record<string, unknown>>): Pick<JoinedNodeOpti
     rejoin: {
       timeoutMs: timeoutOf("rejoin-timeout", flags["rejoinTimeout"]),
       retrying: (reason) => {
-        if (reason !== told) console.error(`daysix: ${reason}; trying again`);
+        if (reason !== told) notice(`${reason}; trying again`);
         told = reason;
       },
     },

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { pino } from "pino";
 import { execFile } from "node:child_process";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -87,7 +88,7 @@ test("a running server places its experts for what it has served", async () => {
       host: "127.0.0.1",
       port: 0,
       apiKey: "key",
-      logLevel: "silent",
+      log: pino({ level: "silent" }),
     },
     shutdown,
   );

@@ -93,7 +93,7 @@ test("a server whose ledger cannot be written says so at the end, and ends", asy
   server.process.kill("SIGTERM");
   const { status, said } = await server.ended;
   assert.equal(status, 1);
-  assert.match(said, /^daysix: the ledger did not close: ENOENT: .*away/m);
+  assert.match(said, /"msg":"the ledger did not close: ENOENT: .*away/);
 });
 
 test("a second server on a ledger is refused in a line with the file and the first one's pid", async () => {
@@ -102,7 +102,7 @@ test("a second server on a ledger is refused in a line with the file and the fir
   const { pid } = first.process;
   await assert.rejects(startServer({ ledger }), {
     message: new RegExp(
-      `^the server has ended: daysix: cannot open the ledger ${ledger}: the server with pid ${pid} .*\n$`,
+      `^the server has ended: .*"msg":"cannot open the ledger ${ledger}: the server with pid ${pid} .*\n$`,
     ),
   });
   first.process.kill("SIGTERM");

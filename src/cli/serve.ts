@@ -1,62 +1,30 @@
 import { fileURLToPath } from "node:url";
-import { pino, type Logger } from "pino";
-import { formatTopology, type UnitRole } from "../cluster/index.ts";
-import { Engine, type EngineOptions } from "../engine/index.ts";
+import type { Logger } from "pino";
+import type { UnitRole } from "../cluster/index.ts";
+import { Engine } from "../engine/index.ts";
 import {
   Accounts,
   ContextCacheWatch,
   DashboardFiles,
   defaultPrices,
   Gateway,
-  type GatewayOptions,
   isLoopback,
+  openTraces,
   Ledger,
   PriceBook,
-  type ReasoningField,
   serveGateway,
   TextWorker,
   viewCluster,
 } from "../gateway/index.ts";
-import { createKernels, nativeProblem } from "../kernels/index.ts";
-import { UsageError } from "./arguments.ts";
+import { present, UsageError } from "./arguments.ts";
 import { samplingDefaults } from "./generation-config.ts";
+import { greet, kernelsOf, urlOf } from "./greeting.ts";
 import { boundHeaps } from "./heap-bounds.ts";
 import { modelNameOf } from "./model-folder.ts";
 import { openKeyring } from "./keyring.ts";
+import type { ServeOptions, Serving } from "./serving.ts";
 import { runUntilStopped, type Shutdown } from "./shutdown.ts";
 import { createTrace } from "./trace.ts";
-import { describeResident } from "./weights.ts";
-
-export interface ServeOptions {
-  readonly engine: EngineOptions;
-  readonly host: string;
-  readonly port: number;
-  readonly apiKey?: string;
-  /** File of keys that have names and limits. */
-  readonly keysFile?: string;
-  /** What is decided of requests before they are read. */
-  readonly edge?: Pick<GatewayOptions, "allowedHosts" | "allowedOrigins" | "strict">;
-  /** The folder's name where none is given. */
-  readonly servedNames?: readonly string[];
-  readonly maxModelLen?: number;
-  /** File of a chat template, instead of the checkpoint's own. */
-  readonly chatTemplate?: string;
-  readonly reasoningField?: ReasoningField;
-  /** File that requests are billed in. */
-  readonly ledger?: string;
-  /** File of the prices; the built-in ones where none is given. */
-  readonly prices?: string;
-  /** Level of the log on stderr. */
-  readonly logLevel: string;
-  /** File for a trace, from the start until the server ends. */
-  readonly trace?: string;
-}
-
-interface Serving {
-  readonly engine: Engine;
-  readonly url: string;
-  readonly names: readonly string[];
-}
 
 const dashboardDirectory = fileURLToPath(new URL("../dashboard", import.meta.url));
 
@@ -69,14 +37,14 @@ const CLOSE_MS = {
   trace: 5000,
   text: 5000,
   ledger: 5000,
+  traces: 5000,
 } as const;
 
 /** Loads a model and listens, until `shutdown` closes what was opened. */
 export async function startServing(options: ServeOptions, shutdown: Shutdown): Promise<Serving> {
-  const { maxModelLen, host, port } = options;
+  const { maxModelLen, host, port, log } = options;
   const directory = options.engine.modelDirectory;
   const names = options.servedNames ?? [modelNameOf(directory)];
-  const log = pino({ level: options.logLevel }, pino.destination(2));
   const accounts = await openAccounts(options, names, log);
   shutdown.opened({
     name: "the ledger",
@@ -92,6 +60,13 @@ export async function startServing(options: ServeOptions, shutdown: Shutdown): P
     name: "the text worker",
     withinMs: CLOSE_MS.text,
     close: () => text.close(),
+  });
+  const traces =
+    options.otlp === undefined ? undefined : await openRequestTraces(options.otlp, log);
+  shutdown.opened({
+    name: "OpenTelemetry's traces",
+    withinMs: CLOSE_MS.traces,
+    close: async () => traces?.close(),
   });
   const trace = await createTrace(options.trace);
   shutdown.opened({
@@ -130,9 +105,12 @@ export async function startServing(options: ServeOptions, shutdown: Shutdown): P
     log,
     cluster: await viewCluster(engine, directory),
     dashboard: await DashboardFiles.load(dashboardDirectory),
-    ...(accounts ? { accounts } : {}),
+    ...present({ accounts, traces, reasoningField }),
+    build: {
+      policy: options.engine.policy,
+      instruction_set: kernelsOf(options.engine.threads),
+    },
     keyring: await openKeyring(options),
-    ...(reasoningField === undefined ? {} : { reasoningField }),
   });
   await accounts?.setTopology(fleetOf(engine));
   const server = await serveGateway(gateway, { host, port });
@@ -142,6 +120,12 @@ export async function startServing(options: ServeOptions, shutdown: Shutdown): P
     close: () => server.drain(DRAIN_MS),
   });
   return { engine, names, url: urlOf(host, server.address.port) };
+}
+
+function openRequestTraces(url: string, log: Logger) {
+  return openTraces(url, {
+    onTrouble: (reason) => log.warn({ url, reason }, "traces of requests are lost"),
+  });
 }
 
 /** Milliseconds between two looks at the ranks' context caches. */
@@ -194,38 +178,8 @@ export function serve(options: ServeOptions): Promise<never> {
   return runUntilStopped(async (shutdown) => {
     const started = performance.now();
     const serving = await startServing(options, shutdown);
-    console.log(greeting(options, serving, performance.now() - started));
+    greet(options, serving, performance.now() - started);
     const { message } = await serving.engine.fatal;
     throw new Error(`the engine has ended: ${message}`);
   });
-}
-
-function greeting(options: ServeOptions, { engine, url, names }: Serving, startMs: number): string {
-  const { weights, policy, threads } = options.engine;
-  const limitedBy = engine.limitedBy ? ` (${engine.limitedBy})` : "";
-  return (
-    `DaySix serves ${names.join(", ")} at ${url}/v1  (ready in ${(startMs / 1000).toFixed(1)} s)\n` +
-    `  ${formatTopology(engine.topology)}${onNodes(engine)}, policy ${policy}, ` +
-    `${describeKernels(threads)}, ` +
-    `context ${engine.maxModelLen} tokens${limitedBy}\n` +
-    (weights === "resident" ? `  ${describeResident()}\n` : "") +
-    `  ${options.ledger === undefined ? "nothing is billed: no --ledger" : `bills in ${options.ledger}`}\n` +
-    `  watch it at ${url}/\n` +
-    `  try:  npx daysix chat    or    curl ${url}/v1/models`
-  );
-}
-
-function describeKernels(threads = 1): string {
-  const kernels = createKernels({ threads });
-  if (kernels.name === "reference") return `reference kernels (${nativeProblem() ?? "as asked"})`;
-  return `native kernels (${kernels.instructionSet})`;
-}
-
-function onNodes({ nodeOfRank }: Engine): string {
-  const nodes = new Set(nodeOfRank).size;
-  return nodes === 1 ? "" : ` on ${nodes} nodes`;
-}
-
-function urlOf(host: string, port: number): string {
-  return `http://${host.includes(":") ? `[${host}]` : host}:${port}`;
 }

@@ -1,6 +1,7 @@
 import type { Policy } from "../kernels/index.ts";
 import { defaultPolicy } from "../model/index.ts";
 import { policyHelp, policyOf } from "./arguments.ts";
+import { notice } from "./notice.ts";
 
 export const servingPolicyHelp = `${policyHelp}; by default int8 for integer weights, else w8a16`;
 
@@ -9,6 +10,6 @@ export async function servingPolicyOf(value: unknown, directory: string): Promis
   if (value !== undefined) return policyOf(value);
   const policy = await defaultPolicy(directory);
   const weights = policy === "int8" ? "are integers" : "are no integers";
-  console.error(`daysix: policy ${policy}, since weights of ${directory} ${weights}`);
+  notice(`policy ${policy}, since weights of ${directory} ${weights}`);
   return policy;
 }

@@ -84,8 +84,8 @@ const never = `console.log("started"); await new Promise(() => undefined);`;
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
   test(`${signal} closes what is open, and whatever else is open does not keep the process`, async () => {
     const { status, out, err } = await run(never, async (send) => send(signal));
-    assert.deepEqual([status, err], [0, ""]);
-    assert.match(out, /^started\nSIG\w+: finishing what is live; .*\nclosed\n$/);
+    assert.deepEqual([status, out], [0, "started\nclosed\n"]);
+    assert.match(err, /^daysix: SIG\w+: finishing what is live; .*\n$/);
   });
 }
 

@@ -1,5 +1,6 @@
 import { spawn } from "node:child_process";
 import { constants } from "node:os";
+import { notice, printProblem, printUncaught } from "./notice.ts";
 import { inTime, systemClock, type Clock } from "../cluster/index.ts";
 
 /** Something that is open until the process ends. */
@@ -62,7 +63,7 @@ export async function runUntilStopped(work: (shutdown: Shutdown) => Promise<void
   for (const output of [process.stdout, process.stderr]) output.on("error", () => undefined);
   const stopped = new Promise<void>((stop) => {
     process.on("uncaughtException", (error) => {
-      console.error(error);
+      printUncaught(error);
       status ||= 1;
       stop();
     });
@@ -97,19 +98,11 @@ function onSignals(stop: () => void): void {
     process.on(signal, () => {
       if (signalledAt === undefined) {
         signalledAt = performance.now();
-        console.log(`${signal}: finishing what is live; a second signal ends at once`);
+        notice(`${signal}: finishing what is live; a second signal ends at once`);
         stop();
       } else if (signal !== "SIGHUP" && performance.now() - signalledAt > ONE_SIGNAL_MS) {
         end(128 + constants.signals[signal]);
       }
     });
   }
-}
-
-/** Says in one line, without a stack, what a user can mend; returns the exit status for it. */
-export function printProblem(problem: unknown): number {
-  const { name, message } = problem instanceof Error ? problem : new Error(String(problem));
-  console.error(`daysix: ${message}`);
-  if (process.env["DEBUG"]) console.error(problem);
-  return name === "UsageError" || name === "CACError" ? 2 : 1;
 }

@@ -234,7 +234,7 @@ export const limitsSchema = z
   .object({
     /** Prompt and generated tokens together. */
     maxModelLen: whole,
-    /** The field of config.json that ends the context where attention would have to become sparse. */
+    /** What ends the context, where that is not the length of the model or the one asked for. */
     limitedBy: z.string().exactOptional(),
     vocabSize: whole,
     eosTokens: tokens,

@@ -1,4 +1,3 @@
-import { PAGE_TOKENS } from "../kernels/index.ts";
 import { coversPages } from "../kv-cache/index.ts";
 import type { AskedRequest, EngineLimits, GenerationRequest } from "./messages.ts";
 
@@ -27,13 +26,13 @@ export function problemWith(asked: AskedRequest, limits: EngineLimits): string |
 /** What is wrong with the prompt alone, which nobody is sent then. */
 export function promptProblem(
   { prompt, blockKeys }: AskedRequest,
-  { maxModelLen, limitedBy, vocabSize, pages }: EngineLimits,
+  { maxModelLen, limitedBy, vocabSize }: EngineLimits,
 ): string | undefined {
   if (prompt.length === 0) return "prompt: expected at least one token";
   if (prompt.length >= maxModelLen) {
     return (
-      `prompt: ${prompt.length} tokens leave no room in a context of ${maxModelLen} ` +
-      `(${limitedBy ?? `the KV pool has ${pages} pages of ${PAGE_TOKENS} tokens`})`
+      `prompt: ${prompt.length} tokens leave no room in a context of ${maxModelLen}` +
+      (limitedBy === undefined ? "" : ` (${limitedBy})`)
     );
   }
   const wrong = prompt.find((token) => !isToken(token, vocabSize));

@@ -29,4 +29,5 @@ export { reportOn, type Report, type ReportOptions } from "./billing/index.ts";
 export { type ReasoningField, reasoningFields, type SamplingDefaults } from "./answer/index.ts";
 export { isLoopback } from "./http/index.ts";
 export { serveGateway, type RunningServer } from "./http/index.ts";
+export { openTraces, otlpEndpoint } from "./telemetry/index.ts";
 export { TextWorker } from "./text/index.ts";

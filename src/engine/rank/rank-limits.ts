@@ -15,12 +15,15 @@ export function limitsOf(
   const fits = Math.min(maxPositions, held);
   const asked = maxModelLen ?? fits;
   expectWhole("maxModelLen", asked, 2);
+  const why =
+    held < maxPositions
+      ? `the KV pool has ${pages} pages of ${PAGE_TOKENS} tokens`
+      : contextLimit(config);
   if (asked > fits) {
-    const why = held < maxPositions ? `the KV pool has ${pages} pages` : contextLimit(config);
     throw new RangeError(`maxModelLen: expected at most ${fits} tokens (${why}), got ${asked}`);
   }
-  const isSparse = config.indexTopK === maxPositions && asked === maxPositions;
-  const limitedBy = isSparse ? { limitedBy: contextLimit(config) } : {};
+  const isShorter = held < maxPositions || config.indexTopK === maxPositions;
+  const limitedBy = isShorter && asked === fits ? { limitedBy: why } : {};
   return { maxModelLen: asked, ...limitedBy, vocabSize, eosTokens, pages };
 }
 

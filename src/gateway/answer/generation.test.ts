@@ -5,7 +5,7 @@ import { Admission } from "../admission.ts";
 import type { EngineDriver } from "../engine-driver.ts";
 import type { GenerationEnd } from "../billing/index.ts";
 import { Generation } from "./generation.ts";
-import { Metrics } from "../status/metrics.ts";
+import { Metrics } from "../telemetry/metrics.ts";
 
 type Said = GenerationEvent | { readonly kind: "resumed"; readonly recomputedTokens: number };
 
@@ -16,7 +16,7 @@ const beginning: Said[] = [{ kind: "started", hitTokens: 0 }, token, token];
 function generationOf(events: readonly Said[], onEnd = async () => {}) {
   const ends: GenerationEnd[] = [];
   const client = new AbortController();
-  const metrics = new Metrics();
+  const metrics = new Metrics({ model: "m" });
   const engine: EngineDriver = {
     maxModelLen: 100,
     vocabSize: 10,
@@ -29,7 +29,7 @@ function generationOf(events: readonly Said[], onEnd = async () => {}) {
   const generation = new Generation({
     engine,
     ticket: new Admission(10).admit(1, client.signal),
-    metrics,
+    times: metrics.times("m", 0),
     now: () => 0,
     ...{ id: "one", tenant: "default", prompts: [Uint32Array.of(1, 2, 3)], choicesPerPrompt: 1 },
     ...{ maxTokens: undefined, eosTokens: [], topLogprobs: undefined },
@@ -74,9 +74,7 @@ test("what ranks compute again after a loss is on the house's account, and told 
   const [{ usage, reading }] = ends;
   assert.deepEqual([usage.prompt_tokens, usage.completion_tokens], [3, 3]);
   assert.deepEqual([reading.resumed, reading.recomputedTokens], [1, 5]);
-  const exposed = metrics.expose(new Admission(1), undefined);
-  assert.match(exposed, /^daysix_resumed_requests_total 1$/m);
-  assert.match(exposed, /^daysix_recomputed_tokens_total 5$/m);
+  assert.deepEqual(metrics.resumed, { requests: 1, recomputedTokens: 5 });
 });
 
 test("an answer that is complete has ended once, with its reason and its tokens", async () => {

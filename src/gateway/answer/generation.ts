@@ -8,7 +8,7 @@ import { readAhead } from "./read-ahead.ts";
 import { StopStrings } from "./stop-strings.ts";
 import { Meter, type ChoiceFinish, type GenerationEnd } from "../billing/index.ts";
 import type { Constraint } from "../text/index.ts";
-import type { Metrics } from "../status/index.ts";
+import type { RequestTimes } from "../telemetry/index.ts";
 import type { Usage } from "../wire.ts";
 
 /** `choice` numbers the answer's choices: those of the first prompt, then of the second, … */
@@ -25,7 +25,8 @@ export type ChoiceEvent =
 export interface GenerationOptions {
   readonly engine: EngineDriver;
   readonly ticket: Ticket;
-  readonly metrics: Metrics;
+  /** Of the request, which they are told in. */
+  readonly times: RequestTimes;
   /** Milliseconds. */
   readonly now: () => number;
   readonly id: string;
@@ -184,8 +185,9 @@ export class Generation {
    * `finished` or throws. What is computed again after a loss is counted apart, and told to nobody.
    */
   async *#sequence(prompt: number, choice: number): AsyncGenerator<GenerationEvent> {
-    const { engine, ticket, metrics, now, unreadEvents, onUnread } = this.#options;
+    const { engine, ticket, now, unreadEvents, onUnread } = this.#options;
     const meter = this.#meter.sequence(prompt, now());
+    const times = this.#options.times.sequence();
     const left = new AbortController();
     const signal = AbortSignal.any([ticket.signal, left.signal]);
     const constraint = this.#options.constraints[prompt * this.#options.choicesPerPrompt + choice];
@@ -202,22 +204,19 @@ export class Generation {
         if (event.kind === "failed") throw engineFailure(event.code, event.message);
         if (event.kind === "resumed") {
           this.#meter.resumed(event.recomputedTokens);
-          metrics.countResumed(event.recomputedTokens);
+          times.resumed(event.recomputedTokens);
           continue;
         }
         if (event.kind === "started") {
           ticket.started();
+          times.started(event.time);
           meter.started(event.hitTokens);
         } else if (event.kind === "token") {
-          const milliseconds = meter.token(event.time);
+          times.token(event.time);
+          meter.token(event.time);
           this.#proposals.accepted += Number(event.proposed);
           this.#proposals.rejected += event.refuted;
-          if (meter.tokens === 1) {
-            ticket.decoding();
-            metrics.observeFirstToken(milliseconds);
-          } else {
-            metrics.observeNextToken(milliseconds);
-          }
+          if (meter.tokens === 1) ticket.decoding();
         }
         yield event;
         if (event.kind === "finished") return;

@@ -86,8 +86,8 @@ class SequenceMeter {
     this.#prompt.hit = Math.min(this.#prompt.hit ?? hitTokens, hitTokens);
   }
 
-  /** Counts a token; returns the milliseconds since the one before, or since admission. */
-  token(now: number): number {
+  /** Counts a token that came at `now`. */
+  token(now: number): void {
     const sums = this.#sums;
     // A clock that was set back has not run backwards.
     const elapsed = Math.max(0, now - this.#before);
@@ -101,6 +101,5 @@ class SequenceMeter {
     sums.output++;
     sums.kvTokensRead += this.#prompt.tokens + this.#tokens++;
     this.#before = now;
-    return elapsed;
   }
 }

@@ -5,7 +5,8 @@ import { Engine } from "../../engine/index.ts";
 import { fixtureDirectory } from "../../model/fixtures.ts";
 import { writeTinyTokenizer } from "../../model/text/tokenizer-fixtures.ts";
 import { TextWorker } from "../text/index.ts";
-import { Gateway, type GatewayOptions } from "./gateway.ts";
+import { Gateway } from "./gateway.ts";
+import type { GatewayOptions } from "./gateway-options.ts";
 import { serveGateway, type RunningServer } from "./serve.ts";
 
 /** Longer than any request of the tests that is answered, shorter than any that is refused. */

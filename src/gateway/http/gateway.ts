@@ -1,25 +1,22 @@
-import { randomBytes } from "node:crypto";
 import type { Context, Hono } from "hono";
-import { pino, type Logger } from "pino";
+import { pino } from "pino";
 import { Detokenizer, OutputParser, thinkingAfter } from "../../model/index.ts";
-import type { Accounts } from "../billing/index.ts";
 import { Admission, drainingHeaders } from "../admission.ts";
 import { Bodies } from "./bodies.ts";
-import { clientLimits, type ClientLimits } from "./client-limits.ts";
+import type { ClientLimits } from "./client-limits.ts";
+import { defaults, type GatewayOptions, type Settings } from "./gateway-options.ts";
 import { Refusals } from "./refusals.ts";
 import type { AnswerHead } from "../answer/index.ts";
-import type { ReasoningField, TokenReader } from "../answer/index.ts";
+import type { TokenReader } from "../answer/index.ts";
 import { viewDriver, type ClusterView } from "../status/index.ts";
 import { completion, completionChunks } from "../answer/index.ts";
-import type { DashboardFiles } from "./dashboard-files.ts";
-import type { EngineDriver } from "../engine-driver.ts";
 import { ApiError } from "../errors.ts";
 import { completionFields, detokenizeFields, tokenizeFields } from "../fields/index.ts";
 import { Generations } from "./generations.ts";
 import { RequestReader } from "./request-reader.ts";
 import type { Counting, Dialect } from "../dialects/index.ts";
 import { version } from "../../engine/index.ts";
-import { Metrics } from "../status/index.ts";
+import { Metrics } from "../telemetry/index.ts";
 import { openConstraints } from "../answer/index.ts";
 import {
   countCalls,
@@ -30,7 +27,6 @@ import {
 } from "../answer/index.ts";
 import type { Env } from "./env.ts";
 import { createApp, type Endpoints } from "./routes.ts";
-import type { SamplingDefaults } from "../answer/index.ts";
 import { StatusFeed } from "../status/index.ts";
 import type { Rebalancing } from "../status/index.ts";
 import { Status } from "../status/index.ts";
@@ -39,73 +35,8 @@ import { wantsThinking } from "../answer/index.ts";
 import { TokenTally } from "../billing/index.ts";
 import { refuseUnsupportedChat, refuseUnsupportedCompletion } from "../answer/index.ts";
 import { Keyring } from "../keys/index.ts";
-import { MaskWorker, type TextWorker } from "../text/index.ts";
+import { MaskWorker } from "../text/index.ts";
 import * as wire from "../wire.ts";
-
-export interface GatewayOptions {
-  readonly engine: EngineDriver;
-  readonly text: TextWorker;
-  /** The model's names. One that ends in `reasoner` thinks unless told not to. */
-  readonly servedNames: readonly string[];
-  /** Undefined: anyone may ask. */
-  readonly apiKey?: string;
-  /** Several keys, instead of one. */
-  readonly keyring?: Keyring;
-  /** Whether only this machine can reach the server. */
-  readonly listensLocally?: boolean;
-  /** Names of the server beside this machine's own; only asked for without a key. */
-  readonly allowedHosts?: readonly string[];
-  /** Whose pages may read answers; `*` is anybody's. */
-  readonly allowedOrigins?: readonly string[];
-  /** Fields that nobody knows are refused. */
-  readonly strict?: boolean;
-  /** Where thoughts are told; DeepSeek's `reasoning_content` by default. */
-  readonly reasoningField?: ReasoningField;
-  /** What generation_config.json recommends. */
-  readonly sampling?: SamplingDefaults;
-  /** Sequences that may wait; more are refused with 429. */
-  readonly queueLimit?: number;
-  readonly limits?: ClientLimits;
-  readonly keepAliveMs?: number;
-  /** Undefined: nothing is billed. */
-  readonly accounts?: Accounts;
-  /** The ranks that a status tells of; one that is the whole engine where nothing is given. */
-  readonly cluster?: ClusterView;
-  /** Undefined: there is no page. */
-  readonly dashboard?: DashboardFiles;
-  readonly log?: Logger;
-  /** Milliseconds since 1970. */
-  readonly now?: () => number;
-  readonly randomBytes?: (count: number) => Uint8Array;
-}
-
-type Defaulted =
-  | "listensLocally"
-  | "allowedHosts"
-  | "allowedOrigins"
-  | "strict"
-  | "reasoningField"
-  | "sampling"
-  | "queueLimit"
-  | "limits"
-  | "keepAliveMs"
-  | "now"
-  | "randomBytes";
-type Settings = GatewayOptions & Required<Pick<GatewayOptions, Defaulted>>;
-
-const defaults: Pick<Settings, Defaulted> = {
-  reasoningField: "reasoning_content",
-  listensLocally: true,
-  allowedHosts: [],
-  allowedOrigins: [],
-  strict: false,
-  sampling: {},
-  queueLimit: 256,
-  limits: clientLimits,
-  keepAliveMs: 10_000,
-  now: Date.now,
-  randomBytes,
-};
 
 /** The API server: OpenAI's API as DeepSeek speaks it, in front of one engine. */
 export class Gateway implements Endpoints {
@@ -115,7 +46,7 @@ export class Gateway implements Endpoints {
   readonly #prompts: PromptWriter;
   readonly #masks: MaskWorker;
   readonly #admission: Admission;
-  readonly #metrics = new Metrics();
+  readonly #metrics: Metrics;
   readonly #reader: RequestReader;
   readonly #generations: Generations;
   readonly #refusals: Refusals;
@@ -128,6 +59,8 @@ export class Gateway implements Endpoints {
     const whole = { ...defaults, ...options };
     const log = options.log ?? pino({ level: "silent" });
     this.#options = whole;
+    const { build = {}, servedNames } = options;
+    this.#metrics = new Metrics({ model: servedNames[0], build });
     this.#prompts = new PromptWriter(options.text, options.engine);
     this.#masks = new MaskWorker({
       vocabulary: options.text.vocabulary.tables,
@@ -141,6 +74,7 @@ export class Gateway implements Endpoints {
     this.#generations = new Generations({
       ...whole,
       accounts: options.accounts,
+      traces: options.traces,
       admission: this.#admission,
       metrics: this.#metrics,
       tally: this.#tally,
@@ -201,6 +135,7 @@ export class Gateway implements Endpoints {
     );
     const generation = this.#generations.begin(context, chat, {
       id: head.id,
+      operation: "chat",
       constraints,
       prompts: [prompt],
       maxTokens: chat.max_completion_tokens ?? chat.max_tokens ?? undefined,
@@ -251,6 +186,7 @@ export class Gateway implements Endpoints {
     const constraints = await openConstraints(this.#masks, request, choices);
     const generation = this.#generations.begin(context, request, {
       id: head.id,
+      operation: "text_completion",
       constraints,
       prompts,
       maxTokens: request.max_tokens ?? undefined,
@@ -318,9 +254,9 @@ export class Gateway implements Endpoints {
   }
 
   async metrics(): Promise<Response> {
-    const engine = await this.#options.engine.stats().catch(() => undefined);
-    return new Response(this.#metrics.expose(this.#admission, engine), {
-      headers: { "content-type": "text/plain; version=0.0.4; charset=utf-8" },
+    const ranks = await this.#cluster.rankStats().catch(() => undefined);
+    return new Response(await this.#metrics.expose(this.#admission, this.#cluster, ranks), {
+      headers: { "content-type": this.#metrics.contentType },
     });
   }
 

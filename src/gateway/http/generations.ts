@@ -11,7 +11,7 @@ import type { Accounts, TokenTally } from "../billing/index.ts";
 import type { Dialect } from "../dialects/index.ts";
 import type { EngineDriver } from "../engine-driver.ts";
 import { type ApiError, ClientGone, invalidValue, knownError } from "../errors.ts";
-import type { Metrics } from "../status/index.ts";
+import type { Metrics, RequestTraces, TracedRequest } from "../telemetry/index.ts";
 import type { SharedRequest } from "../wire.ts";
 import type { ClientLimits } from "./client-limits.ts";
 import type { Refusals } from "./refusals.ts";
@@ -26,6 +26,8 @@ export interface GenerationsOptions {
   readonly admission: Admission;
   readonly metrics: Metrics;
   readonly tally: TokenTally;
+  /** Undefined: no request is traced. */
+  readonly traces: RequestTraces | undefined;
   readonly refusals: Refusals;
   /** Undefined: nothing is billed. */
   readonly accounts: Accounts | undefined;
@@ -37,7 +39,10 @@ export interface GenerationsOptions {
 type Parts = Pick<
   GenerationOptions,
   "id" | "prompts" | "maxTokens" | "topLogprobs" | "createReader" | "constraints"
-> & { readonly afterFirstCall?: boolean };
+> & {
+  readonly operation: TracedRequest["operation"];
+  readonly afterFirstCall?: boolean;
+};
 
 /** How an answer is told: some of what a dialect says. */
 type Telling = Pick<Dialect<unknown>, "framing" | "describeError" | "errorEvent">;
@@ -69,7 +74,7 @@ export class Generations {
 
   #begin(context: Context<Env>, request: SharedRequest, parts: Parts): Generation {
     const { accounts, engine, sampling, now, log, metrics, tally, admission } = this.#options;
-    const { afterFirstCall = false, ...others } = parts;
+    const { afterFirstCall = false, operation, ...others } = parts;
     assertMinimum(request, parts.maxTokens);
     const choicesPerPrompt = request.n ?? 1;
     const sequences = parts.prompts.length * choicesPerPrompt;
@@ -77,12 +82,14 @@ export class Generations {
     const { tenant, allowance } = context.get("caller");
     allowance?.assertRoom();
     const { model, stop } = request;
+    const samplingUsed = samplingOf(request, sampling, engine, this.#options.drawSeed);
+    const times = metrics.times(model, now());
     const generation = new Generation({
       ...others,
       unreadEvents: this.#options.limits.unreadEvents,
       onUnread: () => this.#cut(context, generation),
       engine,
-      metrics,
+      times,
       now,
       tenant: tenant.prefixes(request.cache_salt),
       choicesPerPrompt,
@@ -93,14 +100,21 @@ export class Generations {
         told: request.include_stop_str_in_output ?? false,
         afterFirstCall,
       },
-      sampling: samplingOf(request, sampling, engine, this.#options.drawSeed),
+      sampling: samplingUsed,
       ticket: admission.admit(sequences, context.req.raw.signal),
       onEnd: async (end) => {
         const { outcome, usage } = end;
-        metrics.countUsage(usage);
+        metrics.countEnd(model, times, end, now());
         tally.end(generation, usage);
         log.info({ requestId, id: parts.id, model, outcome, usage }, "generated");
         const streamed = request.stream ?? false;
+        this.#options.traces?.tell({
+          ...{ operation, requestId, model, times, end, sampling: samplingUsed },
+          ...{ answerId: parts.id, maxTokens: parts.maxTokens, stream: streamed },
+          caller: callerOf(context),
+          choices: choicesPerPrompt,
+          endedAt: now(),
+        });
         allowance?.end(usage.total_tokens);
         const { name } = tenant;
         const ended = { ...end, id: parts.id, requestId, tenant: name, model, streamed };
@@ -151,6 +165,16 @@ export class Generations {
     // A request that came over no socket has no bindings.
     (env as Partial<Env["Bindings"]> | undefined)?.outgoing?.destroy();
   }
+}
+
+/** Whose trace a request is part of. */
+function callerOf({ req }: Context<Env>): TracedRequest["caller"] {
+  const traceparent = req.header("traceparent");
+  const tracestate = req.header("tracestate");
+  return {
+    ...(traceparent === undefined ? {} : { traceparent }),
+    ...(tracestate === undefined ? {} : { tracestate }),
+  };
 }
 
 function assertMinimum({ min_tokens }: SharedRequest, maxTokens: number | undefined): void {

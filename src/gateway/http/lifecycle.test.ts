@@ -117,20 +117,24 @@ test("metrics count requests, tokens and pages", async () => {
     await sleep(1);
     const text = await (await fetch(`${server.url}/metrics`)).text();
     const value = (name: string) => {
-      const line = text.split("\n").find((each) => each.startsWith(`${name} `));
-      return Number(line?.split(" ").at(-1));
+      const lines = text.split("\n").filter((each) => each.startsWith(name));
+      return lines.reduce((sum, line) => sum + Number(line.split(" ").at(-1)), 0);
     };
     assert.equal(value('daysix_requests_total{route="/v1/chat/completions",status="200"}'), 2);
     assert.equal(value('daysix_requests_total{route="unknown",status="404"}'), 1);
-    assert.equal(value("daysix_prompt_tokens_total"), 2 * usages[0].prompt_tokens);
-    assert.equal(value("daysix_prompt_cache_hit_tokens_total"), hit);
+    assert.equal(value("vllm:prompt_tokens_total{"), 2 * usages[0].prompt_tokens);
+    assert.equal(value("vllm:prefix_cache_hits_total{"), hit);
     assert.equal(
-      value("daysix_completion_tokens_total"),
+      value("vllm:generation_tokens_total{"),
       usages[0].completion_tokens + usages[1].completion_tokens,
     );
-    assert.equal(value("daysix_time_to_first_token_seconds_count"), 2);
-    assert.equal(value("daysix_requests_running"), 0);
-    assert.equal(value('daysix_kv_pages{state="in_use"}'), 0);
+    assert.equal(value("vllm:time_to_first_token_seconds_count"), 2);
+    assert.equal(value("vllm:num_requests_running{"), 0);
+    assert.equal(value("vllm:kv_cache_usage_perc{"), 0);
+    assert.equal(value("vllm:e2e_request_latency_seconds_count"), 2);
+    assert.equal(value("vllm:request_queue_time_seconds_count"), 2);
+    assert.ok(value("daysix_generated_tokens_total{") >= 2);
+    assert.equal(value("daysix_rank_up{"), 1);
   } finally {
     await server.close();
   }

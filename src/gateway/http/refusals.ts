@@ -1,5 +1,5 @@
 import type { Logger } from "pino";
-import type { Metrics } from "../status/index.ts";
+import type { Metrics } from "../telemetry/index.ts";
 
 /** What a client was refused or cut for, because it held too much of the server. */
 export type RefusalReason = "bodies_full" | "body_late" | "connections_full" | "unread";

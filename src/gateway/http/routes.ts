@@ -4,7 +4,7 @@ import type { DashboardFiles } from "./dashboard-files.ts";
 import { type Counting, createDialects, type Dialect } from "../dialects/index.ts";
 import { ApiError, ClientGone, knownError } from "../errors.ts";
 import type { Env } from "./env.ts";
-import type { Metrics } from "../status/index.ts";
+import type { Metrics } from "../telemetry/index.ts";
 import type { Keyring } from "../keys/index.ts";
 import { assertJson } from "./body.ts";
 import { allowOrigins, assertHost, plainPath } from "./edge.ts";

@@ -5,7 +5,8 @@ import type { GenerationRequest, TimedEvent } from "../../engine/index.ts";
 import { Tokenizer } from "../../model/index.ts";
 import { writeTinyTokenizer } from "../../model/text/tokenizer-fixtures.ts";
 import { TextWorker } from "../text/index.ts";
-import { Gateway, type GatewayOptions } from "./gateway.ts";
+import { Gateway } from "./gateway.ts";
+import type { GatewayOptions } from "./gateway-options.ts";
 import { serveGateway } from "./serve.ts";
 
 const CONTEXT = 4096;

@@ -1,0 +1,68 @@
+import type { Command } from "cac";
+import { otlpEndpoint } from "../gateway/index.ts";
+import { apiKeyOf } from "./api-key.ts";
+import { integerOf, namesOf, present, reasoningFieldOf, textIf, textOf } from "./arguments.ts";
+import { engineOf, withEngine } from "./engine-options.ts";
+import { openLog, withLog } from "./log.ts";
+import { serve } from "./serve.ts";
+
+const largestPort = 65_535;
+
+/** Adds the options of `daysix serve`. */
+export function withServe(command: Command): Command {
+  return withLog(withEngine(command))
+    .option("--host <host>", "Address to listen on", { default: "127.0.0.1" })
+    .option("--port <port>", "Port to listen on; 0 takes a free one", { default: 8000 })
+    .option("--api-key <key>", "Key that clients must send; or in DAYSIX_API_KEY")
+    .option("--api-key-file <file>", "File that has the key")
+    .option("--keys <file>", "File of keys with names and limits, beside that key or instead")
+    .option(
+      "--allowed-origins <origins>",
+      "Whose pages may read answers, separated by commas; or *",
+    )
+    .option("--allowed-hosts <names>", "Names of this server that are answered without a key")
+    .option("--strict", "Refuse fields that nobody knows")
+    .option("--served-model-name <names>", "Names to serve under, separated by commas")
+    .option("--max-model-len <tokens>", "Shorten the context")
+    .option("--chat-template <file>", "Chat template in Jinja, instead of the checkpoint's own")
+    .option("--reasoning-field <name>", "Where thoughts are told: reasoning_content or reasoning", {
+      default: "reasoning_content",
+    })
+    .option("--ledger <file>", "Bill every request in this file; without it nothing is billed")
+    .option("--prices <file>", "Price book of the bills; DeepSeek's R1 where none is given")
+    .option("--otlp <url>", "Send traces of requests to this OpenTelemetry collector, over HTTP")
+    .option("--trace <file>", "Write a Chrome trace of every step, for Perfetto or daysix trace");
+}
+
+type Flags = Readonly<Record<string, unknown>>;
+
+export async function runServe(flags: Flags): Promise<never> {
+  const { log, format } = openLog(flags);
+  const apiKey = await apiKeyOf(flags, process);
+  const { maxModelLen } = flags;
+  return serve({
+    engine: await engineOf(flags),
+    host: textOf("host", flags["host"]),
+    port: integerOf("port", flags["port"], 0, largestPort),
+    ...{ log, logFormat: format },
+    otlp: otlpEndpoint(textIf(flags, "otlp"), process.env),
+    reasoningField: reasoningFieldOf(flags["reasoningField"]),
+    edge: {
+      allowedOrigins: namesOf("allowed-origins", flags["allowedOrigins"]),
+      allowedHosts: namesOf("allowed-hosts", flags["allowedHosts"]),
+      strict: flags["strict"] === true,
+    },
+    ...(maxModelLen === undefined
+      ? {}
+      : { maxModelLen: integerOf("max-model-len", maxModelLen, 2, 2 ** 31 - 1) }),
+    ...present({
+      apiKey,
+      keysFile: textIf(flags, "keys"),
+      servedNames: textIf(flags, "served-model-name")?.split(","),
+      chatTemplate: textIf(flags, "chat-template"),
+      ledger: textIf(flags, "ledger"),
+      prices: textIf(flags, "prices"),
+      trace: textIf(flags, "trace"),
+    }),
+  });
+}

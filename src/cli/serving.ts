@@ -1,0 +1,38 @@
+import type { Logger } from "pino";
+import type { Engine, EngineOptions } from "../engine/index.ts";
+import type { GatewayOptions, ReasoningField } from "../gateway/index.ts";
+
+export interface ServeOptions {
+  readonly engine: EngineOptions;
+  readonly host: string;
+  readonly port: number;
+  readonly apiKey?: string;
+  /** File of keys that have names and limits. */
+  readonly keysFile?: string;
+  /** What is decided of requests before they are read. */
+  readonly edge?: Pick<GatewayOptions, "allowedHosts" | "allowedOrigins" | "strict">;
+  /** The folder's name where none is given. */
+  readonly servedNames?: readonly string[];
+  readonly maxModelLen?: number;
+  /** File of a chat template, instead of the checkpoint's own. */
+  readonly chatTemplate?: string;
+  readonly reasoningField?: ReasoningField;
+  /** File that requests are billed in. */
+  readonly ledger?: string;
+  /** File of the prices; the built-in ones where none is given. */
+  readonly prices?: string;
+  readonly log: Logger;
+  /** `json`: all that the server says is lines of JSON. */
+  readonly logFormat?: "text" | "json" | undefined;
+  /** Where OpenTelemetry's traces of requests go; nowhere if undefined. */
+  readonly otlp?: string | undefined;
+  /** File for a trace, from the start until the server ends. */
+  readonly trace?: string;
+}
+
+/** A server that listens. */
+export interface Serving {
+  readonly engine: Engine;
+  readonly url: string;
+  readonly names: readonly string[];
+}

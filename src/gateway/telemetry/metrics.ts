@@ -1,0 +1,227 @@
+import { Counter, Gauge, Histogram, Registry } from "prom-client";
+import { version, type EngineStats } from "../../engine/index.ts";
+import type { Admission } from "../admission.ts";
+import type { GenerationEnd } from "../billing/index.ts";
+import type { ClusterView } from "../status/index.ts";
+import { RankMetrics } from "./rank-metrics.ts";
+import { RequestTimes } from "./request-times.ts";
+
+export interface MetricsOptions {
+  /** What ranks' figures are told of. */
+  readonly model: string;
+  /** Of `daysix_build_info`, beside versions. */
+  readonly build?: Readonly<Record<string, string>>;
+}
+
+/** Seconds between two tokens, and those that a request may take. */
+const tokenBuckets = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
+const requestBuckets = [0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800];
+const lengthBuckets = Array.from({ length: 18 }, (_, power) => 2 ** power);
+
+/** The server's figures in Prometheus' text format, in the names of vLLM where they mean the same. */
+export class Metrics {
+  readonly #registry = new Registry();
+  readonly #model: string;
+  readonly #counters: Readonly<Record<keyof typeof counters, Counter>>;
+  readonly #histograms: Readonly<Record<keyof typeof histograms, Histogram>>;
+  readonly #gauges: Readonly<Record<keyof typeof gauges, Gauge>>;
+  readonly #ranks = new RankMetrics(this.#registry);
+  #resumed = { requests: 0, recomputedTokens: 0 };
+
+  constructor({ model, build = {} }: MetricsOptions) {
+    this.#model = model;
+    const registers = [this.#registry];
+    this.#counters = mapValues(counters, (each) => new Counter({ ...each, registers }));
+    this.#gauges = mapValues(gauges, (each) => new Gauge({ ...each, registers }));
+    this.#histograms = mapValues(histograms, ({ name, help, buckets }) => {
+      return new Histogram({ name, help, buckets, labelNames: ["model_name"], registers });
+    });
+    const about = { version, node_version: process.version, ...build };
+    const name = "daysix_build_info";
+    const help = "1; what serves.";
+    new Gauge({ name, help, labelNames: Object.keys(about), registers }).set(about, 1);
+  }
+
+  /** `route`: the pattern, never the path a client made up. */
+  countRequest(route: string, status: number): void {
+    this.#counters.requests.inc({ route, status });
+  }
+
+  /** A client held too much of the server, and was refused or cut. */
+  countRefusal(reason: string): void {
+    this.#counters.refusals.inc({ reason });
+  }
+
+  /** The times of a request that was admitted now; its waits are counted as they end. */
+  times(model: string, now: number): RequestTimes {
+    const labels = { model_name: model };
+    const { queue, firstToken, nextToken } = this.#histograms;
+    return new RequestTimes(now, {
+      queued: (seconds) => queue.observe(labels, seconds),
+      firstToken: (seconds) => firstToken.observe(labels, seconds),
+      nextToken: (seconds) => nextToken.observe(labels, seconds),
+      resumed: (tokens) => this.#countResumed(labels, tokens),
+    });
+  }
+
+  /** Sequences that went on after a loss of ranks, and the tokens that were computed again for it. */
+  get resumed(): { readonly requests: number; readonly recomputedTokens: number } {
+    return this.#resumed;
+  }
+
+  #countResumed(labels: Readonly<Record<string, string>>, recomputed: number): void {
+    const { requests, recomputedTokens } = this.#resumed;
+    this.#resumed = { requests: requests + 1, recomputedTokens: recomputedTokens + recomputed };
+    this.#counters.resumed.inc(labels);
+    this.#counters.recomputed.inc(labels, recomputed);
+  }
+
+  /** Whatever its outcome: tokens as they are billed. `now`: milliseconds since 1970. */
+  countEnd(model: string, times: RequestTimes, end: GenerationEnd, now: number): void {
+    const labels = { model_name: model };
+    const { usage } = end;
+    this.#counters.promptTokens.inc(labels, usage.prompt_tokens);
+    this.#counters.generatedTokens.inc(labels, usage.completion_tokens);
+    this.#counters.cacheQueries.inc(labels, usage.prompt_tokens);
+    this.#counters.cacheHits.inc(labels, usage.prompt_cache_hit_tokens);
+    const cut = end.outcome === "failed" ? "error" : "abort";
+    for (const reason of end.finishReasons) {
+      this.#counters.finished.inc({ ...labels, finished_reason: reason ?? cut });
+    }
+    for (const { startedAt, firstTokenAt, lastTokenAt } of times.sequences) {
+      if (startedAt === undefined || firstTokenAt === undefined) continue;
+      this.#histograms.prefill.observe(labels, (firstTokenAt - startedAt) / 1000);
+      this.#histograms.decode.observe(labels, ((lastTokenAt ?? 0) - firstTokenAt) / 1000);
+    }
+    if (end.outcome !== "complete") return;
+    this.#histograms.whole.observe(labels, Math.max(0, now - times.admitted) / 1000);
+    this.#histograms.promptLength.observe(labels, usage.prompt_tokens);
+    this.#histograms.answerLength.observe(labels, usage.completion_tokens);
+  }
+
+  get contentType(): string {
+    return this.#registry.contentType;
+  }
+
+  /** `ranks`: undefined when the engine does not answer. */
+  expose(
+    admission: Pick<Admission, "waiting" | "running">,
+    cluster: Pick<ClusterView, "topology" | "nodeOfRank">,
+    ranks: readonly EngineStats[] | undefined,
+  ): Promise<string> {
+    const labels = { model_name: this.#model };
+    this.#gauges.waiting.set(labels, admission.waiting);
+    this.#gauges.running.set(labels, admission.running);
+    this.#gauges.up.set(ranks ? 1 : 0);
+    this.#ranks.set(this.#model, cluster, ranks ?? []);
+    return this.#registry.metrics();
+  }
+}
+
+const ofModel = ["model_name"];
+
+const counters = {
+  requests: {
+    ...{ name: "daysix_requests_total", help: "Responses." },
+    labelNames: ["route", "status"],
+  },
+  refusals: {
+    ...{ name: "daysix_refusals_total", help: "Clients that held too much." },
+    labelNames: ["reason"],
+  },
+  promptTokens: {
+    ...{ name: "vllm:prompt_tokens_total", help: "Prompt tokens, as billed.", labelNames: ofModel },
+  },
+  generatedTokens: {
+    ...{ name: "vllm:generation_tokens_total", help: "Generated tokens, as billed." },
+    labelNames: ofModel,
+  },
+  cacheQueries: {
+    ...{ name: "vllm:prefix_cache_queries_total", help: "Prompt tokens looked for in caches." },
+    labelNames: ofModel,
+  },
+  cacheHits: {
+    ...{ name: "vllm:prefix_cache_hits_total", help: "Of these, found, as billed." },
+    labelNames: ofModel,
+  },
+  resumed: {
+    ...{ name: "daysix_resumed_requests_total", help: "Sequences that outlived ranks." },
+    labelNames: ofModel,
+  },
+  recomputed: {
+    ...{
+      name: "daysix_recomputed_tokens_total",
+      help: "Computed again after losses, billed to nobody.",
+    },
+    labelNames: ofModel,
+  },
+  finished: {
+    ...{ name: "vllm:request_success_total", help: "Choices, by what ended them." },
+    labelNames: ["model_name", "finished_reason"],
+  },
+};
+
+const gauges = {
+  running: {
+    ...{ name: "vllm:num_requests_running", help: "Sequences in work.", labelNames: ofModel },
+  },
+  waiting: {
+    ...{ name: "vllm:num_requests_waiting", help: "Sequences not yet begun.", labelNames: ofModel },
+  },
+  up: { name: "daysix_engine_up", help: "1 when the engine answers.", labelNames: [] },
+};
+
+const histograms = {
+  firstToken: {
+    ...{
+      name: "vllm:time_to_first_token_seconds",
+      help: "From admission.",
+      buckets: requestBuckets,
+    },
+  },
+  nextToken: {
+    ...{ name: "vllm:inter_token_latency_seconds", help: "Between two tokens of a choice." },
+    buckets: tokenBuckets,
+  },
+  whole: {
+    ...{ name: "vllm:e2e_request_latency_seconds", help: "From admission to the answer's end." },
+    buckets: requestBuckets,
+  },
+  queue: {
+    ...{
+      name: "vllm:request_queue_time_seconds",
+      help: "From admission to the first computation.",
+    },
+    buckets: requestBuckets,
+  },
+  prefill: {
+    ...{ name: "vllm:request_prefill_time_seconds", help: "From there to the first token." },
+    buckets: requestBuckets,
+  },
+  decode: {
+    ...{ name: "vllm:request_decode_time_seconds", help: "From the first token to the last." },
+    buckets: requestBuckets,
+  },
+  promptLength: {
+    ...{
+      name: "vllm:request_prompt_tokens",
+      help: "Of complete requests.",
+      buckets: lengthBuckets,
+    },
+  },
+  answerLength: {
+    ...{
+      name: "vllm:request_generation_tokens",
+      help: "Of all its choices.",
+      buckets: lengthBuckets,
+    },
+  },
+};
+
+function mapValues<Key extends string, From, To>(
+  record: Readonly<Record<Key, From>>,
+  make: (value: From) => To,
+): Record<Key, To> {
+  const entries = Object.entries(record) as [Key, From][];
+  return Object.fromEntries(entries.map(([key, value]) => [key, make(value)])) as Record<Key, To>;
+}
