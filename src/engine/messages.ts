@@ -179,6 +179,8 @@ export const newsSchema = z.discriminatedUnion("kind", [
     columns: columnsSchema,
     /** Of the rank's pool, after the step. */
     pagesInUse: whole,
+    /** Milliseconds since the step began, which is when its requests started. */
+    stepMs: z.number().min(0),
   }),
   z.object({ kind: z.literal("spans"), spans }),
 ]);

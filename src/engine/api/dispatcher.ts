@@ -63,14 +63,15 @@ export class Dispatcher {
     this.#end(live);
   }
 
-  hear(rank: number, { columns, pagesInUse }: Report): void {
+  hear(rank: number, { columns, pagesInUse, stepMs }: Report): void {
     const { router, now } = this.#parts;
-    const time = now();
+    const heard = now();
     const failures = new Map<LiveRequest, Failure>();
     for (const { handle, event } of eventsOf(columns)) {
       const live = this.#attempts.get(handle);
       if (!live) continue;
       live.attempt?.route.hear(event.kind, rank);
+      const time = event.kind === "started" ? heard - stepMs : heard;
       if (event.kind === "failed") failures.set(live, event);
       else for (const each of live.inOrder({ ...event, time }, rank)) this.#tell(live, each);
     }

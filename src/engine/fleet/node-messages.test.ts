@@ -68,7 +68,7 @@ const spans = {
 };
 
 const said: RankNews[] = [
-  { kind: "events", columns, pagesInUse: 7 },
+  { kind: "events", columns, pagesInUse: 7, stepMs: 1.5 },
   { kind: "spans", spans },
 ];
 
@@ -87,7 +87,7 @@ test("what is no message is named by the field that is wrong", () => {
   const command = (change: object) => ({ kind: "command", rank: 1, command: change });
   const told = (news: object) => ({ kind: "said", rank: 0, news });
   const stepped = (change: object) =>
-    told({ kind: "events", columns: { ...columns, ...change }, pagesInUse: 0 });
+    told({ kind: "events", columns: { ...columns, ...change }, pagesInUse: 0, stepMs: 0 });
   const generate = (change: object) =>
     command({ kind: "generate", handle: 1, request: { ...asked, ...change } });
   const wrong: [body: unknown, schema: typeof orderSchema | typeof nodeNewsSchema, RegExp][] = [

@@ -44,6 +44,19 @@ test("a rank whose last two reports are not read waits, and goes on when one is"
   assert.equal(said.length, 3);
 });
 
+test("a report says how long ago its step began", async () => {
+  const clock = new ManualClock();
+  const said: RankNews[] = [];
+  const say = (news: RankNews) => said.push(news);
+  new RankLoop(
+    busyRank(() => clock.advance(40)),
+    { say, die: assert.fail },
+    clock,
+  ).start();
+  await turns(clock);
+  assert.ok(said.length > 0 && said.every((news) => news.kind === "events" && news.stepMs === 40));
+});
+
 test("what a step throws goes to the port, since no request can be told", async () => {
   const clock = new ManualClock();
   const broken = busyRank(() => {

@@ -76,12 +76,14 @@ export class RankLoop {
   async #run(): Promise<void> {
     const { core } = this.#rank;
     while (this.#rank.joinsSteps || !core.idle) {
+      const began = this.#clock.now();
       const events = await core.step();
       // Before the events: after a request's last one nobody may be listening.
       if (this.#takeSpans) this.#port.say({ kind: "spans", spans: this.#takeSpans() });
       if (events.length > 0) {
         const { pagesInUse } = core.stats;
-        this.#port.say({ kind: "events", columns: columnsOf(events), pagesInUse });
+        const stepMs = Math.max(0, this.#clock.now() - began);
+        this.#port.say({ kind: "events", columns: columnsOf(events), pagesInUse, stepMs });
         this.#unheard.sent();
       }
       await this.#unheard.room();
