@@ -39,7 +39,7 @@ test("the log is text on a terminal, JSON in a pipe, and notices and problems ar
 });
 
 test("a terminal has colours, a silent log says nothing, and what was mistyped is said plainly", () => {
-  assert.match(said({ logLevel: "warn" }, true).lines[0], /^\[.*\u001B\[33mWARN/);
+  assert.ok(said({ logLevel: "warn" }, true).lines[0].includes("\u001B[33mWARN"));
   assert.deepEqual(said({ logLevel: "silent" }, false).lines, [""]);
   const usage = "Object.assign(new Error('--port: no'), { name: 'UsageError' })";
   const { lines, status } = said({ logLevel: "warn" }, false, usage);
