@@ -7,6 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
 import { after, test } from "node:test";
+import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { clusterSecret, parseTopology } from "../cluster/index.ts";
 import { Engine, type EngineOptions, type GenerationEvent } from "../engine/index.ts";
@@ -99,14 +100,6 @@ function startEngine(
 const short = request(fixture.tokens, { maxTokens: 6 });
 const long = request(fixture.tokens, { maxTokens: 100_000 });
 
-/** Asks again and again, until told of a failure. */
-async function readUntilFailure(engine: Engine): Promise<GenerationEvent> {
-  for (;;) {
-    const last = (await read(engine.generate(long))).at(-1);
-    if (last?.kind === "failed") return last;
-  }
-}
-
 /** Asks again and again, until so much has come about; the whole answers. */
 async function readUntil(engine: Engine, done: () => boolean): Promise<GenerationEvent[][]> {
   const answers: GenerationEvent[][] = [];
@@ -168,19 +161,57 @@ for (const [name, strike, reason] of faults) {
   }
 }
 
-test("a unit that spans both nodes ends with either, and says so at once from then on", async () => {
+/** Resolves when the units are in such states, with so many ranks. */
+async function unitsAre(engine: Engine, expected: string): Promise<void> {
+  const told = () => engine.units.map(({ state, ranks }) => `${state} ${ranks.length}`).join();
+  for (const end = performance.now() + 20_000; told() !== expected;) {
+    assert.ok(performance.now() < end, `${told()}; ${engine.problems.join()}`);
+    await delay(20);
+  }
+}
+
+test("a unit that spans both nodes goes on with the ranks left, and takes back a node that returns", async () => {
   const waiting = startEngine("combined=1x2");
-  const node = startNode(await waiting.port);
+  const port = await waiting.port;
+  const node = startNode(port);
   const engine = await waiting.engine;
-  const live = readUntilFailure(engine);
+  const expected = answer(await read(engine.generate(long)));
+  const alone = () =>
+    engine.units.some(({ state, ranks }) => state === "serving" && ranks.length === 1);
+  const live = Array.from({ length: 4 }, () => readUntil(engine, alone));
   await read(engine.generate(short));
   node.process.kill("SIGKILL");
-  const last = await live;
-  assert.ok(last.kind === "failed" && last.code === "engine_ended");
-  assert.match(last.message, /node 1 is lost|rank 1 is lost/);
-  assert.deepEqual(await read(engine.generate(short)), [last]);
-  assert.equal((await engine.fatal).message, last.message);
+  for (const events of (await Promise.all(live)).flat()) assert.deepEqual(events, expected);
+  await unitsAre(engine, "serving 1");
+
+  const whole = () => engine.units.some(({ ranks }) => ranks.length === 2);
+  const more = Array.from({ length: 2 }, () => readUntil(engine, whole));
+  const again = startNode(port);
+  for (const events of (await Promise.all(more)).flat()) assert.deepEqual(events, expected);
+  await unitsAre(engine, "serving 2");
+  assert.deepEqual(answer(await read(engine.generate(long))), expected);
+  assert.ok(engine.units[0].placement, "its ranks share the experts again");
+  await emptied(engine);
   await engine.close();
+  assert.equal((await again.ended).status, 0);
+});
+
+test("a node that is not waited for any more takes part once there is a unit for it", async () => {
+  const waiting = startEngine("prefill=1x1,decode=1x1");
+  const port = await waiting.port;
+  const node = startNode(port);
+  const engine = await waiting.engine;
+  const expected = answer(await read(engine.generate(long)));
+  const spare = startNode(port);
+  await once(spare.process.stdout as Readable, "data");
+  engine.scale("decode", 2);
+  await unitsAre(engine, "serving 1,serving 1,serving 1");
+  const nodes = engine.units.map(({ ranks }) => ranks[0].node);
+  assert.equal(new Set(nodes).size, 3, `units are on nodes ${nodes.join()}`);
+  const answers = await Promise.all([1, 2, 3, 4].map(() => read(engine.generate(long))));
+  for (const events of answers) assert.deepEqual(answer(events), expected);
+  await engine.close();
+  for (const one of [node, spare]) assert.equal((await one.ended).status, 0);
 });
 
 test("who does not belong is refused, and the right node still joins", async () => {

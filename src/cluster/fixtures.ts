@@ -66,7 +66,12 @@ export function routeRanks(
   meshes: readonly NodeMesh[],
   nodeOfRank: readonly number[],
 ): RoutedRanks {
-  const routers = meshes.map((mesh) => new RankRouter({ mesh, nodeOfRank }));
+  const places = nodeOfRank.map((node, rank) => ({ rank, node }));
+  const routers = meshes.map((mesh) => {
+    const router = new RankRouter({ mesh });
+    router.add(places);
+    return router;
+  });
   const transports = nodeOfRank.map(
     (node, rank) => new RankTransport(routers[node].endpoint(rank)),
   );

@@ -1,6 +1,6 @@
 export { channels, MICRO_BATCHES } from "./channels.ts";
 export { type Clock, inTime, systemClock } from "./clock.ts";
-export { ControlError } from "./links/index.ts";
+export { ControlError, MAXIMUM_RANK } from "./links/index.ts";
 export type { Traffic } from "./counters.ts";
 export { defaultFailureTimeoutMs } from "./membership/index.ts";
 export { type ClusterIdentity, HandshakeError } from "./links/index.ts";
@@ -9,7 +9,7 @@ export type { LinkTraffic } from "./links/index.ts";
 export type { ClusterHandlers, NodeMesh } from "./membership/index.ts";
 export { openCluster, type OpenedCluster, type OpenOptions } from "./membership/index.ts";
 export type { RankEndpoint } from "./ranks/index.ts";
-export { RankRouter, type RouterOptions } from "./ranks/index.ts";
+export { type RankNode, RankRouter, type RouterOptions } from "./ranks/index.ts";
 export { RankTransport } from "./ranks/index.ts";
 export { clusterSecret, type ClusterSecret, generateSecret, readSecret } from "./links/index.ts";
 export {
@@ -23,6 +23,7 @@ export {
   assignRanks,
   formatTopology,
   parseTopology,
+  spreadRanks,
   type Topology,
   type Unit,
   type UnitRole,

@@ -15,7 +15,7 @@ export interface Topology {
   readonly ranks: number;
 }
 
-/** DeepSeek's largest unit has 144 ranks; frames hold a rank in 16 bits. */
+/** DeepSeek's largest unit has 144 ranks. */
 const MAXIMUM_RANKS = 65_536;
 
 /**
@@ -76,18 +76,23 @@ function spread(units: readonly Unit[], ranks: number, nodes: number): number[] 
     throw new RangeError(`nodes: expected 1 to ${ranks} (the ranks), got ${nodes}`);
   }
   const load = Array.from({ length: nodes }, () => 0);
-  const nodeOfRank: number[] = [];
-  for (const unit of units) {
-    const share = Math.floor(unit.ranks.length / nodes);
-    const leastLoaded = range(0, nodes).sort((a, b) => load[a] - load[b] || a - b);
-    const withOneMore = new Set(leastLoaded.slice(0, unit.ranks.length % nodes));
-    for (let node = 0; node < nodes; node++) {
-      const own = share + (withOneMore.has(node) ? 1 : 0);
-      load[node] += own;
-      for (let rank = 0; rank < own; rank++) nodeOfRank.push(node);
-    }
-  }
-  return nodeOfRank;
+  return units.flatMap((unit) => spreadRanks(unit.ranks.length, load));
+}
+
+/**
+ * The node of each rank of one more unit, which is spread over all nodes.
+ * @param load ranks on each node so far; those of the unit are added
+ */
+export function spreadRanks(ranks: number, load: number[]): number[] {
+  const nodes = load.length;
+  const share = Math.floor(ranks / nodes);
+  const leastLoaded = range(0, nodes).sort((a, b) => load[a] - load[b] || a - b);
+  const withOneMore = new Set(leastLoaded.slice(0, ranks % nodes));
+  return range(0, nodes).flatMap((node) => {
+    const own = share + (withOneMore.has(node) ? 1 : 0);
+    load[node] += own;
+    return Array.from({ length: own }, () => node);
+  });
 }
 
 function parsePart(part: string, flag: string): { role: UnitRole; count: number; size: number } {

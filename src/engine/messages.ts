@@ -3,6 +3,7 @@
  * pass the values as they are, and what comes from another node is checked against them.
  */
 import { z } from "zod";
+import { MAXIMUM_RANK } from "../cluster/index.ts";
 import type { TrafficCounts } from "../expert-parallel/index.ts";
 import type { SamplingParameters, TokenLogprob } from "../kernels/index.ts";
 import type { ContextCacheStats } from "../kv-cache/index.ts";
@@ -11,7 +12,7 @@ import type { SpanBatch } from "../trace/index.ts";
 const whole = z.int().min(0);
 /** Names a request among the live ones. */
 const handle = z.uint32();
-const rank = z.int().min(0).max(65_535);
+const rank = z.int().min(0).max(MAXIMUM_RANK);
 const bytes: z.ZodType<Uint8Array> = z.instanceof(Uint8Array);
 const words: z.ZodType<Uint32Array> = z.instanceof(Uint32Array);
 const doubles: z.ZodType<Float64Array> = z.instanceof(Float64Array);
@@ -76,6 +77,8 @@ export const commandSchema = z.discriminatedUnion("kind", [
   z.object({ kind: z.literal("mask"), handle, position: whole, mask: words }),
   /** A report of events has been read. */
   z.object({ kind: z.literal("heard") }),
+  /** There are more ranks that will hand sequences over, or take them over. */
+  z.object({ kind: z.literal("meet"), ranks: z.array(rank).readonly() }),
   /** The unit's experts lie so from the first step on for which all its ranks know it. */
   z.object({
     kind: z.literal("place"),

@@ -15,8 +15,11 @@ export async function runPipeline(
   training: Training,
   traceEpochMs: number,
 ): Promise<ThreadReport[]> {
-  const router = new RankRouter({ nodeOfRank: Array.from({ length: pipeline.ranks }, () => 0) });
-  const workers = router.ranks.map((rank) => {
+  const router = new RankRouter();
+  const ranks = router.add(
+    Array.from({ length: pipeline.ranks }, (_, rank) => ({ rank, node: 0 })),
+  );
+  const workers = ranks.map((rank) => {
     const endpoint = router.endpoint(rank);
     const workerData: ThreadOptions = { pipeline, training, endpoint, traceEpochMs };
     return new Worker(new URL("./rank-thread.js", import.meta.url), {

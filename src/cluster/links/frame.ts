@@ -1,7 +1,7 @@
 /**
  * What nodes say to each other: frames of a fixed header and a bounded payload, big-endian.
  *
- *     type u8 | zero u8 u16 | from u16 | to u16 | channel u32 | length u32 | remaining u32 | payload
+ *     type u8 | zero u8 u16 | from u32 | to u32 | channel u32 | length u32 | remaining u32 | payload
  *
  * `length` counts the payload's bytes; `remaining` those of the same message in frames to come.
  * Frames of type data use from, to and channel; data and control use remaining.
@@ -19,7 +19,7 @@ export type FrameType = (typeof frameTypes)[number];
 
 export interface Frame {
   readonly type: FrameType;
-  /** Rank numbers. */
+  /** Rank numbers, each of one life of a rank. */
   readonly from: number;
   readonly to: number;
   readonly channel: number;
@@ -32,7 +32,10 @@ export class FrameError extends Error {
   override readonly name = "FrameError";
 }
 
-const HEADER_BYTES = 20;
+const HEADER_BYTES = 24;
+
+/** Numbers of ranks are never given twice, so that they are many; mailboxes hold so many apart. */
+export const MAXIMUM_RANK = 2 ** 21 - 1;
 
 /** Longer messages between ranks are cut. */
 export const MAXIMUM_DATA_BYTES = 128 * 1024;
@@ -67,11 +70,11 @@ export function encodeHeader(frame: Frame): Uint8Array {
   const header = new Uint8Array(HEADER_BYTES);
   const view = new DataView(header.buffer);
   view.setUint8(0, frameTypes.indexOf(frame.type) + 1);
-  view.setUint16(4, frame.from);
-  view.setUint16(6, frame.to);
-  view.setUint32(8, frame.channel);
-  view.setUint32(12, frame.payload.length);
-  view.setUint32(16, frame.remaining);
+  view.setUint32(4, frame.from);
+  view.setUint32(8, frame.to);
+  view.setUint32(12, frame.channel);
+  view.setUint32(16, frame.payload.length);
+  view.setUint32(20, frame.remaining);
   return header;
 }
 
@@ -83,8 +86,8 @@ function decodeHeader(header: Uint8Array): Frame {
     const start = Buffer.from(header.subarray(0, 4)).toString("hex");
     throw new FrameError(`expected a frame, got bytes that start with ${start}`);
   }
-  const length = view.getUint32(12);
-  const remaining = view.getUint32(16);
+  const length = view.getUint32(16);
+  const remaining = view.getUint32(20);
   if (length > maximumPayload[type]) {
     throw new FrameError(
       `a ${type} frame of ${length} bytes is over the limit of ${maximumPayload[type]}`,
@@ -94,9 +97,9 @@ function decodeHeader(header: Uint8Array): Frame {
   if (length + remaining > most) {
     throw new FrameError(`a message of ${length + remaining} bytes is over the limit of ${most}`);
   }
-  const from = view.getUint16(4);
-  const to = view.getUint16(6);
-  return { type, from, to, channel: view.getUint32(8), remaining, payload: new Uint8Array(length) };
+  const [from, to] = [view.getUint32(4), view.getUint32(8)];
+  const channel = view.getUint32(12);
+  return { type, from, to, channel, remaining, payload: new Uint8Array(length) };
 }
 
 /** Finds frames in a stream of bytes that comes in chunks of any size. */

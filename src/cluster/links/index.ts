@@ -1,7 +1,7 @@
 export { ControlChannel, ControlError } from "./control.ts";
 export type { RankMessage } from "./fragmentation.ts";
 export { FrameSocket } from "./frame-socket.ts";
-export { type Frame, FrameError, MAXIMUM_MESSAGE_BYTES } from "./frame.ts";
+export { type Frame, FrameError, MAXIMUM_MESSAGE_BYTES, MAXIMUM_RANK } from "./frame.ts";
 export {
   type ClusterIdentity,
   HandshakeError,

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import type { Frame } from "../links/index.ts";
-import { parseFrame } from "../links/index.ts";
+import { MAXIMUM_RANK, parseFrame } from "../links/index.ts";
 
 const membershipSchema = z.discriminatedUnion("kind", [
   /** From the coordinator to a node that has joined: the nodes that joined before, which it is to dial. */
@@ -18,7 +18,7 @@ const membershipSchema = z.discriminatedUnion("kind", [
   /** To all: a rank of the sending node has ended, and the node has not. */
   z.object({
     kind: z.literal("rankLost"),
-    rank: z.int().min(0).max(65_535),
+    rank: z.int().min(0).max(MAXIMUM_RANK),
     reason: z.string().max(4096),
   }),
 ]);

@@ -79,12 +79,14 @@ test("a sender waits while a link has more than it can carry, and loses nothing"
 
 test("what comes before a node has started its ranks is kept for them", async () => {
   const meshes = await formCluster(2);
-  const nodeOfRank = [0, 1];
-  const early = new RankRouter({ mesh: meshes[0], nodeOfRank });
+  const places = [0, 1].map((node) => ({ rank: node, node }));
+  const early = new RankRouter({ mesh: meshes[0] });
+  early.add(places);
   const sender = new RankTransport(early.endpoint(0));
   await sender.send(1, 4, Uint8Array.of(1, 2));
   while (meshes[1].counters().get(0)?.received.messages !== 1) await nextTurn();
-  const late = new RankRouter({ mesh: meshes[1], nodeOfRank });
+  const late = new RankRouter({ mesh: meshes[1] });
+  late.add(places);
   const receiver = new RankTransport(late.endpoint(1));
   assert.deepEqual(await receiver.receive(0, 4), Uint8Array.of(1, 2));
   close(sender, receiver, early, late, ...meshes);

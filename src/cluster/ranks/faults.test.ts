@@ -28,7 +28,7 @@ import {
 } from "../index.ts";
 import { clientTls } from "../links/secret.ts";
 
-const nodeOfRank = [0, 1];
+const places = [0, 1].map((node) => ({ rank: node, node }));
 /** The limit, and what a busy machine of two cores may add to it. */
 const reportedWithin = testFailureTimeoutMs + 2500;
 /** How the system may tell that the other side is gone. */
@@ -37,7 +37,8 @@ const cutOff = /closed|ECONNRESET|EPIPE|ended by the other party/;
 /** The other process: a node with one rank in a thread of its own that sends back what it gets. */
 async function runNode(port: number): Promise<void> {
   const mesh = await joinCluster(joinOptions(port, { handlers: { lost: () => stop() } }));
-  const router = new RankRouter({ mesh, nodeOfRank });
+  const router = new RankRouter({ mesh });
+  router.add(places);
   const endpoint = router.endpoint(1);
   const worker = new Worker(new URL(import.meta.url), {
     workerData: { endpoint },
@@ -86,7 +87,8 @@ async function setScene(context: TestContext): Promise<Scene> {
   });
   const exit = once(child, "exit");
   const mesh = await within(10_000, opened.formed);
-  const router = new RankRouter({ mesh, nodeOfRank });
+  const router = new RankRouter({ mesh });
+  router.add(places);
   const transport = new RankTransport(router.endpoint(0));
   context.after(async () => {
     for (const one of [transport, router, mesh, { close }]) await one.close();
@@ -225,7 +227,7 @@ function defineTests(): void {
 
 function oversized(): Uint8Array {
   const header = encodeHeader({ ...nodeFrame("heartbeat"), type: "data" });
-  header[12] = 0xf0;
+  header[16] = 0xf0;
   return header;
 }
 

@@ -1,5 +1,5 @@
 export type { RankEndpoint } from "./rank-messages.ts";
-export { RankRouter, type RouterOptions } from "./rank-router.ts";
+export { type RankNode, RankRouter, type RouterOptions } from "./rank-router.ts";
 export { RankTransport } from "./rank-transport.ts";
 export {
   createSharedSegments,

@@ -7,8 +7,6 @@ export interface RankEndpoint {
   readonly segments: SharedSegments;
   /** To the node's main thread, which owns the links to other nodes. */
   readonly port: MessagePort;
-  /** Number of all ranks of the cluster. */
-  readonly ranks: number;
 }
 
 /** From a rank to its node's main thread: a message for a rank of another node. */

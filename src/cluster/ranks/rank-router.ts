@@ -1,50 +1,67 @@
 import { MessageChannel, type MessagePort } from "node:worker_threads";
-import type { RankMessage } from "../links/index.ts";
-import { FrameError } from "../links/index.ts";
+import { FrameError, type RankMessage } from "../links/index.ts";
 import type { NodeMesh } from "../membership/index.ts";
 import type { RankCommand, RankEndpoint, RankReport } from "./rank-messages.ts";
-import { createSharedSegments, type SegmentOptions, type SharedSegments } from "./shared-memory.ts";
+import { createSharedSegments, type SegmentOptions } from "./shared-memory.ts";
 
 export interface RouterOptions extends SegmentOptions {
-  /** The node of each rank, as assigned by the coordinator; the same on every node. */
-  readonly nodeOfRank: readonly number[];
   /** The links to other nodes; without one all ranks are on this node, number 0. */
   readonly mesh?: NodeMesh;
   /** A rank of any node is lost; called once for each. */
   readonly lost?: (rank: number, reason: string) => void;
 }
 
+/** A rank, and the node it is on. */
+export interface RankNode {
+  readonly rank: number;
+  readonly node: number;
+}
+
 /**
- * A node's main thread between its ranks and the links to other nodes. Ranks of one node speak
- * through shared memory and pass here only the news that one of them is lost.
+ * A node's main thread between its ranks and the links to other nodes. Ranks that were started
+ * together on one node speak through shared memory and pass here only the news that one of them is
+ * lost.
  */
 export class RankRouter {
-  /** The ranks of this node, ascending. */
-  readonly ranks: readonly number[];
   readonly #node: number;
-  readonly #nodeOfRank: readonly number[];
   readonly #mesh: NodeMesh | undefined;
-  readonly #segments: SharedSegments;
-  readonly #endpoints: ReadonlyMap<number, RankEndpoint>;
+  readonly #segmentOptions: SegmentOptions;
+  /** The node of each rank that there is or was; no number is given twice. */
+  readonly #nodeOf = new Map<number, number>();
+  readonly #endpoints = new Map<number, RankEndpoint>();
   readonly #ports = new Map<number, MessagePort>();
   readonly #lost = new Map<number, string>();
   readonly #onLost: (rank: number, reason: string) => void;
   #closed = false;
 
-  constructor({ nodeOfRank, mesh, lost, ...segmentOptions }: RouterOptions) {
+  constructor({ mesh, lost, ...segmentOptions }: RouterOptions = {}) {
     this.#mesh = mesh;
     this.#node = mesh?.node ?? 0;
-    this.#nodeOfRank = nodeOfRank;
+    this.#segmentOptions = segmentOptions;
     this.#onLost = lost ?? (() => undefined);
-    this.ranks = this.#ranksOf(this.#node);
-    this.#segments = createSharedSegments(this.ranks, segmentOptions);
+  }
+
+  /**
+   * Learns where ranks are, before any of them speaks. Those of this node are started together; they
+   * are returned, ascending.
+   */
+  add(ranks: readonly RankNode[]): number[] {
+    const fresh = ranks.filter(({ rank }) => !this.#nodeOf.has(rank));
+    for (const { rank, node } of fresh) this.#nodeOf.set(rank, node);
+    const own = fresh.flatMap(({ rank, node }) => (node === this.#node ? [rank] : []));
+    own.sort((a, b) => a - b);
+    const segments = createSharedSegments(own, this.#segmentOptions);
     // All ports, so that what arrives for a thread not yet started waits in one.
-    this.#endpoints = new Map(this.ranks.map((rank) => [rank, this.#createEndpoint(rank)]));
-    mesh?.connectRanks({
+    for (const rank of own) {
+      this.#endpoints.set(rank, { rank, segments, port: this.#openPort(rank) });
+    }
+    for (const rank of own) for (const { rank: lost } of ranks) this.#tellIfLost(rank, lost);
+    this.#mesh?.connectRanks({
       message: (node, message) => this.#receive(node, message),
       rankLost: (node, rank, reason) => this.#loseRemote(node, rank, reason),
       nodeLost: (node, reason) => this.#loseNode(node, reason),
     });
+    return own;
   }
 
   /** For the thread of a rank of this node: workerData, with its port in the transferList. */
@@ -61,28 +78,40 @@ export class RankRouter {
     this.#ports.clear();
   }
 
-  #createEndpoint(rank: number): RankEndpoint {
+  #openPort(rank: number): MessagePort {
     const { port1, port2 } = new MessageChannel();
     port1.on("message", (command: RankCommand) => this.#send(rank, command));
     // A thread's ports close when it ends, however it ends.
     port1.on("close", () => this.#loseOwn(rank));
     this.#ports.set(rank, port1);
-    return { rank, segments: this.#segments, port: port2, ranks: this.#nodeOfRank.length };
+    return port2;
   }
 
   #send(from: number, { to, channel, message }: RankCommand): void {
     const bytes = message.length;
-    if (this.#lost.has(to)) return;
+    const node = this.#nodeOf.get(to);
+    if (node === undefined || this.#lost.has(to)) return;
+    if (node === this.#node) {
+      this.#deliver({ from, to, channel, message });
+      this.#report(from, { kind: "sent", to, bytes });
+      return;
+    }
     this.#mesh
-      ?.send(this.#nodeOfRank[to], { from, to, channel, message })
+      ?.send(node, { from, to, channel, message })
       .then(() => this.#report(from, { kind: "sent", to, bytes }))
-      .catch((error: Error) => this.#mesh?.cut(this.#nodeOfRank[to], error.message));
+      .catch((error: Error) => this.#mesh?.cut(node, error.message));
   }
 
-  #receive(node: number, { from, to, channel, message }: RankMessage): void {
-    if (this.#nodeOfRank[from] !== node || this.#nodeOfRank[to] !== this.#node) {
+  #receive(node: number, message: RankMessage): void {
+    const { from, to } = message;
+    if (this.#nodeOf.get(from) !== node || this.#nodeOf.get(to) !== this.#node) {
       throw new FrameError(`a message from rank ${from} to ${to} has no business on this link`);
     }
+    this.#deliver(message);
+  }
+
+  /** To a rank that has ended meanwhile nothing is delivered. */
+  #deliver({ from, to, channel, message }: RankMessage): void {
     this.#report(to, { kind: "message", from, channel, message }, [message.buffer as ArrayBuffer]);
   }
 
@@ -90,6 +119,7 @@ export class RankRouter {
     if (this.#closed) return;
     const reason = "its thread has ended";
     this.#ports.delete(rank);
+    this.#endpoints.delete(rank);
     this.#lose(rank, reason);
     for (const node of this.#mesh?.connected ?? []) {
       this.#mesh?.tellMembership(node, { kind: "rankLost", rank, reason });
@@ -97,14 +127,17 @@ export class RankRouter {
   }
 
   #loseRemote(node: number, rank: number, reason: string): void {
-    if (this.#nodeOfRank[rank] !== node) {
+    // One that was over before this node had to know where it was is no news.
+    if ((this.#nodeOf.get(rank) ?? node) !== node) {
       throw new FrameError(`rank ${rank} is not its own to report lost`);
     }
     this.#lose(rank, reason);
   }
 
   #loseNode(node: number, reason: string): void {
-    for (const rank of this.#ranksOf(node)) this.#lose(rank, `node ${node}: ${reason}`);
+    for (const [rank, on] of this.#nodeOf) {
+      if (on === node) this.#lose(rank, `node ${node}: ${reason}`);
+    }
   }
 
   #lose(rank: number, reason: string): void {
@@ -114,11 +147,12 @@ export class RankRouter {
     this.#onLost(rank, reason);
   }
 
-  #report(rank: number, report: RankReport, transfer: ArrayBuffer[] = []): void {
-    this.#ports.get(rank)?.postMessage(report, transfer);
+  #tellIfLost(rank: number, lost: number): void {
+    const reason = this.#lost.get(lost);
+    if (reason !== undefined) this.#report(rank, { kind: "lost", rank: lost, reason });
   }
 
-  #ranksOf(node: number): number[] {
-    return [...this.#nodeOfRank.keys()].filter((rank) => this.#nodeOfRank[rank] === node);
+  #report(rank: number, report: RankReport, transfer: ArrayBuffer[] = []): void {
+    this.#ports.get(rank)?.postMessage(report, transfer);
   }
 }

@@ -1,5 +1,5 @@
 import { type Traffic, TrafficCounter } from "../counters.ts";
-import { MAXIMUM_MESSAGE_BYTES } from "../links/index.ts";
+import { MAXIMUM_MESSAGE_BYTES, MAXIMUM_RANK } from "../links/index.ts";
 import { Mailbox } from "./mailbox.ts";
 import type { RankCommand, RankEndpoint, RankReport } from "./rank-messages.ts";
 import { SharedMemoryTransport } from "./shared-memory.ts";
@@ -15,8 +15,8 @@ interface Outbound {
 }
 
 /**
- * A rank's transport on its node: shared memory to ranks of the same node, and to others through
- * the node's main thread. Keeps its thread alive until closed, and closes when that thread ends.
+ * A rank's transport on its node: shared memory to ranks that the node started along with it, and to
+ * others through the node's main thread. Keeps its thread alive until closed, and closes when that thread ends.
  */
 export class RankTransport implements Transport {
   readonly rank: number;
@@ -42,7 +42,7 @@ export class RankTransport implements Transport {
   async send(to: number, channel: number, message: Uint8Array): Promise<void> {
     if (this.#localRanks.has(to)) return this.#local.send(to, channel, message);
     checkChannel(channel);
-    this.#checkRank(to);
+    checkRank(to);
     this.#mailbox.checkPeer(to);
     if (message.length > MAXIMUM_MESSAGE_BYTES) {
       throw new RangeError(
@@ -58,7 +58,7 @@ export class RankTransport implements Transport {
 
   async receive(from: number, channel: number, expected?: "soon"): Promise<Uint8Array> {
     if (this.#localRanks.has(from)) return this.#local.receive(from, channel, expected);
-    this.#checkRank(from);
+    checkRank(from);
     return this.#mailbox.receive(from, channel);
   }
 
@@ -107,11 +107,12 @@ export class RankTransport implements Transport {
     if (outbound.bytes > WINDOW_BYTES) return;
     for (const { resolve } of outbound.waiting.splice(0)) resolve();
   }
+}
 
-  #checkRank(rank: number): void {
-    if (Number.isInteger(rank) && rank >= 0 && rank < this.#endpoint.ranks) return;
-    throw new RangeError(`rank: expected 0 to ${this.#endpoint.ranks - 1}, got ${rank}`);
-  }
+/** Whether there is such a rank its node's main thread knows. */
+function checkRank(rank: number): void {
+  if (Number.isInteger(rank) && rank >= 0 && rank <= MAXIMUM_RANK) return;
+  throw new RangeError(`rank: expected 0 to ${MAXIMUM_RANK}, got ${rank}`);
 }
 
 function abandon(outbound: Outbound, error: Error): void {

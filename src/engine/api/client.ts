@@ -1,8 +1,15 @@
 import { setMaxListeners } from "node:events";
-import { parseTopology, systemClock, type Clock, type Topology } from "../../cluster/index.ts";
+import {
+  parseTopology,
+  systemClock,
+  type Clock,
+  type Topology,
+  type Unit,
+  type UnitRole,
+} from "../../cluster/index.ts";
 import { forwardCosts, readConfig } from "../../model/index.ts";
-import { EngineError, Fleet, planFleet } from "../fleet/index.ts";
-import type { RankFleet, RankListener } from "../fleet/index.ts";
+import { EngineError, Fleet, placeAgain, planFleet } from "../fleet/index.ts";
+import type { FleetListener, RankFleet, RankHandle, StartedUnit } from "../fleet/index.ts";
 import type {
   AskedRequest,
   EngineStats,
@@ -12,10 +19,16 @@ import type {
 } from "../messages.ts";
 import type { Placement } from "../rank/index.ts";
 import { admitted, promptProblem } from "../requests.ts";
-import { ExpertPlacements, Router } from "../routing/index.ts";
+import { ExpertPlacements, loadsOf, Router, type ExpertLoads } from "../routing/index.ts";
 import { Dispatcher } from "./dispatcher.ts";
-import type { EngineObserver, EngineOptions, EngineParts, Rebalanced } from "./engine-options.ts";
-import { addStats, lostStats } from "./engine-stats.ts";
+import type {
+  EngineObserver,
+  EngineOptions,
+  EngineParts,
+  EngineUnit,
+  Rebalanced,
+} from "./engine-options.ts";
+import { addStats, lostStats, withoutTraffic } from "./engine-stats.ts";
 import type { MaskSource } from "./live-request.ts";
 
 const DEFAULT_CHUNK_ROWS = 256;
@@ -24,9 +37,12 @@ const FLUSH_MS = 10_000;
 
 /** Answers requests on the ranks of a cluster. The caller's thread only passes messages. */
 export class Engine {
+  /** Units and ranks that it began with. */
   readonly topology: Topology;
-  /** The node of each rank. */
+  /** Of these, the node of each rank. */
   readonly nodeOfRank: readonly number[];
+  /** Units that have served, by number, until nothing is left of them. */
+  readonly #units = new Map<number, Unit>();
   readonly #experts: ExpertPlacements;
   readonly #now: () => number;
   readonly #clock: Clock;
@@ -37,6 +53,7 @@ export class Engine {
   readonly #fatal: Promise<EngineError>;
   #tellFatal!: (error: EngineError) => void;
   readonly #keepsBlocks: boolean;
+  readonly #moeLayers: number;
   #fleet!: RankFleet;
   #dispatcher: Dispatcher | undefined;
   #ended: string | undefined;
@@ -56,10 +73,16 @@ export class Engine {
       },
       config,
     );
-    return Engine.over({ plan, config, now, clock: systemClock }, observer, (listener) =>
+    const { experts = {} } = options;
+    return Engine.over({ plan, config, now, clock: systemClock }, observer, (listener, loads) =>
       Fleet.start({
         ...{ plan, modelDirectory, modelBytes, weights, packed, listener },
         nodes: nodes ?? { count: 1 },
+        place: ({ role, ranks }) => {
+          const nodeCount = new Set(ranks.map(({ node }) => node)).size;
+          const shape = { role, ranks: ranks.length, nodes: nodeCount };
+          return placeAgain(experts, config, shape, loads(role));
+        },
       }),
     );
   }
@@ -68,14 +91,22 @@ export class Engine {
   static async over(
     parts: EngineParts,
     observer: EngineObserver,
-    startRanks: (listener: RankListener) => Promise<RankFleet>,
+    startRanks: (
+      listener: FleetListener,
+      loads: (role: UnitRole) => ExpertLoads | undefined,
+    ) => Promise<RankFleet>,
   ): Promise<Engine> {
     const engine = new Engine(parts, observer);
     const { topology } = engine;
-    engine.#fleet = await startRanks({
+    const listener: FleetListener = {
       heard: (rank, news) => engine.#hear(rank, news),
       lost: (rank, reason, isOwnFault) => engine.#lose(rank, reason, isOwnFault),
-    });
+      serving: (unit) => engine.#serve(unit),
+      draining: (unit) => engine.#drain(unit),
+      changed: () => engine.#forgetEnded(),
+      hopeless: (reason) => engine.#end(reason),
+    };
+    engine.#fleet = await startRanks(listener, (role) => engine.#loadsOf(role));
     const { ranks } = engine.#fleet;
     const { clock, now } = parts;
     const router = new Router({
@@ -91,6 +122,7 @@ export class Engine {
 
   private constructor({ plan, config, now, clock }: EngineParts, observer: EngineObserver) {
     this.topology = parseTopology(plan.topology);
+    for (const [number, unit] of this.topology.units.entries()) this.#units.set(number, unit);
     this.#now = now;
     this.#clock = clock;
     this.nodeOfRank = plan.nodeOfRank;
@@ -98,6 +130,7 @@ export class Engine {
       ...{ ...plan, topology: this.topology, groups: config.gate.groups },
     });
     this.#keepsBlocks = plan.contextCache !== undefined;
+    this.#moeLayers = config.layers - config.firstDense;
     this.#observer = observer;
     this.#fatal = new Promise((resolve) => (this.#tellFatal = resolve));
   }
@@ -123,6 +156,29 @@ export class Engine {
   /** By unit: where its experts lie; null where each rank has all of them. */
   get placements(): readonly (Placement | null)[] {
     return this.#experts.current;
+  }
+
+  /** All units that there are, in whatever state. */
+  get units(): readonly EngineUnit[] {
+    return this.#fleet.units.map((life) => ({ ...life, placement: this.#experts.of(life.unit) }));
+  }
+
+  /** Why units that are wanted do not start. */
+  get problems(): readonly string[] {
+    return this.#fleet.problems;
+  }
+
+  /** Whether some unit takes requests. */
+  get serves(): boolean {
+    return this.#fleet.units.some(({ state }) => state === "serving");
+  }
+
+  /**
+   * So many units of a role are to serve: more are started, or the last ones are drained.
+   * @throws RangeError where there are no units of the role, or there would be none
+   */
+  scale(role: UnitRole, count: number): void {
+    this.#fleet.scale(role, count);
   }
 
   /** The ranks that are gone. */
@@ -188,7 +244,8 @@ export class Engine {
 
   /** Of each rank, by its number. */
   async rankStats(): Promise<EngineStats[]> {
-    return Promise.all(this.#fleet.ranks.map((_, rank) => this.#statsOf(rank)));
+    const { length } = this.#fleet.ranks;
+    return Promise.all(Array.from({ length }, (_, rank) => this.#statsOf(rank)));
   }
 
   /**
@@ -198,8 +255,8 @@ export class Engine {
    */
   async rebalance(): Promise<Rebalanced[]> {
     const moves = this.#experts.rebalance(await this.rankStats());
-    return moves.map(({ unit, version, placement, before, after }) => {
-      for (const rank of this.topology.units[unit].ranks) {
+    return moves.map(({ unit, ranks, version, placement, before, after }) => {
+      for (const rank of ranks) {
         this.#fleet.ranks[rank].tell({ kind: "place", version, placement });
       }
       return { unit, before, after };
@@ -230,9 +287,11 @@ export class Engine {
   }
 
   async #statsOf(rank: number): Promise<EngineStats> {
-    if (!this.#lost.has(rank)) {
+    const handle = this.#fleet.ranks[rank] as RankHandle | undefined;
+    // One whose start has failed has no handle.
+    if (handle && !this.#lost.has(rank)) {
       try {
-        const stats = await this.#fleet.ranks[rank].ask("stats");
+        const stats = await handle.ask("stats");
         this.#lastStats.set(rank, stats);
         return stats;
       } catch (error) {
@@ -247,8 +306,8 @@ export class Engine {
    * what they were computing.
    */
   #lose(rank: number, reason: string, isOwnFault: boolean): void {
-    const unit = this.topology.units.findIndex(({ ranks }) => ranks.includes(rank));
-    const together = this.#experts.current[unit] ? this.topology.units[unit].ranks : [rank];
+    const [unit, { ranks }] = this.#unitOf(rank);
+    const together = this.#experts.of(unit) ? ranks : [rank];
     const gone = together.filter((each) => !this.#lost.has(each));
     for (const each of gone) {
       this.#lost.set(each, reason);
@@ -256,8 +315,62 @@ export class Engine {
     }
     // One that is lost before all have started keeps the engine from starting.
     if (!this.#dispatcher) return;
-    if (this.#closing || this.#lost.size === this.topology.ranks) this.#end(reason);
+    const areAllLost = [...this.#units.values()].every((each) =>
+      each.ranks.every((one) => this.#lost.has(one)),
+    );
+    if (this.#closing || (areAllLost && !this.#fleet.recovers)) this.#end(reason);
     else this.#dispatcher.lose(gone, reason, isOwnFault ? rank : undefined);
+  }
+
+  #unitOf(rank: number): [number, Unit] {
+    const found = [...this.#units].find(([, { ranks }]) => ranks.includes(rank));
+    if (!found) throw new RangeError(`rank ${rank} is in no unit that has served`);
+    return found;
+  }
+
+  /** A unit has started while others serve. */
+  #serve({ life: { unit, role, ranks: places }, placement }: StartedUnit): void {
+    const ranks = places.map(({ rank }) => rank);
+    const nodes = new Set(places.map(({ node }) => node)).size;
+    this.#units.set(unit, { role, ranks });
+    this.#experts.add(unit, ranks, { role, ranks: ranks.length, nodes }, placement);
+    this.#dispatcher?.serve({ role, ranks });
+  }
+
+  /** A unit is given nothing more, and ends when it has nothing left; its counts are kept. */
+  #drain(unit: number): void {
+    const { ranks } = this.#units.get(unit) as Unit;
+    this.#dispatcher?.drain(ranks, () => {
+      const counted = ranks.map((rank) => this.#statsOf(rank));
+      void Promise.allSettled(counted).then(() => this.#fleet.drained(unit));
+    });
+  }
+
+  /** What is left of units that have ended, or were replaced, is what their ranks have counted. */
+  #forgetEnded(): void {
+    if (!this.#dispatcher) return;
+    const there = new Set(this.#fleet.units.map(({ unit }) => unit));
+    for (const [unit, { ranks }] of this.#units) {
+      if (there.has(unit)) continue;
+      this.#units.delete(unit);
+      this.#experts.delete(unit);
+      const gone = ranks.filter((rank) => !this.#lost.has(rank));
+      for (const rank of gone) this.#lost.set(rank, "its unit has ended");
+      this.#dispatcher.lose(gone, "its unit has ended");
+      for (const rank of ranks) {
+        const last = this.#lastStats.get(rank);
+        if (last) this.#lastStats.set(rank, withoutTraffic(last));
+      }
+    }
+    this.#observer.changed?.();
+  }
+
+  /** What the units of a role have counted of their experts. */
+  #loadsOf(role: UnitRole): ExpertLoads | undefined {
+    const units = [...this.#units.values()].filter((unit) => unit.role === role);
+    const ranks = units.flatMap((unit) => unit.ranks);
+    const counted = ranks.flatMap((rank) => this.#lastStats.get(rank) ?? []);
+    return loadsOf(counted, this.#moeLayers);
   }
 
   /** Nobody waits for a cluster that is gone. */

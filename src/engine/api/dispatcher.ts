@@ -1,4 +1,4 @@
-import type { Clock } from "../../cluster/index.ts";
+import type { Clock, Unit } from "../../cluster/index.ts";
 import { eventsOf } from "../event-columns.ts";
 import type { RankFleet } from "../fleet/index.ts";
 import type { GenerationEvent, GenerationRequest, RankNews, TimedEvent } from "../messages.ts";
@@ -17,8 +17,20 @@ const STEP_FAILED = "step_failed";
 
 /** After each loss but the first a request waits so much longer, until all have heard who is lost. */
 const RETRY_MS = 100;
+/** Milliseconds that a drained unit's requests have before others go on with them. */
+const DRAIN_MS = 30_000;
+/** Milliseconds that a request waits while no unit serves. */
+const WAIT_MS = 60_000;
 /** A request that meets more losses is no passer-by. */
 const MOST_LOSSES = 12;
+
+/** Ranks that are given nothing more. */
+interface Drain {
+  readonly ranks: readonly number[];
+  readonly emptied: () => void;
+  /** Calls off the moment at which others go on with what they have. */
+  readonly cancel: () => void;
+}
 
 export interface DispatcherParts {
   readonly router: Router;
@@ -42,8 +54,11 @@ export class Dispatcher {
   readonly #live = new Set<LiveRequest>();
   /** By the handles of their attempts. */
   readonly #attempts = new Map<number, LiveRequest>();
-  /** For which there is no rank now. */
-  readonly #waiting = new Set<LiveRequest>();
+  /** For which there is no rank now; with what calls off the end of their patience. */
+  readonly #waiting = new Map<LiveRequest, () => void>();
+  /** Ranks that are to be left by all requests, and who waits for that. */
+  readonly #drains = new Set<Drain>();
+  #looks = false;
   #nextHandle = 0;
 
   constructor(parts: DispatcherParts) {
@@ -90,12 +105,59 @@ export class Dispatcher {
       const { computingRank: at } = live;
       this.#interrupt(live, at !== undefined && gone.includes(at) ? at : undefined);
     }
-    for (const live of this.#waiting) {
+    for (const live of this.#waiting.keys()) {
       if (live.aside && gone.includes(live.aside.rank)) live.aside = undefined;
     }
     if (culprit !== undefined) this.#blame(this.#live, culprit, reason);
     this.#resume(interrupted, reason);
     this.#retryWaiting();
+  }
+
+  /** There is a unit more. */
+  serve(unit: Unit): void {
+    this.#parts.router.add(unit);
+    this.#retryWaiting();
+  }
+
+  /**
+   * Gives ranks nothing more. Calls back when no request needs them: they finish what they have, or
+   * others go on with what takes them longer than a while.
+   */
+  drain(ranks: readonly number[], emptied: () => void): void {
+    const { router, clock } = this.#parts;
+    router.drain(ranks);
+    for (const live of this.#waiting.keys()) {
+      if (live.aside && ranks.includes(live.aside.rank)) live.aside = undefined;
+    }
+    const cancel = clock.after(DRAIN_MS, () => {
+      if (router.serves) this.#move(ranks, "its unit is drained");
+    });
+    this.#drains.add({ ranks, emptied, cancel });
+    this.#lookAtDrains();
+    this.#retryWaiting();
+  }
+
+  /** Other ranks go on with what these compute. */
+  #move(ranks: readonly number[], reason: string): void {
+    const moved = [...this.#live].filter((live) => live.needs(ranks));
+    for (const live of moved) this.#interrupt(live, undefined);
+    this.#resume(moved, reason);
+  }
+
+  /** Once all that happens now has happened. */
+  #lookAtDrains(): void {
+    if (this.#drains.size === 0 || this.#looks) return;
+    this.#looks = true;
+    this.#parts.clock.soon(() => {
+      this.#looks = false;
+      const live = [...this.#live];
+      for (const drain of this.#drains) {
+        if (live.some((each) => each.needs(drain.ranks))) continue;
+        this.#drains.delete(drain);
+        drain.cancel();
+        drain.emptied();
+      }
+    });
   }
 
   /** Ends all that is live. */
@@ -113,10 +175,10 @@ export class Dispatcher {
       ? live.aside?.route(request)
       : router.route(request, live.failedOn);
     if (!route) {
-      this.#waiting.add(live);
+      this.#wait(live);
       return;
     }
-    this.#waiting.delete(live);
+    this.#waitNoMore(live);
     const handle = this.#nextHandle++;
     const { rank, decodeRank } = route;
     live.begin(handle, route);
@@ -129,8 +191,26 @@ export class Dispatcher {
     ranks[rank].tell({ kind: "generate", handle, request, decodeRank });
   }
 
+  /** Until there is a rank for it; without end only while some unit serves. */
+  #wait(live: LiveRequest): void {
+    const { router, clock } = this.#parts;
+    if (this.#waiting.has(live)) return;
+    const cancel = clock.after(WAIT_MS, () => {
+      if (router.serves) return;
+      this.#fail(live, "rank_lost", `no unit serves, and none came within ${WAIT_MS / 1000} s`);
+    });
+    this.#waiting.set(live, cancel);
+  }
+
+  #waitNoMore(live: LiveRequest): void {
+    this.#waiting.get(live)?.();
+    this.#waiting.delete(live);
+  }
+
   #tell(live: LiveRequest, event: TimedEvent): void {
     live.tell(event);
+    // After its first token a request may need its prefill rank no more.
+    this.#lookAtDrains();
     if (event.kind === "token") this.#askForMask(live, event.token);
     if (event.kind === "finished") this.#end(live, "finished");
   }
@@ -211,7 +291,7 @@ export class Dispatcher {
     if (live.isOver) return;
     live.isOver = true;
     this.#live.delete(live);
-    this.#waiting.delete(live);
+    this.#waitNoMore(live);
     this.#withdraw(live, outcome);
   }
 
@@ -229,6 +309,7 @@ export class Dispatcher {
       }
     }
     aside?.release();
+    this.#lookAtDrains();
     this.#retryWaiting();
   }
 
@@ -236,7 +317,7 @@ export class Dispatcher {
   #retryWaiting(): void {
     if (this.#waiting.size === 0) return;
     this.#parts.clock.soon(() => {
-      for (const live of this.#waiting) this.#place(live);
+      for (const live of this.#waiting.keys()) this.#place(live);
     });
   }
 }

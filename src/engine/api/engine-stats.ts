@@ -19,6 +19,12 @@ export const lostStats = (last: EngineStats | undefined, reason: string): Engine
   lost: reason,
 });
 
+/** What is kept of a rank for sums only. */
+export function withoutTraffic(stats: EngineStats): EngineStats {
+  const { traffic: _traffic, ...sums } = stats;
+  return sums;
+}
+
 /** Sums; traffic is a rank's own. */
 export function addStats(a: EngineStats, b: EngineStats): EngineStats {
   const caches = [a, b].flatMap(({ contextCache }) => contextCache ?? []);

@@ -3,8 +3,9 @@ import { PeerLostError, parseTopology, type Transport } from "../../cluster/inde
 import type { ManualClock } from "../../cluster/fixtures.ts";
 import { Mailbox } from "../../cluster/ranks/mailbox.ts";
 import type { ModelConfig } from "../../model/index.ts";
-import { placeOf, planFleet, type FleetPlan } from "../fleet/fleet-plan.ts";
-import type { RankFleet, RankHandle, RankListener } from "../fleet/rank-handle.ts";
+import { firstUnits, placeOf, planFleet, type FleetPlan } from "../fleet/fleet-plan.ts";
+import type { FleetListener, RankFleet, RankHandle } from "../fleet/rank-handle.ts";
+import type { UnitLife } from "../fleet/unit-table.ts";
 import type { RankCommand } from "../messages.ts";
 import type { CoreOptions } from "../rank/core-options.ts";
 import { EngineCore, Rank, RankLoop } from "../rank/index.ts";
@@ -63,10 +64,14 @@ export async function runClock(clock: ManualClock): Promise<void> {
 /** Every rank's loop, and the ways between them and to their client. They can be lost. */
 export class VirtualRanks implements RankFleet {
   readonly ranks: readonly RankHandle[];
+  readonly units: readonly UnitLife[];
+  readonly problems = [];
+  /** What is lost stays so. */
+  readonly recovers = false;
   readonly cores: readonly EngineCore[];
   readonly #clock: ManualClock;
   readonly #plan: FleetPlan;
-  readonly #listener: RankListener;
+  readonly #listener: FleetListener;
   readonly #linkMs: () => number;
   readonly #mailboxes: readonly Mailbox[];
   readonly #unitLost: ((error: Error) => void)[] = [];
@@ -74,9 +79,13 @@ export class VirtualRanks implements RankFleet {
   /** By from and to: when what was sent last arrives. */
   readonly #arrivals = new Map<string, number>();
 
-  constructor(options: VirtualOptions, plan: FleetPlan, listener: RankListener) {
+  constructor(options: VirtualOptions, plan: FleetPlan, listener: FleetListener) {
     this.#clock = options.clock;
     this.#plan = plan;
+    this.units = firstUnits(plan).map(({ role, ranks }, unit) => ({
+      ...{ unit, role, ranks },
+      state: "serving",
+    }));
     this.#listener = listener;
     this.#linkMs = options.linkMs;
     this.#mailboxes = plan.nodeOfRank.map(() => new Mailbox());
@@ -111,6 +120,14 @@ export class VirtualRanks implements RankFleet {
     }
   }
 
+  scale(): never {
+    throw new RangeError("these units are all that there will be");
+  }
+
+  drained(): void {
+    return;
+  }
+
   async close(): Promise<void> {
     for (const mailbox of this.#mailboxes) mailbox.close();
   }
@@ -118,7 +135,12 @@ export class VirtualRanks implements RankFleet {
   #startLoop(core: EngineCore, number: number): RankHandle {
     const unitLost = new Promise<never>((_, reject) => (this.#unitLost[number] = reject));
     unitLost.catch(() => undefined);
-    const rank = new Rank(core, this.#transport(number), placeOf(this.#plan, number), unitLost);
+    const rank = new Rank(
+      core,
+      this.#transport(number),
+      placeOf(firstUnits(this.#plan), number),
+      unitLost,
+    );
     const loop = new RankLoop(
       rank,
       {
@@ -138,7 +160,7 @@ export class VirtualRanks implements RankFleet {
   }
 
   #unitOf(rank: number): { readonly unit?: UnitClock } {
-    const { placement, unit } = placeOf(this.#plan, rank);
+    const { placement, unit } = placeOf(firstUnits(this.#plan), rank);
     return placement ? { unit: new UnitClock(this.#transport(rank), unit) } : {};
   }
 
@@ -198,7 +220,7 @@ export class VirtualRanks implements RankFleet {
   #tellLost(rank: number, lost: number, reason: string): void {
     const error = new PeerLostError(lost, reason);
     this.#mailboxes[rank].lose(error);
-    const { placement, unit } = placeOf(this.#plan, rank);
+    const { placement, unit } = placeOf(firstUnits(this.#plan), rank);
     if (placement && unit.includes(lost)) this.#unitLost[rank](error);
   }
 }

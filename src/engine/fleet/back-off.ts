@@ -1,5 +1,5 @@
 const FIRST_MS = 250;
-const MOST_MS = 5000;
 
-/** Milliseconds to wait after so many tries that have failed. */
-export const backOffMs = (tries: number): number => Math.min(MOST_MS, FIRST_MS * 2 ** (tries - 1));
+/** Milliseconds to wait after so many tries that have failed, at most `most`. */
+export const backOffMs = (tries: number, most = 5000): number =>
+  Math.min(most, FIRST_MS * 2 ** (tries - 1));

@@ -3,14 +3,24 @@ import { expertPolicies } from "../../balancing/index.ts";
 import {
   assignRanks,
   formatTopology,
+  MAXIMUM_RANK,
   parseTopology,
   type ClusterSecret,
   type ListenAddress,
+  type RankNode,
   type Topology,
+  type UnitRole,
 } from "../../cluster/index.ts";
 import { policies } from "../../kernels/index.ts";
 import type { ModelConfig } from "../../model/index.ts";
-import { defaultPolicy, initialPlacement, shapeOf, type ExpertOptions } from "../routing/index.ts";
+import {
+  defaultPolicy,
+  initialPlacement,
+  shapeOf,
+  type ExpertLoads,
+  type ExpertOptions,
+  type UnitShape,
+} from "../routing/index.ts";
 import {
   overlapModes,
   type ContextCacheOptions,
@@ -44,14 +54,8 @@ const bound = z
   .nullable()
   .transform((value) => value ?? Infinity);
 
-/** What every node of a cluster has to know to start its ranks; the coordinator tells the others. */
-export const fleetPlanSchema = z.object({
-  /** As `--topology` spells it. */
-  topology: z.string().max(256),
-  /** The node of each rank. */
-  nodeOfRank: z.array(whole).min(1),
-  /** By unit: logical expert of each physical one, by layer; null where each rank has all. */
-  placements: z.array(z.array(z.array(whole)).nullable()),
+/** What all ranks of a cluster have in common. */
+const settingsSchema = z.object({
   /** How experts are placed for loads that are counted later. */
   expertPolicy: z.enum(expertPolicies),
   policy: z.enum(policies),
@@ -73,7 +77,40 @@ export const fleetPlanSchema = z.object({
   traceEpochMs: z.number().optional(),
 });
 
-export type FleetPlan = z.infer<typeof fleetPlanSchema>;
+/** How a cluster begins. */
+export interface FleetPlan extends z.infer<typeof settingsSchema> {
+  /** As `--topology` spells it. */
+  readonly topology: string;
+  /** The seat of each rank: which of the nodes that the cluster begins with. */
+  readonly nodeOfRank: readonly number[];
+  /** By unit: logical expert of each physical one, by layer; null where each rank has all. */
+  readonly placements: readonly (number[][] | null)[];
+  /** Processes for the ranks, as `assignRanks` has them. */
+  readonly nodes: NodeOptions["count"];
+}
+
+const rankNumber = z.int().min(0).max(MAXIMUM_RANK);
+const rankNode = z.object({ rank: rankNumber, node: whole });
+
+const launchedUnitSchema = z.object({
+  /** In order. */
+  ranks: z.array(rankNode).min(1),
+  placement: z.array(z.array(whole)).nullable(),
+  /** Ranks that hand sequences over to these, or take them over from these. */
+  partners: z.array(rankNumber),
+});
+
+export type LaunchedUnit = z.infer<typeof launchedUnitSchema>;
+
+/** Ranks that are started together: what every node has to know, whether it has some of them or not. */
+export const launchSchema = z.object({
+  settings: settingsSchema,
+  units: z.array(launchedUnitSchema).min(1),
+  /** All ranks that may be spoken with, these included. */
+  ranks: z.array(rankNode),
+});
+
+export type Launch = z.infer<typeof launchSchema>;
 
 export interface PlanOptions extends Omit<
   RankOptions,
@@ -110,29 +147,94 @@ export function planFleet(options: PlanOptions, config: ModelConfig): FleetPlan 
     ...own,
     topology: formatTopology(topology),
     nodeOfRank,
-    placements: topology.units.map((unit) => {
-      const { ranks } = unit;
-      if (ranks.length === 1 || experts === "replicated") return null;
-      const placement = initialPlacement(experts, config, shapeOf(unit, nodeOfRank));
-      return placement.map((layer) => [...layer]);
-    }),
+    placements: topology.units.map((unit) =>
+      placementOf(experts, config, shapeOf(unit, nodeOfRank)),
+    ),
+    nodes,
     expertPolicy: (experts !== "replicated" && experts.policy) || defaultPolicy,
     ...(contextCache && { contextCache: { ...contextCache, limits: { ...contextCache.limits } } }),
   };
 }
 
+/** Null where each rank has all experts. @throws RangeError where they cannot be placed as asked */
+function placementOf(
+  experts: ExpertOptions | "replicated",
+  config: ModelConfig,
+  unit: UnitShape,
+): number[][] | null {
+  if (unit.ranks === 1 || experts === "replicated") return null;
+  return initialPlacement(experts, config, unit).map((layer) => [...layer]);
+}
+
+/**
+ * Of a unit that is started anew, maybe with fewer ranks: for the loads that are known by then. A
+ * placement that was given by hand fits no other number of ranks.
+ */
+export function placeAgain(
+  experts: ExpertOptions | "replicated",
+  config: ModelConfig,
+  unit: UnitShape,
+  loads?: ExpertLoads,
+): number[][] | null {
+  if (experts === "replicated") return null;
+  const { placement, redundantExperts, expertLoads, policy } = experts;
+  const redundant = placement ? placement[0].length - config.gate.experts : redundantExperts;
+  const counted = loads ?? expertLoads;
+  return placementOf(
+    {
+      ...(redundant !== undefined && { redundantExperts: redundant }),
+      ...(counted && { expertLoads: counted }),
+      ...(policy && { policy }),
+    },
+    config,
+    unit,
+  );
+}
+
 const partnerOf = { prefill: "decode", decode: "prefill", combined: undefined } as const;
 
+/** Ranks of other units with which those of a role exchange sequences. */
+export const partnersOf = (
+  role: UnitRole,
+  units: readonly { readonly role: UnitRole; readonly ranks: readonly RankNode[] }[],
+): number[] =>
+  units.flatMap((other) =>
+    other.role === partnerOf[role] ? other.ranks.map(({ rank }) => rank) : [],
+  );
+
+/** The units that a plan begins with, each rank on the node that has its seat. */
+export function firstUnits(plan: FleetPlan): (LaunchedUnit & { readonly role: UnitRole })[] {
+  const units = parseTopology(plan.topology).units.map(({ role, ranks }) => ({
+    role,
+    ranks: ranks.map((rank) => ({ rank, node: plan.nodeOfRank[rank] })),
+  }));
+  return units.map(({ role, ranks }, index) => ({
+    ...{ role, ranks, placement: plan.placements[index] },
+    partners: partnersOf(role, units),
+  }));
+}
+
+/** What all ranks have in common. */
+export function settingsOf(plan: FleetPlan): Launch["settings"] {
+  const {
+    topology: _topology,
+    nodeOfRank: _nodes,
+    placements: _experts,
+    nodes: _count,
+    ...settings
+  } = plan;
+  return settings;
+}
+
 /** Where a rank stands, but for what only its own process can give it. */
-export function placeOf(plan: FleetPlan, rank: number): Omit<RankPlace, "endpoint"> {
-  const { units } = parseTopology(plan.topology);
-  const index = units.findIndex(({ ranks }) => ranks.includes(rank));
-  const { role, ranks: unit } = units[index];
-  const placement = plan.placements[index];
+export function placeOf(units: readonly LaunchedUnit[], rank: number): Omit<RankPlace, "endpoint"> {
+  const unit = units.find(({ ranks }) => ranks.some((each) => each.rank === rank));
+  if (!unit) throw new RangeError(`rank ${rank} is in no unit`);
+  const { ranks, partners, placement } = unit;
   return {
-    node: plan.nodeOfRank[rank],
-    unit,
-    partners: units.flatMap((other) => (other.role === partnerOf[role] ? other.ranks : [])),
+    node: ranks.find((each) => each.rank === rank)?.node ?? 0,
+    unit: ranks.map((each) => each.rank),
+    partners,
     ...(placement && { placement }),
   };
 }

@@ -163,12 +163,7 @@ class JoinedNode {
 
   async answer(body: unknown, mesh: NodeMesh): Promise<unknown> {
     const question = parseBody(body, nodeQuestionSchema);
-    if (question.kind === "rank") {
-      return this.#started().rank(question.rank).ask(question.question);
-    }
-    if (this.#ranks) throw new EngineError("this node has started its ranks already");
-    this.#ranks = await NodeRanks.start({
-      plan: question.plan,
+    this.#ranks ??= new NodeRanks({
       ...this.#own,
       mesh,
       listener: {
@@ -176,15 +171,22 @@ class JoinedNode {
         lost: (rank, reason, isOwnFault) => tell(mesh, { kind: "lost", rank, reason, isOwnFault }),
       },
     });
-    const ranks = this.#ranks;
-    return ranks.ranks.map((rank) => ranks.rank(rank).limits);
+    if (question.kind === "start") return this.#ranks.start(question.launch);
+    if (question.kind === "end") {
+      await this.#ranks.end(question.ranks, question.isLost);
+      return null;
+    }
+    const worker = this.#ranks.rank(question.rank);
+    if (!worker) throw new EngineError(`rank ${question.rank} has ended`);
+    return worker.ask(question.question);
   }
 
   obey(body: unknown, from: number): void {
     if (from !== 0) throw new EngineError("only the coordinator gives orders");
     const order = parseBody(body, orderSchema);
     if (order.kind === "close") this.#end();
-    else this.#started().rank(order.rank).tell(order.command);
+    // One that has ended meanwhile needs no commands.
+    else this.#ranks?.rank(order.rank)?.tell(order.command);
   }
 
   lose(node: number, reason: string, mesh: NodeMesh): void {
@@ -194,11 +196,6 @@ class JoinedNode {
 
   async #close(): Promise<void> {
     await this.#ranks?.close();
-  }
-
-  #started(): NodeRanks {
-    if (this.#ranks) return this.#ranks;
-    throw new EngineError("this node has not started its ranks");
   }
 }
 

@@ -8,7 +8,14 @@ import { request } from "../api/fixtures.ts";
 import { columnsOf, eventsOf } from "../event-columns.ts";
 import type { GenerationEvent, HandledEvent, RankCommand, RankNews } from "../messages.ts";
 import { admitted } from "../requests.ts";
-import { fleetPlanSchema, placeOf, planFleet } from "./fleet-plan.ts";
+import {
+  firstUnits,
+  launchSchema,
+  placeOf,
+  planFleet,
+  settingsOf,
+  type Launch,
+} from "./fleet-plan.ts";
 import { nodeNewsSchema, orderSchema, parseBody } from "./node-messages.ts";
 
 /** What arrives of a body. */
@@ -27,6 +34,7 @@ const commands: RankCommand[] = [
   { kind: "expect", handle: 2, request: asked, prefillRank: 0 },
   { kind: "cancel", handle: 9 },
   { kind: "heard" },
+  { kind: "meet", ranks: [7, 8] },
   { kind: "place", version: 4, placement: [[0, 1, 1]] },
 ];
 
@@ -114,7 +122,7 @@ test("what is no message is named by the field that is wrong", () => {
   }
 });
 
-test("a plan arrives whole, endless limits included, and says where each rank stands", () => {
+test("a launch arrives whole, endless limits included, and says where each rank stands", () => {
   const config = { gate: { experts: 4, groups: 1 }, layers: 2, firstDense: 1 } as ModelConfig;
   const plan = planFleet(
     {
@@ -127,8 +135,14 @@ test("a plan arrives whole, endless limits included, and says where each rank st
     },
     config,
   );
-  assert.deepEqual(parseBody(wire(plan), fleetPlanSchema), plan);
-  const { node, unit, partners, placement } = placeOf(plan, 4);
+  const units = firstUnits(plan);
+  const launch: Launch = {
+    settings: settingsOf(plan),
+    units: units.map(({ role: _role, ...unit }) => unit),
+    ranks: units.flatMap(({ ranks }) => ranks),
+  };
+  assert.deepEqual(parseBody(wire(launch), launchSchema), launch);
+  const { node, unit, partners, placement } = placeOf(launch.units, 4);
   assert.deepEqual(
     [unit, partners],
     [

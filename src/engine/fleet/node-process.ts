@@ -29,6 +29,7 @@ process.once("message", ({ secret, ...options }: NodeProcessOptions) => {
     ...options,
     secret: clusterSecret(secret),
     listen: { host: options.coordinator.host, port: 0 },
+    joined: (node) => process.send?.(node),
   })
     .then(() => process.exit(0))
     .catch((error: Error) => {

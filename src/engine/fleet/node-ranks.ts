@@ -1,18 +1,18 @@
-import { parseTopology, RankRouter, type NodeMesh } from "../../cluster/index.ts";
+import { inTime, RankRouter, systemClock, type NodeMesh } from "../../cluster/index.ts";
 import { createSharedExchange } from "../../expert-parallel/index.ts";
 import type { WeightMemory } from "../../kernels/index.ts";
 import { createPermits, FilePermits } from "../../kv-cache/index.ts";
 import { readConfig, type ModelConfig } from "../../model/index.ts";
+import type { EngineLimits } from "../messages.ts";
 import type { RankPlace } from "../rank/index.ts";
 import { expectMemory } from "./expect-memory.ts";
 import type { ReadIdentity } from "./fleet-identity.ts";
-import { placeOf, type FleetPlan } from "./fleet-plan.ts";
+import { placeOf, type Launch } from "./fleet-plan.ts";
 import type { RankListener } from "./rank-handle.ts";
 import { RankWorker } from "./rank-worker.ts";
 import type { WorkerOptions } from "./worker.ts";
 
 export interface NodeRanksOptions {
-  readonly plan: FleetPlan;
   /** This node's own copy of the model. */
   readonly modelDirectory: string;
   readonly identity: ReadIdentity;
@@ -24,100 +24,127 @@ export interface NodeRanksOptions {
   readonly listener: RankListener;
 }
 
+/** Ranks that lack one of their unit end by themselves; after so many milliseconds they are ended. */
+const OWN_END_MS = 1000;
+
 /** The ranks of one process, each in a thread of its own. */
 export class NodeRanks {
+  readonly #options: NodeRanksOptions;
   readonly #router: RankRouter;
   readonly #workers = new Map<number, RankWorker>();
+  readonly #filePermits = createPermits();
+  readonly #listener: RankListener;
+  #closed = false;
 
-  /** Opens the model on every rank of the node; rejects with what is wrong with it. */
-  static async start(options: NodeRanksOptions): Promise<NodeRanks> {
-    const { plan, mesh } = options;
-    const router = new RankRouter({ nodeOfRank: plan.nodeOfRank, ...(mesh && { mesh }) });
-    const node = new NodeRanks(router);
-    try {
-      await node.#start(options);
-      return node;
-    } catch (error) {
-      await node.close();
-      throw error;
-    }
+  constructor(options: NodeRanksOptions) {
+    const { mesh, listener } = options;
+    this.#options = options;
+    this.#router = new RankRouter(mesh && { mesh });
+    this.#listener = {
+      heard: (rank, news) => listener.heard(rank, news),
+      lost: (rank, reason, isOwnFault) => {
+        this.#workers.delete(rank);
+        new FilePermits(this.#filePermits, rank).returnAll();
+        listener.lost(rank, reason, isOwnFault);
+      },
+    };
   }
 
-  private constructor(router: RankRouter) {
-    this.#router = router;
+  /** Undefined for one that has ended. */
+  rank(rank: number): RankWorker | undefined {
+    return this.#workers.get(rank);
   }
 
-  /** The node's own ranks, ascending. */
-  get ranks(): readonly number[] {
-    return this.#router.ranks;
+  /**
+   * Opens the model on the ranks that this node has of a launch, and learns where the others are.
+   * Rejects with what is wrong; those that were started meanwhile are still to be ended.
+   * @returns the limits of the node's ranks, ascending
+   */
+  async start({ settings, units, ranks }: Launch): Promise<EngineLimits[]> {
+    const own = this.#router.add(ranks);
+    if (own.length === 0) return [];
+    const { modelDirectory, identity, weights, packed } = this.#options;
+    const { kvMemoryBytes, contextCache: kept } = settings;
+    await expectMemory({
+      ranks: own.length,
+      kvMemoryBytes,
+      nodes: 1,
+      weights,
+      packed,
+      modelDirectory,
+    });
+    const contextCache = kept && { ...kept, model: await identity.get() };
+    const exchanges = createExchanges({ settings, units }, own, await readConfig(modelDirectory));
+    const started = await Promise.allSettled(
+      own.map((rank) =>
+        this.#startRank({
+          ...ownOptions(settings),
+          ...(contextCache && { contextCache }),
+          ...{ modelDirectory, weights, packed },
+          place: {
+            ...placeOf(units, rank),
+            ...{ endpoint: this.#router.endpoint(rank), filePermits: this.#filePermits },
+            ...exchanges.get(rank),
+          },
+        }),
+      ),
+    );
+    return started.map((result) => {
+      if (result.status === "rejected") throw result.reason;
+      return result.value;
+    });
   }
 
-  rank(rank: number): RankWorker {
-    const worker = this.#workers.get(rank);
-    if (!worker) throw new RangeError(`rank ${rank} is not on this node`);
-    return worker;
+  /**
+   * Resolves when the threads of these ranks have ended.
+   * @param isLost their unit is: those that notice end by themselves, and say what is wrong with them
+   */
+  async end(ranks: readonly number[], isLost: boolean): Promise<void> {
+    const workers = ranks.flatMap((rank) => this.#workers.get(rank) ?? []);
+    await Promise.all(
+      workers.map(async (worker) => {
+        if (isLost) await within(OWN_END_MS, worker.ended);
+        await worker.terminate();
+      }),
+    );
   }
 
   async close(): Promise<void> {
+    this.#closed = true;
     this.#router.close();
     await Promise.all([...this.#workers.values()].map((worker) => worker.terminate()));
   }
 
-  async #start(options: NodeRanksOptions): Promise<void> {
-    const { plan, modelDirectory, identity, weights, packed, listener } = options;
-    const { kvMemoryBytes } = plan;
-    const ranks = this.ranks.length;
-    await expectMemory({ ranks, kvMemoryBytes, nodes: 1, weights, packed, modelDirectory });
-    const contextCache = plan.contextCache && {
-      ...plan.contextCache,
-      model: await identity.get(),
-    };
-    const filePermits = createPermits();
-    const exchanges = createExchanges(plan, this.ranks, await readConfig(modelDirectory));
-    const heard: RankListener = {
-      heard: (rank, news) => listener.heard(rank, news),
-      lost: (rank, reason, isOwnFault) => {
-        new FilePermits(filePermits, rank).returnAll();
-        listener.lost(rank, reason, isOwnFault);
-      },
-    };
-    const started = await Promise.allSettled(
-      this.ranks.map(async (rank) => {
-        const workerOptions: WorkerOptions = {
-          ...ownOptions(plan),
-          ...(contextCache && { contextCache }),
-          ...{ modelDirectory, weights, packed },
-          place: {
-            ...placeOf(plan, rank),
-            ...{ endpoint: this.#router.endpoint(rank), filePermits },
-            ...exchanges.get(rank),
-          },
-        };
-        this.#workers.set(rank, await RankWorker.start(workerOptions, heard));
-      }),
-    );
-    for (const result of started) if (result.status === "rejected") throw result.reason;
+  async #startRank(options: WorkerOptions): Promise<EngineLimits> {
+    const worker = await RankWorker.start(options, this.#listener);
+    this.#workers.set(options.place.endpoint.rank, worker);
+    if (this.#closed) await worker.terminate();
+    return worker.limits;
   }
 }
 
+/** Resolves when something has, or after some milliseconds. */
+const within = (milliseconds: number, work: Promise<void>): Promise<void> =>
+  inTime(work, systemClock, milliseconds, () => new Error("late")).catch(() => undefined);
+
 /** By rank: the memory of its unit, where its unit shares experts and is all on this node. */
 function createExchanges(
-  plan: FleetPlan,
+  { settings, units }: Pick<Launch, "settings" | "units">,
   own: readonly number[],
   { gate, hiddenSize: hidden }: ModelConfig,
 ): ReadonlyMap<number, Pick<RankPlace, "shared">> {
   const exchanges = new Map<number, Pick<RankPlace, "shared">>();
-  const { policy, chunkRows: rows } = plan;
-  for (const [index, { ranks }] of parseTopology(plan.topology).units.entries()) {
-    if (!plan.placements[index] || !ranks.every((rank) => own.includes(rank))) continue;
+  const { policy, chunkRows: rows } = settings;
+  for (const { ranks, placement } of units) {
+    if (!placement || !ranks.every(({ rank }) => own.includes(rank))) continue;
     const shape = { ranks: ranks.length, rows, topK: gate.topK, hidden, policy };
     const shared = createSharedExchange(shape);
-    for (const rank of ranks) exchanges.set(rank, { shared });
+    for (const { rank } of ranks) exchanges.set(rank, { shared });
   }
   return exchanges;
 }
 
-/** What a plan says to each rank alike. */
+/** What is said to each rank alike. */
 function ownOptions({
   policy,
   kvMemoryBytes,
@@ -129,7 +156,7 @@ function ownOptions({
   maxModelLen,
   usableTokens,
   traceEpochMs,
-}: FleetPlan): Omit<
+}: Launch["settings"]): Omit<
   WorkerOptions,
   "modelDirectory" | "weights" | "packed" | "place" | "contextCache"
 > {

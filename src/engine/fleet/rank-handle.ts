@@ -1,3 +1,4 @@
+import type { UnitRole } from "../../cluster/index.ts";
 import type {
   EngineLimits,
   EngineStats,
@@ -5,6 +6,8 @@ import type {
   RankNews,
   RankQuestion,
 } from "../messages.ts";
+import type { Placement } from "../rank/index.ts";
+import type { UnitLife } from "./unit-table.ts";
 
 /** Who reaches a rank, in this process or on another node. */
 export interface RankHandle {
@@ -24,9 +27,41 @@ export interface RankListener {
   lost(rank: number, reason: string, isOwnFault: boolean): void;
 }
 
-/** All ranks of an engine, by number. */
+/** A unit of which the engine hears that it serves. */
+export interface StartedUnit {
+  readonly life: UnitLife;
+  /** Null where each rank has all experts. */
+  readonly placement: Placement | null;
+}
+
+/** Who hears what befalls ranks and units. */
+export interface FleetListener extends RankListener {
+  /** A unit serves, whose ranks have joined `RankFleet.ranks`. Not told of those that a fleet begins with. */
+  readonly serving: (unit: StartedUnit) => void;
+  /** A unit is to be given nothing more; `RankFleet.drained` says when it has finished what it had. */
+  readonly draining: (unit: number) => void;
+  /** A unit's state is another one. */
+  readonly changed: () => void;
+  /** Nothing serves any more, nor will it. */
+  readonly hopeless: (reason: string) => void;
+}
+
+/** All ranks of an engine. */
 export interface RankFleet {
+  /** By number; those that have ended hear nothing. */
   readonly ranks: readonly RankHandle[];
+  /** Those that there are, whatever their state; numbered in the order in which they were started. */
+  readonly units: readonly UnitLife[];
+  /** Why units do not start. */
+  readonly problems: readonly string[];
+  /** Whether what is lost may come again. */
+  readonly recovers: boolean;
+  /**
+   * So many units of a role are to serve.
+   * @throws RangeError where that makes no sense
+   */
+  scale(role: UnitRole, count: number): void;
+  drained(unit: number): void;
   close(): Promise<void>;
 }
 

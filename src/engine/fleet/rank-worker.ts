@@ -13,10 +13,13 @@ interface Question {
 /** A rank's thread as its node's main thread sees it: commands in, reports out. */
 export class RankWorker implements RankHandle {
   readonly limits: EngineLimits;
+  /** Resolves when the thread has ended. */
+  readonly ended: Promise<void>;
   readonly #worker: Worker;
   readonly #questions = new Map<number, Question>();
   #asked = 0;
   #ended: string | undefined;
+  #isTerminated = false;
 
   /** Opens the model; rejects with what is wrong with it. */
   static async start(options: WorkerOptions, listener: RankListener): Promise<RankWorker> {
@@ -45,7 +48,12 @@ export class RankWorker implements RankHandle {
       else if (report.kind === "news") listener.heard(rank, report.news);
     });
     worker.on("error", ({ name, message }) => end(message, name !== PeerLostError.name));
-    worker.on("exit", () => end("the engine's thread has ended", true));
+    this.ended = new Promise((resolve) => {
+      worker.on("exit", () => {
+        end("the engine's thread has ended", !this.#isTerminated);
+        resolve();
+      });
+    });
   }
 
   tell(command: RankCommand): void {
@@ -67,6 +75,7 @@ export class RankWorker implements RankHandle {
   }
 
   async terminate(): Promise<void> {
+    this.#isTerminated = true;
     await this.#worker.terminate();
   }
 

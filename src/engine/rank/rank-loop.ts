@@ -13,7 +13,10 @@ export interface RankPort {
 }
 
 /** What the loop asks of a rank. */
-export type LoopedRank = Pick<Rank, "core" | "joinsSteps" | "traffic" | "place" | "listen">;
+export type LoopedRank = Pick<
+  Rank,
+  "core" | "joinsSteps" | "traffic" | "place" | "listen" | "meet"
+>;
 
 /** A rank at work, on whatever thread and clock: commands in, one report a step out. */
 export class RankLoop {
@@ -54,6 +57,9 @@ export class RankLoop {
         return;
       case "heard":
         this.#unheard.heard();
+        return;
+      case "meet":
+        this.#rank.meet(command.ranks);
         return;
       case "place":
         this.#rank.place(command.version, command.placement);

@@ -18,6 +18,7 @@ export class Rank {
   readonly #experts: PlacedExperts | undefined;
   /** Rejects when a rank is lost without which this one cannot step. */
   readonly #unitLost: Promise<never>;
+  #meet: (ranks: readonly number[]) => void = () => undefined;
 
   static async open(options: RankOptions, tracer: Tracer = nullTracer): Promise<Rank> {
     const { modelDirectory, weights, packed, policy, chunkRows, kvMemoryBytes, place } = options;
@@ -116,8 +117,18 @@ export class Rank {
    * own unit is lost, or with what a partner should not have sent.
    */
   async listen(onTransfer: () => void): Promise<void> {
-    const heard = this.#place.partners.map((rank) => this.#hear(rank, onTransfer));
-    await Promise.all([...heard, this.#unitLost]);
+    const failed = new Promise<never>((_, reject) => {
+      this.#meet = (ranks) => {
+        for (const rank of ranks) this.#hear(rank, onTransfer).catch(reject);
+      };
+    });
+    this.#meet(this.#place.partners);
+    await Promise.race([failed, this.#unitLost]);
+  }
+
+  /** Listens to more partners, once it listens. */
+  meet(ranks: readonly number[]): void {
+    this.#meet(ranks);
   }
 
   async #hear(rank: number, onTransfer: () => void): Promise<void> {

@@ -23,8 +23,9 @@ export interface PlacementOptions {
 
 /** A unit's new placement, which its ranks are to be told. */
 export interface ExpertMove {
-  /** Index among the topology's units. */
+  /** Its number. */
   readonly unit: number;
+  readonly ranks: readonly number[];
   /** Ascending over all moves. */
   readonly version: number;
   readonly placement: Placement;
@@ -35,25 +36,40 @@ export interface ExpertMove {
 
 /** Where the experts of every unit lie, and for which loads they were placed. */
 export class ExpertPlacements {
-  readonly #units: readonly { readonly ranks: readonly number[]; readonly shape: UnitShape }[];
+  /** By number. */
+  readonly #units = new Map<number, PlacedUnit>();
   readonly #placing: { readonly groups: number; readonly policy: ExpertPolicy };
-  readonly #placements: (Placement | null)[];
-  /** By unit, when its experts were last placed anew. */
-  readonly #counted = new Map<number, ExpertLoads>();
   #version = 0;
 
   constructor({ topology, nodeOfRank, placements, ...options }: PlacementOptions) {
-    this.#units = topology.units.map((unit) => ({
-      ranks: unit.ranks,
-      shape: shapeOf(unit, nodeOfRank),
-    }));
     this.#placing = { groups: options.groups, policy: options.expertPolicy };
-    this.#placements = [...placements];
+    for (const [number, unit] of topology.units.entries()) {
+      this.add(number, unit.ranks, shapeOf(unit, nodeOfRank), placements[number]);
+    }
   }
 
-  /** By unit; null where each rank has all experts. */
+  /** A unit that has started. */
+  add(
+    number: number,
+    ranks: readonly number[],
+    shape: UnitShape,
+    placement: Placement | null,
+  ): void {
+    this.#units.set(number, { ranks, shape, placement, counted: undefined });
+  }
+
+  delete(number: number): void {
+    this.#units.delete(number);
+  }
+
+  /** Null where each rank of the unit has all experts. */
+  of(number: number): Placement | null {
+    return this.#units.get(number)?.placement ?? null;
+  }
+
+  /** Of all units, in the order in which they started. */
   get current(): readonly (Placement | null)[] {
-    return this.#placements;
+    return [...this.#units.values()].map(({ placement }) => placement);
   }
 
   /**
@@ -62,32 +78,39 @@ export class ExpertPlacements {
    * @param stats [ranks]
    */
   rebalance(stats: readonly EngineStats[]): ExpertMove[] {
-    return [...this.#units.keys()].flatMap((unit) => this.#move(unit, stats) ?? []);
+    return [...this.#units].flatMap(([number, unit]) => this.#move(number, unit, stats) ?? []);
   }
 
-  #move(unit: number, stats: readonly EngineStats[]): ExpertMove | undefined {
-    const { ranks, shape } = this.#units[unit];
+  #move(number: number, unit: PlacedUnit, stats: readonly EngineStats[]): ExpertMove | undefined {
+    const { ranks, shape, placement: current } = unit;
     const own = ranks.map((rank) => stats[rank]);
-    const current = this.#placements[unit];
     if (!current || own.some(({ lost }) => lost !== undefined)) return undefined;
     const counted = loadsOf(own, current.length);
-    const loads = counted && this.#countedSince(unit, counted);
+    const loads = counted && countedSince(unit, counted);
     if (!loads) return undefined;
     const placing = { ...this.#placing, physical: current[0].length, current };
     const placement = balanced(loads, placing, shape);
     const before = imbalance(loads, current, ranks.length);
     const after = imbalance(loads, placement, ranks.length);
     if (after >= before) return undefined;
-    this.#placements[unit] = placement;
-    return { unit, version: ++this.#version, placement, before, after };
+    unit.placement = placement;
+    return { unit: number, ranks, version: ++this.#version, placement, before, after };
   }
+}
 
-  /** What was counted since this was last asked. */
-  #countedSince(unit: number, loads: ExpertLoads): ExpertLoads | undefined {
-    const earlier = this.#counted.get(unit);
-    this.#counted.set(unit, loads);
-    if (!earlier) return loads;
-    const since = loads.map((layer, l) => layer.map((load, e) => load - earlier[l][e]));
-    return since.flat().some((load) => load > 0) ? since : undefined;
-  }
+interface PlacedUnit {
+  readonly ranks: readonly number[];
+  readonly shape: UnitShape;
+  placement: Placement | null;
+  /** When its experts were last placed anew. */
+  counted: ExpertLoads | undefined;
+}
+
+/** What was counted since this was last asked. */
+function countedSince(unit: PlacedUnit, loads: ExpertLoads): ExpertLoads | undefined {
+  const earlier = unit.counted;
+  unit.counted = loads;
+  if (!earlier) return loads;
+  const since = loads.map((layer, l) => layer.map((load, e) => load - earlier[l][e]));
+  return since.flat().some((load) => load > 0) ? since : undefined;
 }

@@ -1,3 +1,11 @@
-export { defaultPolicy, type ExpertOptions, initialPlacement, shapeOf } from "./expert-balance.ts";
+export {
+  defaultPolicy,
+  type ExpertLoads,
+  type ExpertOptions,
+  initialPlacement,
+  loadsOf,
+  shapeOf,
+  type UnitShape,
+} from "./expert-balance.ts";
 export { ExpertPlacements } from "./expert-placements.ts";
 export { type Aside, type Route, Router } from "./router.ts";

@@ -6,7 +6,7 @@ import {
   prefillLoad,
   type PrefillCosts,
 } from "../../balancing/index.ts";
-import type { Topology } from "../../cluster/index.ts";
+import type { Topology, Unit } from "../../cluster/index.ts";
 import { PAGE_TOKENS } from "../../kernels/index.ts";
 import type { AskedRequest, GenerationEvent } from "../messages.ts";
 import { reusableBlocks } from "./prefix-guess.ts";
@@ -46,16 +46,33 @@ const none: ReadonlySet<number> = new Set();
 /** Gives requests to ranks: the prefill and decode load balancers, live. */
 export class Router {
   readonly #costs: PrefillCosts;
-  #ranks: ServingRank[];
+  readonly #pages: number;
+  readonly #stepRows: number;
+  #ranks: ServingRank[] = [];
   /** Tokens that an answer is expected to have. */
   #answerTokens = firstAnswerEstimate;
 
   constructor({ topology, costs, pages, stepRows }: RouterOptions) {
     this.#costs = costs;
-    const room = { kvCapacity: pages * PAGE_TOKENS, requestCapacity: stepRows };
-    this.#ranks = topology.units.flatMap(({ role, ranks }) =>
-      ranks.map((rank) => new ServingRank(rank, role, pages, room)),
-    );
+    this.#pages = pages;
+    this.#stepRows = stepRows;
+    for (const unit of topology.units) this.add(unit);
+  }
+
+  /** A unit is to be given requests. */
+  add({ role, ranks }: Unit): void {
+    const room = { kvCapacity: this.#pages * PAGE_TOKENS, requestCapacity: this.#stepRows };
+    for (const rank of ranks) this.#ranks.push(new ServingRank(rank, role, this.#pages, room));
+  }
+
+  /** Ranks are given nothing more; they go on with what they have. */
+  drain(ranks: readonly number[]): void {
+    for (const each of this.#ranks) if (ranks.includes(each.rank)) each.isDraining = true;
+  }
+
+  /** Whether some rank takes requests, or will when another request has left it. */
+  get serves(): boolean {
+    return this.#ranks.some(({ isDraining }) => !isDraining);
   }
 
   /** Sends nothing more to a rank. */
@@ -100,7 +117,7 @@ export class Router {
 
   /** Ranks that take requests, without those to avoid where others are left. */
   #open(avoid: ReadonlySet<number>): ServingRank[] {
-    const open = this.#ranks.filter(({ isSetAside }) => !isSetAside);
+    const open = this.#ranks.filter(({ isSetAside, isDraining }) => !isSetAside && !isDraining);
     const liked = open.filter(({ rank }) => !avoid.has(rank));
     return liked.length > 0 ? liked : open;
   }

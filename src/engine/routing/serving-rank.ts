@@ -15,6 +15,8 @@ export class ServingRank {
   requests = 0;
   /** Kept for one request. */
   isSetAside = false;
+  /** Takes no more requests. */
+  isDraining = false;
 
   constructor(rank: number, role: UnitRole, pages: number, room: Room) {
     this.rank = rank;
