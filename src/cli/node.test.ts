@@ -190,7 +190,7 @@ test("a unit that spans both nodes goes on with the ranks left, and takes back a
   for (const events of (await Promise.all(more)).flat()) assert.deepEqual(events, expected);
   await unitsAre(engine, "serving 2");
   assert.deepEqual(answer(await read(engine.generate(long))), expected);
-  assert.ok(engine.units[0].placement, "its ranks share the experts again");
+  assert.ok(engine.placements[0], "its ranks share the experts again");
   await emptied(engine);
   await engine.close();
   assert.equal((await again.ended).status, 0);
@@ -204,7 +204,7 @@ test("a node that is not waited for any more takes part once there is a unit for
   const expected = answer(await read(engine.generate(long)));
   const spare = startNode(port);
   await once(spare.process.stdout as Readable, "data");
-  engine.scale("decode", 2);
+  engine.scale({ decode: 2 });
   await unitsAre(engine, "serving 1,serving 1,serving 1");
   const nodes = engine.units.map(({ ranks }) => ranks[0].node);
   assert.equal(new Set(nodes).size, 3, `units are on nodes ${nodes.join()}`);

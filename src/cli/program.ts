@@ -28,6 +28,7 @@ import { pull } from "./pull.ts";
 import { quantize } from "./quantize.ts";
 import { expertPolicyOf, rebalance, rebalanceServer } from "./rebalance.ts";
 import { report, reportDefaults, reportPublishedDay } from "./report.ts";
+import { scale, wantedOf } from "./scale.ts";
 import { runServe, withServe } from "./serve-options.ts";
 import { serverOf } from "./server.ts";
 import { printTrace } from "./trace.ts";
@@ -177,6 +178,15 @@ program
       json,
     });
   });
+
+program
+  .command("scale <units>", "Have a running server start or drain units: prefill=1,decode=2")
+  .option("--url <url>", "Server", { default: "http://127.0.0.1:8000" })
+  .option("--api-key <key>", "Key of the server")
+  .option("--json", "Print JSON")
+  .action(async (units: string, flags: Record<string, unknown>) =>
+    scale({ server: await serverOf(flags), wanted: wantedOf(units), json: flags["json"] === true }),
+  );
 
 withDualPipe(
   program.command("dualpipe", "Show DualPipe's schedule, and what it costs beside others"),

@@ -1,6 +1,5 @@
 import { fileURLToPath } from "node:url";
 import type { Logger } from "pino";
-import type { UnitRole } from "../cluster/index.ts";
 import { Engine } from "../engine/index.ts";
 import {
   Accounts,
@@ -17,6 +16,7 @@ import {
   viewCluster,
 } from "../gateway/index.ts";
 import { present, UsageError } from "./arguments.ts";
+import { FleetWatch } from "./fleet-watch.ts";
 import { samplingDefaults } from "./generation-config.ts";
 import { greet, kernelsOf, urlOf } from "./greeting.ts";
 import { boundHeaps } from "./heap-bounds.ts";
@@ -74,6 +74,7 @@ export async function startServing(options: ServeOptions, shutdown: Shutdown): P
     withinMs: CLOSE_MS.trace,
     close: async () => trace?.close(),
   });
+  let fleet: FleetWatch | undefined;
   const engine = await Engine.start(
     {
       ...options.engine,
@@ -82,10 +83,8 @@ export async function startServing(options: ServeOptions, shutdown: Shutdown): P
     },
     {
       trace,
-      lost: (rank, reason) => {
-        log.error({ rank, reason }, "a rank is lost");
-        accounts?.setTopology(fleetOf(engine)).catch((error: Error) => log.error(error));
-      },
+      lost: (rank, reason) => log.error({ rank, reason }, "a rank is lost"),
+      changed: () => fleet?.look(),
       moved: (requests, reason) => log.warn({ requests, reason }, "requests go on elsewhere"),
     },
   );
@@ -112,7 +111,8 @@ export async function startServing(options: ServeOptions, shutdown: Shutdown): P
     },
     keyring: await openKeyring(options),
   });
-  await accounts?.setTopology(fleetOf(engine));
+  fleet = new FleetWatch(engine, log, accounts);
+  await fleet.begin();
   const server = await serveGateway(gateway, { host, port });
   shutdown.opened({
     name: "the server",
@@ -136,25 +136,6 @@ function watchContextCache(engine: Engine, log: Logger): void {
   const look = async () => watch.look(await engine.rankStats());
   // An engine that has ended says so itself.
   setInterval(() => void look().catch(() => undefined), WATCH_MS).unref();
-}
-
-/** Nodes by what their live ranks compute; every rank counts as an accelerator. */
-function fleetOf({ topology, nodeOfRank, lost }: Engine) {
-  const live = [...nodeOfRank.keys()].filter((rank) => !lost.has(rank));
-  const nodes = new Set(live.map((rank) => nodeOfRank[rank])).size;
-  const on = (role: UnitRole) => {
-    const ranks = topology.units.flatMap((unit) => (unit.role === role ? unit.ranks : []));
-    return new Set(ranks.filter((rank) => !lost.has(rank)).map((rank) => nodeOfRank[rank]));
-  };
-  const prefill = on("prefill");
-  const decode = on("decode");
-  const both = [...prefill].filter((node) => decode.has(node)).length;
-  return {
-    prefillNodes: prefill.size - both,
-    decodeNodes: decode.size - both,
-    combinedNodes: on("combined").size + both,
-    acceleratorsPerNode: nodes === 0 ? 0 : live.length / nodes,
-  };
 }
 
 /** @throws PriceBookError when a served name has no price, LedgerError when there is no writing. */

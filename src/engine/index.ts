@@ -4,7 +4,13 @@ export { defaultPolicy, type ExpertOptions } from "./routing/index.ts";
 export { version } from "./fleet/index.ts";
 export type { NodeOptions } from "./fleet/index.ts";
 export { serveNode, type JoinedNodeOptions } from "./fleet/index.ts";
-export { EngineError } from "./fleet/index.ts";
+export {
+  EngineError,
+  type UnitLife,
+  type UnitState,
+  unitStates,
+  type WantedUnits,
+} from "./fleet/index.ts";
 export { EngineCore, type CoreOptions, type Speculator, type StepComputer } from "./rank/index.ts";
 export { Repeats, Speculation } from "./speculation/index.ts";
 export { overlapModes, type OverlapMode, type Placement } from "./rank/index.ts";

@@ -323,7 +323,7 @@ export const detokenized = z.object({ prompt: z.string() }).openapi("Detokenized
 export const version = z.object({ version: z.string() }).openapi("Version");
 
 export const health = z
-  .object({ status: z.enum(["ok", "draining"]), waiting: z.int(), running: z.int() })
+  .object({ status: z.enum(["ok", "draining", "no_unit"]), waiting: z.int(), running: z.int() })
   .openapi("Health");
 
 export const errorEnvelope = z

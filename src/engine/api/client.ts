@@ -9,7 +9,14 @@ import {
 } from "../../cluster/index.ts";
 import { forwardCosts, readConfig } from "../../model/index.ts";
 import { EngineError, Fleet, placeAgain, planFleet } from "../fleet/index.ts";
-import type { FleetListener, RankFleet, RankHandle, StartedUnit } from "../fleet/index.ts";
+import type {
+  FleetListener,
+  RankFleet,
+  RankHandle,
+  StartedUnit,
+  UnitLife,
+  WantedUnits,
+} from "../fleet/index.ts";
 import type {
   AskedRequest,
   EngineStats,
@@ -21,13 +28,7 @@ import type { Placement } from "../rank/index.ts";
 import { admitted, promptProblem } from "../requests.ts";
 import { ExpertPlacements, loadsOf, Router, type ExpertLoads } from "../routing/index.ts";
 import { Dispatcher } from "./dispatcher.ts";
-import type {
-  EngineObserver,
-  EngineOptions,
-  EngineParts,
-  EngineUnit,
-  Rebalanced,
-} from "./engine-options.ts";
+import type { EngineObserver, EngineOptions, EngineParts, Rebalanced } from "./engine-options.ts";
 import { addStats, lostStats, withoutTraffic } from "./engine-stats.ts";
 import type { MaskSource } from "./live-request.ts";
 
@@ -37,10 +38,6 @@ const FLUSH_MS = 10_000;
 
 /** Answers requests on the ranks of a cluster. The caller's thread only passes messages. */
 export class Engine {
-  /** Units and ranks that it began with. */
-  readonly topology: Topology;
-  /** Of these, the node of each rank. */
-  readonly nodeOfRank: readonly number[];
   /** Units that have served, by number, until nothing is left of them. */
   readonly #units = new Map<number, Unit>();
   readonly #experts: ExpertPlacements;
@@ -97,7 +94,7 @@ export class Engine {
     ) => Promise<RankFleet>,
   ): Promise<Engine> {
     const engine = new Engine(parts, observer);
-    const { topology } = engine;
+    const topology = parseTopology(parts.plan.topology);
     const listener: FleetListener = {
       heard: (rank, news) => engine.#hear(rank, news),
       lost: (rank, reason, isOwnFault) => engine.#lose(rank, reason, isOwnFault),
@@ -121,13 +118,12 @@ export class Engine {
   }
 
   private constructor({ plan, config, now, clock }: EngineParts, observer: EngineObserver) {
-    this.topology = parseTopology(plan.topology);
-    for (const [number, unit] of this.topology.units.entries()) this.#units.set(number, unit);
+    const topology = parseTopology(plan.topology);
+    for (const [number, unit] of topology.units.entries()) this.#units.set(number, unit);
     this.#now = now;
     this.#clock = clock;
-    this.nodeOfRank = plan.nodeOfRank;
     this.#experts = new ExpertPlacements({
-      ...{ ...plan, topology: this.topology, groups: config.gate.groups },
+      ...{ ...plan, topology, groups: config.gate.groups },
     });
     this.#keepsBlocks = plan.contextCache !== undefined;
     this.#moeLayers = config.layers - config.firstDense;
@@ -153,14 +149,30 @@ export class Engine {
     return this.#fleet.ranks[0].limits.eosTokens;
   }
 
-  /** By unit: where its experts lie; null where each rank has all of them. */
-  get placements(): readonly (Placement | null)[] {
-    return this.#experts.current;
+  /** All units that there are, in whatever state. */
+  get units(): readonly UnitLife[] {
+    return this.#fleet.units;
   }
 
-  /** All units that there are, in whatever state. */
-  get units(): readonly EngineUnit[] {
-    return this.#fleet.units.map((life) => ({ ...life, placement: this.#experts.of(life.unit) }));
+  /** Those units and their ranks, whose numbers have gaps once ranks have ended. */
+  get topology(): Topology {
+    const units = this.units.map(({ role, ranks }) => ({
+      role,
+      ranks: ranks.map(({ rank }) => rank),
+    }));
+    return { units, ranks: units.reduce((sum, { ranks }) => sum + ranks.length, 0) };
+  }
+
+  /** The node of each rank, by its number. */
+  get nodeOfRank(): readonly number[] {
+    const nodes: number[] = [];
+    for (const { rank, node } of this.units.flatMap(({ ranks }) => ranks)) nodes[rank] = node;
+    return nodes;
+  }
+
+  /** By unit: where its experts lie; null where each rank has all of them. */
+  get placements(): readonly (Placement | null)[] {
+    return this.units.map(({ unit }) => this.#experts.of(unit));
   }
 
   /** Why units that are wanted do not start. */
@@ -168,17 +180,12 @@ export class Engine {
     return this.#fleet.problems;
   }
 
-  /** Whether some unit takes requests. */
-  get serves(): boolean {
-    return this.#fleet.units.some(({ state }) => state === "serving");
-  }
-
   /**
-   * So many units of a role are to serve: more are started, or the last ones are drained.
-   * @throws RangeError where there are no units of the role, or there would be none
+   * So many units of the roles that are named are to serve: more are started, or the last ones drained.
+   * @throws RangeError where there are no units of a role, or there would be none
    */
-  scale(role: UnitRole, count: number): void {
-    this.#fleet.scale(role, count);
+  scale(wanted: WantedUnits): void {
+    this.#fleet.scale(wanted);
   }
 
   /** The ranks that are gone. */

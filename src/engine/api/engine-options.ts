@@ -2,8 +2,8 @@ import type { Clock, Topology } from "../../cluster/index.ts";
 import type { WeightMemory } from "../../kernels/index.ts";
 import type { HashedBytes, ModelConfig } from "../../model/index.ts";
 import type { TraceWriter } from "../../trace/index.ts";
-import type { FleetPlan, NodeOptions, UnitLife } from "../fleet/index.ts";
-import type { ContextCacheOptions, Placement, RankOptions } from "../rank/index.ts";
+import type { FleetPlan, NodeOptions } from "../fleet/index.ts";
+import type { ContextCacheOptions, RankOptions } from "../rank/index.ts";
 import type { ExpertOptions } from "../routing/index.ts";
 
 export interface EngineOptions extends Omit<
@@ -36,11 +36,6 @@ export interface EngineObserver {
   readonly changed?: () => void;
   /** Told once for each loss after which requests go on elsewhere: how many, and why. */
   readonly moved?: (requests: number, reason: string) => void;
-}
-
-/** A unit, and where its experts lie: null where each rank has all of them. */
-export interface EngineUnit extends UnitLife {
-  readonly placement: Placement | null;
 }
 
 /** What an engine is made of besides its ranks. */

@@ -68,6 +68,8 @@ export class VirtualRanks implements RankFleet {
   readonly problems = [];
   /** What is lost stays so. */
   readonly recovers = false;
+  /** When a unit was said to have nothing left. */
+  readonly drainedAt = new Map<number, number>();
   readonly cores: readonly EngineCore[];
   readonly #clock: ManualClock;
   readonly #plan: FleetPlan;
@@ -124,8 +126,13 @@ export class VirtualRanks implements RankFleet {
     throw new RangeError("these units are all that there will be");
   }
 
-  drained(): void {
-    return;
+  /** A unit is to be given nothing more. */
+  drain(unit: number): void {
+    this.#listener.draining(unit);
+  }
+
+  drained(unit: number): void {
+    this.drainedAt.set(unit, this.#clock.now());
   }
 
   async close(): Promise<void> {

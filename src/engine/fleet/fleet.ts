@@ -1,10 +1,4 @@
-import {
-  inTime,
-  parseTopology,
-  systemClock,
-  type NodeMesh,
-  type UnitRole,
-} from "../../cluster/index.ts";
+import { inTime, parseTopology, systemClock, type NodeMesh } from "../../cluster/index.ts";
 import type { WeightMemory } from "../../kernels/index.ts";
 import type { HashedBytes } from "../../model/index.ts";
 import type { EngineLimits } from "../messages.ts";
@@ -29,7 +23,7 @@ import { NodeRanks } from "./node-ranks.ts";
 import { openNodes, type OtherNodes } from "./open-nodes.ts";
 import { EngineError, type FleetListener, type RankFleet, type RankHandle } from "./rank-handle.ts";
 import { RemoteRank } from "./remote-rank.ts";
-import { UnitTable, type UnitLife } from "./unit-table.ts";
+import { UnitTable, type UnitLife, type WantedUnits } from "./unit-table.ts";
 
 export interface FleetOptions {
   readonly plan: FleetPlan;
@@ -117,8 +111,8 @@ export class Fleet implements RankFleet {
     return !this.#table.isHopeless && !this.#closed;
   }
 
-  scale(role: UnitRole, count: number): void {
-    this.#table.scale(role, count);
+  scale(wanted: WantedUnits): void {
+    this.#table.scale(wanted);
     this.#act();
   }
 

@@ -9,4 +9,4 @@ export {
   type RankHandle,
   type StartedUnit,
 } from "./rank-handle.ts";
-export type { UnitLife } from "./unit-table.ts";
+export { type UnitLife, type UnitState, unitStates, type WantedUnits } from "./unit-table.ts";

@@ -1,4 +1,3 @@
-import type { UnitRole } from "../../cluster/index.ts";
 import type {
   EngineLimits,
   EngineStats,
@@ -7,7 +6,7 @@ import type {
   RankQuestion,
 } from "../messages.ts";
 import type { Placement } from "../rank/index.ts";
-import type { UnitLife } from "./unit-table.ts";
+import type { UnitLife, WantedUnits } from "./unit-table.ts";
 
 /** Who reaches a rank, in this process or on another node. */
 export interface RankHandle {
@@ -57,10 +56,10 @@ export interface RankFleet {
   /** Whether what is lost may come again. */
   readonly recovers: boolean;
   /**
-   * So many units of a role are to serve.
+   * So many units of the roles that are named are to serve.
    * @throws RangeError where that makes no sense
    */
-  scale(role: UnitRole, count: number): void;
+  scale(wanted: WantedUnits): void;
   drained(unit: number): void;
   close(): Promise<void>;
 }

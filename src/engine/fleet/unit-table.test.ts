@@ -96,23 +96,23 @@ test("ranks that do not need each other are lost alone", () => {
 
 test("units are added and taken away by role, and the number wanted is checked", () => {
   const scene = new Scene(tableOf("prefill=1x1,decode=1x2", 2), 2);
-  scene.table.scale("decode", 3);
+  scene.table.scale({ decode: 3 });
   const places = scene.settle();
   assert.equal(places.filter((place) => place.startsWith("decode serving")).length, 3);
-  scene.table.scale("decode", 1);
+  scene.table.scale({ decode: 1 });
   assert.deepEqual(scene.settle(), ["prefill serving 0", "decode serving 01"]);
   assert.throws(
-    () => scene.table.scale("combined", 1),
+    () => scene.table.scale({ combined: 1 }),
     /no combined units, only prefill and decode/,
   );
-  assert.throws(() => scene.table.scale("decode", 0), /decode: expected at least 1 unit, got 0/);
-  assert.throws(() => scene.table.scale("decode", 1.5), /got 1.5/);
+  assert.throws(() => scene.table.scale({ decode: 0 }), /decode: expected at least 1 unit, got 0/);
+  assert.throws(() => scene.table.scale({ decode: 1.5 }), /got 1.5/);
 });
 
 test("a unit with nodes of its own waits until as many more have joined", () => {
   const scene = new Scene(tableOf("prefill=1x2,decode=1x4", [1, 2]), 3);
   assert.deepEqual(scene.settle(), ["prefill serving 00", "decode serving 1122"]);
-  scene.table.scale("decode", 2);
+  scene.table.scale({ decode: 2 });
   scene.table.join(3);
   assert.deepEqual(scene.settle().length, 2);
   scene.table.join(4);
@@ -205,7 +205,7 @@ test("whatever happens, what is wanted serves whole once all nodes are there aga
         if (kind === "join") join();
         else if (kind === "wait") now += 100 * at;
         else if (kind === "scale" && "role" in more)
-          table.scale(more.role, (wanted[more.role] = at));
+          table.scale({ [more.role]: (wanted[more.role] = at) });
         else if (kind === "leave") {
           // All but the coordinator, whose table it is.
           const node = [...present].slice(1)[at % Math.max(1, present.size - 1)] as

@@ -8,7 +8,8 @@ import {
 import { backOffMs } from "./back-off.ts";
 
 /** `draining`: it finishes what it has and is given no more; `lost`: it lacks a rank that it needs. */
-export type UnitState = "starting" | "serving" | "draining" | "lost";
+export const unitStates = ["starting", "serving", "draining", "lost"] as const;
+export type UnitState = (typeof unitStates)[number];
 
 /** One life of a unit. A unit that is started anew has a new number, and so have its ranks. */
 export interface UnitLife {
@@ -55,6 +56,9 @@ interface Slot {
   retryAt: number;
   problem: string | undefined;
 }
+
+/** How many units of a role are to serve. */
+export type WantedUnits = Readonly<Partial<Record<UnitRole, number>>>;
 
 export interface UnitTableOptions {
   readonly topology: Topology;
@@ -171,24 +175,21 @@ export class UnitTable {
   }
 
   /**
-   * So many units of a role are wanted from now on.
-   * @throws RangeError where that makes no sense
+   * So many units of the roles that are named are wanted from now on.
+   * @throws RangeError where that makes no sense; then nothing changes
    */
-  scale(role: UnitRole, count: number): void {
-    const wanted = this.#slots.filter((slot) => slot.role === role && slot.isWanted);
-    if (wanted.length === 0) {
-      const roles = [...new Set(this.#slots.map((slot) => slot.role))].join(" and ");
-      throw new RangeError(`there are no ${role} units, only ${roles}`);
+  scale(wanted: WantedUnits): void {
+    const roles = new Set(this.#slots.map(({ role }) => role));
+    const entries = Object.entries(wanted) as [UnitRole, number][];
+    for (const [role, count] of entries) {
+      if (!roles.has(role)) {
+        throw new RangeError(`there are no ${role} units, only ${[...roles].join(" and ")}`);
+      }
+      if (!Number.isInteger(count) || count < 1) {
+        throw new RangeError(`${role}: expected at least 1 unit, got ${count}`);
+      }
     }
-    if (!Number.isInteger(count) || count < 1) {
-      throw new RangeError(`${role}: expected at least 1 unit, got ${count}`);
-    }
-    for (const slot of wanted.slice(count)) slot.isWanted = false;
-    for (let more = wanted.length; more < count; more++) {
-      this.#slots.push(createSlot(role, this.#seatsOfAnother(wanted[0])));
-    }
-    const roles = new Map(this.#options.topology.units.map((each, index) => [each.role, index]));
-    this.#slots.sort((a, b) => (roles.get(a.role) ?? 0) - (roles.get(b.role) ?? 0));
+    for (const [role, count] of entries) this.#want(role, count);
   }
 
   /** What is to be done now; it is told of once. */
@@ -220,6 +221,16 @@ export class UnitTable {
   nextAct(now: number): number {
     const retries = this.#slots.flatMap(({ retryAt }) => (retryAt > now ? [retryAt] : []));
     return Math.min(...retries);
+  }
+
+  #want(role: UnitRole, count: number): void {
+    const own = this.#slots.filter((slot) => slot.role === role && slot.isWanted);
+    for (const slot of own.slice(count)) slot.isWanted = false;
+    for (let more = own.length; more < count; more++) {
+      this.#slots.push(createSlot(role, this.#seatsOfAnother(own[0])));
+    }
+    const order = this.#options.topology.units.map((unit) => unit.role);
+    this.#slots.sort((a, b) => order.indexOf(a.role) - order.indexOf(b.role));
   }
 
   /** One that has served goes on with the ranks that it can have; another waits for all its seats. */

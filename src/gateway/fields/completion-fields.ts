@@ -34,6 +34,11 @@ export const tokenizeFields: FieldSources = {
   },
 };
 
+/** `/scale` */
+export const scaleFields: FieldSources = {
+  DaySix: { prefill: done(), decode: done(), combined: done() },
+};
+
 /** `/detokenize` */
 export const detokenizeFields: FieldSources = {
   "vLLM and SGLang": { model: done("a name of `/v1/models`"), tokens: done() },

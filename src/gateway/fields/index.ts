@@ -1,4 +1,9 @@
 export { chatFields } from "./chat-fields.ts";
-export { completionFields, detokenizeFields, tokenizeFields } from "./completion-fields.ts";
+export {
+  completionFields,
+  detokenizeFields,
+  scaleFields,
+  tokenizeFields,
+} from "./completion-fields.ts";
 export { FieldCheck } from "./field-check.ts";
 export { done, type FieldSources, harmless, refused } from "./field.ts";

@@ -48,14 +48,19 @@ test("a server that others can reach answers to numbers, and to no foreign name"
 });
 
 test("what changes the server wants JSON, which no page may post unasked", async () => {
-  const post = (type: string) =>
-    fetch(`${open.url}/rebalance`, {
+  const post = (type: string, path = "/rebalance") =>
+    fetch(open.url + path, {
       method: "POST",
       headers: { "content-type": type },
       body: "{}",
     });
   assert.equal((await post("text/plain")).status, 415);
   assert.notEqual((await post("application/json")).status, 415);
+  assert.equal((await post("text/plain", "/scale")).status, 415);
+  assert.deepEqual(await (await post("application/json", "/scale")).json(), {
+    units: [{ unit: 0, role: "combined", state: "serving" }],
+    problems: [],
+  });
 });
 
 test("pages of allowed origins may ask before they have a key, and read answers", async () => {

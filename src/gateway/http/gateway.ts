@@ -11,11 +11,16 @@ import type { TokenReader } from "../answer/index.ts";
 import { viewDriver, type ClusterView } from "../status/index.ts";
 import { completion, completionChunks } from "../answer/index.ts";
 import { ApiError } from "../errors.ts";
-import { completionFields, detokenizeFields, tokenizeFields } from "../fields/index.ts";
+import {
+  completionFields,
+  detokenizeFields,
+  scaleFields,
+  tokenizeFields,
+} from "../fields/index.ts";
 import { Generations } from "./generations.ts";
 import { RequestReader } from "./request-reader.ts";
 import type { Counting, Dialect } from "../dialects/index.ts";
-import { version } from "../../engine/index.ts";
+import { version, type WantedUnits } from "../../engine/index.ts";
 import { Metrics } from "../telemetry/index.ts";
 import { openConstraints } from "../answer/index.ts";
 import {
@@ -28,7 +33,7 @@ import {
 import type { Env } from "./env.ts";
 import { createApp, type Endpoints } from "./routes.ts";
 import { StatusFeed } from "../status/index.ts";
-import type { Rebalancing } from "../status/index.ts";
+import { type Rebalancing, scaleRequest, type Scaling } from "../status/index.ts";
 import { Status } from "../status/index.ts";
 import { eventStreamHeaders } from "./stream.ts";
 import { wantsThinking } from "../answer/index.ts";
@@ -241,11 +246,14 @@ export class Gateway implements Endpoints {
 
   /** Asks nobody, so it answers whatever the engine does. */
   health(): Response {
-    const { draining, waiting, running } = this.#admission;
-    const body: wire.Health = { status: draining ? "draining" : "ok", waiting, running };
-    return draining
-      ? Response.json(body, { status: 503, headers: drainingHeaders })
-      : Response.json(body);
+    return this.#tellHealth(this.#admission.draining ? "draining" : "ok");
+  }
+
+  /** As `health`; and whether some unit takes requests. */
+  ready(): Response {
+    if (this.#admission.draining) return this.health();
+    const serves = this.#cluster.units().some(({ state }) => state === "serving");
+    return this.#tellHealth(serves ? "ok" : "no_unit");
   }
 
   /** The process lives, also while it drains. */
@@ -274,6 +282,23 @@ export class Gateway implements Endpoints {
     return Response.json({ units } satisfies Rebalancing);
   }
 
+  /** So many units are to serve; that they do takes a while. */
+  async scale(context: Context<Env>): Promise<Response> {
+    this.#scale(await this.#reader.read(context, scaleForm));
+    const units = this.#cluster.units().map(({ unit, role, state }) => ({ unit, role, state }));
+    const body: Scaling = { units, problems: [...this.#cluster.problems()] };
+    return Response.json(body);
+  }
+
+  #scale(wanted: WantedUnits): void {
+    try {
+      this.#cluster.scale(wanted);
+    } catch (error) {
+      if (error instanceof RangeError) throw new ApiError(400, "invalid_value", error.message);
+      throw error;
+    }
+  }
+
   /**
    * Refuses new requests with 503 and resolves when those inside have their answers; at
    * `deadlineMs` the rest end in an error.
@@ -282,6 +307,14 @@ export class Gateway implements Endpoints {
     await this.#admission.drain(deadlineMs);
     this.#statusFeed.close();
     this.#masks.close();
+  }
+
+  #tellHealth(status: wire.Health["status"]): Response {
+    const { waiting, running } = this.#admission;
+    const body: wire.Health = { status, waiting, running };
+    if (status === "ok") return Response.json(body);
+    const headers = status === "draining" ? drainingHeaders : {};
+    return Response.json(body, { status: 503, headers });
   }
 
   /** Reads what the model says after this prompt. */
@@ -344,4 +377,5 @@ const openai = {
 
 const completionForm = { schema: wire.completionRequest, fields: completionFields };
 const tokenizeForm = { schema: wire.tokenizeRequest, fields: tokenizeFields };
+const scaleForm = { schema: scaleRequest, fields: scaleFields };
 const detokenizeForm = { schema: wire.detokenizeRequest, fields: detokenizeFields };

@@ -1,7 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import type { EngineDriver } from "../engine-driver.ts";
+import { viewDriver, type ClusterView } from "../status/index.ts";
 import { startTinyServer } from "./fixtures.ts";
+import { startScriptedServer } from "./scripted-fixtures.ts";
 
 const chat = {
   model: "calf",
@@ -10,6 +13,29 @@ const chat = {
   temperature: 1,
 };
 const CHAT = "/v1/chat/completions";
+
+test("a server is ready while some unit serves, and lives in any case", async () => {
+  let state: "serving" | "lost" = "lost";
+  const cluster: ClusterView = {
+    ...viewDriver({} as EngineDriver),
+    units: () => [{ unit: 4, role: "combined", state }],
+  };
+  const server = await startScriptedServer({ cluster });
+  try {
+    const ask = async (path: string) => {
+      const response = await fetch(server.url + path);
+      return [response.status, ((await response.json()) as { status?: string }).status];
+    };
+    assert.deepEqual(await ask("/readyz"), [503, "no_unit"]);
+    assert.deepEqual(await ask("/health"), [200, "ok"]);
+    const metrics = await (await fetch(`${server.url}/metrics`)).text();
+    assert.match(metrics, /^daysix_units\{role="combined",state="lost"\} 1$/m);
+    state = "serving";
+    assert.deepEqual(await ask("/readyz"), [200, "ok"]);
+  } finally {
+    await server.close();
+  }
+});
 
 test("a full queue answers 429 and when to come again", async () => {
   const server = await startTinyServer({ queueLimit: 2 });

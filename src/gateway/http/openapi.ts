@@ -1,6 +1,6 @@
 import { createRoute, OpenAPIHono, type z } from "@hono/zod-openapi";
 import type { Counting, Dialect } from "../dialects/index.ts";
-import { rebalancing, statusSnapshot } from "../status/index.ts";
+import { rebalancing, scaleRequest, scaling, statusSnapshot } from "../status/index.ts";
 import * as wire from "../wire.ts";
 
 interface Operation {
@@ -58,7 +58,12 @@ const operationsOf = (
   { method: "get", path: "/v1/models", summary: "The names served", response: wire.modelList },
   { method: "get", path: "/v1/models/{id}", summary: "One of them", response: wire.model },
   { method: "get", path: "/health", summary: "503 while draining", response: wire.health },
-  { method: "get", path: "/readyz", summary: "The same", response: wire.health },
+  {
+    method: "get",
+    path: "/readyz",
+    summary: "503 while draining or no unit serves",
+    response: wire.health,
+  },
   { method: "get", path: "/livez", summary: "Answers at once", response: wire.version },
   { method: "get", path: "/version", summary: "The same", response: wire.version },
   {
@@ -78,6 +83,13 @@ const operationsOf = (
     path: "/rebalance",
     summary: "Places experts anew for the loads counted since the last time",
     response: rebalancing,
+  },
+  {
+    method: "post",
+    path: "/scale",
+    summary: "Starts or drains units until so many serve",
+    request: scaleRequest,
+    response: scaling,
   },
 ];
 

@@ -25,7 +25,9 @@ export interface Endpoints {
   status(): Promise<Response>;
   statusEvents(): Response;
   rebalance(): Promise<Response>;
+  scale(context: Context<Env>): Promise<Response>;
   health(): Response;
+  ready(): Response;
   live(): Response;
 }
 
@@ -75,7 +77,8 @@ export function createApp(endpoints: Endpoints, options: RouteOptions): Hono<Env
       throw wrongMethod(context.req.method, method);
     });
   };
-  for (const path of ["/health", "/readyz"]) route("GET", path, () => endpoints.health());
+  route("GET", "/health", () => endpoints.health());
+  route("GET", "/readyz", () => endpoints.ready());
   for (const path of ["/livez", "/version"]) route("GET", path, () => endpoints.live());
   route("GET", "/openapi.json", (context) => context.json(document));
   if (dashboard) {
@@ -92,6 +95,7 @@ export function createApp(endpoints: Endpoints, options: RouteOptions): Hono<Env
     assertJson(context.req.raw.headers);
     return endpoints.rebalance();
   });
+  route("POST", "/scale", (context) => endpoints.scale(context));
   for (const prefix of prefixes) {
     for (const dialect of dialects) {
       route("POST", `${prefix}${dialect.path}`, (context) => endpoints.converse(context, dialect));

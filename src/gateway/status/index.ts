@@ -1,5 +1,12 @@
-export { type ClusterView, viewCluster, viewDriver } from "./cluster-view.ts";
+export { type ClusterView, type UnitView, viewCluster, viewDriver } from "./cluster-view.ts";
 export { ContextCacheWatch } from "./context-cache-watch.ts";
 export { StatusFeed } from "./status-feed.ts";
-export { type Rebalancing, rebalancing, statusSnapshot } from "./status-snapshot.ts";
+export {
+  type Rebalancing,
+  rebalancing,
+  scaleRequest,
+  type Scaling,
+  scaling,
+  statusSnapshot,
+} from "./status-snapshot.ts";
 export { Status } from "./status.ts";

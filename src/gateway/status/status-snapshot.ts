@@ -4,6 +4,7 @@
  * `seconds`. Nothing here names a request, a client or a text.
  */
 import { z } from "@hono/zod-openapi";
+import { unitStates } from "../../engine/index.ts";
 
 const count = z.int().nonnegative();
 const perSecond = z.number().nonnegative();
@@ -48,7 +49,14 @@ const expertLayer = z.object({
   choices: z.array(count),
 });
 
-const unitStatus = z.object({
+const unitLife = z.object({
+  /** Its number; a unit that is started anew has a new one. */
+  unit: count,
+  /** `draining`: it finishes what it has; `lost`: it lacks a rank that it needs. */
+  state: z.enum(unitStates),
+});
+
+const unitStatus = unitLife.extend({
   role: z.enum(["prefill", "decode", "combined"]),
   ranks: z.array(rankStatus),
   /** Layers with routed experts; empty where every rank holds all experts. */
@@ -107,6 +115,27 @@ export const rebalancing = z
   })
   .openapi("Rebalancing");
 
+const wantedUnits = z.int().min(1).max(65_536);
+
+/** What `/scale` is asked: so many units of each role that is named. */
+export const scaleRequest = z
+  .object({
+    prefill: wantedUnits.exactOptional(),
+    decode: wantedUnits.exactOptional(),
+    combined: wantedUnits.exactOptional(),
+  })
+  .openapi("ScaleRequest");
+
+/** What `/scale` answers: the units as they are now; those that are to start or to drain take a while. */
+export const scaling = z
+  .object({
+    units: z.array(unitLife.extend({ role: z.enum(["prefill", "decode", "combined"]) })),
+    /** Why units that are wanted do not start. */
+    problems: z.array(z.string()),
+  })
+  .openapi("Scaling");
+
+export type Scaling = z.infer<typeof scaling>;
 export type Rebalancing = z.infer<typeof rebalancing>;
 export type StatusSnapshot = z.infer<typeof statusSnapshot>;
 export type UnitStatus = z.infer<typeof unitStatus>;

@@ -22,6 +22,9 @@ function twoRanks() {
     cluster: {
       topology: parseTopology("combined=1x2"),
       nodeOfRank: [0, 0],
+      units: () => [{ unit: 3, role: "combined", state: "serving" }],
+      problems: () => [],
+      scale: () => undefined,
       rebalance: async () => [],
       placements: () => [[{ layer: 1, physicalToLogical: [0, 1, 3, 2, 3, 0], experts: 4 }]],
       rankStats: async () => {

@@ -108,9 +108,12 @@ export class Status {
   #units(reading: Reading, before: Reading, seconds: number): UnitStatus[] {
     const { topology, nodeOfRank } = this.#options.cluster;
     const placements = this.#options.cluster.placements();
+    const views = this.#options.cluster.units();
     return topology.units.map(({ role, ranks }, unit) => {
       const stats = ranks.map((rank) => reading.ranks?.[rank] ?? silent);
       return {
+        unit: views[unit].unit,
+        state: views[unit].state,
         role,
         ranks: ranks.map((rank, index) =>
           rankStatus(

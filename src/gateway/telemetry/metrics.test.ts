@@ -6,6 +6,7 @@ import parse from "parse-prometheus-text-format";
 import { parseTopology } from "../../cluster/index.ts";
 import type { EngineStats } from "../../engine/index.ts";
 import type { GenerationEnd } from "../billing/index.ts";
+import type { ClusterView } from "../status/index.ts";
 import { Metrics } from "./metrics.ts";
 
 const stats: EngineStats = {
@@ -36,7 +37,14 @@ const end: GenerationEnd = {
   },
 };
 
-const cluster = { topology: parseTopology("prefill=1x1,decode=1x1"), nodeOfRank: [0, 1] };
+const cluster: Pick<ClusterView, "topology" | "nodeOfRank" | "units"> = {
+  topology: parseTopology("prefill=1x1,decode=1x1"),
+  nodeOfRank: [0, 1],
+  units: () => [
+    { unit: 0, role: "prefill", state: "serving" },
+    { unit: 7, role: "decode", state: "lost" },
+  ],
+};
 
 /** A server that has answered, been refused to and lost a rank. */
 async function exposition(): Promise<string> {
@@ -101,10 +109,12 @@ test("what requests took is counted where their waits end, and tokens as they ar
 test("what ranks count has their place, and a lost rank shows", () => {
   const [first, second] = [
     { unit: "0", role: "prefill", rank: "0", node: "0", model_name: "calf" },
-    { unit: "1", role: "decode", rank: "1", node: "1", model_name: "calf" },
+    { unit: "7", role: "decode", rank: "1", node: "1", model_name: "calf" },
   ];
   assert.equal(valueOf("daysix_rank_up", first), 1);
   assert.equal(valueOf("daysix_rank_up", second), 0);
+  assert.equal(valueOf("daysix_units", { role: "decode", state: "lost" }), 1);
+  assert.equal(valueOf("daysix_units", { role: "decode", state: "serving" }), 0);
   assert.equal(valueOf("vllm:kv_cache_usage_perc", first), 0.75);
   assert.equal(valueOf("vllm:external_prefix_cache_hits_total", second), 128);
   assert.equal(valueOf("daysix_exchange_bytes_total", second), 500);

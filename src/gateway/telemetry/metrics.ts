@@ -1,8 +1,8 @@
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
-import { version, type EngineStats } from "../../engine/index.ts";
+import { unitStates, version, type EngineStats } from "../../engine/index.ts";
 import type { Admission } from "../admission.ts";
 import type { GenerationEnd } from "../billing/index.ts";
-import type { ClusterView } from "../status/index.ts";
+import type { ClusterView, UnitView } from "../status/index.ts";
 import { RankMetrics } from "./rank-metrics.ts";
 import { RequestTimes } from "./request-times.ts";
 
@@ -106,15 +106,25 @@ export class Metrics {
   /** `ranks`: undefined when the engine does not answer. */
   expose(
     admission: Pick<Admission, "waiting" | "running">,
-    cluster: Pick<ClusterView, "topology" | "nodeOfRank">,
+    cluster: Pick<ClusterView, "topology" | "nodeOfRank" | "units">,
     ranks: readonly EngineStats[] | undefined,
   ): Promise<string> {
     const labels = { model_name: this.#model };
     this.#gauges.waiting.set(labels, admission.waiting);
     this.#gauges.running.set(labels, admission.running);
     this.#gauges.up.set(ranks ? 1 : 0);
+    this.#setUnits(cluster.units());
     this.#ranks.set(this.#model, cluster, ranks ?? []);
     return this.#registry.metrics();
+  }
+
+  #setUnits(units: readonly UnitView[]): void {
+    for (const role of new Set(units.map((unit) => unit.role))) {
+      for (const state of unitStates) {
+        const those = units.filter((unit) => unit.role === role && unit.state === state);
+        this.#gauges.units.set({ role, state }, those.length);
+      }
+    }
   }
 }
 
@@ -167,6 +177,10 @@ const gauges = {
   },
   waiting: {
     ...{ name: "vllm:num_requests_waiting", help: "Sequences not yet begun.", labelNames: ofModel },
+  },
+  units: {
+    ...{ name: "daysix_units", help: "Units by what they compute and their state." },
+    labelNames: ["role", "state"],
   },
   up: { name: "daysix_engine_up", help: "1 when the engine answers.", labelNames: [] },
 };

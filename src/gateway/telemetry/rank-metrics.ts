@@ -133,13 +133,16 @@ export class RankMetrics {
   /** `stats`: by rank; none where the engine does not answer. */
   set(
     model: string,
-    { topology, nodeOfRank }: Pick<ClusterView, "topology" | "nodeOfRank">,
+    cluster: Pick<ClusterView, "topology" | "nodeOfRank" | "units">,
     stats: readonly EngineStats[],
   ): void {
     for (const [, metric] of this.#metrics) metric.reset();
     if (stats.length === 0) return;
-    for (const [unit, { role, ranks }] of topology.units.entries()) {
-      for (const rank of ranks) {
+    const { topology, nodeOfRank } = cluster;
+    const units = cluster.units();
+    for (const [index, { role, ranks }] of topology.units.entries()) {
+      const { unit } = units[index];
+      for (const rank of ranks.filter((one) => stats[one] !== undefined)) {
         const labels = { model_name: model, unit, role, rank, node: nodeOfRank[rank] };
         for (const [family, metric] of this.#metrics) {
           for (const [value, more] of family.read(stats[rank])) {
