@@ -179,7 +179,7 @@ test("a mask goes on where the tokens told have led", async () => {
   };
   const quiet = await ask(await open("combined=1x1"));
   assert.ok(quiet.walked.every((token, i) => token % 3 === (i + 1) % 3));
-  for (let at = 10; at < 200; at += 7) {
+  for (let at = 10; at < 200; at += 19) {
     const scene = await open("prefill=2x1,decode=2x1");
     scene.clock.after(at, () => scene.ranks.lose([2], node));
     scene.clock.after(at + 31, () => scene.ranks.lose([0], node));
@@ -263,8 +263,20 @@ test("a loss that is nobody's fault is none of the request's, up to the twelfth"
   assert.ok(end?.kind === "failed" && end.code === "rank_lost", JSON.stringify(end));
 });
 
+test("a first token that is lost with its rank, after the hand-over, is waited for by nobody", async () => {
+  for (let at = 6; at < 40; at += 3) {
+    const scene = await open("prefill=2x1,decode=2x1");
+    const told = asked.map((one) => tell(scene.engine, one));
+    const unheard = { ...node, losesWay: (to: number | "client") => to === "client" };
+    scene.clock.after(at, () => scene.ranks.lose([0], unheard));
+    for (const [i, events] of (await finish(scene, told)).entries()) {
+      assert.deepEqual(answer(untimed(events)), expected[i], `request ${i}, lost at ${at}`);
+    }
+  }
+});
+
 test("ranks that cannot reach each other leave their requests to be tried again", async () => {
-  for (let at = 2; at < 80; at += 3) {
+  for (let at = 2; at < 80; at += 11) {
     const scene = await open("prefill=2x1,decode=2x1");
     const told = asked.map((one) => tell(scene.engine, one));
     scene.clock.after(at, () => scene.ranks.cut(0, 2));

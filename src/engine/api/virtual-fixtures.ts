@@ -15,8 +15,8 @@ import type { EngineObserver } from "./engine-options.ts";
 
 export interface VirtualOptions {
   readonly topology: string;
-  /** Processes that the ranks of each unit are spread over. */
-  readonly nodes?: number;
+  /** Processes that the ranks of each unit are spread over, or that each unit has to itself. */
+  readonly nodes?: number | readonly number[];
   /** Whether the ranks of a unit step together, as those that share experts do. */
   readonly sharesExperts?: boolean;
   readonly config: ModelConfig;
@@ -35,6 +35,8 @@ export interface VirtualLoss {
   readonly isOwnFault?: boolean;
   /** Virtual milliseconds, drawn for each who hears of it. */
   readonly heardAfter?: () => number;
+  /** Whether what is on its way from the rank is lost too, asked for each to whom it is. */
+  readonly losesWay?: (to: number | "client") => boolean;
 }
 
 /** An engine over ranks that all run in this thread, on a virtual clock. */
@@ -54,11 +56,11 @@ export async function openVirtual(
   return { engine, ranks: ranks as unknown as VirtualRanks };
 }
 
-/** Lets a virtual clock run until there is nothing that it could bring about. */
-export async function runClock(clock: ManualClock): Promise<void> {
+/** Lets a virtual clock run until there is nothing that it could bring about; it stands still while `isBusy`. */
+export async function runClock(clock: ManualClock, isBusy = () => false): Promise<void> {
   // A turn of the real event loop for each of the virtual clock's: all that follows has happened then.
   do await turn();
-  while (clock.advanceToNext());
+  while (isBusy() || clock.advanceToNext());
 }
 
 /** Every rank's loop, and the ways between them and to their client. They can be lost. */
@@ -80,6 +82,8 @@ export class VirtualRanks implements RankFleet {
   readonly #lost = new Set<number>();
   /** By from and to: when what was sent last arrives. */
   readonly #arrivals = new Map<string, number>();
+  /** On which nothing arrives any more. */
+  readonly #lostWays = new Set<string>();
 
   constructor(options: VirtualOptions, plan: FleetPlan, listener: FleetListener) {
     this.#clock = options.clock;
@@ -194,7 +198,7 @@ export class VirtualRanks implements RankFleet {
     const at = Math.max(now + this.#linkMs(), this.#arrivals.get(way) ?? 0);
     this.#arrivals.set(way, at);
     this.#clock.after(at - now, () => {
-      if (!this.#isLost(to)) act();
+      if (!this.#isLost(to) && !this.#lostWays.has(way)) act();
     });
   }
 
@@ -211,13 +215,14 @@ export class VirtualRanks implements RankFleet {
     });
   }
 
-  #lose(
-    rank: number,
-    { reason, isOwnFault = false, heardAfter = this.#linkMs }: VirtualLoss,
-  ): void {
+  #lose(rank: number, loss: VirtualLoss): void {
+    const { reason, isOwnFault = false, heardAfter = this.#linkMs } = loss;
     if (this.#lost.has(rank)) return;
     this.#lost.add(rank);
     this.#mailboxes[rank].close();
+    for (const to of [...this.alive, "client" as const]) {
+      if (loss.losesWay?.(to)) this.#lostWays.add(`${rank} ${to}`);
+    }
     for (const other of this.alive) {
       this.#clock.after(heardAfter(), () => this.#tellLost(other, rank, reason));
     }

@@ -1,0 +1,25 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { drawSchedule } from "./chaos-schedule.ts";
+import { chaosConfig, runSchedule } from "./virtual-chaos-fixtures.ts";
+
+/** Of `npm run soak:chaos`, which runs thousands. */
+const SCHEDULES = 24;
+
+test("whatever befalls all ranks but those of one unit, nothing is lost", async () => {
+  const config = await chaosConfig();
+  const sums = { finished: 0, cancelled: 0, resumed: 0, lostRanks: 0 };
+  for (let seed = 1; seed <= SCHEDULES; seed++) {
+    const { problems, ...counts } = await runSchedule(drawSchedule(seed), config);
+    assert.deepEqual(problems, [], `npm run soak:chaos -- 1 ${seed}`);
+    for (const name of Object.keys(sums) as (keyof typeof sums)[]) sums[name] += counts[name];
+  }
+  for (const [name, count] of Object.entries(sums)) assert.ok(count > SCHEDULES / 4, name);
+});
+
+test("a schedule runs alike twice", async () => {
+  const config = await chaosConfig();
+  const schedule = drawSchedule(3);
+  assert.deepEqual(drawSchedule(3), schedule);
+  assert.deepEqual(await runSchedule(schedule, config), await runSchedule(schedule, config));
+});
