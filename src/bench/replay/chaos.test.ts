@@ -1,16 +1,16 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { drawSchedule } from "./chaos-schedule.ts";
-import { chaosConfig, runSchedule } from "./virtual-chaos-fixtures.ts";
+import { runSchedule, scriptedModel } from "./virtual-chaos-fixtures.ts";
 
 /** Of `npm run soak:chaos`, which runs thousands. */
 const SCHEDULES = 24;
 
 test("whatever befalls all ranks but those of one unit, nothing is lost", async () => {
-  const config = await chaosConfig();
+  const model = await scriptedModel();
   const sums = { finished: 0, cancelled: 0, resumed: 0, lostRanks: 0 };
   for (let seed = 1; seed <= SCHEDULES; seed++) {
-    const { problems, ...counts } = await runSchedule(drawSchedule(seed), config);
+    const { problems, ...counts } = await runSchedule(drawSchedule(seed), model);
     assert.deepEqual(problems, [], `npm run soak:chaos -- 1 ${seed}`);
     for (const name of Object.keys(sums) as (keyof typeof sums)[]) sums[name] += counts[name];
   }
@@ -18,8 +18,8 @@ test("whatever befalls all ranks but those of one unit, nothing is lost", async 
 });
 
 test("a schedule runs alike twice", async () => {
-  const config = await chaosConfig();
+  const model = await scriptedModel();
   const schedule = drawSchedule(3);
   assert.deepEqual(drawSchedule(3), schedule);
-  assert.deepEqual(await runSchedule(schedule, config), await runSchedule(schedule, config));
+  assert.deepEqual(await runSchedule(schedule, model), await runSchedule(schedule, model));
 });

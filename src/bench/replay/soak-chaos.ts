@@ -5,13 +5,19 @@
  * differs, a request fails while a rank is left, one hangs, pages are left in use, or a bill is lost.
  *
  *   npm run soak:chaos -- [schedules] [seed]                by default 10000 1, in one thread
+ *   npm run soak:chaos -- --model [schedules] [seed]        by default 300 1, with a tiny checkpoint
  *   npm run soak:chaos -- --processes [schedules] [seed]    by default 300 1, on calf
  *
  * What fails is run again by its own seed, which is printed with it.
  */
 import { drawSchedule } from "./chaos-schedule.ts";
 import { runProcesses, withCalmServer } from "./process-chaos.ts";
-import { chaosConfig, runSchedule } from "./virtual-chaos-fixtures.ts";
+import {
+  runSchedule,
+  scriptedModel,
+  tinyModel,
+  type ChaosOutcome,
+} from "./virtual-chaos-fixtures.ts";
 
 /** Prints problems as they come, and sums now and then. */
 class Tally {
@@ -47,19 +53,28 @@ class Tally {
   }
 }
 
-async function soakVirtual(count: number, first: number): Promise<Tally> {
-  const tally = new Tally("npm run soak:chaos -- 1");
-  const config = await chaosConfig();
+async function soakVirtual(tally: Tally, schedules: Schedules, count: number, first: number) {
   for (let seed = first; seed < first + count; seed++) {
-    const { problems, ...counts } = await runSchedule(drawSchedule(seed), config);
+    const { problems, ...counts } = await schedules(seed);
     tally.add(seed, problems, counts);
     if (tally.schedules % 1000 === 0) tally.tell();
   }
-  return tally;
 }
 
-async function soakProcesses(count: number, first: number): Promise<Tally> {
-  const tally = new Tally("npm run soak:chaos -- --processes 1");
+type Schedules = (seed: number) => Promise<ChaosOutcome>;
+
+async function scripted(): Promise<Schedules> {
+  const model = await scriptedModel();
+  return (seed) => runSchedule(drawSchedule(seed), model);
+}
+
+/** On the tiny checkpoint every rank has all experts. */
+async function tiny(): Promise<Schedules> {
+  const model = await tinyModel();
+  return (seed) => runSchedule({ ...drawSchedule(seed), sharesExperts: false }, model);
+}
+
+async function soakProcesses(tally: Tally, count: number, first: number): Promise<void> {
   await withCalmServer(async (calm) => {
     for (let seed = first; tally.schedules < count; seed++) {
       const { problems, ...counts } = await runProcesses(seed, calm);
@@ -67,14 +82,15 @@ async function soakProcesses(count: number, first: number): Promise<Tally> {
       tally.tell();
     }
   });
-  return tally;
 }
 
 const given = process.argv.slice(2);
-const [count, first = "1"] = given.filter((argument) => argument !== "--processes");
-const soak = given.includes("--processes")
-  ? soakProcesses(Number(count ?? 300), Number(first))
-  : soakVirtual(Number(count ?? 10_000), Number(first));
-const tally = await soak;
+const flag = given.find((argument) => argument.startsWith("--"));
+const [count, first = "1"] = given.filter((argument) => argument !== flag);
+const tally = new Tally(`npm run soak:chaos -- ${flag === undefined ? "" : `${flag} `}1`);
+if (flag === "--processes") await soakProcesses(tally, Number(count ?? 300), Number(first));
+else if (flag === "--model")
+  await soakVirtual(tally, await tiny(), Number(count ?? 300), Number(first));
+else await soakVirtual(tally, await scripted(), Number(count ?? 10_000), Number(first));
 tally.tell();
 process.exitCode = tally.isClean ? 0 : 1;

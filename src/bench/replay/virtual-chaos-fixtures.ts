@@ -1,15 +1,18 @@
 /** Runs a schedule of chaos in one thread, on a virtual clock, beside one undisturbed rank. */
 import { webcrypto } from "node:crypto";
 import { ManualClock } from "../../cluster/fixtures.ts";
-import { contextModel } from "../../engine/api/context-model-fixtures.ts";
+import { parseTopology } from "../../cluster/index.ts";
+import { contextModel, inVirtualTime } from "../../engine/api/context-model-fixtures.ts";
 import { answer, request, untimed } from "../../engine/api/fixtures.ts";
 import type { Engine, MaskSource } from "../../engine/api/index.ts";
 import { openVirtual, runClock, type VirtualRanks } from "../../engine/api/virtual-fixtures.ts";
 import type { AskedRequest, GenerationEvent, TimedEvent } from "../../engine/messages.ts";
-import type { CoreOptions } from "../../engine/rank/core-options.ts";
+import type { CoreOptions, StepComputer } from "../../engine/rank/core-options.ts";
 import { Repeats, Speculation } from "../../engine/speculation/index.ts";
+import { createReferenceKernels } from "../../kernels/index.ts";
 import { MemoryBlobStore, type BlobStore } from "../../kv-cache/index.ts";
 import {
+  loadModel,
   readConfig,
   type ModelConfig,
   type NumericIdentity,
@@ -99,16 +102,39 @@ interface World {
   readonly draw: Draw;
 }
 
-/** The shape of a tiny model, whose tokens are few. */
-export async function chaosConfig(): Promise<ModelConfig> {
-  const [{ directory }] = tinyFixtures().filter(({ name }) => name === "v3");
-  const config = await readConfig(directory);
-  return { ...config, maxPositions: 2048, vocabSize: CHAOS_VOCABULARY };
+/** What ranks compute with. */
+export interface ChaosModel {
+  readonly config: ModelConfig;
+  readonly create: (rank: number, maxRows: number) => Promise<StepComputer>;
+}
+
+const [{ directory }] = tinyFixtures().filter(({ name }) => name === "v3");
+
+/** A few lines whose token depends on every entry of KV. */
+export async function scriptedModel(): Promise<ChaosModel> {
+  const tiny = await readConfig(directory);
+  const config = { ...tiny, maxPositions: 2048, vocabSize: CHAOS_VOCABULARY };
+  return { config, create: async (_, maxRows) => contextModel(config, maxRows) };
+}
+
+/** A tiny checkpoint, for ranks that have all experts; each is opened once and computes for all schedules. */
+export async function tinyModel(): Promise<ChaosModel> {
+  const opened = new Map<string, Promise<StepComputer>>();
+  const kernels = createReferenceKernels();
+  return {
+    config: await readConfig(directory),
+    create: (rank, maxRows) => {
+      const key = `${rank} ${maxRows}`;
+      const model = opened.get(key) ?? loadModel(directory, { kernels, policy: "f32", maxRows });
+      opened.set(key, model);
+      return model;
+    },
+  };
 }
 
 export async function runSchedule(
   schedule: ChaosSchedule,
-  config: ModelConfig,
+  model: ChaosModel,
 ): Promise<ChaosOutcome> {
   const sequences = sequencesOf(schedule);
   const quiet: ChaosSchedule = {
@@ -116,13 +142,13 @@ export async function runSchedule(
     ...{ pages: 400, stepRows: 64, speculates: false, cache: "off", mishaps: [] },
     requests: schedule.requests.filter(({ prompt }) => !prompt.includes(POISON)),
   };
-  const expected = await play(quiet, config, undefined);
+  const expected = await play(quiet, model, undefined);
   const store = schedule.cache === "off" ? undefined : new TroubledStore(schedule);
   if (schedule.cache === "warm" || schedule.cache === "damaged") {
-    await play({ ...quiet, cache: "warm" }, config, store);
+    await play({ ...quiet, cache: "warm" }, model, store);
   }
   store?.begin();
-  const told = await play(schedule, config, store);
+  const told = await play(schedule, model, store);
   return judge(sequences, expected.told, told);
 }
 
@@ -135,10 +161,10 @@ interface Played {
 
 async function play(
   schedule: ChaosSchedule,
-  config: ModelConfig,
+  model: ChaosModel,
   store: TroubledStore | undefined,
 ): Promise<Played> {
-  const world = await openWorld(schedule, config, store);
+  const world = await openWorld(schedule, model, store);
   const { clock, engine, ranks } = world;
   const told: (TimedEvent[] | undefined)[] = [];
   for (const [i, sequence] of sequencesOf(schedule).entries()) {
@@ -163,7 +189,7 @@ async function play(
 
 async function openWorld(
   schedule: ChaosSchedule,
-  config: ModelConfig,
+  model: ChaosModel,
   store: TroubledStore | undefined,
 ): Promise<World> {
   const { topology, nodes, sharesExperts, stepRows, pages, speculates } = schedule;
@@ -177,15 +203,14 @@ async function openWorld(
     if (faulty.delete(rank)) throw new Error("a step that fails");
     if (batch.tokens.subarray(0, batch.rows).includes(POISON)) throw new Error("a poisoned row");
   };
+  const numbers = [...Array(parseTopology(topology).ranks).keys()];
+  const models = await Promise.all(numbers.map((rank) => model.create(rank, stepRows)));
   const opened = await openVirtual({
-    ...{ topology, nodes, sharesExperts, config, clock, stepRows },
+    ...{ topology, nodes, sharesExperts, config: model.config, clock, stepRows },
     linkMs: () => draw.below(4) + draw.below(2) * draw.below(20),
     core: (rank): Omit<CoreOptions, "transport" | "unit" | "clock"> => ({
-      model: contextModel({
-        ...{ config, maxRows: stepRows },
-        takeTime: (batch) => takeTime(rank, batch),
-      }),
-      pages,
+      model: inVirtualTime(models[rank], (batch) => takeTime(rank, batch)),
+      ...{ pages, usableTokens: CHAOS_VOCABULARY },
       ...(speculates && {
         speculation: new Speculation(
           () => new Repeats(),

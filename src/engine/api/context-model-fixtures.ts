@@ -5,12 +5,18 @@ import type { KvPool, ModelConfig, StepBatch } from "../../model/index.ts";
 import { nullTracer } from "../../trace/index.ts";
 import type { StepComputer } from "../rank/core-options.ts";
 
-export interface ContextModelOptions {
-  readonly config: ModelConfig;
-  readonly maxRows: number;
-  /** Resolves when a step of so many rows is computed; a rejection is a step that fails. */
-  readonly takeTime: (batch: StepBatch) => Promise<void>;
-}
+/** Resolves when a step may be computed; a rejection is a step that fails. */
+export type TakeTime = (batch: StepBatch) => Promise<void>;
+
+/** A model whose steps take a virtual clock's time. */
+export const inVirtualTime = (model: StepComputer, takeTime: TakeTime): StepComputer => ({
+  ...{ config: model.config, maxRows: model.maxRows, tracer: model.tracer },
+  createKvPool: (pages) => model.createKvPool(pages),
+  async choose(batch, pool, options) {
+    await takeTime(batch);
+    return model.choose(batch, pool, options);
+  },
+});
 
 /** What one call of a hash leaves of another: 24 bits, which a float32 holds exactly. */
 const mix = (hash: number, value: number) =>
@@ -21,7 +27,7 @@ const mix = (hash: number, value: number) =>
  * one before: an entry that is lost, stale or somebody else's changes the answer. Tokens repeat enough
  * to be guessed. They are chosen as any model's are.
  */
-export function contextModel({ config, maxRows, takeTime }: ContextModelOptions): StepComputer {
+export function contextModel(config: ModelConfig, maxRows: number): StepComputer {
   const { layers, vocabSize } = config;
   return {
     ...{ config, maxRows, tracer: nullTracer },
@@ -32,7 +38,6 @@ export function contextModel({ config, maxRows, takeTime }: ContextModelOptions)
       })),
     }),
     async choose(batch, pool, { choices, usableTokens, beforeChoice, onLayer }) {
-      await takeTime(batch);
       for (let layer = 0; layer < layers; layer++) {
         writeLayer(batch, pool, layer);
         onLayer?.(layer);
