@@ -3,8 +3,10 @@
 #include <cstring>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 #include "host/host-operations.h"
+#include "host/replica-shares.h"
 #include "host/ring.h"
 
 namespace daysix {
@@ -53,12 +55,15 @@ void dispatchRows(const DispatchRows& c, const HostContext& context) {
   copyRows(shared, c.x, c.rows, context.team);
   int32_t* physical = shared.experts + firstRow(shared, shared.own) * shared.topK;
   const auto rankOf = [&](int64_t pair) { return physical[pair] / c.slots; };
+  std::vector<int32_t> pairs(c.experts);
+  for (int64_t pair = 0; pair < int64_t{c.rows} * shared.topK; pair++) pairs[c.ids[pair]]++;
+  ReplicaShares replicas(c.replicaStarts, c.replicas, c.experts, c.slots, shared.ranks, shared.own);
+  replicas.share(pairs);
+  for (int expert = 0; expert < c.experts; expert++) c.loads[expert] += pairs[expert];
   for (int64_t row = 0; row < c.rows; row++) {
     const int64_t first = row * shared.topK;
     for (int64_t pair = first; pair < first + shared.topK; pair++) {
-      const int32_t* replicas = c.replicaStarts + c.ids[pair];
-      physical[pair] = c.replicas[replicas[0] + row % (replicas[1] - replicas[0])];
-      c.loads[c.ids[pair]]++;
+      physical[pair] = replicas.take(c.ids[pair]);
       const int rank = rankOf(pair);
       if (std::any_of(physical + first, physical + pair, [&](int32_t other) { return other / c.slots == rank; })) continue;
       c.rowsTo[rank]++;

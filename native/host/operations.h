@@ -233,7 +233,7 @@ OPERATION(sample, Sample,
   FIELD(int, rows))
 
 /// Puts the own rows where the other ranks read them, with the physical expert that each choice goes to: one of
-/// replicas[replicaStarts[id]] up to replicas[replicaStarts[id + 1]], in turns by row.
+/// replicas[replicaStarts[id]] up to replicas[replicaStarts[id + 1]], so that ranks get equally many.
 HOST_OPERATION(dispatchRows, DispatchRows,
   FIELD(SharedRows, shared)
   FIELD(Operand, x)

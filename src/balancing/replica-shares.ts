@@ -24,7 +24,7 @@ const SWEEPS = 3;
 /**
  * Replicas begin with equal shares. Then each expert in turn takes its pairs back and pours them over
  * the ranks that hold it, to one level as far as they reach. No turn makes the busiest of those ranks
- * busier, so that the result is never worse than equal shares. `native/host/exchange.cc` does the same.
+ * busier, so that the result is never worse than equal shares. `native/host/replica-shares.h` does the same.
  */
 export function waterfill({ pairs, ranksOf, ranks, turn = 0 }: BatchLoads): ReplicaShares {
   const shares = ranksOf.map((held, expert) => equalShares(pairs[expert], held.length, turn));

@@ -1,3 +1,4 @@
+import { waterfill } from "../balancing/index.ts";
 import type { ReplicaChoices } from "../kernels/index.ts";
 import type { LayerPlacement } from "./placement.ts";
 
@@ -18,25 +19,45 @@ export interface DispatchLayout {
   readonly places: Int32Array;
 }
 
-const kept = new WeakMap<LayerPlacement, ReplicaChoices[]>();
+const kept = new WeakMap<LayerPlacement, ReplicaChoices>();
 
-/**
- * Where a rank's rows find an expert: on the own rank if it has a replica, else replicas take turns
- * by row. The choice moves work, never bits.
- */
-export function replicaChoices(placement: LayerPlacement, ownRank: number): ReplicaChoices {
-  const byRank = kept.get(placement) ?? [];
-  kept.set(placement, byRank);
-  return (byRank[ownRank] ??= chooseReplicas(placement, ownRank));
+/** Where rows find an expert: a replica on each rank that has one. */
+export function replicaChoices(placement: LayerPlacement): ReplicaChoices {
+  const choices = kept.get(placement) ?? chooseReplicas(placement);
+  kept.set(placement, choices);
+  return choices;
 }
 
-function chooseReplicas({ replicas, slots }: LayerPlacement, ownRank: number): ReplicaChoices {
-  const lists = replicas.map((places) => {
-    const own = places.find((place) => Math.floor(place / slots) === ownRank);
-    return own === undefined ? places : [own];
-  });
+/** Rows that go to an expert of which a rank has two replicas find the first. */
+function chooseReplicas({ replicas, slots }: LayerPlacement): ReplicaChoices {
+  const rankOf = (place: number) => Math.floor(place / slots);
+  const lists = replicas.map((places) =>
+    places.filter((place, i) => i === 0 || rankOf(place) !== rankOf(places[i - 1])),
+  );
   const ends = exclusiveSums([...lists.map((places) => places.length), 0]);
   return { starts: Int32Array.from(ends), places: Int32Array.from(lists.flat()) };
+}
+
+/** For each (row, choice) its replica: those of an expert take its rows one after the other. */
+function chosenPlaces(
+  ids: Int32Array,
+  { ranks, slots, ...placement }: LayerPlacement,
+  { starts, places }: ReplicaChoices,
+  ownRank: number,
+): Int32Array {
+  const pairs = placement.replicas.map(() => 0);
+  for (const id of ids) pairs[id]++;
+  const placesOf = pairs.map((_, expert) => [
+    ...places.subarray(starts[expert], starts[expert + 1]),
+  ]);
+  const ranksOf = placesOf.map((held) => held.map((place) => Math.floor(place / slots)));
+  // The choice moves work, never bits.
+  const left = waterfill({ pairs, ranksOf, ranks, turn: ownRank });
+  return ids.map((id) => {
+    const replica = left[id].findIndex((share) => share > 0);
+    left[id][replica]--;
+    return placesOf[id][replica];
+  });
 }
 
 /**
@@ -51,7 +72,8 @@ export function dispatchLayout(
   ownRank: number,
 ): DispatchLayout {
   const { ranks, slots } = placement;
-  const { starts, places: replicas } = replicaChoices(placement, ownRank);
+  const chosen = ids.subarray(0, rows * topK);
+  const physical = chosenPlaces(chosen, placement, replicaChoices(placement), ownRank);
   const parts = Array.from({ length: ranks }, () => ({
     rows: [] as number[],
     pairRows: [] as number[],
@@ -61,15 +83,13 @@ export function dispatchLayout(
   const places = new Int32Array(rows * topK);
   for (let row = 0; row < rows; row++) {
     for (let pair = row * topK; pair < (row + 1) * topK; pair++) {
-      const first = starts[ids[pair]];
-      const physical = replicas[first + (row % (starts[ids[pair] + 1] - first))];
-      const rank = Math.floor(physical / slots);
+      const rank = Math.floor(physical[pair] / slots);
       const part = parts[rank];
       if (part.rows.at(-1) !== row) part.rows.push(row);
       pairRanks[pair] = rank;
       places[pair] = part.pairRows.length;
       part.pairRows.push(part.rows.length - 1);
-      part.pairSlots.push(physical % slots);
+      part.pairSlots.push(physical[pair] % slots);
     }
   }
   const firsts = exclusiveSums(parts.map((part) => part.pairRows.length));

@@ -57,13 +57,13 @@ export class StreamExchange implements RowExchange {
     gated: () => void,
   ): Promise<void> {
     gated();
-    const { own, traffic } = this.#unit;
+    const { traffic } = this.#unit;
     const { slots } = placement;
     const shared = this.#sharedFor(input.format);
     this.#turn = (this.#turn + 1) | 0;
     this.#layer = layer;
     this.#prepareGroups(slots);
-    const choices = replicaChoices(placement, own);
+    const choices = replicaChoices(placement);
     const counts = traffic.countsOf(layer);
     const dispatched = { ...{ input, ids, rows, choices, slots }, ...counts };
     this.#stream.dispatchRows(shared, this.#turn, dispatched);

@@ -34,7 +34,7 @@ export interface SharedRows extends ExchangeShape {
   readonly returned: StoredRows;
 }
 
-/** For each logical expert the physical ones among which a rank's rows choose, in turns by row. */
+/** For each logical expert the physical ones among which rows choose, on as many ranks. */
 export interface ReplicaChoices {
   /** Those of expert e are `places[starts[e]]` up to `places[starts[e + 1]]`. [experts + 1] */
   readonly starts: Int32Array;
