@@ -9,7 +9,7 @@ test("a cache folder keeps 10 GiB for seven days unless told otherwise", () => {
   assert.deepEqual(contextCacheOf({}), {});
   assert.deepEqual(contextCacheOf({ cacheDir: "/kv" }), {
     contextCache: {
-      directory: "/kv",
+      store: "/kv",
       limits: { maxBytes: 10 * 2 ** 30, maxAgeMs: 7 * DAY_MS },
     },
   });
@@ -26,12 +26,15 @@ test("a cache folder keeps 10 GiB for seven days unless told otherwise", () => {
 
 test("sizes and times that cannot be, or limit nothing, are refused by their option", () => {
   for (const [flags, message] of [
-    [{ cacheSize: "1G" }, /^--cache-size needs --cache-dir/],
-    [{ cacheAge: "1d" }, /^--cache-age needs --cache-dir/],
+    [{ cacheSize: "1G" }, /^--cache-size needs --cache$/],
+    [{ cacheAge: "1d" }, /^--cache-age needs --cache$/],
     [{ cacheDir: "/kv", cacheSize: "lots" }, /^--cache-size: expected a size .* got lots/],
     [{ cacheDir: "/kv", cacheAge: "7" }, /^--cache-age: expected a time .* got 7/],
     [{ cacheDir: "/kv", cacheAge: "-1d" }, /^--cache-age: expected a time/],
     [{ cacheDir: ["/a", "/b"] }, /^--cache-dir: expected one value/],
+    [{ cacheDir: "/a", cache: "/b" }, /^--cache-dir: expected one of --cache and --cache-dir/],
+    [{ cache: "ftp://a" }, /^--cache: expected a folder, valkey:.*s3:.*, got ftp:/],
+    [{ cache: "s3://b/p", cacheSize: "1G" }, /^--cache-size is a folder's/],
   ] as const) {
     assert.throws(
       () => contextCacheOf(flags),

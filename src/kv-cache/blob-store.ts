@@ -24,4 +24,6 @@ export interface BlobStore {
   touch(name: string, bytes: number, usedAt: number): Promise<boolean>;
   /** Removes content, if it is there. */
   delete(name: string): Promise<void>;
+  /** Gives up connections; a store that has none needs nothing. */
+  close?(): void;
 }

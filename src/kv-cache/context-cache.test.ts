@@ -192,7 +192,7 @@ test("a store that never answers costs each load a deadline, then none, until it
   const store = { ...hung, key: working.key };
   const rank = createRank(store, { clock });
   for (let i = 0; i < 3; i++) {
-    assert.ok(rank.cache.isReadable);
+    assert.ok(rank.cache.isWorthReading(1));
     const loading = loadAll(rank);
     clock.advance(2000);
     assert.deepEqual(await loading, []);
@@ -200,13 +200,13 @@ test("a store that never answers costs each load a deadline, then none, until it
   const last = "given up after 2000 ms";
   const reason = `3 reads in a row had no answer, the last: ${last}`;
   assert.deepEqual(rank.cache.stats.bypassed, { reads: reason });
-  assert.deepEqual([rank.cache.isReadable, await loadAll(rank)], [false, []]);
+  assert.deepEqual([rank.cache.isWorthReading(1), await loadAll(rank)], [false, []]);
   assert.deepEqual([rank.cache.stats.late, rank.cache.stats.misses], [3, 24]);
   clock.advance(15_000);
   const saved = await saveAll(createRank(working));
   Object.assign(store, { get: working.get.bind(working) });
   assert.deepEqual(await loadAll(rank), saved);
-  assert.deepEqual([rank.cache.isReadable, rank.cache.stats.bypassed], [true, {}]);
+  assert.deepEqual([rank.cache.isWorthReading(1), rank.cache.stats.bypassed], [true, {}]);
 });
 
 test("writes that never end hold few blocks, and are dropped until the store is tried again", async () => {
@@ -235,7 +235,7 @@ test("reads that nobody waits for any more are bounded too", async () => {
     void loadAll(rank, left.signal);
     left.abort();
   }
-  assert.deepEqual([open, rank.cache.isReadable], [64, false]);
+  assert.deepEqual([open, rank.cache.isWorthReading(1)], [64, false]);
 });
 
 test("after it is aborted a load touches no page", async () => {

@@ -1,10 +1,12 @@
 import { randomBytes } from "node:crypto";
 import { systemClock, type Clock } from "../cluster/index.ts";
+import { PAGE_TOKENS } from "../kernels/index.ts";
 import type { KvPool, NumericIdentity } from "../model/index.ts";
 import { BlockCodec, type BlockDamage } from "./block-codec.ts";
 import type { BlobProblem, BlobStore } from "./blob-store.ts";
 import { PageBytes } from "./page-bytes.ts";
 import type { BlockKey } from "./prefix.ts";
+import { ReadGain } from "./read-gain.ts";
 import { StoreGuard } from "./store-guard.ts";
 import { WriteQueue } from "./write-queue.ts";
 
@@ -39,6 +41,8 @@ export interface ContextCacheStats {
   readonly hits: number;
   /** Blocks that were asked for and must be computed. */
   readonly misses: number;
+  /** Blocks that were not asked for, since computing them was faster by what both took so far. */
+  readonly computed: number;
   readonly bytesRead: number;
   readonly written: number;
   readonly bytesWritten: number;
@@ -78,12 +82,15 @@ export class ContextCache {
   readonly #writes: StoreGuard;
   readonly #queue: WriteQueue;
   readonly #now: () => number;
+  readonly #clock: Clock;
+  readonly #gain = new ReadGain(READS_AHEAD);
   /** Names of blocks that wait to be written. */
   readonly #pending = new Set<string>();
   readonly #rejected: Partial<Record<Rejection, number>> = {};
   readonly #count = {
     hits: 0,
     misses: 0,
+    computed: 0,
     bytesRead: 0,
     written: 0,
     bytesWritten: 0,
@@ -106,6 +113,7 @@ export class ContextCache {
     });
     this.#queue = new WriteQueue({ maxBytes: queueBytes, concurrency: CONCURRENT_WRITES });
     this.#now = now;
+    this.#clock = clock;
   }
 
   get stats(): ContextCacheStats {
@@ -123,9 +131,18 @@ export class ContextCache {
     };
   }
 
-  /** Whether a load would ask the store at all. */
-  get isReadable(): boolean {
-    return this.#reads.admits;
+  /** Whether a load of so many blocks would ask the store, and be there before they are computed. */
+  isWorthReading(blocks: number): boolean {
+    if (!this.#reads.admits) return false;
+    if (this.#gain.pays(blocks, blocks * PAGE_TOKENS)) return true;
+    this.#count.computed += blocks;
+    return false;
+  }
+
+  /** A step with prompts, of so many rows, begins; to be called when it is computed. */
+  timed(rows: number): () => void {
+    const began = this.#clock.now();
+    return () => this.#gain.sawComputed(rows, this.#clock.now() - began);
   }
 
   /**
@@ -134,6 +151,7 @@ export class ContextCache {
    * Once the signal is aborted no page is touched any more. Never rejects.
    */
   async load({ keys, pages, first }: BlockRun, signal: AbortSignal): Promise<number> {
+    const began = this.#clock.now();
     let loaded = 0;
     let complete = true;
     for (let window = 1; complete && loaded < keys.length; window = READS_AHEAD) {
@@ -147,6 +165,7 @@ export class ContextCache {
         this.#pages.copyIn(pages[loaded++], payload as Uint8Array);
       }
     }
+    if (complete) this.#gain.sawRead(loaded, this.#clock.now() - began);
     this.#count.hits += loaded;
     this.#count.misses += keys.length - loaded;
     return loaded;
@@ -223,6 +242,7 @@ export function addContextCacheStats(
   return {
     hits: a.hits + b.hits,
     misses: a.misses + b.misses,
+    computed: a.computed + b.computed,
     bytesRead: a.bytesRead + b.bytesRead,
     written: a.written + b.written,
     bytesWritten: a.bytesWritten + b.bytesWritten,

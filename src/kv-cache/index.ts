@@ -19,5 +19,6 @@ export { DirectoryBlobStore } from "./directory-blob-store.ts";
 export { createPermits, FilePermits } from "./file-permits.ts";
 export type { StoreLimits } from "./eviction.ts";
 export { MemoryBlobStore } from "./memory-blob-store.ts";
+export { openBlobStore, storeUrl } from "./open-blob-store.ts";
 export { PagePool } from "./page-pool.ts";
 export { BlockKeys, bytesOfKeys, coversPages, type BlockKey } from "./prefix.ts";

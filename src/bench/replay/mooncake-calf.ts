@@ -55,7 +55,7 @@ async function replay() {
     kvMemoryBytes: 8 * 2 ** 20,
     topology: parseTopology("prefill=1x2,decode=1x2"),
     nodes: { count: 2 },
-    contextCache: { directory, limits: { maxBytes: 2 ** 30, maxAgeMs: Infinity } },
+    contextCache: { store: directory, limits: { maxBytes: 2 ** 30, maxAgeMs: Infinity } },
   });
   let hitTokens = 0;
   try {

@@ -100,7 +100,7 @@ const { layers, firstDense, gate } = await readConfig(modelDirectory);
 const placement = (physical: number) =>
   randomPlacement(layers - firstDense, gate.experts, physical);
 const directory = await mkdtemp(join(tmpdir(), "daysix-soak-"));
-const contextCache = { directory, limits: { maxBytes: 2 ** 30, maxAgeMs: 3_600_000 } };
+const contextCache = { store: directory, limits: { maxBytes: 2 ** 30, maxAgeMs: 3_600_000 } };
 const settings: [topology: string, what: string, options: Partial<EngineOptions>][] = [
   ["combined=1x4", "experts in order", {}],
   ["combined=1x4", "steps that overlap", { overlap: "on" }],

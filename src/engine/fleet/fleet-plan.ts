@@ -69,7 +69,7 @@ const settingsSchema = z.object({
   usableTokens: z.int().optional(),
   contextCache: z
     .object({
-      directory: z.string().max(4096),
+      store: z.string().max(4096),
       limits: z.object({ maxBytes: bound, maxAgeMs: bound }),
     })
     .optional(),

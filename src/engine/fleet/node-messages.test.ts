@@ -131,7 +131,7 @@ test("a launch arrives whole, endless limits included, and says where each rank 
       policy: "w8a16",
       kvMemoryBytes: 2 ** 20,
       chunkRows: 256,
-      contextCache: { directory: "/cache", limits: { maxBytes: 1e9, maxAgeMs: Infinity } },
+      contextCache: { store: "/cache", limits: { maxBytes: 1e9, maxAgeMs: Infinity } },
     },
     config,
   );

@@ -13,7 +13,14 @@ import {
   type Kernels,
   type Policy,
 } from "../../kernels/index.ts";
-import { DirectoryBlobStore, MemoryBlobStore, type BlobStore } from "../../kv-cache/index.ts";
+import {
+  DirectoryBlobStore,
+  FilePermits,
+  MemoryBlobStore,
+  openBlobStore,
+  type BlobStore,
+} from "../../kv-cache/index.ts";
+import { storeServers } from "../../kv-cache/server-fixtures.ts";
 import { tinyFixtures, type Fixture } from "../../model/fixtures.ts";
 import { loadModel, modelIdentity, numericIdentity } from "../../model/index.ts";
 import { Engine } from "../api/client.ts";
@@ -87,6 +94,35 @@ for (const policy of policies) {
       assert.ok((damaged.stats.contextCache?.rejected.authentication ?? 0) > 0);
     });
   }
+}
+
+for (const { name, skip, start } of storeServers) {
+  test(`${name}: warm, killed between two requests, and back: no trace`, { skip }, async (t) => {
+    const server = await start();
+    t.after(() => server.remove());
+    const open = async () => {
+      const store = await openBlobStore(server.place, limits, new FilePermits());
+      t.after(() => store.close?.());
+      return store;
+    };
+    const requests = [request(prompt), request(promptOf(fixture, 150, 7))];
+    const off = await runToEnd(await createCore(), requests);
+    const cold = await runToEnd(await createCore({ store: await open() }), requests);
+    assert.deepEqual(cold.map(answer), off.map(answer), "cold");
+    const store = await open();
+    const [warm] = await runToEnd(await createCore({ store }), [requests[0]]);
+    assert.deepEqual([answer(warm), hits(warm)], [answer(off[0]), 128], "warm");
+    await server.kill();
+    const core = await createCore({ store });
+    const lost = await runToEnd(core, requests);
+    assert.deepEqual(lost.map(answer), off.map(answer), "killed");
+    assert.deepEqual(lost.map(hits), [0, 0]);
+    assert.ok((core.stats.contextCache?.failed ?? 0) > 0);
+    await server.restart();
+    const again = await runToEnd(await createCore({ store: await open() }), requests);
+    assert.deepEqual(again.map(answer), off.map(answer), "back");
+    assert.deepEqual(again.map(hits), [128, 128]);
+  });
 }
 
 function blockFiles(folder: string): string[] {
@@ -285,7 +321,7 @@ function slowed(store: BlobStore, turns: readonly number[]): BlobStore {
 }
 
 test("an engine that is closed leaves its blocks to the next one", async () => {
-  const contextCache = { directory: directory("restart"), limits };
+  const contextCache = { store: directory("restart"), limits };
   const start = () =>
     Engine.start({
       modelDirectory: fixture.directory,
@@ -304,12 +340,12 @@ test("an engine that is closed leaves its blocks to the next one", async () => {
   assert.deepEqual(told.map(hits), [0, 128]);
   assert.deepEqual(answer(told[1]), answer(told[0]));
   writeFileSync(directory("file"), "");
-  contextCache.directory = directory("file");
+  contextCache.store = directory("file");
   await assert.rejects(start(), /cache directory .*file is not writable/);
 });
 
 test("ranks of prefill and decode units share one directory, whoever wrote it", async () => {
-  const contextCache = { directory: directory("shared"), limits };
+  const contextCache = { store: directory("shared"), limits };
   const prompts = [0, 40].map((from) => promptOf(fixture, 150, from));
   const first = prompts.map((tokens) => request(tokens, { maxTokens: 60 }));
   const runOn = async (topology: string, requests: readonly AskedRequest[], cached = true) => {

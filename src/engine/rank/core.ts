@@ -184,8 +184,7 @@ export class EngineCore {
   }
 
   async #computeStep(planned: readonly StepPart[]): Promise<void> {
-    const drafts = planned.some((part) => part.drafts > 0);
-    const parts = drafts ? await this.#draft(planned) : planned;
+    const parts = planned.some(({ drafts }) => drafts > 0) ? await this.#draft(planned) : planned;
     // Before the unit is heard: a cancellation meanwhile may take a sequence's pages.
     const { batch, choices } = layOut(parts);
     const hasPrompts = parts.some(({ rows, proposed }) => rows > proposed.length + 1);
@@ -197,7 +196,9 @@ export class EngineCore {
     }
     const span = this.#model.tracer.beginStep(this.#counts.steps++, batch.rows);
     this.#announce(parts);
+    const computed = hasPrompts ? this.#contextCache?.timed(batch.rows) : undefined;
     const chosen = await this.#compute(parts, batch, choices);
+    if (chosen) computed?.();
     this.#unit?.computed();
     this.#speculation?.endStep(chosen ? batch.rows : 0);
     if (chosen) this.#advance(parts, chosen);

@@ -26,9 +26,10 @@ export interface RankPlace {
   readonly filePermits?: SharedArrayBuffer;
 }
 
-/** A directory, which others may share, for the blocks that outlive the pool. */
+/** A store, which others may share, for the blocks that outlive the pool. */
 export interface ContextCacheOptions {
-  readonly directory: string;
+  /** A folder, or a server's URL (`openBlobStore`). */
+  readonly store: string;
   readonly limits: StoreLimits;
 }
 

@@ -1,7 +1,7 @@
 import { channels, PeerLostError, RankTransport, type Transport } from "../../cluster/index.ts";
 import { type TrafficCounts } from "../../expert-parallel/index.ts";
 import { createKernels, PAGE_TOKENS } from "../../kernels/index.ts";
-import { DirectoryBlobStore, FilePermits } from "../../kv-cache/index.ts";
+import { FilePermits, openBlobStore } from "../../kv-cache/index.ts";
 import { loadModel, numericIdentity } from "../../model/index.ts";
 import { nullTracer, type Tracer } from "../../trace/index.ts";
 import { Repeats, Speculation } from "../speculation/index.ts";
@@ -65,7 +65,7 @@ export class Rank {
     const { contextCache: kept, ...limits } = options;
     const permits = new FilePermits(place.filePermits, place.endpoint.rank);
     const contextCache = kept && {
-      store: await DirectoryBlobStore.open(kept.directory, kept.limits, permits),
+      store: await openBlobStore(kept.store, kept.limits, permits),
       identity: numericIdentity(kept.model, { kernels, policy, mtp: model.mtp !== undefined }),
     };
     const core = new EngineCore({

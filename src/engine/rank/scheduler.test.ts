@@ -210,7 +210,7 @@ function heldCache() {
   const loads: ((blocks: number) => void)[] = [];
   const saved: number[] = [];
   const cache = {
-    isReadable: true,
+    isWorthReading: () => true,
     load: () => new Promise((resolve) => loads.push(resolve)),
     save: (_key, _page, depth) => saved.push(depth),
   } satisfies BlockSource;
@@ -336,7 +336,7 @@ test("who has nothing to fetch passes those who wait to fetch", async () => {
 test("from a store that is bypassed nothing is fetched", () => {
   const { cache, loads } = heldCache();
   const scheduler = new Scheduler(new PagePool(100), 300, {
-    cache: { ...cache, isReadable: false },
+    cache: { ...cache, isWorthReading: () => false },
   });
   for (let i = 0; i < 3; i++) scheduler.add(sequence(i, tokensOf(100, 500 * i)));
   assert.equal(scheduler.plan().length, 3);

@@ -29,7 +29,7 @@ export interface SchedulerOptions {
 }
 
 /** What scheduling needs of the context cache. */
-export type BlockSource = Pick<ContextCache, "isReadable" | "load" | "save">;
+export type BlockSource = Pick<ContextCache, "isWorthReading" | "load" | "save">;
 
 /** Who hears of sequences on their way through the scheduler. */
 export interface SchedulerListener {
@@ -206,7 +206,8 @@ export class Scheduler {
     const reusable = Math.floor((tokens - 1) / PAGE_TOKENS);
     const keys = sequence.blockKeys.slice(0, reusable);
     const hits = this.#pool.countMatching(keys);
-    const fetches = !arriving && hits < reusable && (this.#cache?.isReadable ?? false);
+    const missing = arriving ? 0 : reusable - hits;
+    const fetches = missing > 0 && (this.#cache?.isWorthReading(missing) ?? false);
     if (fetches && this.#fetchers >= MAX_FETCHERS) return "no fetch";
     const blocks = Math.ceil(tokens / PAGE_TOKENS);
     sequence.pages = keys.slice(0, hits).map((key) => this.#pool.reuse(key));

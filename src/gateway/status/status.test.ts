@@ -131,7 +131,13 @@ test("a rank's context cache is told of, and whether its store is asked", async 
   const { world, status } = twoRanks();
   const counts = { hits: 5, misses: 4, written: 3, dropped: 2, late: 1, failed: 7 };
   const contextCache = {
-    ...{ ...counts, bytesRead: 10, bytesWritten: 20, rejected: { key: 2, "wrong size": 1 } },
+    ...{
+      ...counts,
+      computed: 0,
+      bytesRead: 10,
+      bytesWritten: 20,
+      rejected: { key: 2, "wrong size": 1 },
+    },
     bypassed: { writes: "no space left on device" },
   } as const;
   world.ranks = [{ ...idle, contextCache }, idle];

@@ -93,8 +93,14 @@ const families: Readonly<Record<string, RankFamily>> = {
     ),
   },
   daysix_context_cache_blocks_total: {
-    ...{ kind: "counter", help: "Blocks to be kept: written, or dropped.", labels: ["outcome"] },
-    read: cached(({ written, dropped }) => each("outcome", { written, dropped })),
+    ...{
+      kind: "counter",
+      help: "Blocks written, dropped, or computed since that was faster than to read.",
+      labels: ["outcome"],
+    },
+    read: cached(({ written, dropped, computed }) =>
+      each("outcome", { written, dropped, computed }),
+    ),
   },
   daysix_context_cache_troubles_total: {
     ...{ kind: "counter", help: "Reads and writes without an answer.", labels: ["kind"] },

@@ -1,0 +1,125 @@
+import type { S3Client } from "@aws-sdk/client-s3";
+import type { BlobProblem, BlobStore } from "./blob-store.ts";
+import type { StoreLimits } from "./eviction.ts";
+import { openServer, optionalPackage, sharedKey } from "./server-store.ts";
+
+const CONNECT_MS = 5000;
+const REQUEST_MS = 60_000;
+
+type Sdk = typeof import("@aws-sdk/client-s3");
+
+/**
+ * Blobs as objects of an S3 bucket, under a prefix. A blob expires when it was written so long ago: S3
+ * does not know when it was used. The bucket's lifecycle removes what has expired, and bounds its size.
+ * Credentials and region come from where the AWS SDK looks for them.
+ */
+export class S3BlobStore implements BlobStore {
+  readonly key: Uint8Array;
+  readonly #sdk: Sdk;
+  readonly #client: S3Client;
+  readonly #bucket: string;
+  readonly #prefix: string;
+  readonly #maxAgeMs: number;
+
+  /** @param url `s3://bucket[/prefix][?endpoint=http://host:port]`, the endpoint of a server that is not AWS's */
+  static open(this: void, url: URL, { maxAgeMs }: StoreLimits): Promise<S3BlobStore> {
+    return openServer(url, async () => {
+      const sdk = await optionalPackage("@aws-sdk/client-s3", () => import("@aws-sdk/client-s3"));
+      const endpoint = url.searchParams.get("endpoint");
+      const client = new sdk.S3Client({
+        ...(!process.env["AWS_REGION"] && { region: "us-east-1" }),
+        ...(endpoint && { endpoint, forcePathStyle: true }),
+        // The guard tries a store again, and blocks are authenticated.
+        maxAttempts: 1,
+        requestChecksumCalculation: "WHEN_REQUIRED",
+        responseChecksumValidation: "WHEN_REQUIRED",
+        requestHandler: { connectionTimeout: CONNECT_MS, requestTimeout: REQUEST_MS },
+      });
+      const folder = url.pathname.replace(/^\/|\/$/g, "");
+      const where = { Bucket: url.hostname, Key: folder === "" ? "key" : `${folder}/key` };
+      const key = await sharedKey((text) => keyText(sdk, client, where, text));
+      return new S3BlobStore({ sdk, client, key, maxAgeMs }, url.hostname, where.Key.slice(0, -3));
+    });
+  }
+
+  private constructor(
+    parts: { sdk: Sdk; client: S3Client; key: Uint8Array; maxAgeMs: number },
+    bucket: string,
+    prefix: string,
+  ) {
+    this.#sdk = parts.sdk;
+    this.#client = parts.client;
+    this.key = parts.key;
+    this.#maxAgeMs = parts.maxAgeMs;
+    this.#bucket = bucket;
+    this.#prefix = prefix;
+  }
+
+  async get(name: string, bytes: number, usedAt: number): Promise<Uint8Array | BlobProblem> {
+    // One byte more tells content that is longer, however long it is.
+    const asked = { ...this.#at(name), Range: `bytes=0-${bytes}` };
+    const found = await unlessAbsent(this.#client.send(new this.#sdk.GetObjectCommand(asked)));
+    if (!found || this.#isExpired(found.LastModified, usedAt)) {
+      await found?.Body?.transformToByteArray();
+      return "absent";
+    }
+    const content = await found.Body?.transformToByteArray();
+    return content?.length === bytes ? content : "wrong size";
+  }
+
+  async put(name: string, content: Uint8Array): Promise<void> {
+    await this.#client.send(new this.#sdk.PutObjectCommand({ ...this.#at(name), Body: content }));
+  }
+
+  async touch(name: string, bytes: number, usedAt: number): Promise<boolean> {
+    const asked = new this.#sdk.HeadObjectCommand(this.#at(name));
+    const found = await unlessAbsent(this.#client.send(asked));
+    return found?.ContentLength === bytes && !this.#isExpired(found.LastModified, usedAt);
+  }
+
+  async delete(name: string): Promise<void> {
+    await this.#client.send(new this.#sdk.DeleteObjectCommand(this.#at(name)));
+  }
+
+  close(): void {
+    this.#client.destroy();
+  }
+
+  #at(name: string) {
+    return { Bucket: this.#bucket, Key: `${this.#prefix}${name.slice(0, 2)}/${name}.kv` };
+  }
+
+  #isExpired(written: Date | undefined, now: number): boolean {
+    return written !== undefined && now - written.getTime() > this.#maxAgeMs;
+  }
+}
+
+/** Of two servers that make a key at once the one that was written stays. */
+async function keyText(
+  sdk: Sdk,
+  client: S3Client,
+  where: { readonly Bucket: string; readonly Key: string },
+  text: string,
+): Promise<string> {
+  const read = async () => {
+    const found = await unlessAbsent(client.send(new sdk.GetObjectCommand(where)));
+    return found?.Body?.transformToString("latin1");
+  };
+  const there = await read();
+  if (there !== undefined) return there;
+  const made = { ...where, Body: text, IfNoneMatch: "*" };
+  await client.send(new sdk.PutObjectCommand(made)).catch((error: Error) => {
+    if (error.name !== "PreconditionFailed") throw error;
+  });
+  return (await read()) ?? "";
+}
+
+/** What was answered; undefined if there is no such object. */
+async function unlessAbsent<Answer>(answer: Promise<Answer>): Promise<Answer | undefined> {
+  try {
+    return await answer;
+  } catch (error) {
+    if (["NoSuchKey", "NotFound"].includes((error as Error).name)) return undefined;
+    throw error;
+  }
+}
