@@ -1,3 +1,6 @@
+/** Of the busiest pack's load: less is not worth an exchange. */
+const LEAST_GAIN = 1e-4;
+
 /** A change that takes load off the busiest pack. */
 interface Exchange {
   readonly gain: number;
@@ -12,8 +15,9 @@ export class ExpertPacks {
   readonly #slots: number;
   /** Load of each pack. */
   readonly #sums: number[];
-  /** Packs that hold each expert. */
-  readonly #holders = new Map<number, number[]>();
+  #leastGain = 0;
+  /** [experts]: the packs that hold each. */
+  readonly #holders: number[][];
 
   /** `loads`: of all logical experts. */
   constructor(loads: Float32Array, packs: number, slots: number) {
@@ -21,13 +25,14 @@ export class ExpertPacks {
     this.#slots = slots;
     this.experts = Array.from({ length: packs }, () => []);
     this.#sums = this.experts.map(() => 0);
+    this.#holders = Array.from(loads, () => []);
   }
 
   /** Takes over packs as they are; no expert twice in one. */
   place(packs: readonly (readonly number[])[]): void {
     for (const [pack, experts] of packs.entries()) {
       this.experts[pack].push(...experts);
-      for (const expert of experts) this.#holdersOf(expert).push(pack);
+      for (const expert of experts) this.#holders[expert].push(pack);
     }
     this.#addUp();
   }
@@ -43,7 +48,7 @@ export class ExpertPacks {
     for (const expert of all.sort((a, b) => shareOf(b) - shareOf(a) || a - b)) {
       const pack = this.#lightestFor(expert);
       this.experts[pack].push(expert);
-      this.#holdersOf(expert).push(pack);
+      this.#holders[expert].push(pack);
       this.#sums[pack] += shareOf(expert);
     }
     this.#addUp();
@@ -72,6 +77,7 @@ export class ExpertPacks {
       const most = Math.max(...this.#sums);
       if (most <= enough) return;
       const busiest = this.#sums.indexOf(most);
+      this.#leastGain = LEAST_GAIN * most;
       const best = [this.#bestSwap(busiest), this.#bestReplica(busiest)]
         .filter((exchange) => exchange !== undefined)
         .sort((a, b) => b.gain - a.gain)[0];
@@ -94,12 +100,14 @@ export class ExpertPacks {
     let best: Exchange | undefined;
     for (const [pack, experts] of this.experts.entries()) {
       if (pack === busiest) continue;
+      const room = this.#sums[busiest] - this.#sums[pack];
+      if (room / 2 <= this.#least(best)) continue;
       for (const [i, heavy] of this.experts[busiest].entries()) {
-        if (experts.includes(heavy)) continue;
         for (const [j, light] of experts.entries()) {
           const moved = this.#share(heavy) - this.#share(light);
-          const gain = Math.min(moved, this.#sums[busiest] - this.#sums[pack] - moved);
-          if (gain <= this.#least(best) || this.experts[busiest].includes(light)) continue;
+          const gain = Math.min(moved, room - moved);
+          if (gain <= this.#least(best)) continue;
+          if (experts.includes(heavy) || this.experts[busiest].includes(light)) continue;
           const apply = () => {
             this.#put(busiest, i, light);
             this.#put(pack, j, heavy);
@@ -114,12 +122,13 @@ export class ExpertPacks {
   /** One more replica of an expert of the busiest pack in the place of another expert's. */
   #bestReplica(busiest: number): Exchange | undefined {
     let best: Exchange | undefined;
-    for (const [pack, experts] of this.experts.entries()) {
-      if (pack === busiest) continue;
-      for (const [slot, given] of experts.entries()) {
-        if (this.#holdersOf(given).length === 1) continue;
-        for (const hot of this.experts[busiest]) {
-          if (experts.includes(hot)) continue;
+    for (const hot of this.experts[busiest]) {
+      const spared = this.#share(hot) / (this.#holders[hot].length + 1);
+      if (spared <= this.#least(best)) continue;
+      for (const [pack, experts] of this.experts.entries()) {
+        if (experts.includes(hot)) continue;
+        for (const [slot, given] of experts.entries()) {
+          if (this.#holders[given].length === 1) continue;
           const gain = this.#sums[busiest] - this.#highestWith(hot, given, pack);
           if (gain > this.#least(best)) best = { gain, apply: () => this.#put(pack, slot, hot) };
         }
@@ -130,7 +139,7 @@ export class ExpertPacks {
 
   /** Of the packs that it concerns, if `hot` takes the place of `given` in a pack. */
   #highestWith(hot: number, given: number, pack: number): number {
-    const [hotters, givers] = [this.#holdersOf(hot), this.#holdersOf(given)];
+    const [hotters, givers] = [this.#holders[hot], this.#holders[given]];
     const hotShare = this.#loads[hot] / (hotters.length + 1);
     const hotLess = this.#share(hot) - hotShare;
     const givenMore = this.#loads[given] / (givers.length - 1) - this.#share(given);
@@ -146,16 +155,15 @@ export class ExpertPacks {
     return highest;
   }
 
-  /** What is no more than rounding is no gain. */
   #least(best: Exchange | undefined): number {
-    return best?.gain ?? 1e-9 * Math.max(...this.#sums);
+    return best?.gain ?? this.#leastGain;
   }
 
   #put(pack: number, slot: number, expert: number): void {
-    const holders = this.#holdersOf(this.experts[pack][slot]);
+    const holders = this.#holders[this.experts[pack][slot]];
     holders.splice(holders.indexOf(pack), 1);
     this.experts[pack][slot] = expert;
-    this.#holdersOf(expert).push(pack);
+    this.#holders[expert].push(pack);
   }
 
   #addUp(): void {
@@ -165,12 +173,6 @@ export class ExpertPacks {
   }
 
   #share(expert: number): number {
-    return this.#loads[expert] / this.#holdersOf(expert).length;
-  }
-
-  #holdersOf(expert: number): number[] {
-    let holders = this.#holders.get(expert);
-    if (!holders) this.#holders.set(expert, (holders = []));
-    return holders;
+    return this.#loads[expert] / this.#holders[expert].length;
   }
 }

@@ -27,3 +27,4 @@ export {
   type ReplicaShares,
   waterfill,
 } from "./replica-shares.ts";
+export { isWorthMoving, newExperts, predictLoads } from "./rebalance.ts";

@@ -1,5 +1,6 @@
 import type { Command } from "cac";
 import { otlpEndpoint } from "../gateway/index.ts";
+import { balancesItself } from "./auto-balance.ts";
 import { apiKeyOf } from "./api-key.ts";
 import { integerOf, namesOf, present, reasoningFieldOf, textIf, textOf } from "./arguments.ts";
 import { engineOf, withEngine } from "./engine-options.ts";
@@ -31,6 +32,11 @@ export function withServe(command: Command): Command {
     .option("--ledger <file>", "Bill every request in this file; without it nothing is billed")
     .option("--prices <file>", "Price book of the bills; DeepSeek's R1 where none is given")
     .option("--otlp <url>", "Send traces of requests to this OpenTelemetry collector, over HTTP")
+    .option(
+      "--rebalance <when>",
+      "auto: units move experts where that pays for their loads; or off",
+      { default: "auto" },
+    )
     .option("--trace <file>", "Write a Chrome trace of every step, for Perfetto or daysix trace");
 }
 
@@ -47,6 +53,7 @@ export async function runServe(flags: Flags): Promise<never> {
     ...{ log, logFormat: format },
     otlp: otlpEndpoint(textIf(flags, "otlp"), process.env),
     reasoningField: reasoningFieldOf(flags["reasoningField"]),
+    balancesItself: balancesItself(flags),
     edge: {
       allowedOrigins: namesOf("allowed-origins", flags["allowedOrigins"]),
       allowedHosts: namesOf("allowed-hosts", flags["allowedHosts"]),

@@ -16,6 +16,7 @@ import {
   viewCluster,
 } from "../gateway/index.ts";
 import { present, UsageError } from "./arguments.ts";
+import { keepBalanced } from "./auto-balance.ts";
 import { FleetWatch } from "./fleet-watch.ts";
 import { samplingDefaults } from "./generation-config.ts";
 import { greet, kernelsOf, urlOf } from "./greeting.ts";
@@ -94,6 +95,7 @@ export async function startServing(options: ServeOptions, shutdown: Shutdown): P
     close: () => engine.close(),
   });
   if (options.engine.contextCache) watchContextCache(engine, log);
+  if (options.balancesItself === true) keepBalanced(engine, log);
   const gateway = new Gateway({
     engine,
     text,

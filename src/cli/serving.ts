@@ -26,6 +26,8 @@ export interface ServeOptions {
   readonly logFormat?: "text" | "json" | undefined;
   /** Where OpenTelemetry's traces of requests go; nowhere if undefined. */
   readonly otlp?: string | undefined;
+  /** Units move experts where that pays. */
+  readonly balancesItself?: boolean;
   /** File for a trace, from the start until the server ends. */
   readonly trace?: string;
 }

@@ -26,7 +26,13 @@ import type {
 } from "../messages.ts";
 import type { Placement } from "../rank/index.ts";
 import { admitted, promptProblem } from "../requests.ts";
-import { ExpertPlacements, loadsOf, Router, type ExpertLoads } from "../routing/index.ts";
+import {
+  ExpertPlacements,
+  loadsOf,
+  Router,
+  type ExpertLoads,
+  type ExpertMove,
+} from "../routing/index.ts";
 import { Dispatcher } from "./dispatcher.ts";
 import type { EngineObserver, EngineOptions, EngineParts, Rebalanced } from "./engine-options.ts";
 import { addStats, lostStats, withoutTraffic } from "./engine-stats.ts";
@@ -261,7 +267,15 @@ export class Engine {
    * as it is.
    */
   async rebalance(): Promise<Rebalanced[]> {
-    const moves = this.#experts.rebalance(await this.rankStats());
+    return this.#place(this.#experts.rebalance(await this.rankStats()));
+  }
+
+  /** The same of one layer where that pays for the last windows of loads: see `ExpertPlacements`. */
+  async balance(): Promise<Rebalanced[]> {
+    return this.#place(this.#experts.balance(await this.rankStats(), this.#now()));
+  }
+
+  #place(moves: readonly ExpertMove[]): Rebalanced[] {
     return moves.map(({ unit, ranks, version, placement, before, after }) => {
       for (const rank of ranks) {
         this.#fleet.ranks[rank].tell({ kind: "place", version, placement });

@@ -61,3 +61,42 @@ test("a unit that has lost a rank stays as it is", () => {
   assert.deepEqual(placements.rebalance(counted), []);
   assert.deepEqual(placements.current, [inOrder, null]);
 });
+
+/** What two ranks have counted after so many windows in which the experts were chosen so often. */
+const after = (windows: number, loads: number[], steps = windows) => {
+  const counted = stats([loads, loads].map((layer) => layer.map((load) => windows * load)));
+  return [{ ...counted, steps }, { ...none, steps }, none, none] as EngineStats[];
+};
+const hot = [9000, 9000, 100, 100];
+const WINDOW = 10_000;
+
+test("a unit moves a layer's experts by itself once a window has shown that it pays", () => {
+  const placements = createPlacements();
+  assert.deepEqual(placements.balance(after(1, hot), 0), []);
+  assert.deepEqual(placements.balance(after(2, hot), WINDOW - 1), []);
+  const [move] = placements.balance(after(2, hot), WINDOW);
+  assert.deepEqual([move.unit, move.version], [0, 1]);
+  assert.ok(move.before > 1.9 && move.after < 1.02);
+  assert.notDeepEqual(move.placement[0], inOrder[0]);
+  assert.deepEqual(move.placement[1], inOrder[1], "one layer at a time");
+});
+
+test("the next layer moves only when the unit has stepped, and then nothing moves any more", () => {
+  const placements = createPlacements();
+  placements.balance(after(1, hot), 0);
+  assert.equal(placements.balance(after(2, hot, 5), WINDOW).length, 1);
+  assert.deepEqual(placements.balance(after(2, hot, 5), WINDOW + 1), []);
+  const [move] = placements.balance(after(2, hot, 6), WINDOW + 2);
+  assert.notDeepEqual(move.placement[1], inOrder[1]);
+  for (let look = 3; look < 20; look++) {
+    assert.deepEqual(placements.balance(after(look, hot), look * WINDOW), []);
+  }
+});
+
+test("what was chosen too rarely to pay for the reads moves nothing", () => {
+  const placements = createPlacements();
+  const rare = hot.map((load) => load / 1000);
+  for (let look = 1; look < 10; look++) {
+    assert.deepEqual(placements.balance(after(look, rare), look * WINDOW), []);
+  }
+});

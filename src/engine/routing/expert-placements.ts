@@ -1,4 +1,4 @@
-import type { ExpertPolicy } from "../../balancing/index.ts";
+import { isWorthMoving, predictLoads, type ExpertPolicy } from "../../balancing/index.ts";
 import type { Topology } from "../../cluster/index.ts";
 import type { EngineStats } from "../messages.ts";
 import type { Placement } from "../rank/index.ts";
@@ -34,6 +34,22 @@ export interface ExpertMove {
   readonly after: number;
 }
 
+/** Milliseconds of a window of loads, and how many of them tell what comes. */
+const WINDOW_MS = 10_000;
+const WINDOWS = 4;
+
+/** What a unit that places its experts by itself knows of their loads. */
+interface UnitWatch {
+  /** Oldest first. */
+  readonly windows: ExpertLoads[];
+  began: number;
+  counted: ExpertLoads;
+  /** The layer to be looked at next. */
+  layer: number;
+  /** Steps that the unit's ranks had made when its experts last moved. */
+  movedAt: number;
+}
+
 /** Where the experts of every unit lie, and for which loads they were placed. */
 export class ExpertPlacements {
   /** By number. */
@@ -55,7 +71,7 @@ export class ExpertPlacements {
     shape: UnitShape,
     placement: Placement | null,
   ): void {
-    this.#units.set(number, { ranks, shape, placement, counted: undefined });
+    this.#units.set(number, { ranks, shape, placement, counted: undefined, watch: undefined });
   }
 
   delete(number: number): void {
@@ -81,6 +97,51 @@ export class ExpertPlacements {
     return [...this.#units].flatMap(([number, unit]) => this.#move(number, unit, stats) ?? []);
   }
 
+  /**
+   * Looks at one layer of each unit and places its experts anew if that pays for the loads of the last
+   * windows. No more of a unit moves until its ranks have stepped, so that no step waits for more new experts
+   * on a rank than the rank has slots in a layer. To be called about twice a second.
+   * @param stats [ranks]
+   * @param now milliseconds
+   */
+  balance(stats: readonly EngineStats[], now: number): ExpertMove[] {
+    return [...this.#units].flatMap(
+      ([number, unit]) => this.#balanceLayer(number, unit, stats, now) ?? [],
+    );
+  }
+
+  #balanceLayer(
+    number: number,
+    unit: PlacedUnit,
+    stats: readonly EngineStats[],
+    now: number,
+  ): ExpertMove | undefined {
+    const { ranks, shape, placement: current } = unit;
+    const own = ranks.map((rank) => stats[rank]);
+    if (!current || own.some(({ lost }) => lost !== undefined)) return undefined;
+    const counted = loadsOf(own, current.length);
+    const watch = counted && watched(unit, counted, now);
+    const steps = Math.min(...own.map((each) => each.steps));
+    if (!watch || watch.windows.length === 0 || steps <= watch.movedAt) return undefined;
+    const layer = watch.layer++ % current.length;
+    const loads = predictLoads(watch.windows.map((window) => [window[layer]]));
+    const from = current[layer];
+    const placing = { ...this.#placing, physical: from.length, current: [from] };
+    const [to] = balanced(loads, placing, shape);
+    if (!isWorthMoving(loads[0], { from, to, ranks: ranks.length })) return undefined;
+    watch.movedAt = steps;
+    unit.placement = current.with(layer, to);
+    const [before, after] = [from, to].map((map) => imbalance(loads, [map], ranks.length));
+    return {
+      unit: number,
+      ranks,
+      version: ++this.#version,
+      placement: unit.placement,
+      before,
+      after,
+    };
+  }
+
   #move(number: number, unit: PlacedUnit, stats: readonly EngineStats[]): ExpertMove | undefined {
     const { ranks, shape, placement: current } = unit;
     const own = ranks.map((rank) => stats[rank]);
@@ -104,6 +165,7 @@ interface PlacedUnit {
   placement: Placement | null;
   /** When its experts were last placed anew. */
   counted: ExpertLoads | undefined;
+  watch: UnitWatch | undefined;
 }
 
 /** What was counted since this was last asked. */
@@ -111,6 +173,22 @@ function countedSince(unit: PlacedUnit, loads: ExpertLoads): ExpertLoads | undef
   const earlier = unit.counted;
   unit.counted = loads;
   if (!earlier) return loads;
-  const since = loads.map((layer, l) => layer.map((load, e) => load - earlier[l][e]));
+  const since = sinceThen(loads, earlier);
   return since.flat().some((load) => load > 0) ? since : undefined;
 }
+
+/** Ends a window that has lasted long enough; a window in which nothing was computed does not count. */
+function watched(unit: PlacedUnit, counted: ExpertLoads, now: number): UnitWatch {
+  const watch = (unit.watch ??= { windows: [], began: now, counted, layer: 0, movedAt: -1 });
+  if (now - watch.began < WINDOW_MS) return watch;
+  const since = sinceThen(counted, watch.counted);
+  if (since.flat().some((load) => load > 0)) watch.windows.push(since);
+  if (watch.windows.length > WINDOWS) watch.windows.shift();
+  watch.began = now;
+  watch.counted = counted;
+  return watch;
+}
+
+/** Counts of a rank that began anew may be lower than they were. */
+const sinceThen = (loads: ExpertLoads, earlier: ExpertLoads): number[][] =>
+  loads.map((layer, l) => layer.map((load, expert) => Math.max(0, load - earlier[l][expert])));

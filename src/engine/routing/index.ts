@@ -7,5 +7,5 @@ export {
   shapeOf,
   type UnitShape,
 } from "./expert-balance.ts";
-export { ExpertPlacements } from "./expert-placements.ts";
+export { type ExpertMove, ExpertPlacements } from "./expert-placements.ts";
 export { type Aside, type Route, Router } from "./router.ts";

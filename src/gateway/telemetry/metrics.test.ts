@@ -15,7 +15,7 @@ const stats: EngineStats = {
   ...{ proposedTokens: 10, acceptedTokens: 7 },
   traffic: { rowsTo: [0, 5], bytesTo: [0, 500], expertLoads: [] },
   contextCache: {
-    ...{ hits: 2, misses: 3, bytesRead: 10, written: 4, bytesWritten: 20, dropped: 1 },
+    ...{ hits: 2, misses: 3, computed: 0, bytesRead: 10, written: 4, bytesWritten: 20, dropped: 1 },
     ...{ late: 0, failed: 1, rejected: { identity: 1 }, bypassed: { reads: "late" } },
   },
 };
