@@ -6,8 +6,7 @@
  */
 import { newExperts, maxOverMean } from "../../balancing/index.ts";
 import { parseTopology } from "../../cluster/index.ts";
-import type { EngineStats } from "../../engine/index.ts";
-import { ExpertPlacements } from "../../engine/routing/index.ts";
+import { ExpertPlacements, type EngineStats } from "../../engine/index.ts";
 import { dispatchLayout, layerPlacement } from "../../expert-parallel/index.ts";
 import { esft, readEsftRouting } from "./esft-routing.ts";
 
