@@ -28,3 +28,5 @@ export {
   waterfill,
 } from "./replica-shares.ts";
 export { isWorthMoving, newExperts, predictLoads } from "./rebalance.ts";
+export { scaleFor, type ScaleRule, type ScaleState, type UnitCounts, unitsOf } from "./scale.ts";
+export { parseScaleSchedule, type ScaleSchedule, scheduledUnits } from "./scale-schedule.ts";
