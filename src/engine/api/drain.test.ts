@@ -4,7 +4,7 @@ import { ManualClock } from "../../cluster/fixtures.ts";
 import { tinyFixtures } from "../../model/fixtures.ts";
 import { readConfig } from "../../model/index.ts";
 import type { TimedEvent } from "../messages.ts";
-import { contextModel } from "./context-model-fixtures.ts";
+import { contextModel, inVirtualTime } from "./context-model-fixtures.ts";
 import { answer, request, untimed } from "./fixtures.ts";
 import { openVirtual, runClock } from "./virtual-fixtures.ts";
 
@@ -27,10 +27,10 @@ async function serve(topology: string, drained?: number) {
   const { engine, ranks } = await openVirtual({
     ...{ topology, config, clock, stepRows: 32, linkMs: () => 1 },
     core: () => ({
-      model: contextModel({
-        ...{ config, maxRows: 32 },
-        takeTime: () => new Promise((resolve) => clock.after(STEP_MS, resolve)),
-      }),
+      model: inVirtualTime(
+        contextModel(config, 32),
+        () => new Promise<void>((resolve) => clock.after(STEP_MS, resolve)),
+      ),
       pages: 100,
     }),
     observer: { moved: (requests) => moved.push(requests) },
