@@ -61,6 +61,26 @@ export type AskedRequest = Omit<GenerationRequest, "prompt"> & {
   readonly prompt: Uint32Array | readonly number[];
 };
 
+/** Masks that a rank keeps. */
+export const MASK_SLOTS = 256;
+
+/** A mask in a slot where the rank finds it again: whole the first time. */
+const toldMask = z
+  .object({
+    slot: z
+      .int()
+      .min(0)
+      .max(MASK_SLOTS - 1),
+    allowed: words.exactOptional(),
+  })
+  .readonly();
+
+export type ToldMask = z.infer<typeof toldMask>;
+
+const placedMask = z.object({ handle, position: whole, mask: toldMask }).readonly();
+
+export type PlacedMask = z.infer<typeof placedMask>;
+
 /** What a rank is told. */
 export const commandSchema = z.discriminatedUnion("kind", [
   z.object({
@@ -73,8 +93,8 @@ export const commandSchema = z.discriminatedUnion("kind", [
   /** A prefill rank will hand this request over. */
   z.object({ kind: z.literal("expect"), handle, request: requestSchema, prefillRank: rank }),
   z.object({ kind: z.literal("cancel"), handle }),
-  /** Tokens that may come at a place of a sequence that began with a mask. */
-  z.object({ kind: z.literal("mask"), handle, position: whole, mask: words }),
+  /** Tokens that may come at places of sequences that began with a mask. */
+  z.object({ kind: z.literal("masks"), masks: z.array(placedMask).readonly() }),
   /** A report of events has been read. */
   z.object({ kind: z.literal("heard") }),
   /** There are more ranks that will hand sequences over, or take them over. */

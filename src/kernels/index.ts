@@ -77,6 +77,7 @@ export { createKernels } from "./create-kernels.ts";
 export {
   greedySampling,
   SamplingState,
+  TokenMask,
   StepSampling,
   type ChosenToken,
   type SamplingParameters,

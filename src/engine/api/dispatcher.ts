@@ -4,7 +4,8 @@ import type { RankFleet } from "../fleet/index.ts";
 import type { GenerationEvent, GenerationRequest, RankNews, TimedEvent } from "../messages.ts";
 import type { Router } from "../routing/index.ts";
 import { HashedPrompts } from "./hashed-prompts.ts";
-import { LiveRequest, type MaskSource } from "./live-request.ts";
+import { LiveRequest, type Mask, type MaskSource } from "./live-request.ts";
+import { MaskPost } from "./mask-post.ts";
 
 /** What a rank says of requests. */
 type Report = Extract<RankNews, { readonly kind: "events" }>;
@@ -59,6 +60,7 @@ export class Dispatcher {
   /** Ranks that are to be left by all requests, and who waits for that. */
   readonly #drains = new Set<Drain>();
   #looks = false;
+  readonly #masks = new MaskPost();
   #nextHandle = 0;
 
   constructor(parts: DispatcherParts) {
@@ -90,6 +92,7 @@ export class Dispatcher {
       if (event.kind === "failed") failures.set(live, event);
       else for (const each of live.inOrder({ ...event, time }, rank)) this.#tell(live, each);
     }
+    this.#tellMasks();
     router.report(rank, pagesInUse);
     if (failures.size > 0) this.#hearFailures(rank, failures);
   }
@@ -99,7 +102,10 @@ export class Dispatcher {
    * @param culprit the one that failed by itself, of these or of those lost before
    */
   lose(gone: readonly number[], reason: string, culprit?: number): void {
-    for (const rank of gone) this.#parts.router.lose(rank);
+    for (const rank of gone) {
+      this.#parts.router.lose(rank);
+      this.#masks.forget(rank);
+    }
     const interrupted = [...this.#live].filter((live) => live.needs(gone));
     for (const live of interrupted) {
       const { computingRank: at } = live;
@@ -116,6 +122,7 @@ export class Dispatcher {
   /** There is a unit more. */
   serve(unit: Unit): void {
     this.#parts.router.add(unit);
+    for (const rank of unit.ranks) this.#masks.forget(rank);
     this.#retryWaiting();
   }
 
@@ -219,16 +226,33 @@ export class Dispatcher {
   #askForMask(live: LiveRequest, token: number): void {
     if (!live.masks) return;
     const { attempt, length: position } = live;
-    live.nextMask = live.masks(token).catch((error: Error) => {
-      this.#fail(live, "constraint_failed", error.message);
-      return undefined;
-    });
-    void live.nextMask.then((mask) => {
+    const keep = (mask: Mask) => {
       // A later attempt begins with it.
       if (!mask || !attempt || live.attempt !== attempt) return;
       const { rank, decodeRank = rank } = attempt.route;
-      this.#parts.ranks[decodeRank].tell({ kind: "mask", handle: attempt.handle, position, mask });
+      this.#masks.add(decodeRank, { handle: attempt.handle, position, mask });
+    };
+    const mask = live.masks(token);
+    live.nextMask = mask;
+    if (!(mask instanceof Promise)) {
+      keep(mask);
+      return;
+    }
+    const later = mask.catch((error: Error) => {
+      this.#fail(live, "constraint_failed", error.message);
+      return undefined;
     });
+    live.nextMask = later;
+    void later.then((known) => {
+      keep(known);
+      this.#parts.clock.soon(() => this.#tellMasks());
+    });
+  }
+
+  #tellMasks(): void {
+    for (const [rank, masks] of this.#masks.take()) {
+      this.#parts.ranks[rank].tell({ kind: "masks", masks });
+    }
   }
 
   #hearFailures(rank: number, failures: ReadonlyMap<LiveRequest, Failure>): void {

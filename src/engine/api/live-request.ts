@@ -2,8 +2,11 @@ import type { GenerationRequest, TimedEvent } from "../messages.ts";
 import type { Aside, Route } from "../routing/index.ts";
 import { EventQueue } from "./event-queue.ts";
 
-/** A bit for each token that may follow one that was told; undefined when none has to. */
-export type MaskSource = (token: number) => Promise<Uint32Array | undefined>;
+/** A bit for each token that may come; undefined when none has to. */
+export type Mask = Uint32Array | undefined;
+
+/** What may follow a token that was told. Masks that are the same are best the same object: ranks keep them. */
+export type MaskSource = (token: number) => Mask | Promise<Mask>;
 
 /** What ranks do of a request, until one of them is lost. */
 interface Attempt {
@@ -30,7 +33,7 @@ export class LiveRequest {
   /** A rank that is kept for it alone. */
   aside: Aside | undefined;
   /** What may come next, where a mask says so; never rejects. */
-  nextMask: Promise<Uint32Array | undefined>;
+  nextMask: Mask | Promise<Mask>;
   /** Attempts that came to nothing, whosever fault that was. */
   losses = 0;
   /** Ranks that failed by themselves while they computed it. */
@@ -47,7 +50,7 @@ export class LiveRequest {
     this.#asked = request;
     this.given = request;
     this.masks = masks;
-    this.nextMask = Promise.resolve(request.mask);
+    this.nextMask = request.mask;
   }
 
   /** Tokens of prompt and answer so far. */
@@ -126,7 +129,7 @@ export class LiveRequest {
   }
 
   /** Ranks are now to go on after the tokens told, the next one of those that a mask allows. */
-  continueWith(mask: Uint32Array | undefined): void {
+  continueWith(mask: Mask): void {
     if (this.#told.length === 0) return;
     const { prompt: asked, generated = 0 } = this.#asked;
     const prompt = new Uint32Array(this.length);

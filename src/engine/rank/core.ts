@@ -12,6 +12,7 @@ import type {
   GenerationEvent,
   GenerationRequest,
   HandledEvent,
+  PlacedMask,
 } from "../messages.ts";
 import { admitted, problemWith } from "../requests.ts";
 import type { UnitClock } from "./unit.ts";
@@ -64,7 +65,7 @@ export class EngineCore {
     this.#pool = new PagePool(pages);
     this.#unit = unit;
     this.#masks = new Masks(options.clock ?? systemClock, {
-      isLive: (sequence) => this.#isLive(sequence),
+      find: (handle) => this.#sequences.get(handle),
       fail: (sequence, message) => this.#fail(sequence, "mask_late", message),
     });
     this.#failed = new FailedSteps(unit !== undefined);
@@ -149,10 +150,9 @@ export class EngineCore {
     this.#wake();
   }
 
-  /** Tokens that may come at a place of a constrained sequence: a bit for each. */
-  allow(handle: number, position: number, mask: Uint32Array): void {
-    this.#sequences.get(handle)?.allow(position, mask);
-    this.#masks.changed();
+  /** Tokens that may come at places of constrained sequences. */
+  allow(masks: readonly PlacedMask[]): void {
+    this.#masks.hear(masks);
     this.#wake();
   }
 

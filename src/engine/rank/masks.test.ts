@@ -24,6 +24,11 @@ function maskOf(vocabSize: number, ...tokens: number[]): Uint32Array {
   return mask;
 }
 
+const told = (vocabSize: number, token: number, slot = 0) => ({
+  slot,
+  allowed: maskOf(vocabSize, token),
+});
+
 const tokensOf = (events: readonly { handle: number; event: GenerationEvent }[], of: number) =>
   events.flatMap(({ handle, event }) =>
     handle === of && event.kind === "token" ? [event.token] : [],
@@ -40,10 +45,12 @@ test("tokens are those that their masks allow, and a step waits for one that is 
   for (let turn = 0; turn < 5; turn++) await nextTurn();
   assert.equal(over, false);
   // One of an earlier place is none.
-  core.allow(0, prompt.length, maskOf(vocabSize, 3));
-  core.allow(0, prompt.length + 1, maskOf(vocabSize, 71));
+  core.allow([{ handle: 0, position: prompt.length, mask: told(vocabSize, 3) }]);
+  core.allow([{ handle: 0, position: prompt.length + 1, mask: told(vocabSize, 71, 1) }]);
   assert.deepEqual(tokensOf(await second, 0), [71]);
-  core.allow(0, prompt.length + 2, maskOf(vocabSize, 72));
+  core.allow([{ handle: 1, position: prompt.length, mask: told(vocabSize, 72, 2) }]);
+  // One that was told is known by its slot.
+  core.allow([{ handle: 0, position: prompt.length + 2, mask: { slot: 2 } }]);
   assert.deepEqual(tokensOf(await core.step(), 0), [72]);
   assert.ok(core.idle);
 });
@@ -51,19 +58,25 @@ test("tokens are those that their masks allow, and a step waits for one that is 
 test("a mask that comes late costs others one wait, and one that does not come its own sequence", async () => {
   const { core, clock, vocabSize } = await createCore();
   const mask = maskOf(vocabSize, 70);
+  const again = told(vocabSize, 70);
   core.submit(0, request(prompt, { maxTokens: 5, mask }));
   core.submit(1, request(prompt, { maxTokens: 5 }));
   await core.step();
   const late = core.step();
   await nextTurn();
   clock.advance(20);
-  core.allow(0, prompt.length + 1, mask);
+  core.allow([{ handle: 0, position: prompt.length + 1, mask: again }]);
   await late;
   // From now on it is in no step without one.
   assert.deepEqual(tokensOf(await core.step(), 0), []);
-  core.allow(0, prompt.length + 2, mask);
-  const third = core.step();
-  assert.deepEqual(tokensOf(await third, 0), [70]);
+  core.allow([{ handle: 0, position: prompt.length + 2, mask: again }]);
+  assert.deepEqual(tokensOf(await core.step(), 0), [70]);
+  // That one came in time: steps wait for the next.
+  const waiting = core.step();
+  await nextTurn();
+  core.allow([{ handle: 0, position: prompt.length + 3, mask: again }]);
+  assert.deepEqual(tokensOf(await waiting, 0), [70]);
+  core.allow([{ handle: 0, position: prompt.length + 4, mask: again }]);
   core.submit(2, request(prompt, { maxTokens: 5, mask }));
   await core.step();
   const silent = core.step();

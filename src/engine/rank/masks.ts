@@ -1,15 +1,18 @@
 import type { Clock } from "../../cluster/index.ts";
+import { TokenMask } from "../../kernels/index.ts";
+import type { PlacedMask } from "../messages.ts";
 import type { StepPart } from "./scheduler.ts";
 import type { Sequence } from "./sequence.ts";
 
-/** A mask that takes longer than the step by so much is waited for outside of steps from then on. */
+/** A mask that takes longer than the step by so much is waited for outside of steps, until one is faster. */
 const LATE_MS = 20;
 /** Those who share the step wait no longer. */
 const LONGEST_MS = 5000;
 
 /** What masks need of a rank. */
 export interface MaskedRank {
-  isLive(sequence: Sequence): boolean;
+  /** Undefined once it is over. */
+  find(handle: number): Sequence | undefined;
   /** A sequence whose mask does not come. */
   fail(sequence: Sequence, message: string): void;
 }
@@ -18,11 +21,28 @@ export interface MaskedRank {
 export class Masks {
   readonly #clock: Clock;
   readonly #rank: MaskedRank;
+  /** Masks that were told, by their slot, until another is told there. */
+  readonly #told = new Map<number, TokenMask>();
   #changed: () => void = () => undefined;
 
   constructor(clock: Clock, rank: MaskedRank) {
     this.#clock = clock;
     this.#rank = rank;
+  }
+
+  /** @throws RangeError for a slot in which no mask was told */
+  hear(masks: readonly PlacedMask[]): void {
+    for (const { handle, position, mask } of masks) {
+      const { slot, allowed } = mask;
+      if (allowed) this.#told.set(slot, new TokenMask(allowed));
+      const told = this.#told.get(slot);
+      if (!told) throw new RangeError(`expected a mask that was told, got slot ${slot}`);
+      const sequence = this.#rank.find(handle);
+      if (!sequence) continue;
+      sequence.allow(position, told);
+      if (this.#clock.now() - sequence.maskWantedAt < LATE_MS) sequence.hasLateMasks = false;
+    }
+    this.changed();
   }
 
   /** A mask has come, or a sequence has gone. */
@@ -36,9 +56,14 @@ export class Masks {
       .filter(({ sequence, logitRows }) => sequence.isConstrained && logitRows.length > 0)
       .map(({ sequence }) => sequence);
     const missing = () =>
-      constrained.filter((sequence) => sequence.lacksMask && this.#rank.isLive(sequence));
+      constrained.filter(
+        (sequence) => sequence.lacksMask && this.#rank.find(sequence.handle) === sequence,
+      );
     if (missing().length > 0) await this.#wait(missing);
-    for (const sequence of constrained) sequence.applyMask();
+    for (const sequence of constrained) {
+      sequence.applyMasks();
+      sequence.maskWantedAt = this.#clock.now();
+    }
   }
 
   async #wait(missing: () => readonly Sequence[]): Promise<void> {

@@ -52,8 +52,8 @@ export class RankLoop {
       case "cancel":
         core.cancel(command.handle);
         break;
-      case "mask":
-        core.allow(command.handle, command.position, command.mask);
+      case "masks":
+        core.allow(command.masks);
         return;
       case "heard":
         this.#unheard.heard();

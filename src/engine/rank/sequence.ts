@@ -1,12 +1,6 @@
-import { PAGE_TOKENS, SamplingState } from "../../kernels/index.ts";
+import { PAGE_TOKENS, SamplingState, TokenMask } from "../../kernels/index.ts";
 import { BlockKeys, type BlockKey } from "../../kv-cache/index.ts";
 import type { GenerationRequest } from "../messages.ts";
-
-/** A bit for each token that may come at a position. */
-interface Mask {
-  readonly position: number;
-  readonly allowed: Uint32Array;
-}
 
 /** One request on its way: its tokens so far and the pages that hold their KV. */
 export class Sequence {
@@ -28,7 +22,10 @@ export class Sequence {
   started = false;
   /** Its masks come late: it is in no step before it has the next one. */
   hasLateMasks = false;
-  #mask: Mask | undefined;
+  /** When the mask of its next token was first of use, in milliseconds of the rank's clock. */
+  maskWantedAt = 0;
+  /** By the number of tokens before the place that they are of. */
+  readonly #masks = new Map<number, TokenMask>();
   #tokens: Uint32Array;
   /** What `#tokens` is the beginning of; at first the prompt, which is the caller's. */
   #room: Uint32Array;
@@ -42,7 +39,7 @@ export class Sequence {
     this.#tokens = request.prompt;
     this.#room = request.prompt;
     const { mask, prompt } = request;
-    this.#mask = mask && { position: prompt.length, allowed: mask };
+    if (mask) this.#masks.set(prompt.length, new TokenMask(mask));
     this.#keys = new BlockKeys(request.tenant, request.blockKeys);
   }
 
@@ -90,19 +87,20 @@ export class Sequence {
 
   /** Whether its next token has to wait for a mask. */
   get lacksMask(): boolean {
-    return this.isConstrained && this.#mask?.position !== this.#tokens.length;
+    return this.isConstrained && !this.#masks.has(this.#tokens.length);
   }
 
-  allow(position: number, allowed: Uint32Array): void {
-    this.#mask = { position, allowed };
+  allow(position: number, mask: TokenMask): void {
+    if (position >= this.#tokens.length) this.#masks.set(position, mask);
   }
 
-  /** Has the next token chosen of those that its mask allows. */
-  applyMask(): void {
-    if (this.#mask && !this.lacksMask) this.sampling.forbid(missingFrom(this.#mask.allowed));
+  /** Has tokens chosen of those that their masks allow. */
+  applyMasks(): void {
+    for (const [position, mask] of this.#masks) this.sampling.allow(position, mask);
   }
 
   append(token: number): void {
+    this.#masks.delete(this.#tokens.length);
     this.#tokens = this.followedBy([token]);
     this.#sampling?.append(token);
   }
@@ -119,16 +117,4 @@ export class Sequence {
     this.#room.set(proposed, length);
     return this.#room.subarray(0, all);
   }
-}
-
-/** Tokens whose bits are not set. */
-function missingFrom(allowed: Uint32Array): Int32Array {
-  const tokens = new Int32Array(32 * allowed.length);
-  let count = 0;
-  for (const [i, word] of allowed.entries()) {
-    if (word === 0xffffffff) continue;
-    for (let bit = 0; bit < 32; bit++)
-      if (((word >>> bit) & 1) === 0) tokens[count++] = 32 * i + bit;
-  }
-  return tokens.subarray(0, count);
 }

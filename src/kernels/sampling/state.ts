@@ -1,4 +1,5 @@
 import { COUNT_WIDTH, type LogitAdjustments } from "../stream.ts";
+import type { Biases, TokenMask } from "./mask.ts";
 import type { SamplingParameters } from "./parameters.ts";
 
 /** Knuth's multiplier, the golden ratio of 2^32. */
@@ -8,12 +9,6 @@ const nothing = new Int32Array(0);
 
 /** Far below any logit that a bias of 100 may have raised. */
 const NEVER = -1e9;
-
-/** Changes to logits that no token before changes. */
-interface Biases {
-  readonly biasTokens: Int32Array;
-  readonly biases: Float64Array;
-}
 
 const biasesOf = (logitBias: Readonly<Record<number, number>>): Biases => ({
   biasTokens: Int32Array.from(Object.keys(logitBias), Number),
@@ -33,8 +28,8 @@ export class SamplingState {
   /** The same before `#barredBefore` tokens are generated. */
   readonly #barringBiases: Biases;
   readonly #barredBefore: number;
-  /** Tokens that the next one may not be. */
-  #forbidden: Int32Array = nothing;
+  /** What tokens at later places may be, by the number of tokens before them. */
+  readonly #masks = new Map<number, TokenMask>();
   #length = 0;
   #distinct = 0;
   /** [.., 2]: a token, and how often it was generated; in the order in which they first came. */
@@ -58,13 +53,13 @@ export class SamplingState {
     return this.#length;
   }
 
-  /** None of these tokens is the next one. */
-  forbid(tokens: Int32Array): void {
-    this.#forbidden = tokens;
+  /** The token behind so many is one of the mask's. */
+  allow(length: number, mask: TokenMask): void {
+    this.#masks.set(length, mask);
   }
 
   append(token: number): void {
-    this.#forbidden = nothing;
+    this.#masks.delete(this.#length);
     const generated = this.#length >= this.#promptLength;
     this.#length++;
     if (!(generated ? this.#countsGenerated : this.#countsPrompt)) return;
@@ -83,27 +78,15 @@ export class SamplingState {
    */
   adjustmentsAfter(tokens: ArrayLike<number>): LogitAdjustments | undefined {
     const generated = tokens.length - this.#promptLength;
-    const own = generated < this.#barredBefore ? this.#barringBiases : this.#biases;
-    const isBiased = own.biases.length > 0 || this.#forbidden.length > 0;
-    if (!this.#countsGenerated && !isBiased) return undefined;
+    const barring = generated < this.#barredBefore ? this.#barringBiases : this.#biases;
+    const own = joined(barring, this.#masks.get(tokens.length)?.biases);
+    if (!this.#countsGenerated && own.biases.length === 0) return undefined;
     return {
       counted: this.#counted,
       distinct: this.#distinct,
       proposed: this.#countsGenerated ? this.#countBeyond(tokens) : nothing,
-      ...this.#withForbidden(own),
+      ...own,
     };
-  }
-
-  #withForbidden(own: Biases): Biases {
-    const biased = own.biases.length;
-    const all = biased + this.#forbidden.length;
-    if (all === biased) return own;
-    const biasTokens = new Int32Array(all);
-    const biases = new Float64Array(all).fill(-Infinity, biased);
-    biasTokens.set(own.biasTokens);
-    biasTokens.set(this.#forbidden, biased);
-    biases.set(own.biases);
-    return { biasTokens, biases };
   }
 
   /** Counts of the tokens that come after those it has counted. [.., 2] */
@@ -144,4 +127,17 @@ export class SamplingState {
     }
     return this.#slotOf(token);
   }
+}
+
+/** Both, one after the other. */
+function joined(a: Biases, b: Biases | undefined): Biases {
+  if (!b || b.biases.length === 0) return a;
+  if (a.biases.length === 0) return b;
+  const biasTokens = new Int32Array(a.biasTokens.length + b.biasTokens.length);
+  const biases = new Float64Array(biasTokens.length);
+  biasTokens.set(a.biasTokens);
+  biasTokens.set(b.biasTokens, a.biasTokens.length);
+  biases.set(a.biases);
+  biases.set(b.biases, a.biases.length);
+  return { biasTokens, biases };
 }
