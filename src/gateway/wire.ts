@@ -96,6 +96,14 @@ const generationFields = {
   guided_regex: z.string().nullish(),
   guided_choice: list(z.string(), 4096, "texts").nullish(),
   guided_grammar: z.string().nullish(),
+  response_format: z
+    .looseObject({ type: z.string() })
+    .nullish()
+    .openapi({ description: "text, json_object, or json_schema: what the answer must be." }),
+  regex: z.string().nullish(),
+  ebnf: z.string().nullish(),
+  grammar: z.string().nullish().openapi({ description: "GBNF: what the answer must be." }),
+  json_schema: z.union([z.looseObject({}), z.string(), z.boolean()]).nullish(),
   stream: z.boolean().nullish(),
   stream_options: z.object({ include_usage: z.boolean().nullish() }).nullish(),
 };
@@ -116,11 +124,9 @@ export const chatRequest = z
     tool_choice: z
       .union([z.enum(["none", "auto", "required"]), z.looseObject({ type: z.string() })])
       .nullish()
-      .openapi({ description: "auto and none; forcing a call is refused." }),
-    response_format: z
-      .looseObject({ type: z.string() })
-      .nullish()
-      .openapi({ description: "text, json_object, or json_schema: what the answer must be." }),
+      .openapi({
+        description: "none, auto, required, one function by its name, or allowed_tools.",
+      }),
     thinking: z.object({ type: z.enum(["enabled", "disabled", "auto"]) }).nullish(),
     reasoning_effort: z
       .enum(["none", "minimal", "low", "medium", "high", "xhigh", "max", "ultra"])

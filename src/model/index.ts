@@ -77,10 +77,18 @@ export {
 } from "./hub/index.ts";
 export { kvEntryBytes } from "./checkpoint/index.ts";
 export {
+  allow,
+  type AskedCalls,
+  type CalledFunction,
+  type FollowedGrammar,
+  FunctionError,
   GrammarError,
   Grammars,
   type GrammarSource,
-  Matcher,
-  type Thinking,
+  markersOf,
+  maskWithout,
+  type Place,
+  type TextSource,
   TokenOrder,
+  UNKNOWN,
 } from "./grammar/index.ts";

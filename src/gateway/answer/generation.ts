@@ -136,7 +136,6 @@ export class Generation {
 
   /** Says so once; the first word counts, and whoever ends it again waits for the same. */
   #end(outcome: GenerationEnd["outcome"]): Promise<void> {
-    if (!this.#ended) for (const constraint of this.#options.constraints) constraint.close();
     return (this.#ended ??= this.#options.onEnd({
       outcome,
       finishReasons: this.#finishReasons,

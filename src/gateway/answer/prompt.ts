@@ -1,15 +1,8 @@
 import type { EngineDriver } from "../engine-driver.ts";
 import { ApiError, invalidValue, unsupported } from "../errors.ts";
 import type { TextWorker } from "../text/index.ts";
+import { offeredTools } from "./tool-choice.ts";
 import type { ChatRequest, CompletionRequest } from "../wire.ts";
-
-/** The functions the model may call. */
-export function offeredTools({
-  tools,
-  tool_choice,
-}: ChatRequest): NonNullable<ChatRequest["tools"]> {
-  return tool_choice === "none" ? [] : (tools ?? []);
-}
 
 /** Calls in the conversation so far. */
 export function countCalls({ messages }: ChatRequest): number {

@@ -7,11 +7,7 @@ import type { ChatRequest, CompletionRequest } from "../wire.ts";
  * @throws ApiError
  */
 export function refuseUnsupportedChat(request: ChatRequest): void {
-  const { tool_choice, modalities } = request;
-  if (tool_choice && tool_choice !== "auto" && tool_choice !== "none") {
-    const choice = typeof tool_choice === "string" ? tool_choice : `a forced ${tool_choice.type}`;
-    throw notYet("tool_choice", `${choice} is not supported yet; use auto or none`);
-  }
+  const { modalities } = request;
   if (modalities?.some((modality) => modality !== "text")) {
     throw notYet("modalities", "this model answers in text alone");
   }

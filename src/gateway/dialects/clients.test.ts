@@ -76,7 +76,7 @@ test("Anthropic's client: errors are of the kinds it knows", async () => {
     (error) => error instanceof Anthropic.NotFoundError && error.type === "not_found_error",
   );
   const forced = { ...body, tool_choice: { type: "any" as const } };
-  await assert.rejects(anthropic().messages.create(forced), /tool_choice: required is not/);
+  await assert.rejects(anthropic().messages.create(forced), /tool_choice: expected tools/);
 });
 
 test("OpenAI's client: a response, whole and streamed, and one that goes on", async () => {

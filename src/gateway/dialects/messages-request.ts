@@ -94,9 +94,10 @@ const toolOf = ({
   name,
   description,
   input_schema,
+  strict,
 }: NonNullable<CountRequest["tools"]>[number]) => ({
   type: "function" as const,
-  function: { name, description, parameters: input_schema },
+  function: { name, description, parameters: input_schema, strict },
 });
 
 function choiceOf({

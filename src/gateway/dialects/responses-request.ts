@@ -1,3 +1,4 @@
+import { z } from "@hono/zod-openapi";
 import type { ChatRequest } from "../wire.ts";
 import type { CountInputRequest, OutputItem, ResponsesRequest } from "./responses-wire.ts";
 
@@ -17,10 +18,25 @@ export function chatOf(request: CountInputRequest, earlier: readonly ChatMessage
       ...said,
     ],
     ...(tools ? { tools: tools.map(toolOf) } : {}),
-    tool_choice,
+    ...(tool_choice ? { tool_choice: choiceOf(tool_choice) } : {}),
     parallel_tool_calls,
     reasoning_effort: request.reasoning?.effort,
   };
+}
+
+/** A chat has what a choice names in objects of their own. */
+function choiceOf(
+  choice: NonNullable<CountInputRequest["tool_choice"]>,
+): ChatRequest["tool_choice"] {
+  if (typeof choice === "string") return choice;
+  const { type, ...rest } = choice;
+  if (type === "function") return { type, function: rest };
+  if (type !== "allowed_tools") return choice;
+  const { mode, tools } = rest;
+  const named = z
+    .array(z.object({ type: z.literal("function"), name: z.string() }))
+    .safeParse(tools);
+  return { type, allowed_tools: { mode, tools: named.success ? named.data.map(toolOf) : tools } };
 }
 
 /** And how. */

@@ -12,8 +12,8 @@ export const completionFields: FieldSources = {
   },
   "vLLM and SGLang": {
     ...generationFields["vLLM and SGLang"],
+    response_format: done("text, json_object, json_schema"),
     add_special_tokens: refused("a text begins with one begin-of-sentence token", true),
-    response_format: refused("answers are not constrained yet", { type: "text" }),
   },
   "llama-server and others": { ...generationFields["llama-server and others"] },
 };

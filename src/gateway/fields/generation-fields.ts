@@ -1,6 +1,5 @@
 import { done, type FieldSources, harmless, refused } from "./field.ts";
 
-const CONSTRAINED = "use response_format or structured_outputs";
 const SAMPLER = "this sampler is not known here";
 const PART_OF_SAMPLER = "counts only beside a sampler that is refused";
 const ELSEWHERE = "requests are placed by this server's own balancers";
@@ -44,9 +43,9 @@ export const generationFields: FieldSources = {
     guided_decoding_backend: harmless("there is one"),
     guided_whitespace_pattern: refused("white space is what the schema's grammar has"),
     structured_outputs: done("one of json, json_object, regex, choice, grammar"),
-    structural_tag: refused(CONSTRAINED),
-    regex: refused(CONSTRAINED),
-    ebnf: refused(CONSTRAINED),
+    structural_tag: refused("use response_format, structured_outputs or strict tools"),
+    regex: done("what the whole answer matches"),
+    ebnf: done(),
     stop_regex: refused("use stop", "", []),
     no_stop_trim: refused("use include_stop_str_in_output", false),
     allowed_token_ids: refused("use logit_bias"),
@@ -92,10 +91,10 @@ export const generationFields: FieldSources = {
     repeat_penalty: refused("use repetition_penalty", 1),
     repeat_last_n: refused("penalties count the whole context", -1),
     penalty_last_n: refused("penalties count the whole context", -1),
-    grammar: refused(CONSTRAINED, ""),
-    grammar_lazy: harmless("counts only beside grammar"),
-    grammar_triggers: harmless("counts only beside grammar"),
-    json_schema: refused(CONSTRAINED),
+    grammar: done("GBNF"),
+    grammar_lazy: refused("a grammar holds from the answer's beginning", false),
+    grammar_triggers: refused("a grammar holds from the answer's beginning", []),
+    json_schema: done("a schema"),
     top_a: refused(SAMPLER, 0),
     tfs_z: refused(SAMPLER, 1),
     typical_p: refused(SAMPLER, 1),

@@ -33,8 +33,11 @@ export interface TinyServer {
 }
 
 /** Starts a server on the `v3` parity checkpoint with a byte-level tokenizer. */
-export async function startTinyServer(options: Partial<GatewayOptions> = {}): Promise<TinyServer> {
-  const directory = await tinyCheckpoint();
+export async function startTinyServer(
+  options: Partial<GatewayOptions> = {},
+  context = CONTEXT,
+): Promise<TinyServer> {
+  const directory = await tinyCheckpoint(context);
   const text = await TextWorker.start(directory);
   const engine = await Engine.start({
     modelDirectory: directory,
@@ -81,12 +84,12 @@ export async function startTinyServer(options: Partial<GatewayOptions> = {}): Pr
 }
 
 /** The checkpoint whose weights have a vocabulary that the tiny tokenizer fits. */
-export async function tinyCheckpoint(): Promise<string> {
+export async function tinyCheckpoint(context = CONTEXT): Promise<string> {
   const weights = fixtureDirectory("tiny/v3");
   if (!weights) throw new Error("fixtures/tiny/v3 is not here");
   const directory = await mkdtemp(join(tmpdir(), "daysix-server-"));
   const config = JSON.parse(await readFile(join(weights, "config.json"), "utf8")) as object;
-  const longer = { ...config, max_position_embeddings: CONTEXT };
+  const longer = { ...config, max_position_embeddings: context };
   await writeFile(join(directory, "config.json"), JSON.stringify(longer));
   await copyFile(join(weights, "model.safetensors"), join(directory, "model.safetensors"));
   await writeTinyTokenizer(directory);

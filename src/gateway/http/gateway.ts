@@ -22,7 +22,7 @@ import { RequestReader } from "./request-reader.ts";
 import type { Counting, Dialect } from "../dialects/index.ts";
 import { version, type WantedUnits } from "../../engine/index.ts";
 import { Metrics } from "../telemetry/index.ts";
-import { openConstraints } from "../answer/index.ts";
+import { openChatConstraints, openCompletionConstraints } from "../answer/index.ts";
 import {
   countCalls,
   countPrompts,
@@ -132,12 +132,9 @@ export class Gateway implements Endpoints {
 
     const prompt = await this.#prompts.chat(chat, wantsThinking(chat), context.req.raw.signal);
     const head = this.#head(dialect.idPrefix, chat.model);
-    const constraints = await openConstraints(
-      this.#masks,
-      chat,
-      chat.n ?? 1,
-      thinkingAfter(this.#options.text.vocabulary, prompt),
-    );
+    const { vocabulary, toolCallFormat } = this.#options.text;
+    const thinking = thinkingAfter(vocabulary, prompt);
+    const constraints = await openChatConstraints(this.#masks, chat, { thinking, toolCallFormat });
     const generation = this.#generations.begin(context, chat, {
       id: head.id,
       operation: "chat",
@@ -188,7 +185,7 @@ export class Gateway implements Endpoints {
 
     const { vocabulary } = this.#options.text;
     const head = this.#head("cmpl-", request.model);
-    const constraints = await openConstraints(this.#masks, request, choices);
+    const constraints = await openCompletionConstraints(this.#masks, request, choices);
     const generation = this.#generations.begin(context, request, {
       id: head.id,
       operation: "text_completion",

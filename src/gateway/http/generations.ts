@@ -64,15 +64,6 @@ export class Generations {
 
   /** @throws ApiError when the queue has no room, or a field says what cannot be. */
   begin(context: Context<Env>, request: SharedRequest, parts: Parts): Generation {
-    try {
-      return this.#begin(context, request, parts);
-    } catch (error) {
-      for (const constraint of parts.constraints) constraint.close();
-      throw error;
-    }
-  }
-
-  #begin(context: Context<Env>, request: SharedRequest, parts: Parts): Generation {
     const { accounts, engine, sampling, now, log, metrics, tally, admission } = this.#options;
     const { afterFirstCall = false, operation, ...others } = parts;
     assertMinimum(request, parts.maxTokens);

@@ -80,6 +80,11 @@ test("vLLM's fields constrain chats and completions", async () => {
     [{ guided_json: { type: "integer", minimum: 10, maximum: 12 } }, /^\s{0,2}1[012](\.0+)?$/],
     [{ guided_grammar: 'root ::= ("a" | "b")+ "."' }, /^[ab]+\.$/],
     [{ guided_json: '{"const":"a"}' }, /^\s{0,2}"a"$/],
+    [{ grammar: 'root ::= [x-z]{2} | "w"  # llama-server' }, /^([xyz]{2}|w)$/],
+    [{ json_schema: { enum: [1, 2] } }, /^\s{0,2}[12](\.0+)?$/],
+    [{ regex: "[ab]", grammar: "", guided_json_object: false }, /^[ab]$/],
+    [{ ebnf: 'root ::= "a"' }, /^a$/],
+    [{ response_format: { type: "json_object" }, max_tokens: 1 }, /^[ \n{]/],
   ];
   for (const [fields, form] of asked) {
     const sampling = { model: "calf", temperature: 1.5, max_tokens: 200 };

@@ -1,2 +1,3 @@
-export { type Constraint, MaskWorker } from "./mask-worker.ts";
+export type { Constraint, Thinking } from "./constraint.ts";
+export { MaskWorker } from "./mask-worker.ts";
 export { TextWorker } from "./text-worker.ts";

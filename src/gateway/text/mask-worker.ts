@@ -1,26 +1,41 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { type Clock, systemClock } from "../../cluster/index.ts";
-import type { GrammarSource, Thinking } from "../../model/index.ts";
+import {
+  allow,
+  type GrammarSource,
+  markersOf,
+  maskWithout,
+  type Place,
+  Vocabulary,
+} from "../../model/index.ts";
 import { ApiError } from "../errors.ts";
-import type { MaskReport, MaskStart, MaskTask } from "./mask-messages.ts";
+import {
+  type Constraint,
+  FollowedAnswer,
+  type Follower,
+  type Opened,
+  phaseOf,
+  type Thinking,
+  type Thoughts,
+} from "./constraint.ts";
+import { GrammarTable } from "./grammar-table.ts";
+import type {
+  FollowTask,
+  MaskReport,
+  MaskReports,
+  MaskStart,
+  MaskTask,
+  OpenTask,
+} from "./mask-messages.ts";
 
 /** Grammars are bounded by what they may cost; this is for all that are in use. */
 const HEAP_MB = 1024;
 
 interface Waiting {
-  readonly resolve: (mask: Uint32Array) => void;
+  readonly resolve: (report: MaskReport) => void;
   readonly reject: (error: Error) => void;
   readonly cancelTimer: () => void;
-}
-
-/** What may come in one answer. */
-export interface Constraint {
-  /** A bit for each token that may come first. */
-  readonly first: Uint32Array;
-  /** What may come after a token; undefined after one that ends the answer. */
-  next(token: number): Promise<Uint32Array | undefined>;
-  close(): void;
 }
 
 interface MaskWorkerOptions {
@@ -37,16 +52,21 @@ export class MaskWorker {
   readonly #start: MaskStart;
   readonly #options: MaskWorkerOptions;
   #child: ChildProcess | undefined;
+  readonly #vocabulary: Vocabulary;
   /** By task. */
   readonly #waiting = new Map<number, Waiting>();
+  /** Grammars that the child follows. */
+  readonly #tables = new Map<number, GrammarTable>();
+  /** By the markers that have no place in thoughts. */
+  readonly #thoughtMasks = new Map<string, Uint32Array>();
   #tasks = 0;
   /** Of this turn of the event loop; they travel together. */
   #unsent: MaskTask[] = [];
-  #matchers = 0;
   #closed = false;
 
   constructor(start: MaskStart, options: Partial<MaskWorkerOptions> = {}) {
     this.#start = start;
+    this.#vocabulary = new Vocabulary(start.vocabulary);
     this.#options = { clock: systemClock, taskLimitMs: 30_000, ...options };
   }
 
@@ -60,24 +80,20 @@ export class MaskWorker {
     thinking: Thinking,
     answers: number,
   ): Promise<Constraint[]> {
-    const matchers = Array.from({ length: answers }, () => this.#matchers++);
     try {
-      const first = await this.#ask((id) => ({ kind: "open", id, matchers, source, thinking }));
-      const child = this.#child;
-      return matchers.map((matcher) => ({
-        first,
-        next: async (token) => {
-          if (this.#child !== child) throw gone();
-          if (this.#start.endTokens.includes(token)) return undefined;
-          return this.#ask((id) => ({ kind: "push", id, matcher, token }));
-        },
-        close: () => {
-          if (this.#child === child) this.#post({ kind: "close", matcher });
-        },
-      }));
+      const opened = await this.#open(source, []);
+      const follower = this.#followerOn(this.#child);
+      const thoughts = this.#thoughtsOf(source, thinking);
+      const first = this.#firstMask(opened, thoughts);
+      const { endTokens } = this.#start;
+      return Array.from(
+        { length: answers },
+        () => new FollowedAnswer(source, opened, first, thoughts, { follower, endTokens }),
+      );
     } catch (error) {
       if (!(error instanceof Refusal)) throw error;
-      throw new ApiError(400, "unsupported_value", `${param}: ${error.message}`, { param });
+      const at = error.isFunctions ? "tools" : param;
+      throw new ApiError(400, "unsupported_value", `${at}: ${error.message}`, { param: at });
     }
   }
 
@@ -86,13 +102,74 @@ export class MaskWorker {
     this.#end(this.#child, "the server is closing");
   }
 
-  #ask(taskOf: (id: number) => MaskTask): Promise<Uint32Array> {
+  /** Answers that one child follows do not go on with the next. */
+  #followerOn(child: ChildProcess | undefined): Follower {
+    const assertThere = () => {
+      if (this.#child !== child) throw gone();
+    };
+    return {
+      open: async (source, tokens) => {
+        assertThere();
+        return this.#open(source, tokens);
+      },
+      follow: async (table, state, token) => {
+        assertThere();
+        return this.#follow(table, state, token);
+      },
+    };
+  }
+
+  async #open(source: GrammarSource, tokens: readonly number[]): Promise<Opened> {
+    const report = await this.#ask({ kind: "open", source, tokens });
+    if (report.kind !== "opened") throw new Error(`expected a grammar, got ${report.kind}`);
+    const { grammar, start, place } = report;
+    return { table: this.#table(grammar), start, place };
+  }
+
+  async #follow(table: GrammarTable, state: number, token: number): Promise<Place | undefined> {
+    const report = await this.#ask({ kind: "follow", grammar: table.id, state, token });
+    if (report.kind !== "place") return undefined;
+    table.learn(state, token, report.place, report.steps);
+    return report.place;
+  }
+
+  /** Calls in thoughts would be read as the answer's. */
+  #thoughtsOf(source: GrammarSource, thinking: Thinking): Thoughts {
+    const markers = source.kind === "calls" ? markersOf(source.format) : [];
+    const key = markers.join();
+    const tokens = markers.flatMap((text) => this.#vocabulary.specialId(text) ?? []);
+    const mask =
+      this.#thoughtMasks.get(key) ??
+      maskWithout(this.#vocabulary, [...this.#start.endTokens, ...tokens]);
+    this.#thoughtMasks.set(key, mask);
+    const beginToken = this.#vocabulary.specialId("<think>");
+    const endToken = this.#vocabulary.specialId("</think>");
+    return { ...thinking, beginToken, endToken, mask };
+  }
+
+  #firstMask({ table, start }: Opened, thoughts: Thoughts): Uint32Array {
+    const phase = phaseOf(thoughts);
+    if (phase === "thinking") return thoughts.mask;
+    const mask = table.mask(start);
+    if (phase === "answer" || thoughts.beginToken === undefined) return mask;
+    const withThoughts = mask.slice();
+    allow(withThoughts, thoughts.beginToken);
+    return withThoughts;
+  }
+
+  #table(grammar: number): GrammarTable {
+    const table = this.#tables.get(grammar) ?? new GrammarTable(grammar, this.#vocabulary);
+    this.#tables.set(grammar, table);
+    return table;
+  }
+
+  #ask(task: FollowTask | OpenTask): Promise<MaskReport> {
     return new Promise((resolve, reject) => {
       const { clock, taskLimitMs } = this.#options;
       const late = () => this.#end(this.#child, `took longer than ${taskLimitMs} ms`);
       const id = this.#tasks++;
       this.#waiting.set(id, { resolve, reject, cancelTimer: clock.after(taskLimitMs, late) });
-      this.#post(taskOf(id));
+      this.#post({ ...task, id });
     });
   }
 
@@ -118,7 +195,7 @@ export class MaskWorker {
       execArgv: [`--max-old-space-size=${HEAP_MB}`],
       stdio: ["ignore", "ignore", "ignore", "ipc"],
     });
-    child.on("message", (reports: MaskReport[]) => {
+    child.on("message", (reports: MaskReports) => {
       if (this.#child === child) this.#hear(reports);
     });
     child.on("error", (error) => this.#end(child, `failed: ${error.message}`));
@@ -127,14 +204,16 @@ export class MaskWorker {
     return child;
   }
 
-  #hear(reports: readonly MaskReport[]): void {
+  #hear({ reports, masks, dropped }: MaskReports): void {
+    for (const [grammar, number, mask] of masks) this.#table(grammar).addMask(number, mask);
+    for (const grammar of dropped) this.#tables.delete(grammar);
     for (const report of reports) {
       const { resolve, reject, cancelTimer } = this.#waiting.get(report.id) as Waiting;
       this.#waiting.delete(report.id);
       cancelTimer();
-      if (report.kind === "mask") resolve(report.mask);
-      else
-        reject(report.kind === "refused" ? new Refusal(report.message) : new Error(report.message));
+      if (report.kind === "refused") reject(new Refusal(report.message, report.isFunctions));
+      else if (report.kind === "failed") reject(new Error(report.message));
+      else resolve(report);
     }
     if (this.#waiting.size === 0 && this.#child) this.#hold(this.#child, false);
   }
@@ -155,6 +234,7 @@ export class MaskWorker {
     if (child !== this.#child) return;
     this.#child = undefined;
     child?.kill("SIGKILL");
+    this.#tables.clear();
     const waiting = [...this.#waiting.values()];
     this.#waiting.clear();
     this.#unsent = [];
@@ -166,7 +246,14 @@ export class MaskWorker {
 }
 
 /** A schema or grammar that cannot be followed. */
-class Refusal extends Error {}
+class Refusal extends Error {
+  readonly isFunctions: boolean;
+
+  constructor(message: string, isFunctions: boolean) {
+    super(message);
+    this.isFunctions = isFunctions;
+  }
+}
 
 const gone = (reason = "has ended"): ApiError =>
   new ApiError(503, "mask_worker_failed", `following this answer's constraint ${reason}`);

@@ -3,6 +3,9 @@ export class GrammarError extends Error {
   override readonly name = "GrammarError";
 }
 
+/** The same of a function that an answer may call. */
+export class FunctionError extends GrammarError {}
+
 /** Work that a grammar may still cost: what it makes, and what it walks over. */
 export class Effort {
   #left: number;

@@ -3,6 +3,7 @@
  * are one object, so that the derivatives of an expression are a DFA that is made as it is walked.
  */
 import type { Effort } from "./errors.ts";
+import { remembered } from "./remembered.ts";
 
 export interface Expression {
   readonly id: number;
@@ -41,6 +42,8 @@ export class Expressions {
   readonly #effort: Effort;
   readonly #made = new Map<string, Expression>();
   readonly #live = new Map<Expression, boolean>();
+  readonly #classes = new Map<Expression, Uint8Array>();
+  readonly #partitions = new Map<string, Uint8Array>();
   readonly nothing: Expression;
   readonly empty: Expression;
   /** Any bytes. */
@@ -114,6 +117,19 @@ export class Expressions {
     return (of.derivatives[byte] ??= this.#pruned(this.#derive(of, byte)));
   }
 
+  /** The same, as far as so many bytes tell: counts that they cannot use up are the same. */
+  within(of: Expression, bytes: number): Expression {
+    const { form, mayBeEmpty } = of;
+    // Whether anything is left of an intersection may be a matter of counts.
+    if (mayBeEmpty) return of;
+    const inner = (each: Expression) => this.within(each, bytes);
+    if (form.kind === "sequence") return this.#then(inner(form.first), inner(form.rest));
+    if (form.kind === "union") return this.union(...form.of.map(inner));
+    if (form.kind !== "repeat" || form.of.nullable) return of;
+    const [min, max] = countsWithin(form.min, form.max, bytes);
+    return this.repeat(form.of, min, max);
+  }
+
   /** Whether any text belongs to it. */
   isLive(of: Expression): boolean {
     if (of === this.nothing) return false;
@@ -151,15 +167,20 @@ export class Expressions {
     return false;
   }
 
-  /** One byte of each class that the expression's first bytes fall into. */
+  /** Classes of bytes, by byte: after two of a class an expression goes on alike. */
+  byteClasses(of: Expression): Uint8Array {
+    const known = this.#classes.get(of);
+    if (known) return known;
+    const key = [...firstSets(of)];
+    const made = remembered(this.#partitions, key.map(String).join(), () => partition(key));
+    this.#classes.set(of, made);
+    return made;
+  }
+
+  /** One byte of each class. */
   #differentBytes(of: Expression): number[] {
-    const classes = new Map<string, number>();
-    const sets = [...firstSets(of)];
-    for (let byte = 255; byte >= 0; byte--) {
-      const bit = BigInt(byte);
-      classes.set(sets.map((set) => (set >> bit) & 1n).join(""), byte);
-    }
-    return [...classes.values()];
+    const classes = this.byteClasses(of);
+    return [...new Set(classes)].map((each) => classes.indexOf(each));
   }
 
   #derive(of: Expression, byte: number): Expression {
@@ -229,6 +250,20 @@ export class Expressions {
     this.#made.set(key, made);
     return made;
   }
+}
+
+/** A number for each byte, the same for those that are in the same sets. */
+function partition(sets: readonly ByteSet[]): Uint8Array {
+  const numbers = new Map<string, number>();
+  return Uint8Array.from({ length: 256 }, (_, byte) => {
+    const key = sets.map((set) => (set >> BigInt(byte)) & 1n).join("");
+    return remembered(numbers, key, () => numbers.size);
+  });
+}
+
+/** Counts of what takes a byte at least, as far as so many bytes tell. */
+export function countsWithin(min: number, max: number, bytes: number): [number, number] {
+  return [Math.min(min, bytes + 1), max > bytes ? Infinity : max];
 }
 
 const membersOf = (of: Expression, kind: "union" | "intersection"): readonly Expression[] =>

@@ -1,14 +1,15 @@
 /** How JSON's values are spelled, and how much white space stands between them. */
 import { characterOf, LAST_CODE_POINT, others, type Range } from "./characters.ts";
 import type { Expression, Expressions } from "./expressions.ts";
-import type { Punctuation } from "./machine.ts";
+import { type ArrayPunctuation, nodeOf, type ObjectPunctuation } from "./nodes.ts";
 import { patternExpression } from "./pattern.ts";
 
 const ALL: Range[] = [[0, LAST_CODE_POINT]];
 
 /** JSON's spellings as expressions of one grammar. */
 export class JsonText {
-  readonly punctuation: Punctuation;
+  readonly object: ObjectPunctuation;
+  readonly array: ArrayPunctuation;
   /** White space before a whole text. */
   readonly lead: Expression;
   readonly number: Expression;
@@ -23,15 +24,14 @@ export class JsonText {
   constructor(expressions: Expressions) {
     this.#expressions = expressions;
     const space = this.#raw("( |\\n {0,40})?");
-    const joined = (...parts: Expression[]) => expressions.sequence(...parts);
+    const node = (...parts: Expression[]) => nodeOf(expressions.sequence(...parts));
     const sign = (text: string) => expressions.text(text);
     this.lead = this.#raw("[ \\n]{0,2}");
-    this.punctuation = {
-      object: [sign("{"), joined(space, sign("}"))],
-      array: [sign("["), joined(space, sign("]"))],
-      first: space,
-      comma: joined(space, sign(","), space),
-      colon: joined(space, sign(":"), space),
+    const between = { first: node(space), comma: node(space, sign(","), space) };
+    this.array = { ...between, open: node(sign("[")), close: node(space, sign("]")) };
+    this.object = {
+      ...{ ...between, open: node(sign("{")), close: node(space, sign("}")) },
+      colon: node(space, sign(":"), space),
     };
     // Bounded, so that each is a finite number to whoever reads it.
     const plain = "-?(0|[1-9]\\d{0,59})";
@@ -59,6 +59,26 @@ export class JsonText {
   ofLength(min: number, max: number, spelling: "any" | "one"): Expression {
     const character = spelling === "any" ? this.#anySpelling : this.#character;
     return this.#expressions.repeat(character, min, max);
+  }
+
+  /** A text's characters as they are: `ending` is not among them. */
+  unquoted(min: number, max: number, ending: string): Expression {
+    return this.#without(ending, this.#expressions.repeat(this.#raw("[^]"), min, max));
+  }
+
+  /** The same of texts that are like others, as long as no character of them needs an escape. */
+  unquotedLike(min: number, max: number, like: readonly Expression[], ending: string): Expression {
+    const plain = this.#expressions.repeat(this.#raw('[^"\\\\\\x00-\\x1f]'), min, max);
+    return this.#expressions.intersection(this.#without(ending, plain), ...like);
+  }
+
+  #without(ending: string, texts: Expression): Expression {
+    const { anything } = this.#expressions;
+    const text = this.#expressions.text(ending);
+    return this.#expressions.intersection(
+      texts,
+      this.#expressions.complement(this.#expressions.sequence(anything, text, anything)),
+    );
   }
 
   /** A text's characters inside quotes. */

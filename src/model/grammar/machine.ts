@@ -4,9 +4,10 @@
  * table.
  */
 import { type Effort, GrammarError } from "./errors.ts";
-import type { Expression, Expressions } from "./expressions.ts";
+import { countsWithin, type Expression, type Expressions } from "./expressions.ts";
 import type { ArrayNode, Node, ObjectNode } from "./nodes.ts";
 import { NumberText } from "./number.ts";
+import { remembered } from "./remembered.ts";
 
 /** What follows, node by node; undefined: the text's end. */
 interface Stack {
@@ -30,14 +31,21 @@ type Item =
       readonly wanted: number;
     };
 
+/** Tokens that are no text. */
+interface Tokens {
+  readonly tokens: ReadonlySet<number>;
+}
+
 /** A way in which the text may go on at once. */
 interface Head {
   readonly id: number;
-  readonly on: Expression | NumberText | { readonly token: number } | "end";
+  readonly key: string;
+  readonly on: Expression | NumberText | Tokens | "end";
   readonly next: Stack | undefined;
 }
 
-const UNKNOWN = -2;
+/** Of a step that has not been asked for. */
+export const UNKNOWN = -2;
 /** No text of the grammar goes on like this. */
 export const DEAD = -1;
 
@@ -51,34 +59,24 @@ const MOST_STACKS = 4096;
 /** What a state costs beside a step. */
 const STATE_EFFORT = 50;
 
-/** What stands between the parts of JSON, white space included. */
-export interface Punctuation {
-  readonly object: readonly [open: Expression, close: Expression];
-  readonly array: readonly [open: Expression, close: Expression];
-  /** Before the first member or item. */
-  readonly first: Expression;
-  readonly comma: Expression;
-  readonly colon: Expression;
-}
-
 export class Machine {
   readonly start: number;
   readonly #expressions: Expressions;
   readonly #effort: Effort;
-  readonly #punctuation: Punctuation;
   readonly #stacks = new Map<string, Stack>();
   readonly #heads = new Map<string, Head>();
   readonly #ids = new Map<object, number>();
-  readonly #texts = new Map<string, Node>();
   readonly #repeats = new Map<string, Node>();
   readonly #numbers = new Map<string, NumberText>();
   readonly #states: State[] = [];
   readonly #known = new Map<string, number>();
+  /** By bytes. */
+  readonly #within = new Map<number, Map<number, number>>();
+  readonly #stacksWithin = new Map<number, Map<Stack, Stack>>();
 
   /** @throws GrammarError when a rule begins with itself, or is too large */
-  constructor(root: Node, expressions: Expressions, punctuation: Punctuation, effort: Effort) {
+  constructor(root: Node, expressions: Expressions, effort: Effort) {
     this.#expressions = expressions;
-    this.#punctuation = punctuation;
     this.#effort = effort;
     this.start = this.#stateOf(this.#expand(this.#pushAll([root], undefined)));
   }
@@ -93,23 +91,68 @@ export class Machine {
     const { steps, heads } = this.#states[state];
     if (steps[byte] !== UNKNOWN) return steps[byte];
     this.#effort.spend(heads.length);
-    const next = heads.flatMap((head) => this.#stepHead(head, byte));
-    return (steps[byte] = next.length === 0 ? DEAD : this.#stateOf(next));
+    const nexts = heads.flatMap((head) => this.#stepHead(head, byte));
+    const next = nexts.length === 0 ? DEAD : this.#stateOf(nexts);
+    const classes = heads.map((head) => this.#classesOf(head));
+    for (let other = 0; other < 256; other++) {
+      if (classes.every((each) => each[other] === each[byte])) steps[other] = next;
+    }
+    return next;
+  }
+
+  /** States after each byte, as far as they have been asked for; UNKNOWN where they have not. */
+  stepsOf(state: number): Int32Array {
+    return this.#states[state].steps;
+  }
+
+  #classesOf({ on }: Head): Uint8Array {
+    if (on === "end" || isTokens(on)) return alike;
+    return on instanceof NumberText ? numberClasses : this.#expressions.byteClasses(on);
   }
 
   /** The state after a token that is no text, or DEAD. */
   stepToken(state: number, token: number): number {
     const next = this.#states[state].heads.flatMap(({ on, next: rest }) =>
-      typeof on === "object" && "token" in on && on.token === token ? this.#expand(rest) : [],
+      isTokens(on) && on.tokens.has(token) ? this.#expand(rest) : [],
     );
     return next.length === 0 ? DEAD : this.#stateOf(next);
   }
 
+  /** A state from which texts of so many bytes go on alike: what counts further than that is the same. */
+  within(state: number, bytes: number): number {
+    const known = remembered(this.#within, bytes, () => new Map<number, number>());
+    return remembered(known, state, () => {
+      const heads = this.#states[state].heads.map((head) => {
+        const { on, next } = head;
+        const rest = this.#stackWithin(next, bytes);
+        if (on === "end" || isTokens(on)) return this.#head(head.key, on, rest);
+        if (on instanceof NumberText) return this.#head(head.key, on, rest);
+        const near = this.#expressions.within(on, bytes);
+        return this.#head(`e${near.id}`, near, rest);
+      });
+      return this.#stateOf(heads);
+    });
+  }
+
+  #stackWithin(stack: Stack | undefined, bytes: number): Stack | undefined {
+    if (!stack) return undefined;
+    const known = remembered(this.#stacksWithin, bytes, () => new Map<Stack, Stack>());
+    return remembered(known, stack, () => {
+      const next = this.#stackWithin(stack.next, bytes);
+      return this.#push(this.#itemWithin(stack.item, bytes), next);
+    });
+  }
+
+  #itemWithin(item: Item, bytes: number): Item {
+    if (item.kind === "items") return { ...item, count: countWithin(item.count, item.of, bytes) };
+    if (item.kind === "members" || item.node.kind !== "repeat") return item;
+    const [min, max] = countsWithin(item.node.min, item.node.max, bytes);
+    return { kind: "node", node: this.#sameRepeat({ ...item.node, min, max }) };
+  }
+
   /** Tokens that are no text and may come next. */
   tokensAt(state: number): number[] {
-    return this.#states[state].heads.flatMap(({ on }) =>
-      typeof on === "object" && "token" in on ? [on.token] : [],
-    );
+    return this.#states[state].heads.flatMap(({ on }) => (isTokens(on) ? [...on.tokens] : []));
   }
 
   /** Whether the text may end here. */
@@ -118,7 +161,7 @@ export class Machine {
   }
 
   #stepHead({ on, next }: Head, byte: number): Head[] {
-    if (on === "end" || "token" in on) return [];
+    if (on === "end" || isTokens(on)) return [];
     if (on instanceof NumberText) {
       const text = on.followedBy(byte);
       return text ? this.#number(this.#sameNumber(on, text), next) : [];
@@ -128,7 +171,7 @@ export class Machine {
 
   /** Numbers of the same bounds with the same text are one. */
   #sameNumber(from: NumberText, text: NumberText): NumberText {
-    return this.#remembered(this.#numbers, `${this.#idOf(from.origin)}:${text.text}`, () => text);
+    return remembered(this.#numbers, `${this.#idOf(from.origin)}:${text.text}`, () => text);
   }
 
   #expression(on: Expression, next: Stack | undefined): Head[] {
@@ -176,11 +219,11 @@ export class Machine {
       case "number": {
         const key = `${this.#idOf(node.bounds)}:`;
         const begin = () => NumberText.begin(node.bounds);
-        const begun = this.#remembered(this.#numbers, key, begin);
+        const begun = remembered(this.#numbers, key, begin);
         return begun.isLive ? [this.#head(`n${this.#idOf(begun)}`, begun, next)] : [];
       }
-      case "token":
-        return [this.#head(`t${node.token}`, { token: node.token }, next)];
+      case "tokens":
+        return [this.#head(`t${this.#idOf(node)}`, node, next)];
       case "sequence":
         open.push(this.#pushAll(node.of, next));
         return [];
@@ -195,12 +238,12 @@ export class Machine {
         return [];
       case "object": {
         const members = { kind: "members", of: node, seen: 0n, count: 0 } as const;
-        open.push(this.#pushText(this.#punctuation.object[0], this.#push(members, next)));
+        open.push(this.#pushNode(node.punctuation.open, this.#push(members, next)));
         return [];
       }
       case "array": {
         const items = { kind: "items", of: node, count: 0, wanted: 0 } as const;
-        open.push(this.#pushText(this.#punctuation.array[0], this.#push(items, next)));
+        open.push(this.#pushNode(node.punctuation.open, this.#push(items, next)));
         return [];
       }
     }
@@ -217,7 +260,7 @@ export class Machine {
 
   #sameRepeat(node: Extract<Node, { kind: "repeat" }>): Node {
     const key = `${this.#idOf(node.of)}:${node.min},${node.max}`;
-    return this.#remembered(this.#repeats, key, () => node);
+    return remembered(this.#repeats, key, () => node);
   }
 
   #goOn(item: Exclude<Item, { kind: "node" }>, next: Stack | undefined): Stack[] {
@@ -226,17 +269,18 @@ export class Machine {
 
   #members(item: Extract<Item, { kind: "members" }>, next: Stack | undefined): Stack[] {
     const { of, seen, count } = item;
-    const { first, comma, colon, object } = this.#punctuation;
+    const { close, first, comma, colon } = of.punctuation;
     const has = (index: number) => ((seen >> BigInt(index)) & 1n) === 1n;
     const missing = of.named.filter(({ required }, i) => required && !has(i)).length;
     const ways: Stack[] = [];
-    if (missing === 0 && count >= of.min) ways.push(this.#pushText(object[1], next));
+    if (missing === 0 && count >= of.min) ways.push(this.#pushNode(close, next));
     // Once there are enough, nobody counts.
     const counted = of.max === Infinity ? Math.min(count + 1, Math.max(of.min, 1)) : count + 1;
     const add = ({ key, value }: ObjectNode["unnamed"][number], now: bigint) => {
       const rest = this.#push({ ...item, seen: now, count: counted }, next);
-      const told = this.#pushText(colon, this.#pushAll([value], rest));
-      ways.push(this.#pushText(count === 0 ? first : comma, this.#pushText(key, told)));
+      ways.push(
+        this.#pushNode(count === 0 ? first : comma, this.#pushAll([key, colon, value], rest)),
+      );
     };
     const room = of.max - count - 1;
     for (const [i, member] of of.named.entries()) {
@@ -249,9 +293,9 @@ export class Machine {
 
   #items(item: Extract<Item, { kind: "items" }>, next: Stack | undefined): Stack[] {
     const { of, count, wanted } = item;
-    const { first, comma, array } = this.#punctuation;
+    const { close, first, comma } = of.punctuation;
     const ways: Stack[] = [];
-    if (count >= of.min && wanted >= of.minWanted) ways.push(this.#pushText(array[1], next));
+    if (count >= of.min && wanted >= of.minWanted) ways.push(this.#pushNode(close, next));
     const nodes = count < of.max ? of.items[Math.min(count, of.items.length - 1)] : undefined;
     // Where all are alike and there are enough, nobody counts.
     const most = Math.max(of.items.length - 1, of.min, 1);
@@ -260,8 +304,7 @@ export class Machine {
       if (now > of.maxWanted || of.minWanted - now > roomForWanted(of, count + 1)) return;
       const kept = of.maxWanted === Infinity ? Math.min(now, of.minWanted) : now;
       const rest = this.#push({ ...item, count: counted, wanted: kept }, next);
-      const told = this.#pushAll([value], rest);
-      ways.push(this.#pushText(count === 0 ? first : comma, told));
+      ways.push(this.#pushNode(count === 0 ? first : comma, this.#pushNode(value, rest)));
     };
     if (nodes?.wanted) add(nodes.wanted, wanted + 1);
     if (nodes?.other) add(nodes.other, wanted);
@@ -270,25 +313,17 @@ export class Machine {
 
   #push(item: Item, next: Stack | undefined): Stack {
     const key = `${this.#keyOf(item)}>${next?.id ?? ""}`;
-    return this.#remembered(this.#stacks, key, () => {
+    return remembered(this.#stacks, key, () => {
       this.#effort.spend();
       return { id: this.#stacks.size, item, next };
     });
   }
 
   #pushAll(nodes: readonly Node[], next: Stack | undefined): Stack | undefined {
-    return nodes.reduceRight<Stack | undefined>(
-      (rest, node) => this.#push({ kind: "node", node }, rest),
-      next,
-    );
+    return nodes.reduceRight<Stack | undefined>((rest, node) => this.#pushNode(node, rest), next);
   }
 
-  #pushText(expression: Expression, next: Stack | undefined): Stack {
-    const key = String(expression.id);
-    const node = this.#remembered(this.#texts, key, (): Node => ({
-      kind: "expression",
-      expression,
-    }));
+  #pushNode(node: Node, next: Stack | undefined): Stack {
     return this.#push({ kind: "node", node }, next);
   }
 
@@ -302,30 +337,39 @@ export class Machine {
 
   #head(key: string, on: Head["on"], next: Stack | undefined): Head {
     const whole = `${key}>${next?.id ?? ""}`;
-    return this.#remembered(this.#heads, whole, () => ({ id: this.#heads.size, on, next }));
+    return remembered(this.#heads, whole, () => ({ id: this.#heads.size, key, on, next }));
   }
 
   #stateOf(heads: readonly Head[]): number {
     const own = [...new Set(heads)].sort((a, b) => a.id - b.id);
     const key = own.map(({ id }) => id).join();
-    return this.#remembered(this.#known, key, () => {
+    return remembered(this.#known, key, () => {
       this.#effort.spend(STATE_EFFORT);
       return this.#states.push({ heads: own, steps: new Int32Array(256).fill(UNKNOWN) }) - 1;
     });
   }
 
   #idOf(object: object): number {
-    return this.#remembered(this.#ids, object, () => this.#ids.size);
-  }
-
-  #remembered<Key, Value>(known: Map<Key, Value>, key: Key, make: () => Value): Value {
-    const there = known.get(key);
-    if (there !== undefined) return there;
-    const made = make();
-    known.set(key, made);
-    return made;
+    return remembered(this.#ids, object, () => this.#ids.size);
   }
 }
+
+/** A count of items that so many bytes do not tell from others; each takes a byte at least. */
+function countWithin(count: number, of: ArrayNode, bytes: number): number {
+  const { items, min, max, minWanted, maxWanted } = of;
+  const alike = Math.max(items.length, 1);
+  if (count < alike || minWanted > 0 || maxWanted < Infinity) return count;
+  if (count < min) return Math.max(alike, Math.min(count, min - bytes - 1));
+  return max - count > bytes ? Math.max(alike, min) : count;
+}
+
+const alike = new Uint8Array(256);
+/** Each sign of a number is one of its own. */
+const numberClasses = Uint8Array.from({ length: 256 }, (_, byte) =>
+  "+-.0123456789Ee".includes(String.fromCharCode(byte)) ? byte : 0,
+);
+
+const isTokens = (on: Head["on"]): on is Tokens => typeof on === "object" && "tokens" in on;
 
 /** Items from an index on that may be wanted ones. */
 function roomForWanted({ items, max }: ArrayNode, from: number): number {

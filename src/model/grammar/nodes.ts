@@ -8,8 +8,8 @@ import type { NumberBounds } from "./number.ts";
 export type Node =
   | { readonly kind: "expression"; readonly expression: Expression }
   | { readonly kind: "number"; readonly bounds: NumberBounds }
-  /** One token that is no text. */
-  | { readonly kind: "token"; readonly token: number }
+  /** One of some tokens that are no text. */
+  | { readonly kind: "tokens"; readonly tokens: ReadonlySet<number> }
   | { readonly kind: "sequence"; readonly of: readonly Node[] }
   | { readonly kind: "choice"; readonly of: readonly Node[] }
   | { readonly kind: "repeat"; readonly of: Node; readonly min: number; readonly max: number }
@@ -18,9 +18,24 @@ export type Node =
   | ObjectNode
   | ArrayNode;
 
+/** What stands around and between an array's items, white space included. */
+export interface ArrayPunctuation {
+  readonly open: Node;
+  readonly close: Node;
+  /** Before the first item. */
+  readonly first: Node;
+  readonly comma: Node;
+}
+
+/** And between a member's key and its value. */
+export interface ObjectPunctuation extends ArrayPunctuation {
+  readonly colon: Node;
+}
+
 /** Members in any order, a named one at most once. */
 export interface ObjectNode {
   readonly kind: "object";
+  readonly punctuation: ObjectPunctuation;
   readonly named: readonly NamedMember[];
   /** Members of all other names that may be, by classes of names that share no name. */
   readonly unnamed: readonly Member[];
@@ -30,7 +45,7 @@ export interface ObjectNode {
 
 export interface Member {
   /** As it is written, with its quotes. */
-  readonly key: Expression;
+  readonly key: Node;
   readonly value: Node;
 }
 
@@ -40,6 +55,7 @@ export interface NamedMember extends Member {
 
 export interface ArrayNode {
   readonly kind: "array";
+  readonly punctuation: ArrayPunctuation;
   /** By index; the last is that of all after it. */
   readonly items: readonly ItemNodes[];
   readonly min: number;
@@ -54,3 +70,8 @@ export interface ItemNodes {
   readonly wanted?: Node;
   readonly other?: Node;
 }
+
+export const nodeOf = (expression: Expression): Node => ({ kind: "expression", expression });
+
+/** No text at all. */
+export const emptyNode: Node = { kind: "sequence", of: [] };

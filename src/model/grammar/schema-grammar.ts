@@ -2,7 +2,15 @@
 import { type Effort, GrammarError } from "./errors.ts";
 import type { Expression, Expressions } from "./expressions.ts";
 import type { JsonText } from "./json-text.ts";
-import type { ItemNodes, Member, NamedMember, Node } from "./nodes.ts";
+import {
+  type ItemNodes,
+  type Member,
+  type NamedMember,
+  type Node,
+  nodeOf,
+  type ObjectNode,
+  type ObjectPunctuation,
+} from "./nodes.ts";
 import { admits, NumberText } from "./number.ts";
 import { SchemaReader } from "./schema-reader.ts";
 import type { ArrayPart, NumberPart, ObjectPart, Placed, Shape, StringPart } from "./shapes.ts";
@@ -10,15 +18,16 @@ import type { ArrayPart, NumberPart, ObjectPart, Placed, Shape, StringPart } fro
 const MOST_PATTERNS = 6;
 
 /** Schemas that hold together of one value. */
-interface Value {
+export interface Value {
   readonly all: readonly Placed[];
   /** Undefined: not yet known whether any text is there. */
   isLive: boolean;
   parts: readonly ValuePart[];
 }
 
-type ValuePart =
-  | { readonly kind: "scalar"; readonly node: Node }
+export type ValuePart =
+  | { readonly kind: "scalar"; readonly node: Node; readonly isNull?: boolean }
+  | { readonly kind: "string"; readonly string: StringPart; readonly node: Node }
   | { readonly kind: "array"; readonly array: ArrayPlan }
   | { readonly kind: "object"; readonly object: ObjectPlan };
 
@@ -28,56 +37,80 @@ interface ArrayPlan {
   readonly items: readonly { readonly wanted?: Value; readonly other?: Value }[];
 }
 
-interface ObjectPlan {
+export interface ObjectPlan {
   readonly part: ObjectPart;
-  readonly named: readonly { name: string; key: Expression; value: Value; required: boolean }[];
-  readonly unnamed: readonly { readonly key: Expression; readonly value: Value }[];
+  readonly named: readonly NamedPlan[];
+  readonly unnamed: readonly MemberPlan[];
 }
 
-/**
- * The grammar of a schema's values.
- * @throws GrammarError naming the keyword that cannot be followed, or when no value is allowed
- */
-export function schemaNode(
-  schema: Placed["schema"],
-  expressions: Expressions,
-  json: JsonText,
-  effort: Effort,
-): Node {
-  return new SchemaGrammar(schema, expressions, json, effort).root();
+/** `name`: its characters, as JSON.stringify writes them. */
+export interface MemberPlan {
+  readonly name: Expression;
+  readonly value: Value;
 }
 
-class SchemaGrammar {
+export interface NamedPlan extends MemberPlan {
+  readonly text: string;
+  readonly required: boolean;
+}
+
+/** What grammars of one answer are made with. */
+export interface Workshop {
+  readonly expressions: Expressions;
+  readonly json: JsonText;
+  readonly effort: Effort;
+}
+
+/** The grammar of a schema's values. */
+export class SchemaGrammar {
   readonly #reader: SchemaReader;
   readonly #expressions: Expressions;
   readonly #json: JsonText;
   readonly #effort: Effort;
   readonly #ids = new Map<Placed, number>();
   readonly #values = new Map<string, Value>();
-  readonly #nodes = new Map<Value, Node>();
+  readonly #nodes = new Map<Value, Extract<Node, { kind: "rule" }>>();
   readonly #unplanned: Value[] = [];
 
-  constructor(schema: Placed["schema"], expressions: Expressions, json: JsonText, effort: Effort) {
+  /** @throws GrammarError as what it is asked for */
+  constructor(schema: Placed["schema"], { expressions, json, effort }: Workshop) {
     this.#reader = new SchemaReader(schema, expressions, json, effort);
     this.#expressions = expressions;
     this.#json = json;
     this.#effort = effort;
   }
 
+  /**
+   * All values of the schema.
+   * @throws GrammarError naming the keyword that cannot be followed, or when no value is allowed
+   */
   root(): Node {
-    const root = this.#value([this.#reader.places.root]);
+    return this.node(this.#live([this.#reader.places.root]));
+  }
+
+  /** Those that are objects. @throws GrammarError as `root` */
+  objects(): { readonly node: Node; readonly plans: readonly ObjectPlan[] } {
+    const value = this.#live([this.#reader.places.root, anyObject]);
+    const plans = partsOf(value).flatMap((part) => (part.kind === "object" ? [part.object] : []));
+    return { node: this.node(value), plans };
+  }
+
+  #live(all: readonly Placed[]): Value {
+    const root = this.#value(all);
     for (let value; (value = this.#unplanned.pop());) value.parts = this.#plan(value);
     const values = [...this.#values.values()];
     for (let grows = true; grows;) {
       grows = false;
       for (const value of values) {
-        if (value.isLive || !value.parts.some((part) => partIsLive(part))) continue;
+        if (value.isLive || partsOf(value).length === 0) continue;
         value.isLive = true;
         grows = true;
       }
     }
     if (!root.isLive) throw new GrammarError("#: no value is allowed");
-    return this.#node(root);
+    // What cannot be followed is told before an answer begins.
+    for (const value of values) if (value.isLive) this.node(value).find();
+    return root;
   }
 
   #value(all: readonly Placed[]): Value {
@@ -99,25 +132,26 @@ class SchemaGrammar {
 
   #plan({ all }: Value): ValuePart[] {
     return this.#reader.shapesOf(all).flatMap((shape) => {
-      const scalars = this.#scalars(shape);
-      const parts: ValuePart[] = scalars.map((node) => ({ kind: "scalar", node }));
+      const parts = this.#scalars(shape);
       if (shape.array) parts.push({ kind: "array", array: this.#planArray(shape.array) });
       if (shape.object) parts.push({ kind: "object", object: this.#planObject(shape.object) });
       return parts;
     });
   }
 
-  #scalars(shape: Shape): Node[] {
-    const words = [...(shape.null ? ["null"] : []), ...shape.booleans.map(String)].map((word) =>
-      this.#expressions.text(word),
-    );
-    const string = shape.string && this.#string(shape.string);
-    const expression = this.#expressions.union(...words, ...(string ? [string] : []));
-    const nodes: Node[] = this.#expressions.isLive(expression)
-      ? [{ kind: "expression", expression }]
-      : [];
+  #scalars(shape: Shape): ValuePart[] {
+    const words = [...(shape.null ? ["null"] : []), ...shape.booleans.map(String)];
+    const word = this.#expressions.union(...words.map((each) => this.#expressions.text(each)));
+    const { string } = shape;
+    const text = string ? this.#string(string) : this.#expressions.nothing;
     const number = shape.number && this.#number(shape.number);
-    return number ? [...nodes, number] : nodes;
+    const parts: ValuePart[] = [];
+    if (words.length > 0) parts.push({ kind: "scalar", node: nodeOf(word), isNull: shape.null });
+    if (string && this.#expressions.isLive(text)) {
+      parts.push({ kind: "string", string, node: nodeOf(text) });
+    }
+    if (number) parts.push({ kind: "scalar", node: number });
+    return parts;
   }
 
   #string({ min, max, like }: StringPart): Expression {
@@ -129,7 +163,7 @@ class SchemaGrammar {
     const { only, ...bounds } = part;
     const { min, max, step, not, fractional } = bounds;
     const node = (expression: Expression): Node | undefined =>
-      this.#expressions.isLive(expression) ? { kind: "expression", expression } : undefined;
+      this.#expressions.isLive(expression) ? nodeOf(expression) : undefined;
     if (only) {
       const there = only.filter((number) => admits(bounds, number));
       const texts = there.map((number) => this.#expressions.text(JSON.stringify(number)));
@@ -172,12 +206,12 @@ class SchemaGrammar {
       ...new Set([...rules.flatMap(({ properties }) => [...properties.keys()]), ...required]),
     ];
     const mayBe = this.#names(part);
-    const named = names.flatMap((name) => {
-      const text = this.#json.literal(name);
-      const key = this.#expressions.intersection(text, mayBe);
-      if (!this.#expressions.isLive(key)) return required.has(name) ? [undefined] : [];
-      const value = this.#value(rules.flatMap((rule) => this.#valuesOf(rule, name)));
-      return [{ name, key: this.#json.quoted(text), value, required: required.has(name) }];
+    const named = names.flatMap((text) => {
+      const name = this.#json.literal(text);
+      const key = this.#expressions.intersection(name, mayBe);
+      if (!this.#expressions.isLive(key)) return required.has(text) ? [undefined] : [];
+      const value = this.#value(rules.flatMap((rule) => this.#valuesOf(rule, text)));
+      return [{ text, name, value, required: required.has(text) }];
     });
     if (named.includes(undefined)) return { part: { ...part, max: -1 }, named: [], unnamed: [] };
     const others = this.#expressions.intersection(
@@ -214,7 +248,7 @@ class SchemaGrammar {
   }
 
   /** Classes of other names, by which patterns they match. */
-  #unnamed({ rules }: ObjectPart, others: Expression): { key: Expression; value: Value }[] {
+  #unnamed({ rules }: ObjectPart, others: Expression): MemberPlan[] {
     const patterns = [...new Set(rules.flatMap((rule) => rule.patterns.map(({ names }) => names)))];
     if (patterns.length > MOST_PATTERNS) {
       const message = `more than ${MOST_PATTERNS} patternProperties of one object are not supported`;
@@ -223,73 +257,90 @@ class SchemaGrammar {
     return Array.from({ length: 2 ** patterns.length }, (_, bits) => {
       const matched = patterns.filter((__, i) => (bits >> i) & 1);
       const missed = patterns.filter((__, i) => !((bits >> i) & 1));
-      const key = this.#expressions.intersection(
+      const name = this.#expressions.intersection(
         ...[others, ...matched],
         ...missed.map((each) => this.#expressions.complement(each)),
       );
-      if (!this.#expressions.isLive(key)) return undefined;
+      if (!this.#expressions.isLive(name)) return undefined;
       const value = this.#value(
         rules.flatMap((rule) => {
           const own = rule.patterns.filter(({ names }) => matched.includes(names));
           return own.length > 0 ? own.map((each) => each.value) : [rule.additional];
         }),
       );
-      return { key: this.#json.quoted(key), value };
+      return { name, value };
     }).filter((each) => each !== undefined);
   }
 
   /** Of a value that some text has. */
-  #node(value: Value): Node {
+  node(value: Value): Extract<Node, { kind: "rule" }> {
     const known = this.#nodes.get(value);
     if (known) return known;
     let found: Node | undefined;
-    const node: Node = { kind: "rule", find: () => (found ??= this.#choice(value)) };
+    const node = { kind: "rule", find: () => (found ??= this.#choice(value)) } as const;
     this.#nodes.set(value, node);
     return node;
   }
 
-  #choice({ parts }: Value): Node {
-    const of = parts.filter(partIsLive).map((part): Node => {
-      if (part.kind === "scalar") return part.node;
-      return part.kind === "array" ? this.#arrayNode(part.array) : this.#objectNode(part.object);
-    });
-    return { kind: "choice", of };
+  #choice(value: Value): Node {
+    return { kind: "choice", of: partsOf(value).map((part) => this.partNode(part)) };
+  }
+
+  /** Of a part that some text has. */
+  partNode(part: ValuePart): Node {
+    if (part.kind === "array") return this.#arrayNode(part.array);
+    return part.kind === "object" ? this.#objectNode(part.object) : part.node;
   }
 
   #arrayNode({ part, items }: ArrayPlan): Node {
     const nodes = items.map(({ wanted, other }): ItemNodes => ({
-      ...(wanted?.isLive && { wanted: this.#node(wanted) }),
-      ...(other?.isLive && { other: this.#node(other) }),
+      ...(wanted?.isLive && { wanted: this.node(wanted) }),
+      ...(other?.isLive && { other: this.node(other) }),
     }));
     const [wanted] = part.contains;
     return {
-      ...{ kind: "array", items: nodes, min: part.min, max: longest({ part, items }) },
+      ...{ kind: "array", punctuation: this.#json.array, items: nodes },
+      ...{ min: part.min, max: longest({ part, items }) },
       ...{ minWanted: wanted?.min ?? 0, maxWanted: wanted?.max ?? Infinity },
     };
   }
 
-  #objectNode({ part, named, unnamed }: ObjectPlan): Node {
-    const { min, max, minAt } = part;
-    const others = unnamed.filter(({ value }) => value.isLive);
-    if (min > Math.max(1, part.required.size) && others.length > 0) {
-      throw new GrammarError(`${minAt}: is supported where all names are known, and up to 1`);
-    }
-    const member = ({ key, value }: ObjectPlan["unnamed"][number]): Member => ({
-      key,
-      value: this.#node(value),
+  #objectNode(plan: ObjectPlan): Node {
+    const member = ({ name, value }: MemberPlan): Member => ({
+      key: nodeOf(this.#json.quoted(name)),
+      value: this.node(value),
     });
-    return {
-      ...{ kind: "object", min, max },
-      named: named
-        .filter(({ value }) => value.isLive)
-        .map((each): NamedMember => ({ ...member(each), required: each.required })),
-      unnamed: others.map(member),
-    };
+    return objectNode(plan, this.#json.object, member);
   }
 }
 
+/** An object's node, whatever its members look like. @throws GrammarError */
+export function objectNode(
+  { part, named, unnamed }: ObjectPlan,
+  punctuation: ObjectPunctuation,
+  member: (plan: MemberPlan | NamedPlan) => Member,
+): ObjectNode {
+  const { min, max, minAt, required } = part;
+  const others = unnamed.filter(({ value }) => value.isLive);
+  if (min > Math.max(1, required.size) && others.length > 0) {
+    throw new GrammarError(`${minAt}: is supported where all names are known, and up to 1`);
+  }
+  return {
+    ...{ kind: "object", punctuation, min, max },
+    named: named
+      .filter(({ value }) => value.isLive)
+      .map((each): NamedMember => ({ ...member(each), required: each.required })),
+    unnamed: others.map(member),
+  };
+}
+
+const anyObject: Placed = { schema: { type: "object" }, path: "#" };
+
+/** What a value may be, without what no text is. */
+export const partsOf = ({ parts }: Value): ValuePart[] => parts.filter(partIsLive);
+
 function partIsLive(part: ValuePart): boolean {
-  if (part.kind === "scalar") return true;
+  if (part.kind === "scalar" || part.kind === "string") return true;
   if (part.kind === "object") return objectIsLive(part.object);
   const { array } = part;
   const length = longest(array);

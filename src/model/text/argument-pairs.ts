@@ -4,18 +4,34 @@ import type { ChatTool } from "./chat-message.ts";
 /** Whether a function's parameter is a text, so that `7` is `"7"`. */
 export type IsText = (key: string, value: string) => boolean;
 
+/** What a function's schema says of a parameter that is written without quotes. */
+export interface WrittenParameter {
+  /** It is a text, whatever it looks like. */
+  readonly isText: boolean;
+  /** But for `null`, which is none. */
+  readonly orNull: boolean;
+  /** Texts among its values. */
+  readonly values: readonly unknown[];
+}
+
+export function writtenParameter(parameters: unknown, key: string): WrittenParameter {
+  const schema = parameters as { properties?: Record<string, unknown> } | undefined;
+  const property = schema?.properties?.[key] as
+    | { readonly type?: unknown; readonly enum?: unknown }
+    | null
+    | undefined;
+  const types: readonly unknown[] = [property?.type].flat();
+  const isText = types.includes("string");
+  const values: readonly unknown[] = Array.isArray(property?.enum) ? property.enum : [];
+  return { isText, orNull: isText && types.includes("null"), values: isText ? [] : values };
+}
+
 /** What a function's schema says of its parameters' types. */
 export function textParameters(tools: readonly ChatTool[], name: string): IsText {
   const tool = tools.find((each) => each.function.name === name);
-  const schema = tool?.function.parameters as { properties?: Record<string, unknown> } | undefined;
   return (key, value) => {
-    const property = schema?.properties?.[key] as
-      | { readonly type?: unknown; readonly enum?: unknown }
-      | null
-      | undefined;
-    const types: readonly unknown[] = [property?.type].flat();
-    if (types.includes("string")) return !(types.includes("null") && value === "null");
-    return Array.isArray(property?.enum) && property.enum.includes(value);
+    const { isText, orNull, values } = writtenParameter(tool?.function.parameters, key);
+    return isText ? !(orNull && value === "null") : values.includes(value);
   };
 }
 

@@ -19,5 +19,10 @@ export { firstMatch, unfinishedLength } from "./text-search.ts";
 export { endToken } from "./tokenizer-parts.ts";
 export { hasTokenizer, TokenizerError, tokenizerPath } from "./tokenizer-file.ts";
 export { Tokenizer } from "./tokenizer.ts";
-export type { ToolCallFormat } from "./tool-call-formats.ts";
+export { writtenParameter } from "./argument-pairs.ts";
+export {
+  type FormatDescription,
+  type ToolCallFormat,
+  toolCallFormats,
+} from "./tool-call-formats.ts";
 export { Vocabulary, type VocabularyTables } from "./vocabulary.ts";
