@@ -32,6 +32,15 @@ export class ApiError extends Error {
     this.headers = details.headers ?? {};
   }
 
+  /** The same of a field that goes by another name. */
+  named(nameOf: (param: string) => string): ApiError {
+    const { status, code, param, headers } = this;
+    const own = param === null ? param : nameOf(param);
+    if (param === null || own === null || own === param) return this;
+    const message = this.message.replace(param, () => own);
+    return new ApiError(status, code, message, { param: own, headers });
+  }
+
   envelope(): ErrorEnvelope {
     return {
       error: {

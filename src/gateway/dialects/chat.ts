@@ -14,6 +14,7 @@ export const chatDialect: Dialect<wire.ChatRequest> = {
   idPrefix: "chatcmpl-",
   framing: "plain",
   toChat: (request) => request,
+  fieldOf: (field) => field,
   stream: (answer) => chatChunks(answer.generation, optionsOf(answer)),
   whole: (answer) => chatCompletion(answer.generation, optionsOf(answer)),
   describeError: (error) => error.envelope(),

@@ -35,8 +35,10 @@ export interface Dialect<Request> {
   readonly idPrefix: string;
   /** `named`: each event of a stream has a name, its `type`; `plain`: none, and the last is `[DONE]`. */
   readonly framing: "named" | "plain";
-  /** @throws ApiError naming the field that cannot be said. */
-  toChat(request: Request, tenant: string): ChatRequest;
+  /** `json`: what said it. @throws ApiError naming the field that cannot be said. */
+  toChat(request: Request, tenant: string, json: string): ChatRequest;
+  /** What a field of the chat is called in the dialect. */
+  fieldOf(field: string): string;
   /** The answer as it comes. */
   stream(answer: Answer<Request>): AsyncGenerator<object>;
   whole(answer: Answer<Request>): Promise<object>;
@@ -48,7 +50,7 @@ export interface Dialect<Request> {
 /** A way of asking how many tokens a conversation has. */
 export interface Counting<Request> extends Pick<
   Dialect<Request>,
-  "path" | "summary" | "schema" | "fields" | "response" | "toChat" | "describeError"
+  "path" | "summary" | "schema" | "fields" | "response" | "toChat" | "fieldOf" | "describeError"
 > {
   tell(tokens: number): object;
 }

@@ -26,7 +26,7 @@ const named = (name: string, strict = true) => ({
 });
 const tools = [named("book"), named("cancel")];
 const messages = [{ role: "user" as const, content: "hello" }];
-const hot = { model: "calf", messages, tools, temperature: 1.5, max_tokens: 300 };
+const hot = { model: "calf", messages, tools, temperature: 1.5, max_tokens: 200 };
 
 /** Of an answer that may be cut, those that are complete. */
 const whole = (calls: Called[] | undefined, reason: string) =>
@@ -71,7 +71,7 @@ test("chat: calls of any tool, of a named one, of allowed ones, and one at a tim
 });
 
 test("chat: a strict tool's arguments are as its schema has them, whenever the model calls it", async () => {
-  const { choices } = await server.post("/v1/chat/completions", { ...hot, n: 4 });
+  const { choices } = await server.post("/v1/chat/completions", { ...hot, n: 2 });
   for (const { message, finish_reason } of choices) {
     for (const { function: called } of whole(message.tool_calls, finish_reason)) {
       seat.parse(JSON.parse(called.arguments));
@@ -84,7 +84,7 @@ test("chat: with a format beside tools the answer is calls, or has the format", 
     type: "json_schema",
     json_schema: { name: "a", schema: { enum: ["yes", "no"] } },
   };
-  const { choices } = await server.post("/v1/chat/completions", { ...hot, response_format, n: 4 });
+  const { choices } = await server.post("/v1/chat/completions", { ...hot, response_format, n: 2 });
   for (const { message, finish_reason } of choices) {
     if (finish_reason === "tool_calls") assert.ok(message.tool_calls.length > 0);
     else if (finish_reason === "stop") assert.match(message.content, /^\s*"(yes|no)"$/);

@@ -1,9 +1,35 @@
 import type { ChatRequest } from "../wire.ts";
+import { objectsAt } from "../json-objects.ts";
+import { remembering, sourceOf } from "../json-source.ts";
 import type { CountRequest, MessagesRequest } from "./messages-wire.ts";
 
 type Message = CountRequest["messages"][number];
 type ChatMessage = ChatRequest["messages"][number];
 type Texts = NonNullable<CountRequest["system"]>;
+
+/** Has calls of earlier answers remember their arguments as they were sent, with every digit. */
+export function rememberInputs<Request extends CountRequest>(
+  request: Request,
+  json: string,
+): Request {
+  if (!json.includes("tool_use")) return request;
+  for (const { indices, text } of objectsAt(json, ["messages", 0, "content", 0, "input"])) {
+    const [message, place] = indices;
+    const block = request.messages[message]?.content[place];
+    if (typeof block === "object" && block.type === "tool_use") remembering(block.input, text);
+  }
+  return request;
+}
+
+/** Chat's names of fields that Messages has others for. */
+export const fieldOf = (field: string): string =>
+  field
+    .replace(/^response_format(\.json_schema\.schema)?/, (_, schema?: string) =>
+      schema === undefined ? "output_config.format" : "output_config.format.schema",
+    )
+    .replace(/^parallel_tool_calls/, "tool_choice.disable_parallel_tool_use")
+    .replace(/^stop\b/, "stop_sequences")
+    .replace(/^messages\[.*/, "messages");
 
 /** What is to be answered. */
 export function chatOf(request: CountRequest): ChatRequest {
@@ -57,7 +83,7 @@ function assistantOf(
   const thoughts = content.flatMap((block) => (block.type === "thinking" ? [block.thinking] : []));
   const calls = content.flatMap((block) =>
     block.type === "tool_use"
-      ? [{ id: block.id, function: { name: block.name, arguments: JSON.stringify(block.input) } }]
+      ? [{ id: block.id, function: { name: block.name, arguments: sourceOf(block.input) } }]
       : [],
   );
   return {

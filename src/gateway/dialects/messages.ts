@@ -1,9 +1,10 @@
 import type { ApiError } from "../errors.ts";
+import { readSource } from "../json-source.ts";
 import type { Usage } from "../wire.ts";
 import { type AnswerPart, answerParts, type PartEvent } from "./answer-parts.ts";
 import type { Answer, Counting, Dialect } from "./dialect.ts";
 import { countFields, messagesFields } from "./messages-fields.ts";
-import { askedChatOf, chatOf } from "./messages-request.ts";
+import { askedChatOf, chatOf, fieldOf, rememberInputs } from "./messages-request.ts";
 import * as wire from "./messages-wire.ts";
 
 /** Anthropic's Messages. */
@@ -16,7 +17,8 @@ export const messagesDialect: Dialect<wire.MessagesRequest> = {
   chunk: wire.messageEvent,
   idPrefix: "msg_",
   framing: "named",
-  toChat: askedChatOf,
+  toChat: (request, _, json) => askedChatOf(rememberInputs(request, json)),
+  fieldOf,
   stream,
   whole,
   describeError,
@@ -29,7 +31,8 @@ export const messageTokens: Counting<wire.CountRequest> = {
   schema: wire.countRequest,
   fields: countFields,
   response: wire.countedTokens,
-  toChat: chatOf,
+  toChat: (request, _, json) => chatOf(rememberInputs(request, json)),
+  fieldOf,
   tell: (tokens) => ({ input_tokens: tokens }),
   describeError,
 };
@@ -99,10 +102,10 @@ function wholeBlock(part: AnswerPart): wire.MessageBlock {
   return { ...block, input: inputOf(part.text) };
 }
 
-/** Arguments that the model has not made JSON of are kept as they are. */
+/** Arguments are told as the model wrote them; what is no JSON as a text. */
 function inputOf(text: string): Record<string, unknown> {
   try {
-    return JSON.parse(text) as Record<string, unknown>;
+    return readSource(text) as Record<string, unknown>;
   } catch {
     return { arguments: text };
   }

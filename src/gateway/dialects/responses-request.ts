@@ -5,6 +5,14 @@ import type { CountInputRequest, OutputItem, ResponsesRequest } from "./response
 type ChatMessage = ChatRequest["messages"][number];
 type InputItem = Exclude<CountInputRequest["input"], string>[number];
 
+/** Chat's names of fields that Responses have others for. */
+export const fieldOf = (field: string): string =>
+  field
+    .replace(/^response_format(\.json_schema)?/, "text.format")
+    .replace(/^max_tokens/, "max_output_tokens")
+    .replace(/^reasoning_effort/, "reasoning.effort")
+    .replace(/^messages\[.*/, "input");
+
 /** What is to be answered, after what was said before. */
 export function chatOf(request: CountInputRequest, earlier: readonly ChatMessage[]): ChatRequest {
   const { model, instructions, input, tools, tool_choice, parallel_tool_calls } = request;

@@ -4,7 +4,7 @@ import { type AnswerPart, answerParts, type PartEvent } from "./answer-parts.ts"
 import type { Answer, Counting, Dialect } from "./dialect.ts";
 import { ResponseStore } from "./response-store.ts";
 import { countInputFields, responsesFields } from "./responses-fields.ts";
-import { askedChatOf, chatOf, messagesOf } from "./responses-request.ts";
+import { askedChatOf, chatOf, fieldOf, messagesOf } from "./responses-request.ts";
 import * as wire from "./responses-wire.ts";
 
 /** Characters of all conversations that are kept: a few hundred long ones. */
@@ -39,6 +39,7 @@ export function createResponses(): {
       idPrefix: "resp_",
       framing: "named",
       toChat: (request, tenant) => askedChatOf(request, earlier(request, tenant)),
+      fieldOf,
       stream: (answer) => numbered(stream(answer, keep)),
       whole: (answer) => whole(answer, keep),
       describeError,
@@ -51,6 +52,7 @@ export function createResponses(): {
       fields: countInputFields,
       response: wire.countedInput,
       toChat: (request, tenant) => chatOf(request, earlier(request, tenant)),
+      fieldOf,
       tell: (tokens) => ({ object: "response.input_tokens", input_tokens: tokens }),
       describeError,
     },

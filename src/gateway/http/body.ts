@@ -11,6 +11,8 @@ interface ReadBody<T> {
   readonly data: T;
   /** All of it. */
   readonly body: unknown;
+  /** As it was sent. */
+  readonly json: string;
 }
 
 /**
@@ -43,7 +45,7 @@ function parse<T>(text: string, schema: z.ZodType<T>): ReadBody<T> {
   if (excess) throw wrongField(excess.path, excess.message);
   const body = parseJson(text);
   const result = schema.safeParse(body, untilFirstFault);
-  if (result.success) return { data: result.data, body };
+  if (result.success) return { data: result.data, body, json: text };
   const { path, message } = deepest(result.error.issues[0]);
   throw wrongField(path, message);
 }

@@ -1,11 +1,12 @@
 import type { Context, Hono } from "hono";
 import { pino } from "pino";
-import { Detokenizer, OutputParser, thinkingAfter } from "../../model/index.ts";
+import { OutputParser, thinkingAfter } from "../../model/index.ts";
 import { Admission, drainingHeaders } from "../admission.ts";
 import { Bodies } from "./bodies.ts";
 import type { ClientLimits } from "./client-limits.ts";
 import { defaults, type GatewayOptions, type Settings } from "./gateway-options.ts";
 import { Refusals } from "./refusals.ts";
+import { plainText } from "../answer/index.ts";
 import type { AnswerHead } from "../answer/index.ts";
 import type { TokenReader } from "../answer/index.ts";
 import { viewDriver, type ClusterView } from "../status/index.ts";
@@ -123,9 +124,22 @@ export class Gateway implements Endpoints {
 
   /** A conversation's next message: read, rendered, admitted, generated, told. */
   async converse<Request>(context: Context<Env>, dialect: Dialect<Request>): Promise<Response> {
-    const request = await this.#reader.read(context, dialect);
+    const { request, json } = await this.#reader.read(context, dialect);
+    try {
+      return await this.#answer(context, dialect, request, json);
+    } catch (error) {
+      throw inWordsOf(dialect, error);
+    }
+  }
+
+  async #answer<Request>(
+    context: Context<Env>,
+    dialect: Dialect<Request>,
+    request: Request,
+    json: string,
+  ): Promise<Response> {
     const tenant = context.get("caller").tenant.prefixes(undefined);
-    const chat = dialect.toChat(request, tenant);
+    const chat = dialect.toChat(request, tenant, json);
     this.#assertServed(chat.model);
     refuseUnsupportedChat(chat);
     this.#generations.assertRoom(context, chat.n ?? 1);
@@ -166,16 +180,21 @@ export class Gateway implements Endpoints {
 
   /** How many tokens a conversation has. */
   async count<Request>(context: Context<Env>, counting: Counting<Request>): Promise<Response> {
-    const request = await this.#reader.read(context, counting);
-    const chat = counting.toChat(request, context.get("caller").tenant.prefixes(undefined));
-    this.#assertServed(chat.model);
-    const prompt = await this.#prompts.chat(chat, wantsThinking(chat), context.req.raw.signal);
-    return context.json(counting.tell(prompt.length));
+    const { request, json } = await this.#reader.read(context, counting);
+    try {
+      const tenant = context.get("caller").tenant.prefixes(undefined);
+      const chat = counting.toChat(request, tenant, json);
+      this.#assertServed(chat.model);
+      const prompt = await this.#prompts.chat(chat, wantsThinking(chat), context.req.raw.signal);
+      return context.json(counting.tell(prompt.length));
+    } catch (error) {
+      throw inWordsOf(counting, error);
+    }
   }
 
   /** Raw continuations of one or more prompts; the same path without template and channels. */
   async completions(context: Context<Env>): Promise<Response> {
-    const request = await this.#reader.read(context, completionForm);
+    const { request } = await this.#reader.read(context, completionForm);
     this.#assertServed(request.model);
     refuseUnsupportedCompletion(request);
     const choicesPerPrompt = request.n ?? 1;
@@ -193,7 +212,7 @@ export class Gateway implements Endpoints {
       prompts,
       maxTokens: request.max_tokens ?? undefined,
       topLogprobs: request.logprobs ?? undefined,
-      createReader: () => plainText(new Detokenizer(vocabulary)),
+      createReader: () => plainText(vocabulary),
     });
 
     const echoed = request.echo ? promptTexts(request, (tokens) => vocabulary.decode(tokens)) : [];
@@ -211,7 +230,7 @@ export class Gateway implements Endpoints {
   }
 
   async tokenize(context: Context<Env>): Promise<Response> {
-    const request = await this.#reader.read(context, tokenizeForm);
+    const { request } = await this.#reader.read(context, tokenizeForm);
     if (request.model) this.#assertServed(request.model);
     const begins = request.add_special_tokens ?? true;
     const tokens = await this.#prompts.text(request.prompt, begins, context.req.raw.signal);
@@ -225,7 +244,7 @@ export class Gateway implements Endpoints {
   }
 
   async detokenize(context: Context<Env>): Promise<Response> {
-    const request = await this.#reader.read(context, detokenizeForm);
+    const { request } = await this.#reader.read(context, detokenizeForm);
     if (request.model) this.#assertServed(request.model);
     const prompt = this.#options.text.vocabulary.decode(request.tokens);
     return context.json({ prompt } satisfies wire.Detokenized);
@@ -355,16 +374,9 @@ export class Gateway implements Endpoints {
   readonly #tokenBytes = (token: number) => this.#options.text.vocabulary.tokenBytes(token);
 }
 
-/** A reader that takes everything a model says for content. */
-function plainText(detokenizer: Detokenizer): TokenReader {
-  const content = (text: string) => (text === "" ? [] : [{ kind: "content" as const, text }]);
-  return {
-    reasoningTokens: 0,
-    undecided: true,
-    push: (token) => content(detokenizer.push(token)),
-    end: () => content(detokenizer.end()),
-  };
-}
+/** An error of a conversation, with the dialect's own names of fields. */
+const inWordsOf = (dialect: Pick<Dialect<unknown>, "fieldOf">, error: unknown): unknown =>
+  error instanceof ApiError ? error.named((field) => dialect.fieldOf(field)) : error;
 
 const openai = {
   framing: "plain",

@@ -1,10 +1,13 @@
-/** What a reader of text needs of it; tests count how often it is asked. */
-export interface Characters {
-  readonly length: number;
-  charCodeAt(at: number): number;
-  indexOf(character: string, from: number): number;
-  slice(start: number, end: number): string;
-}
+import {
+  CLOSING_BRACE,
+  CLOSING_BRACKET,
+  COMMA,
+  type Characters,
+  endOfString,
+  OPENING_BRACE,
+  OPENING_BRACKET,
+  QUOTE,
+} from "../json-characters.ts";
 
 /** What is too much about a body, and where. */
 export interface Excess {
@@ -118,28 +121,9 @@ export function findExcess(json: Characters, bounds: JsonBounds): Excess | undef
   return undefined;
 }
 
-const QUOTE = 0x22;
-const BACKSLASH = 0x5c;
-const COMMA = 0x2c;
-const OPENING_BRACE = 0x7b;
-const CLOSING_BRACE = 0x7d;
-const OPENING_BRACKET = 0x5b;
-const CLOSING_BRACKET = 0x5d;
 const FIRST_OF_TRUE = 0x74;
 const FIRST_OF_FALSE = 0x66;
 const FIRST_OF_NULL = 0x6e;
-
-/** Behind the closing quote of the string that begins here, or the text's end. */
-function endOfString(json: Characters, start: number): number {
-  let quote = json.indexOf('"', start + 1);
-  while (quote >= 0) {
-    let backslashes = 0;
-    while (json.charCodeAt(quote - 1 - backslashes) === BACKSLASH) backslashes++;
-    if (backslashes % 2 === 0) return quote + 1;
-    quote = json.indexOf('"', quote + 1);
-  }
-  return json.length;
-}
 
 const LONGEST_KEY_TOLD = 100;
 

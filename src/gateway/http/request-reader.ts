@@ -15,6 +15,12 @@ export interface RequestForm<Request> {
   readonly fields: FieldSources;
 }
 
+/** A request, and the text that said it. */
+export interface SentRequest<Request> {
+  readonly request: Request;
+  readonly json: string;
+}
+
 /** Reads bodies, and says what becomes of their fields. */
 export class RequestReader {
   readonly #bodies: Bodies;
@@ -34,17 +40,17 @@ export class RequestReader {
   async read<Request>(
     context: Context<Env>,
     { schema, fields }: RequestForm<Request>,
-  ): Promise<Request> {
+  ): Promise<SentRequest<Request>> {
     const { headers } = context.req.raw;
     // A body that is refused midway leaves its connection open for the answer.
     const pieces = context.env.incoming.iterator({ destroyOnReturn: false });
-    const { data, body } = await readJson({ headers, pieces }, schema, this.#bodies);
+    const { data, body, json } = await readJson({ headers, pieces }, schema, this.#bodies);
     const unknown = this.#checkOf(fields).unknownFields(body, this.#strict);
     if (unknown.length > 0) {
       context.set("ignoredFields", unknown);
       this.#tell(unknown, context.get("route"));
     }
-    return data;
+    return { request: data, json };
   }
 
   #checkOf(fields: FieldSources): FieldCheck {

@@ -1,4 +1,5 @@
 /** Answers on their way to a client: server-sent events, one generation a stream, or whole. */
+import { writeJson } from "../json-source.ts";
 
 export const eventStreamHeaders = {
   "content-type": "text/event-stream; charset=utf-8",
@@ -79,9 +80,9 @@ export async function wholeAnswer(
   answer: Promise<object>,
   { keepAliveMs, describeError, onLeave }: AnswerOptions,
 ): Promise<Response> {
-  if (await settlesWithin(answer, keepAliveMs)) return Response.json(await answer);
+  if (await settlesWithin(answer, keepAliveMs)) return jsonResponse(writeJson(await answer));
   const text = answer.then(
-    (whole) => JSON.stringify(whole),
+    (whole) => writeJson(whole),
     (error) => JSON.stringify(describeError(error) ?? {}),
   );
   let left = false;
@@ -101,8 +102,11 @@ export async function wholeAnswer(
     },
     { highWaterMark: 0 },
   );
-  return new Response(body, { headers: { "content-type": "application/json" } });
+  return jsonResponse(body);
 }
+
+const jsonResponse = (body: string | ReadableStream<Uint8Array>) =>
+  new Response(body, { headers: { "content-type": "application/json" } });
 
 async function* framed(
   chunks: AsyncGenerator<object>,
