@@ -8,7 +8,6 @@ import { defaults, type GatewayOptions, type Settings } from "./gateway-options.
 import { Refusals } from "./refusals.ts";
 import { plainText } from "../answer/index.ts";
 import type { AnswerHead } from "../answer/index.ts";
-import type { TokenReader } from "../answer/index.ts";
 import { viewDriver, type ClusterView } from "../status/index.ts";
 import { completion, completionChunks } from "../answer/index.ts";
 import { ApiError } from "../errors.ts";
