@@ -299,7 +299,8 @@ export class Gateway implements Endpoints {
 
   /** So many units are to serve; that they do takes a while. */
   async scale(context: Context<Env>): Promise<Response> {
-    this.#scale(await this.#reader.read(context, scaleForm));
+    const { request } = await this.#reader.read(context, scaleForm);
+    this.#scale(request);
     const units = this.#cluster.units().map(({ unit, role, state }) => ({ unit, role, state }));
     const body: Scaling = { units, problems: [...this.#cluster.problems()] };
     return Response.json(body);
