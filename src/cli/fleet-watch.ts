@@ -10,6 +10,8 @@ export class FleetWatch {
   readonly #accounts: Accounts | undefined;
   #told: string | undefined;
   #recorded: string | undefined;
+  /** A unit was lost, and since then not all have served. */
+  #isInTrouble = false;
   #problems: readonly string[] = [];
 
   constructor(
@@ -32,8 +34,10 @@ export class FleetWatch {
     const { units, problems } = this.#engine;
     const told = describe(units);
     if (told !== this.#told) {
-      const isWhole = units.every(({ state }) => state !== "lost");
-      this.#log[isWhole ? "info" : "warn"]({ units: told }, "units");
+      // Who was told that a unit is lost is told that it serves again.
+      this.#isInTrouble ||= units.some(({ state }) => state === "lost");
+      this.#log[this.#isInTrouble ? "warn" : "info"]({ units: told }, "units");
+      if (units.every(({ state }) => state === "serving")) this.#isInTrouble = false;
       this.#told = told;
     }
     for (const problem of problems) {
@@ -52,9 +56,13 @@ export class FleetWatch {
   }
 }
 
+/** Ranks that end one by one are no news. */
 const describe = (units: readonly UnitLife[]): string =>
   units
-    .map(({ unit, role, state, ranks }) => `${unit} ${role} x${ranks.length} ${state}`)
+    .map(({ unit, role, state, ranks }) => {
+      const hasRanks = state === "starting" || state === "serving";
+      return `${unit} ${role}${hasRanks ? ` x${ranks.length}` : ""} ${state}`;
+    })
     .join(", ");
 
 /** Nodes by what their live ranks compute; every rank counts as an accelerator. */

@@ -5,7 +5,6 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { connect, createServer, type AddressInfo, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { Readable } from "node:stream";
 import { after, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
@@ -27,6 +26,8 @@ const FAILURE_TIMEOUT_MS = 2000;
 
 interface NodeRun {
   readonly process: ChildProcess;
+  /** Resolves when it has said so much on both outputs. */
+  readonly says: (pattern: RegExp) => Promise<void>;
   /** What it has said on both outputs, once it has ended. */
   readonly ended: Promise<{ readonly status: number | null; readonly said: string }>;
 }
@@ -54,7 +55,13 @@ function startNode(
   child.stdout.on("data", (data) => (said += data));
   child.stderr.on("data", (data) => (said += data));
   const ended = once(child, "close").then(([status]) => ({ status, said: messagesOf(said) }));
-  return { process: child, ended };
+  const says = async (pattern: RegExp) => {
+    while (!pattern.test(said)) {
+      assert.equal(child.exitCode, null, said);
+      await delay(10);
+    }
+  };
+  return { process: child, says, ended };
 }
 
 /** Lines of the log as what they say. */
@@ -108,7 +115,7 @@ async function readUntil(engine: Engine, done: () => boolean): Promise<Generatio
 }
 
 /** A way between two nodes that can be cut. */
-async function startProxy(target: number) {
+async function startProxy(target: number, port = 0) {
   const sockets = new Set<Socket>();
   const server = createServer((near) => {
     const far = connect(target, "127.0.0.1");
@@ -119,7 +126,7 @@ async function startProxy(target: number) {
       from.pipe(to);
     }
   });
-  server.listen(0, "127.0.0.1");
+  server.listen(port, "127.0.0.1");
   await once(server, "listening");
   const cut = () => {
     server.close();
@@ -196,6 +203,32 @@ test("a unit that spans both nodes goes on with the ranks left, and takes back a
   assert.equal((await again.ended).status, 0);
 });
 
+test("a node that was cut off from its coordinator joins again once there is a way", async () => {
+  const waiting = startEngine("combined=2x1");
+  const port = await waiting.port;
+  const proxy = await startProxy(port);
+  const node = startNode(proxy.port, { "rejoin-timeout": "60s" });
+  const engine = await waiting.engine;
+  const expected = answer(await read(engine.generate(short)));
+  proxy.cut();
+  await unitsAre(engine, "serving 1,lost 0");
+  const again = await startProxy(port, proxy.port);
+  await unitsAre(engine, "serving 1,serving 1");
+  const places = engine.units.flatMap(({ ranks }) => ranks);
+  assert.deepEqual(
+    places.map(({ rank, node: number }) => [rank, number]),
+    [
+      [0, 0],
+      [2, 2],
+    ],
+  );
+  const answers = await Promise.all([1, 2, 3, 4].map(() => read(engine.generate(short))));
+  for (const events of answers) assert.deepEqual(answer(events), expected);
+  await engine.close();
+  assert.equal((await node.ended).status, 0);
+  again.cut();
+});
+
 test("a node that is not waited for any more takes part once there is a unit for it", async () => {
   const waiting = startEngine("prefill=1x1,decode=1x1");
   const port = await waiting.port;
@@ -203,7 +236,7 @@ test("a node that is not waited for any more takes part once there is a unit for
   const engine = await waiting.engine;
   const expected = answer(await read(engine.generate(long)));
   const spare = startNode(port);
-  await once(spare.process.stdout as Readable, "data");
+  await spare.says(/node 2: joined/);
   engine.scale({ decode: 2 });
   await unitsAre(engine, "serving 1,serving 1,serving 1");
   const nodes = engine.units.map(({ ranks }) => ranks[0].node);
@@ -324,8 +357,7 @@ test("a node waits for a server that is not there yet, and with --once does not"
   assert.equal(status, 1);
   assert.match(said, /ECONNREFUSED/);
   const early = startNode(port);
-  const [waits] = (await once(early.process.stderr as Readable, "data")) as [Buffer];
-  assert.match(waits.toString(), /ECONNREFUSED.*; trying again/);
+  await early.says(/ECONNREFUSED.*; trying again/);
   const engine = await startEngine("combined=2x1", {}, port).engine;
   assert.equal((await read(engine.generate(short))).at(-1)?.kind, "finished");
   await engine.close();
