@@ -1,4 +1,10 @@
-import { inTime, parseTopology, systemClock, type NodeMesh } from "../../cluster/index.ts";
+import {
+  inTime,
+  parseTopology,
+  systemClock,
+  type NodeMesh,
+  type RankNode,
+} from "../../cluster/index.ts";
 import type { WeightMemory } from "../../kernels/index.ts";
 import type { HashedBytes } from "../../model/index.ts";
 import type { EngineLimits } from "../messages.ts";
@@ -23,7 +29,8 @@ import { NodeRanks } from "./node-ranks.ts";
 import { openNodes, type OtherNodes } from "./open-nodes.ts";
 import { EngineError, type FleetListener, type RankFleet, type RankHandle } from "./rank-handle.ts";
 import { RemoteRank } from "./remote-rank.ts";
-import { UnitTable, type UnitLife, type WantedUnits } from "./unit-table.ts";
+import { UnitKeeper, type UnitHands, type UnitKeeperOptions } from "./unit-keeper.ts";
+import type { UnitLife, WantedUnits } from "./unit-table.ts";
 
 export interface FleetOptions {
   readonly plan: FleetPlan;
@@ -34,33 +41,29 @@ export interface FleetOptions {
   readonly packed?: string | undefined;
   readonly nodes: NodeOptions;
   readonly listener: FleetListener;
-  /** Where the experts of a unit lie that is started later; null where each rank has all of them. */
-  readonly place: (unit: UnitLife) => Placement | null;
+  readonly place: UnitKeeperOptions["place"];
 }
 
 /** Milliseconds that the ranks of a unit have to end. */
 const END_MS = 10_000;
-/** Milliseconds that a drained unit has for blocks not yet in the context cache. */
-const FLUSH_MS = 10_000;
+/** Milliseconds that a drained unit has to hand over sequences, and for blocks not yet in the context cache. */
+const SETTLE_MS = 10_000;
+/** Milliseconds between two looks whether it has. */
+const LOOK_MS = 20;
 
 /** All ranks of the cluster, of this process and of others. This node is its coordinator. */
-export class Fleet implements RankFleet {
+export class Fleet implements RankFleet, UnitHands {
   readonly #options: FleetOptions;
   readonly #identity: ReadIdentity;
-  readonly #table: UnitTable;
+  readonly #keeper: UnitKeeper;
   readonly #handles: RankHandle[] = [];
   /** The node of each rank that there is or was. */
   readonly #nodeOf = new Map<number, number>();
   readonly #lost = new Set<number>();
   /** Of units that end as they were told to. */
   readonly #dismissed = new Set<number>();
-  /** Starts follow one another, so that each knows what memory is left. */
-  #starting: Promise<void> = Promise.resolve();
-  #cancelRetry: () => void = () => undefined;
   #others: OtherNodes | undefined;
   #own: NodeRanks | undefined;
-  #hasBegun = false;
-  #closed = false;
 
   /** Resolves when every rank has opened the model; rejects with what is wrong. */
   static async start(options: FleetOptions): Promise<Fleet> {
@@ -88,11 +91,12 @@ export class Fleet implements RankFleet {
     const { plan, modelDirectory, modelBytes } = options;
     this.#options = options;
     this.#identity = new ReadIdentity(modelDirectory, modelBytes);
-    this.#table = new UnitTable({
+    this.#keeper = new UnitKeeper({
       ...{ topology: parseTopology(plan.topology), nodes: plan.nodes },
       sharesExperts: plan.placements.some((placement) => placement !== null),
+      ...{ hands: this, listener: options.listener, clock: systemClock, place: options.place },
     });
-    this.#table.join(0);
+    this.#keeper.join(0);
   }
 
   get ranks(): readonly RankHandle[] {
@@ -100,30 +104,27 @@ export class Fleet implements RankFleet {
   }
 
   get units(): readonly UnitLife[] {
-    return this.#table.units;
+    return this.#keeper.units;
   }
 
   get problems(): readonly string[] {
-    return this.#table.problems;
+    return this.#keeper.problems;
   }
 
   get recovers(): boolean {
-    return !this.#table.isHopeless && !this.#closed;
+    return this.#keeper.recovers;
   }
 
   scale(wanted: WantedUnits): void {
-    this.#table.scale(wanted);
-    this.#act();
+    this.#keeper.scale(wanted);
   }
 
   drained(unit: number): void {
-    this.#table.drained(unit);
-    this.#act();
+    this.#keeper.drained(unit);
   }
 
   async close(): Promise<void> {
-    this.#closed = true;
-    this.#cancelRetry();
+    this.#keeper.close();
     const mesh = this.#others?.mesh;
     for (const node of mesh?.connected ?? []) mesh?.tell(node, closing);
     await this.#own?.close();
@@ -137,7 +138,7 @@ export class Fleet implements RankFleet {
     if (count > 1) {
       const identity = fleetIdentity(await this.#identity.get(), policy);
       const handlers = {
-        joined: (node: number) => this.#join(node),
+        joined: (node: number) => this.#keeper.join(node),
         lost: (node: number, reason: string) => this.#loseNode(node, reason),
         told: (body: unknown, from: number, mesh: NodeMesh) => this.#hear(body, from, mesh),
       };
@@ -151,77 +152,23 @@ export class Fleet implements RankFleet {
         lost: (rank, reason, isOwnFault) => this.#lose(rank, reason, isOwnFault),
       },
     });
-    const first = this.#table
-      .act(systemClock.now())
-      .flatMap((action) => (action.kind === "start" ? action.units : []));
-    await this.#launch(
-      first,
-      first.map((_, index) => plan.placements[index]),
-    );
-    if (
-      !first.every(({ unit }) => this.#table.started(unit, systemClock.now())) ||
-      first.length < plan.placements.length
-    ) {
-      throw new EngineError("a rank was lost while the others started");
-    }
-    this.#hasBegun = true;
-    this.#act();
-  }
-
-  /** What the table says is to be done is begun. */
-  #act(): void {
-    if (!this.#hasBegun || this.#closed) return;
-    const { listener } = this.#options;
-    const now = systemClock.now();
-    for (const action of this.#table.act(now)) {
-      if (action.kind === "start") {
-        const { units } = action;
-        this.#starting = this.#starting.then(() => this.#start(units));
-      } else if (action.kind === "drain") listener.draining(action.unit.unit);
-      else void this.#end(action.unit);
-    }
-    this.#cancelRetry();
-    const wait = this.#table.nextAct(now) - now;
-    if (wait < Infinity) this.#cancelRetry = systemClock.after(wait, () => this.#act());
-    listener.changed();
-    if (this.#table.isHopeless) listener.hopeless(this.problems.join("; "));
-  }
-
-  async #start(units: readonly UnitLife[]): Promise<void> {
-    if (this.#closed) return;
-    const { listener, place } = this.#options;
-    const placements = units.map((unit) => place(unit));
-    let problem = "a rank was lost while the others started";
-    const launched = await this.#launch(units, placements).then(
-      () => true,
-      (error: Error) => {
-        problem = error.message;
-        return false;
-      },
-    );
-    const now = systemClock.now();
-    for (const [index, life] of units.entries()) {
-      if (launched && this.#table.started(life.unit, now)) {
-        this.#introduce(life);
-        listener.serving({ life, placement: placements[index] });
-      } else this.#table.failed(life.unit, problem, now);
-    }
-    this.#act();
+    await this.#keeper.begin(plan.placements);
   }
 
   /** All nodes learn of the ranks, and start those that are theirs. */
-  async #launch(
+  async start(
     units: readonly UnitLife[],
     placements: readonly (Placement | null)[],
+    all: readonly UnitLife[],
   ): Promise<void> {
     const launch: Launch = {
       settings: settingsOf(this.#options.plan),
       units: units.map(({ role, ranks }, index) => ({
         ranks: [...ranks],
         placement: placements[index]?.map((layer) => [...layer]) ?? null,
-        partners: partnersOf(role, this.#table.units),
+        partners: partnersOf(role, all),
       })),
-      ranks: this.#table.units.flatMap(({ ranks }) => ranks),
+      ranks: all.flatMap(({ ranks }) => ranks),
     };
     const launched = units.flatMap(({ ranks }) => ranks);
     for (const { rank, node } of launched) this.#nodeOf.set(rank, node);
@@ -254,33 +201,26 @@ export class Fleet implements RankFleet {
     return worker;
   }
 
-  /** Ranks of other units learn with whom they may now exchange sequences. */
-  #introduce({ unit, role, ranks }: UnitLife): void {
-    const others = this.#table.units.filter((each) => each.unit !== unit);
+  introduce({ role, ranks }: UnitLife, others: readonly UnitLife[]): void {
     const met = ranks.map(({ rank }) => rank);
     for (const partner of partnersOf(role, others)) {
       this.#handles[partner]?.tell({ kind: "meet", ranks: met });
     }
   }
 
-  async #end({ unit, state, ranks }: UnitLife): Promise<void> {
+  async end({ state, ranks }: UnitLife): Promise<void> {
     const isLost = state === "lost";
     if (!isLost) {
       for (const { rank } of ranks) this.#dismissed.add(rank);
-      await this.#flush(ranks.map(({ rank }) => rank));
+      await within(SETTLE_MS, this.#settle(ranks));
     }
-    const late = () => new EngineError(`not within ${END_MS} ms`);
     await Promise.all(
       [...new Set(ranks.map(({ node }) => node))].map((node) => {
         const theirs = ranks.filter((each) => each.node === node).map(({ rank }) => rank);
         // A node that is gone has ended them; one that cannot is no better after more time.
-        return inTime(this.#endOn(node, theirs, isLost), systemClock, END_MS, late).catch(
-          () => undefined,
-        );
+        return within(END_MS, this.#endOn(node, theirs, isLost));
       }),
     );
-    this.#table.ended(unit);
-    this.#act();
   }
 
   async #endOn(node: number, ranks: number[], isLost: boolean): Promise<void> {
@@ -289,17 +229,19 @@ export class Fleet implements RankFleet {
     await this.#others?.mesh.ask(node, question);
   }
 
-  async #flush(ranks: readonly number[]): Promise<void> {
-    if (!this.#options.plan.contextCache) return;
-    const flushed = Promise.allSettled(ranks.map((rank) => this.#handles[rank].ask("flush")));
-    await inTime(flushed, systemClock, FLUSH_MS, () => new EngineError("late")).catch(
-      () => undefined,
+  /** What ranks have computed is handed over, and in the context cache. */
+  async #settle(ranks: readonly RankNode[]): Promise<void> {
+    await Promise.all(
+      ranks.map(async ({ rank }) => {
+        const handle = this.#handles[rank];
+        for (;;) {
+          const { waiting, running } = await handle.ask("stats");
+          if (waiting + running === 0) break;
+          await new Promise<void>((resolve) => systemClock.after(LOOK_MS, resolve));
+        }
+        if (this.#options.plan.contextCache) await handle.ask("flush");
+      }),
     );
-  }
-
-  #join(node: number): void {
-    this.#table.join(node);
-    this.#act();
   }
 
   /** An error thrown here cuts the link to the node. */
@@ -318,11 +260,10 @@ export class Fleet implements RankFleet {
   }
 
   #loseNode(node: number, reason: string): void {
-    this.#table.leave(node);
+    this.#keeper.leave(node);
     for (const [rank, on] of this.#nodeOf) {
       if (on === node) this.#lose(rank, `node ${node} is lost: ${reason}`, false);
     }
-    this.#act();
   }
 
   #lose(rank: number, reason: string, isOwnFault: boolean): void {
@@ -330,10 +271,13 @@ export class Fleet implements RankFleet {
     this.#lost.add(rank);
     // A rank that ends while it starts fails the start, and nobody has it yet.
     const isKnown = this.#handles[rank] !== undefined && !this.#dismissed.has(rank);
-    this.#table.lose(rank, systemClock.now());
+    this.#keeper.lose(rank);
     if (isKnown) this.#options.listener.lost(rank, reason, isOwnFault);
-    this.#act();
   }
 }
 
 const closing: NodeOrder = { kind: "close" };
+
+/** Resolves when something has come about or failed, or after some milliseconds. */
+const within = (milliseconds: number, work: Promise<unknown>): Promise<unknown> =>
+  inTime(work, systemClock, milliseconds, () => new EngineError("late")).catch(() => undefined);
