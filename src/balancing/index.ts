@@ -28,5 +28,12 @@ export {
   waterfill,
 } from "./replica-shares.ts";
 export { isWorthMoving, newExperts, predictLoads } from "./rebalance.ts";
-export { scaleFor, type ScaleRule, type ScaleState, type UnitCounts, unitsOf } from "./scale.ts";
+export {
+  type Demand,
+  scaleFor,
+  type ScaleRule,
+  type ScaleState,
+  type UnitCounts,
+  unitsOf,
+} from "./scale.ts";
 export { parseScaleSchedule, type ScaleSchedule, scheduledUnits } from "./scale-schedule.ts";

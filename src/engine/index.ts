@@ -1,6 +1,6 @@
 export { greedySampling, type SamplingParameters, type TokenLogprob } from "../kernels/index.ts";
 export { Engine, type EngineOptions, type MaskSource, type Rebalanced } from "./api/index.ts";
-export { defaultPolicy, type ExpertOptions, ExpertPlacements } from "./routing/index.ts";
+export { defaultPolicy, type ExpertOptions, ExpertPlacements, Router } from "./routing/index.ts";
 export { version } from "./fleet/index.ts";
 export type { NodeOptions } from "./fleet/index.ts";
 export { serveNode, type JoinedNodeOptions } from "./fleet/index.ts";

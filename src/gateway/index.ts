@@ -22,6 +22,8 @@ export {
   publishedAcceleratorHour,
   publishedDay,
   publishedFigures,
+  publishedHourlyIncome,
+  publishedNoon,
   publishedPriceModel,
 } from "./billing/index.ts";
 export { readLedger } from "./billing/index.ts";

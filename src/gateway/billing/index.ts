@@ -20,6 +20,8 @@ export {
   publishedAcceleratorHour,
   publishedDay,
   publishedFigures,
+  publishedHourlyIncome,
+  publishedNoon,
   publishedPriceModel,
 } from "./published-day.ts";
 export { readLedger } from "./read-ledger.ts";

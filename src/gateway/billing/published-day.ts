@@ -4,7 +4,8 @@
  */
 import type { LedgerRecord, Topology } from "./ledger-record.ts";
 
-const NOON = Date.parse("2025-02-27T12:00:00+08:00");
+/** When the day began: milliseconds since 1970. */
+export const publishedNoon = Date.parse("2025-02-27T12:00:00+08:00");
 const HOUR_MS = 3_600_000;
 
 /** Hours after noon in Beijing, and the nodes that serve from then on. */
@@ -26,6 +27,14 @@ const staircase: readonly (readonly [hour: number, nodes: number])[] = [
 const inputTokens = 608e9;
 const hitTokens = 342e9;
 const outputTokens = 168e9;
+
+/** Dollars of theoretical income in each hour, read off the article's chart; they add up to its income. */
+export const publishedHourlyIncome = [
+  ...[
+    27_023, 28_514, 30_465, 30_924, 30_465, 27_826, 26_793, 29_547, 30_695, 30_809, 31_039, 29_777,
+  ],
+  ...[21_744, 17_958, 13_138, 7975, 6368, 6368, 7975, 13_712, 23_121, 29_432, 30_465, 29_891],
+] as const;
 
 /** DeepSeek's own figures, as the article prints them. */
 export const publishedFigures = {
@@ -52,9 +61,9 @@ export const publishedPriceModel = "deepseek-reasoner";
 export function* publishedDay(): Generator<LedgerRecord> {
   for (const [index, [hour, nodes]] of staircase.entries()) {
     const event = index === 0 ? "start" : "change";
-    yield { kind: "topology", time: NOON + hour * HOUR_MS, event, ...topologyOf(nodes) };
+    yield { kind: "topology", time: publishedNoon + hour * HOUR_MS, event, ...topologyOf(nodes) };
   }
-  const time = NOON + 24 * HOUR_MS;
+  const time = publishedNoon + 24 * HOUR_MS;
   yield {
     ...{ kind: "request", time, id: "the whole day", requestId: "", tenant: "everybody" },
     ...{ model: publishedPriceModel, outcome: "complete", finishReasons: [], kvTokensRead: 0 },
