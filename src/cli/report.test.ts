@@ -45,6 +45,9 @@ test("the published day is printed beside what DeepSeek printed", async () => {
     /^prefill per node +73,686\.3 tokens\/s +published: ~73\.7k tokens\/s$/m,
     /^decode per node +14,814\.8 tokens\/s +published: ~14\.8k tokens\/s$/m,
     /half a billion output tokens alone are \$1,095\./,
+    /^ +less: model prices +\$\d/m,
+    /^ +less: unbilled +\$281,050\.00$/m,
+    /^ +less: discounts +\$\d/m,
   ]) {
     assert.match(out, line);
   }

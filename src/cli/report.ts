@@ -1,5 +1,6 @@
 import { z } from "zod";
 import {
+  assumedShares,
   charge,
   defaultPrices,
   exactDollars,
@@ -10,6 +11,7 @@ import {
   publishedDay,
   publishedFigures,
   publishedPriceModel,
+  publishedScenario,
   readLedger,
   reportOn,
   roundedDollars,
@@ -55,9 +57,12 @@ export async function report(given: ReportArguments): Promise<void> {
 export async function reportPublishedDay(given: ReportArguments): Promise<void> {
   const options = await optionsOf(given);
   const figures = await reportOn(publishedDay(), options);
+  const assumed = await reportOn(publishedScenario(options.prices), options);
   if (given.json) {
     const known = Object.entries(figures).filter(([key]) => !perRequest.has(key));
-    printJson({ ...Object.fromEntries(known), published: publishedFigures });
+    const { billedIncome, billedMargin, incomeGap } = assumed;
+    const scenario = { assumed: assumedShares, billedIncome, billedMargin, incomeGap };
+    printJson({ ...Object.fromEntries(known), published: publishedFigures, scenario });
     return;
   }
   const published: Readonly<Record<string, string>> = publishedFigures;
@@ -67,6 +72,9 @@ export async function reportPublishedDay(given: ReportArguments): Promise<void> 
     rows.map((row) => ({ ...row, published: published[row.key] ?? "" })),
   );
   console.log(whyTheyDiffer(figures, options));
+  const income = moneyRows(assumed).filter(({ key }) => key !== "unbilledRequests");
+  console.log("");
+  printTable(scenarioTitle, income);
 }
 
 /** What cannot be known of a day of which only the totals are published. */
@@ -78,8 +86,15 @@ const perRequest: ReadonlySet<string> = new Set<keyof Report>([
   "reasoningTokens",
   "timeToFirstToken",
   "billedIncome",
+  "incomeGap",
   "billedMargin",
 ]);
+
+const shareOf = (share: number) => `${100 * share} %`;
+
+const scenarioTitle = `DeepSeek says why the real income is lower, not by how much. Assumed, not published: ${shareOf(assumedShares.v3)} of
+the tokens are DeepSeek-V3's, and ${shareOf(assumedShares.free)} of each model's come from the web and the app, which are free;
+nights cost what they did, and tokens were asked for as the income's chart has it:`;
 
 function whyTheyDiffer(figures: Report, { prices, priceModel }: ReportOptions): string {
   const { rates } = prices.standardPriceAt(priceModel, figures.to ?? 0);
@@ -210,7 +225,18 @@ function moneyRows(figures: Report): Row[] {
     row("theoreticalMargin", "  profit over cost", percent(figures.theoreticalMargin)),
     row("billedIncome", "billed income", dollars(figures.billedIncome)),
     row("billedMargin", "  profit over cost", percent(figures.billedMargin)),
+    ...gapRows(figures.incomeGap),
     row("unbilledRequests", "unbilled requests", decimal(unbilled, 0)),
+  ];
+}
+
+/** What stands between theoretical and billed income; nothing where they are the same. */
+function gapRows({ modelPrices, unbilledTraffic, discounts }: Report["incomeGap"]): Row[] {
+  if (modelPrices === 0n && unbilledTraffic === 0n && discounts === 0n) return [];
+  return [
+    row("incomeGap", "  less: model prices", dollars(modelPrices)),
+    row("incomeGap", "  less: unbilled", dollars(unbilledTraffic)),
+    row("incomeGap", "  less: discounts", dollars(discounts)),
   ];
 }
 

@@ -21,10 +21,12 @@ export { PriceBook } from "./billing/index.ts";
 export {
   publishedAcceleratorHour,
   publishedDay,
+  assumedShares,
   publishedFigures,
   publishedHourlyIncome,
   publishedNoon,
   publishedPriceModel,
+  publishedScenario,
 } from "./billing/index.ts";
 export { readLedger } from "./billing/index.ts";
 export { reportOn, type Report, type ReportOptions } from "./billing/index.ts";

@@ -16,6 +16,7 @@ export {
   totalOf,
 } from "./money.ts";
 export { PriceBook } from "./price-book.ts";
+export { assumedShares, publishedScenario } from "./published-scenario.ts";
 export {
   publishedAcceleratorHour,
   publishedDay,

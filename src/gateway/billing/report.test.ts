@@ -3,8 +3,9 @@ import { test } from "node:test";
 import { defaultPrices } from "./deepseek-prices.ts";
 import { at, requestRecord, topologyRecord } from "./ledger-fixtures.ts";
 import type { LedgerRecord } from "./ledger-record.ts";
-import { parseDollars } from "./money.ts";
+import { charge, parseDollars } from "./money.ts";
 import { publishedAcceleratorHour, publishedDay, publishedPriceModel } from "./published-day.ts";
+import { publishedScenario } from "./published-scenario.ts";
 import { reportOn, type ReportOptions } from "./report.ts";
 
 const twoDollars = parseDollars(publishedAcceleratorHour) ?? assert.fail();
@@ -86,6 +87,10 @@ test("requests add up to DeepSeek's statistics", async () => {
     theoreticalMargin: Number(theoreticalIncome - cost) / Number(cost),
     billedIncome: billed,
     billedMargin: Number(billed - cost) / Number(cost),
+    incomeGap: {
+      ...{ modelPrices: 0n, discounts: 0n },
+      unbilledTraffic: 300n * 550_000n + 30n * 2_190_000n,
+    },
     unbilledRequests: 1,
     resumedRequests: 1,
     recomputedTokens: 450,
@@ -123,4 +128,53 @@ test("an empty ledger has no shares, no speeds and no margins", async () => {
     [from, to, cost, hitShare, outputSpeed, averageNodes, billedMargin],
     [null, null, 0n, null, null, null, null],
   );
+});
+
+test("what is not earned is told by its causes, which add up", async () => {
+  const tokens = { hit: 0, miss: 0, output: 1_000_000, reasoning: 0 };
+  const asked = (time: string, model: string, tenant = "api"): LedgerRecord => {
+    const price = defaultPrices.priceAt(model, at(time));
+    const billing =
+      tenant === "web"
+        ? ({ kind: "unbilled", reason: "tenant" } as const)
+        : ({ kind: "billed", price, picodollars: charge(tokens, price.rates) } as const);
+    return requestRecord({ time: at(time), model, tenant, tokens, billing });
+  };
+  const { theoreticalIncome, billedIncome, incomeGap } = await ask([
+    asked("12:00:00", "deepseek-reasoner"),
+    asked("12:00:00", "deepseek-chat"),
+    asked("20:00:00", "deepseek-chat"),
+    asked("20:00:00", "deepseek-reasoner"),
+    asked("20:00:00", "deepseek-chat", "web"),
+  ]);
+  const dollars = (text: string) => parseDollars(text) ?? assert.fail();
+  assert.deepEqual(incomeGap, {
+    modelPrices: 2n * (dollars("2.19") - dollars("1.1")),
+    unbilledTraffic: dollars("2.19"),
+    discounts: dollars("1.1") + dollars("2.19") - 2n * dollars("0.55"),
+  });
+  const { modelPrices, unbilledTraffic, discounts } = incomeGap;
+  assert.equal(theoreticalIncome - billedIncome, modelPrices + unbilledTraffic + discounts);
+});
+
+test("the published day's scenario has the day's tokens and theoretical income, and earns less", async () => {
+  const day = await ask(publishedScenario(defaultPrices));
+  const whole = await ask(publishedDay());
+  for (const key of [
+    "inputTokens",
+    "hitTokens",
+    "outputTokens",
+    "theoreticalIncome",
+    "cost",
+  ] as const) {
+    assert.equal(day[key], whole[key]);
+  }
+  const { modelPrices, unbilledTraffic, discounts } = day.incomeGap;
+  assert.equal(day.theoreticalIncome - day.billedIncome, modelPrices + unbilledTraffic + discounts);
+  const share = Number(unbilledTraffic) / Number(day.theoreticalIncome);
+  assert.ok(Math.abs(share - 0.5) < 1e-6);
+  const onlyR1 = await ask(publishedScenario(defaultPrices, { v3: 0, free: 0 }));
+  assert.equal(onlyR1.incomeGap.modelPrices, 0n);
+  assert.equal(onlyR1.incomeGap.unbilledTraffic, 0n);
+  assert.ok(onlyR1.incomeGap.discounts > 0n);
 });

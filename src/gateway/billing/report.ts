@@ -1,4 +1,5 @@
 import { FleetTime, type NodeTime } from "./fleet-time.ts";
+import { addGaps, gapOf, noGap, type IncomeGap } from "./income-gap.ts";
 import type { LedgerRecord, RequestRecord } from "./ledger-record.ts";
 import { charge, totalOf, type Picodollars } from "./money.ts";
 import type { PriceBook } from "./price-book.ts";
@@ -46,6 +47,8 @@ export interface Report {
   readonly theoreticalMargin: number | null;
   readonly billedIncome: Picodollars;
   readonly billedMargin: number | null;
+  /** Theoretical less billed income, by its causes. */
+  readonly incomeGap: IncomeGap;
   readonly unbilledRequests: number;
   /** Requests that went on after a loss of ranks, and the tokens computed again, which nobody pays. */
   readonly resumedRequests: number;
@@ -85,6 +88,7 @@ class RequestSums {
   kvTokensRead = 0;
   theoretical: Picodollars = 0n;
   billed: Picodollars = 0n;
+  gap: IncomeGap = noGap;
   unbilledRequests = 0;
   resumedRequests = 0;
   recomputedTokens = 0;
@@ -93,7 +97,8 @@ class RequestSums {
     this.#options = options;
   }
 
-  add({ time, outcome, tokens, timing, kvTokensRead, resumed, billing }: RequestRecord): void {
+  add(record: RequestRecord): void {
+    const { time, outcome, tokens, timing, kvTokensRead, resumed, billing } = record;
     const { prices, priceModel } = this.#options;
     this.requests[outcome]++;
     addTo(this.tokens, tokens);
@@ -101,7 +106,9 @@ class RequestSums {
     this.kvTokensRead += kvTokensRead;
     if (resumed) this.resumedRequests++;
     this.recomputedTokens += resumed?.recomputedTokens ?? 0;
-    this.theoretical += totalOf(charge(tokens, prices.standardPriceAt(priceModel, time).rates));
+    const theoretical = totalOf(charge(tokens, prices.standardPriceAt(priceModel, time).rates));
+    this.theoretical += theoretical;
+    this.gap = addGaps(this.gap, gapOf(record, theoretical, prices));
     if (billing.kind === "billed") this.billed += totalOf(billing.picodollars);
     else this.unbilledRequests++;
   }
@@ -154,6 +161,7 @@ function assemble(
     theoreticalMargin: marginOf(sums.theoretical, cost),
     billedIncome: sums.billed,
     billedMargin: marginOf(sums.billed, cost),
+    incomeGap: sums.gap,
     unbilledRequests: sums.unbilledRequests,
     resumedRequests: sums.resumedRequests,
     recomputedTokens: sums.recomputedTokens,
