@@ -31,16 +31,20 @@ export interface Replay extends PrefixHits {
 /**
  * Runs a trace through the context cache without a model: every trace block becomes one block of 64
  * tokens whose KV is fixed by its identifier, on a rank with pages for the longest prompt. The
- * trace's clock is the cache's.
+ * trace's clock is the cache's. `between`: awaited before each request.
  * @throws Error if the cache ever serves other values than were saved
  */
 export async function replayTrace(
   requests: readonly Pick<TraceRequest, "at" | "blocks">[],
   store: BlobStore,
+  between: (index: number) => Promise<void> = async () => undefined,
 ): Promise<Replay> {
   const rank = new ReplayRank(store, Math.max(...requests.map(({ blocks }) => blocks.length)));
   let hits = 0;
-  for (const request of requests) hits += await rank.serve(request);
+  for (const [index, request] of requests.entries()) {
+    await between(index);
+    hits += await rank.serve(request);
+  }
   const blocks = requests.reduce((sum, request) => sum + request.blocks.length, 0);
   return { blocks, hits, stats: rank.stats };
 }
