@@ -30,6 +30,13 @@ export interface HubServer {
 const sha = (algorithm: string, ...parts: (string | Buffer)[]) =>
   parts.reduce((hash, part) => hash.update(part), createHash(algorithm)).digest("hex");
 
+/** A copy whose first byte is another. */
+function damaged(content: Buffer): Buffer {
+  const copy = Buffer.from(content);
+  copy[0] ^= 1;
+  return copy;
+}
+
 const MODEL = "org/tiny";
 
 /** A server that speaks the hub's API about one model; files of 1 KiB and more are in large storage. */
@@ -58,8 +65,9 @@ export async function startHub(
     const asked = Number(/^bytes=(\d+)-/.exec(request.headers.range ?? "")?.[1] ?? 0);
     const start = behaviour.ignoresRanges ? 0 : asked;
     starts.push(start);
-    const rest = Buffer.concat([content.subarray(start), Buffer.alloc(behaviour.excess ?? 0, 120)]);
-    if (content.length >= 1024 && left.damages-- > 0) rest[0] ^= 1;
+    let rest = content.subarray(start);
+    if (behaviour.excess) rest = Buffer.concat([rest, Buffer.alloc(behaviour.excess, 120)]);
+    if (content.length >= 1024 && left.damages-- > 0) rest = damaged(rest);
     const isCut = content.length >= 1024 && left.cuts-- > 0;
     const said = isCut ? rest.subarray(0, Math.ceil(rest.length / 3)) : rest;
     const length = isCut && !behaviour.shortensLengths ? rest.length : said.length;

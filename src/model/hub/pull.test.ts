@@ -36,8 +36,11 @@ interface Asked {
 }
 
 /** Pulls from a server that behaves so. */
-async function pull({ behaviour, id = "org/tiny", environment, cache, planned }: Asked = {}) {
-  const hub = await startHub(files, behaviour);
+async function pull(
+  { behaviour, id = "org/tiny", environment, cache, planned }: Asked = {},
+  served: ReadonlyMap<string, Buffer> = files,
+) {
+  const hub = await startHub(served, behaviour);
   const home = cache ?? (await mkdtemp(join(root, "home-")));
   const places = hubPlaces({ HF_HOME: home, HF_ENDPOINT: hub.endpoint, ...environment });
   const progress: number[] = [];
@@ -87,6 +90,35 @@ test("a pull goes on from every cut connection, whatever its responses say of th
     await assertWhole(folder);
     assert.ok(hub.starts.filter((start) => start > 0).length >= 20);
   }
+});
+
+/** Of the four shards of a large model; the soak says more. */
+const LARGE_BYTES = Number(process.env["DAYSIX_PULL_BYTES"] ?? 8e6);
+
+/** Bytes of which no two MiB are the same. */
+function largeFile(bytes: number, seed: number): Buffer {
+  const file = Buffer.alloc(bytes, noise(2 ** 20, seed));
+  for (let at = 0; at + 4 <= bytes; at += 2 ** 20) file.writeUInt32LE(at >>> 16, at);
+  return file;
+}
+
+test("a large model comes whole and resumed through 20 cut connections, four files at a time", async () => {
+  const shards = [1, 2, 3, 4].map((shard) => {
+    const name = `model-0000${shard}-of-00004.safetensors`;
+    return [name, largeFile(Math.floor(LARGE_BYTES / 4), shard)] as const;
+  });
+  const large = new Map([...shards, ["config.json", Buffer.from("{}")] as const]);
+  const { folder, hub, progress, home } = await pull({ behaviour: { cuts: 20 } }, large);
+  for (const [name, content] of large) {
+    assert.ok((await readFile(join(folder, name))).equals(content), name);
+  }
+  assert.equal(hub.starts.filter((start) => start > 0).length, 20);
+  // Nothing came twice.
+  const total = [...large.values()].reduce((sum, content) => sum + content.length, 0);
+  assert.equal(progress.at(-1), total);
+  assert.ok(progress.every((have, i) => i === 0 || have > progress[i - 1]));
+  const left = await readdir(join(home, "hub/models--org--tiny/blobs"));
+  assert.ok(left.every((name) => !name.endsWith(".incomplete")));
 });
 
 test("bytes beyond a file's end are left alone, and servers without ranges begin again", async () => {
