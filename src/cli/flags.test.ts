@@ -1,6 +1,6 @@
 /** `node flags.test.js --write` writes docs/flags.md anew. */
 import assert from "node:assert/strict";
-import { readFileSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { test } from "node:test";
 import { program } from "./program.ts";
 
@@ -32,4 +32,35 @@ ${program.commands.map(describe).join("\n")}`;
 test("the documentation has every flag, as --help says it", () => {
   if (process.argv.includes("--write")) writeFileSync(page, written);
   assert.equal(readFileSync(page, "utf8"), written);
+});
+
+/** Flags of numactl, docker and this repository's own tools. */
+const others = ["--cpunodebind", "--membind", "--write", "--help"];
+
+test("every flag that the guide mentions is one of the program's", () => {
+  const options = program.commands.flatMap((command) => command.options);
+  const known = new Set([...others, ...options.map(({ rawName }) => rawName.split(" ")[0])]);
+  const guide = [
+    "context-cache",
+    "flags",
+    "metrics",
+    "prices",
+    "running",
+    "topologies",
+    "two-machines",
+  ];
+  const pages = ["../../README.md", ...guide.map((name) => `../../docs/${name}.md`)];
+  for (const path of pages) {
+    const text = readFileSync(new URL(path, import.meta.url), "utf8");
+    for (const [flag] of text.matchAll(/(?<![\w-])--[a-z][a-z-]*/g)) {
+      assert.ok(known.has(flag), `${path}: ${flag}`);
+    }
+    for (const [, target] of text.matchAll(/\]\((?!http)([^)#]+)/g)) {
+      const at = new URL(target, new URL(path, import.meta.url));
+      assert.ok(
+        readdirSync(new URL(".", at)).includes(at.pathname.split("/").at(-1)!),
+        `${path}: ${target}`,
+      );
+    }
+  }
 });

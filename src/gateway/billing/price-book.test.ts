@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -149,4 +149,14 @@ test("a file that is wrong is refused with the file's name and the field's", asy
   } finally {
     await rm(directory, { recursive: true });
   }
+});
+
+test("the price book of the documentation is one, and its night is from Monday to Friday", async () => {
+  const page = await readFile(new URL("../../../docs/prices.md", import.meta.url), "utf8");
+  const book = PriceBook.parse(JSON.parse(/```json\n(.*?)```/s.exec(page)?.[1] ?? ""));
+  const at = (time: string, model = "calf") => book.priceAt(model, Date.parse(time));
+  assert.equal(at("2026-01-05T17:00:00Z").window, "night");
+  assert.equal(at("2026-01-10T00:29:00Z").window, "night", "Friday's");
+  assert.equal(at("2026-01-10T17:00:00Z").window, null, "a Saturday");
+  assert.equal(at("2026-01-05T17:00:00Z", "deepseek-v3").name, "big");
 });
