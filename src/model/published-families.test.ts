@@ -21,7 +21,8 @@ for (const [i, family] of publishedFamilies.entries()) {
     assert.equal(config.maxPositions, config.indexTopK ?? config.maxPositions);
     assert.equal(bytes.mtp > 0, config.nextTokenLayers > 0);
     const main = { BF16: "BF16", F8_E4M3: "F8_E4M3", "INT4 experts": "I4" }[family.weights];
-    assert.equal(Object.keys(formats)[0], main);
+    assert.ok(Object.hasOwn(formats, main), `${main} of ${Object.keys(formats).join(", ")}`);
+    assert.equal(Object.hasOwn(formats, "F8_E4M3"), family.weights === "F8_E4M3");
     const tokenizer = await Tokenizer.load(directory);
     const text = "Hello, it's 2026: 你好, Größe!\n";
     assert.equal(tokenizer.decode(tokenizer.encode(text, { specials: false })), text);

@@ -115,7 +115,7 @@ const flash = {
   ...{ rope_theta: 1e6, rope_scaling: null, partial_rotary_factor: 1 },
 };
 const gigachat = {
-  ...{ ...v3, ...small, ...bf16, vocab_size: 128256, hidden_size: 1536, intermediate_size: 8960 },
+  ...{ ...v3, ...small, vocab_size: 128256, hidden_size: 1536, intermediate_size: 8960 },
   ...{ moe_intermediate_size: 1280, num_attention_heads: 32, num_key_value_heads: 32 },
   ...{ v_head_dim: 192, num_experts_per_tok: 4, head_dim: 64, qk_head_dim: 192 },
   ...{ rope_interleave: true, bos_token_id: 1, eos_token_id: 2, max_position_embeddings: 262144 },
@@ -164,7 +164,11 @@ export const publishedFamilies: readonly PublishedFamily[] = [
   },
   { ...published, name: "GLM-4.7-Flash", config: flash },
   { ...published, name: "GLM-5", config: glm5 },
-  { ...published, name: "GigaChat3-10B-A1.8B", config: gigachat },
+  { ...published, name: "GigaChat3-10B-A1.8B", config: gigachat, weights: "F8_E4M3" },
+  {
+    ...{ ...published, name: "GigaChat3-10B-A1.8B-bf16" },
+    config: { ...gigachat, ...bf16 },
+  },
 ];
 
 /** Writes a family's folder: `directory` is made. */
