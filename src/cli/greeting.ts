@@ -12,13 +12,19 @@ export function greet(options: ServeOptions, serving: Serving, startMs: number):
   if (options.logFormat === "json") {
     notice(`serves ${names.join(", ")} at ${url}/v1; ${describeEngine(options, engine)}`);
   } else console.log(greeting(options, serving, startMs));
-  if (!hasKey(options) && !isLoopback(options.host)) {
+  if (isOpenToAll(options)) {
     options.log.warn(
       { host: options.host },
       "whoever reaches this address may use the server: there is neither --api-key nor --keys",
     );
   }
 }
+
+type Door = Pick<ServeOptions, "host" | "apiKey" | "keysFile">;
+
+/** Whether others than this machine reach the server, and need no key. */
+export const isOpenToAll = (options: Door): boolean =>
+  !hasKey(options) && !isLoopback(options.host);
 
 const hasKey = ({ apiKey, keysFile }: Pick<ServeOptions, "apiKey" | "keysFile">) =>
   apiKey !== undefined || keysFile !== undefined;

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { test } from "node:test";
-import { hints, urlOf } from "./greeting.ts";
+import { hints, isOpenToAll, urlOf } from "./greeting.ts";
 import { logLevels, openLog } from "./log.ts";
 
 /** What a process says on stderr that opens its log so. */
@@ -68,4 +68,14 @@ test("hints have the server's address, and where a key is needed its place but n
   assert.equal(urlOf("0.0.0.0", 1), "http://127.0.0.1:1");
   assert.equal(urlOf("::", 1), "http://[::1]:1");
   assert.equal(urlOf("10.0.0.5", 1), "http://10.0.0.5:1");
+});
+
+test("a server is open to all where it listens to others and asks for no key", () => {
+  assert.equal(isOpenToAll({ host: "0.0.0.0" }), true);
+  assert.equal(isOpenToAll({ host: "::" }), true);
+  for (const door of [{ host: "127.0.0.1" }, { host: "::1" }, { host: "localhost" }]) {
+    assert.equal(isOpenToAll(door), false, door.host);
+  }
+  assert.equal(isOpenToAll({ host: "0.0.0.0", apiKey: "k" }), false);
+  assert.equal(isOpenToAll({ host: "0.0.0.0", keysFile: "keys.json" }), false);
 });

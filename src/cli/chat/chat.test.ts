@@ -140,8 +140,9 @@ test(
       ["/think off", "answers without thinking"],
       ["/system be kind", "system message: be kind"],
       ["/frobnicate", "there is no /frobnicate"],
-      ["//tmp", 'said "/tmp"'],
-      [`/save ${saved}`, "3 messages in "],
+      ["//bye", 'said "/bye"'],
+      ["/tmp/x /*", 'said "/tmp/x /*"'],
+      [`/save ${saved}`, "5 messages in "],
       [`/save ${saved}`, "failed: EEXIST"],
       ["/clear", "is forgotten"],
       ["again", 'said "again"'],
@@ -162,7 +163,7 @@ test(
       { role: "user", content: "again" },
     ]);
     const kept = JSON.parse(readFileSync(saved, "utf8")) as { messages: unknown[] };
-    assert.equal(kept.messages.length, 3);
+    assert.equal(kept.messages.length, 5);
   },
 );
 

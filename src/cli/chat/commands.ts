@@ -67,14 +67,14 @@ function helpText(): string {
     ...rows,
     "A line that ends in \\ goes on in the next; pasted lines stay together.",
     "Ctrl+C stops an answer; at an empty prompt a second one ends, as Ctrl+D does.",
-    "//… says what begins with /.",
+    "//word says /word to the model.",
   ].join("\n");
 }
 
-/** A command's name and argument; undefined for what is said to the model. */
+/** A command's name and argument; undefined for what is said to the model, paths and comments too. */
 export function commandOf(text: string): { name: string; argument: string } | undefined {
-  const [, name, argument] = /^\/(?!\/)(\S*)\s*(.*)$/s.exec(text.trim()) ?? [];
-  return name === undefined ? undefined : { name, argument: argument.trim() };
+  const [, name, argument = ""] = /^\/([a-z-]+)(?:\s+(.*))?$/s.exec(text.trim()) ?? [];
+  return name === undefined ? undefined : { name, argument };
 }
 
 /** @throws what a command fails with */
