@@ -30,8 +30,8 @@ class Screen {
   #text = "";
   #read = 0;
 
-  constructor(...flags: string[]) {
-    const command = [process.execPath, main, "chat", "--url", server.url, ...flags]
+  constructor(flags: readonly string[] = [], url = server.url) {
+    const command = [process.execPath, main, "chat", "--url", url, ...flags]
       .map((word) => `'${word}'`)
       .join(" ");
     this.#process = spawn("script", ["-qefc", command, "/dev/null"], { env: environment });
@@ -73,7 +73,7 @@ test(
   { skip },
   async () => {
     const asked = server.bodies.length;
-    const screen = new Screen("--system", "be brief", "--temperature", "0", "--seed", "7");
+    const screen = new Screen(["--system", "be brief", "--temperature", "0", "--seed", "7"]);
     await screen.says("echo at ");
     await screen.says(prompt);
     screen.type(`forever${ENTER}`);
@@ -166,6 +166,37 @@ test(
     assert.equal(kept.messages.length, 5);
   },
 );
+
+/** `daysix serve` on the bundled model. */
+async function startCalf(): Promise<{ readonly url: string; readonly process: ChildProcess }> {
+  const topology = ["--topology", "prefill=1x1,decode=1x1"];
+  const child = spawn(process.execPath, [main, "serve", "--port", "0", ...topology]);
+  let said = "";
+  for await (const data of child.stdout) {
+    said += data;
+    const [, url] = /watch it at (\S+)\//.exec(said) ?? [];
+    if (url) return { url, process: child };
+  }
+  throw new Error(`the server has ended: ${said}`);
+}
+
+test("calf is asked what a newcomer asks", { skip }, async (t) => {
+  const calf = await startCalf();
+  t.after(() => calf.process.kill());
+  const screen = new Screen(["--temperature", "0"], calf.url);
+  await screen.says(`calf at ${calf.url} (/help lists commands, /bye ends)`);
+  await screen.says(prompt);
+  screen.type(`What is 47 + 38?${ENTER}`);
+  await screen.says(" prompt tokens from the cache");
+  await screen.says(prompt);
+  screen.type(`/bye${ENTER}`);
+  assert.equal(await screen.ended, 0);
+  const [, answer] = screen.plain.split("What is 47 + 38?");
+  assert.match(
+    answer,
+    /=85\r?\n85\r?\n37 tokens, \d+\.\d tokens\/s, first after \d+\.\d\d s; 0 of 14 prompt/,
+  );
+});
 
 /** `daysix chat` with nothing but pipes. */
 function piped(input: string, ...words: string[]) {
