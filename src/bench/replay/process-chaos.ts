@@ -126,23 +126,23 @@ async function damage(cache: string, draw: Draw): Promise<void> {
 
 /** Waits until nothing is live; what is left then. */
 async function settle(cluster: ProcessCluster, sums: Sums): Promise<string[]> {
-  const held = [
-    "daysix_requests_running",
-    "daysix_requests_waiting",
-    'daysix_kv_pages{state="in_use"}',
-  ];
-  let left: number[] = [];
-  for (let i = 0; i < 100; i++) {
-    left = await Promise.all(held.map((name) => cluster.metric(name)));
-    if (left.every((count) => count === 0)) break;
+  const look = () =>
+    Promise.all([
+      cluster.metric("vllm:num_requests_running"),
+      cluster.metric("vllm:num_requests_waiting"),
+      cluster.metric("daysix_kv_pages", 'state="in_use"'),
+    ]);
+  let left = await look();
+  for (let i = 0; i < 100 && left.some((count) => count > 0); i++) {
     await sleep(100);
+    left = await look();
   }
   sums.resumed = await cluster.metric("daysix_resumed_requests_total");
   const problems = left.some((count) => count > 0) ? [`still live: ${left.join()}`] : [];
   const billed = sumsOf(await recordsOf(cluster.ledger));
   const metrics = await Promise.all(
-    ["prompt", "prompt_cache_hit", "completion"].map((name) =>
-      cluster.metric(`daysix_${name}_tokens_total`),
+    ["prompt_tokens", "prefix_cache_hits", "generation_tokens"].map((name) =>
+      cluster.metric(`vllm:${name}_total`),
     ),
   );
   if (!isDeepStrictEqual(metrics, billed)) {

@@ -52,12 +52,12 @@ export class ProcessCluster {
     );
     const all = [serve];
     if (count > 1) {
-      const [, port] = await hears(serve, /waiting for .* at \S+:(\d+)/);
+      const [, port] = await hears(serve, /waiting for .* at [^\s:]+:(\d+)/);
       const others = Array.from({ length: count - 1 }, () =>
-        speak(["node", "--join", `127.0.0.1:${port}`], shared),
+        speak(["node", "--once", "--join", `127.0.0.1:${port}`], shared),
       );
       for (const other of others) {
-        const [, number] = await hears(other, /node (\d+) of \d+: joined/);
+        const [, number] = await hears(other, /node (\d+): joined/);
         all[Number(number)] = other;
       }
     }
@@ -71,12 +71,13 @@ export class ProcessCluster {
     this.#nodes = nodes;
   }
 
-  /** A figure of `/metrics`; labels belong to the name. */
-  async metric(name: string): Promise<number> {
+  /** The sum of a figure of `/metrics` over all labels, or those with one. */
+  async metric(name: string, label = ""): Promise<number> {
     const text = await (await askServer(this.server, "/metrics")).text();
-    const line = text.split("\n").find((each) => each.startsWith(`${name} `));
-    if (line === undefined) throw new Error(`no metric ${name}`);
-    return Number(line.slice(name.length));
+    const lines = text.split("\n").filter((line) => line.startsWith(name) && line.includes(label));
+    const values = lines.flatMap((line) => /^[^ {]+(?:\{.*\})? (\S+)$/.exec(line)?.[1] ?? []);
+    if (values.length === 0) throw new Error(`no metric ${name}`);
+    return values.reduce((sum, value) => sum + Number(value), 0);
   }
 
   /** Strikes a node's process. */
@@ -109,6 +110,7 @@ export class ProcessCluster {
 /** They end with this process, however it ends. */
 const children = new Set<ChildProcess>();
 process.once("exit", () => children.forEach((child) => child.kill("SIGKILL")));
+for (const signal of ["SIGINT", "SIGTERM"]) process.once(signal, () => process.exit(1));
 
 function speak(command: readonly string[], flags: readonly string[]): Spoken {
   const child = spawn(process.execPath, [main, ...command, ...flags], {
