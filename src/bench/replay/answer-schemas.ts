@@ -71,6 +71,7 @@ const special: Schema[] = [
     ...record({ kind: { enum: ["a", "b"] }, count, name }, { required: ["kind"] }),
     ...{
       if: { properties: { kind: { const: "a" } } },
+      // oxlint-disable-next-line unicorn/no-thenable -- JSON Schema calls it so
       then: { required: ["count"] },
       else: { required: ["name"] },
     },
