@@ -5,6 +5,7 @@ import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { fixtureDirectory } from "../model/fixtures.ts";
 import { profilerTrace, temporaryFile } from "../trace/fixtures.ts";
+import { NO_LAYER, SpanRecorder, TraceWriter, type SpanName } from "../trace/index.ts";
 
 const program = fileURLToPath(new URL("./main.js", import.meta.url));
 const model = fixtureDirectory("tiny/v3") ?? "";
@@ -50,6 +51,33 @@ ncclDevKernel_AllReduce_Sum_bf16_RING_LL  communication      1  0.030  0.030    
 flash_fwd_splitkv_combine_kernel                compute      1  0.010  0.010
 gpu_memset                                      compute      1  0.005  0.005
 `,
+  );
+});
+
+test("idle time is told by what was waited for", async (t) => {
+  const file = temporaryFile(t);
+  let now = 0;
+  const recorder = new SpanRecorder({ node: 0, rank: 0, clock: () => now });
+  const spend = (name: SpanName, milliseconds: number) => {
+    const span = recorder.begin(name, NO_LAYER, 1);
+    now += 1000 * milliseconds;
+    recorder.end(span);
+  };
+  spend("REQUESTS", 5);
+  spend("UNIT", 0.25);
+  const step = recorder.beginStep(0, 1);
+  spend("HEAD", 2);
+  now += 500;
+  spend("MASK", 1);
+  recorder.end(step);
+  const writer = await TraceWriter.create(file, 0);
+  writer.write(recorder.take());
+  await writer.close();
+  const { stdout } = await daysix("trace", file);
+  assert.equal(
+    stdout.split("\n\n")[2],
+    `ms idle, waiting for  requests  other ranks   mask   else
+node 0 rank 0            5.000        0.250  1.000  0.500`,
   );
 });
 

@@ -1,4 +1,11 @@
-import { analyse, readTrace, spanNames, TraceWriter, type TraceAnalysis } from "../trace/index.ts";
+import {
+  analyse,
+  readTrace,
+  spanNames,
+  TraceWriter,
+  type TraceAnalysis,
+  type WaitName,
+} from "../trace/index.ts";
 import { table } from "./table.ts";
 
 /** Kernels of a profiler's trace can be of hundreds of kinds; JSON has them all. */
@@ -24,7 +31,7 @@ export async function printTrace(options: {
   const steps = analysis.steps > 0 ? `, steps: ${analysis.steps}` : "";
   console.log(`${file}: ${source}, spans: ${spans.length}${steps}`);
   if (cut) console.log("The file was cut: what follows is of its whole events.");
-  const tables = [rankRows(analysis), kindRows(analysis), layerRows(analysis)];
+  const tables = [rankRows(analysis), waitRows(analysis), kindRows(analysis), layerRows(analysis)];
   for (const rows of tables) if (rows.length > 1) console.log(`\n${table(rows)}`);
 }
 
@@ -41,6 +48,34 @@ function rankRows({ ranks }: TraceAnalysis): string[][] {
       milliseconds(times.exposed),
       milliseconds(times.idle),
     ]),
+  ];
+}
+
+const waitNames: Readonly<Record<WaitName, string>> = {
+  REQUESTS: "requests",
+  UNIT: "other ranks",
+  MASK: "mask",
+  PAGES: "pages",
+  KV: "KV",
+  STORE: "store",
+  READER: "reader",
+};
+
+/** What each rank waited for while it was idle: a column for each thing that any waited for. */
+function waitRows({ ranks }: TraceAnalysis): string[][] {
+  const idleFor = (times: (typeof ranks)[number], kind: string) =>
+    times.waits.find((wait) => wait.kind === kind)?.idle ?? 0;
+  const kinds = (Object.keys(waitNames) as WaitName[]).filter((kind) =>
+    ranks.some((times) => idleFor(times, kind) > 0),
+  );
+  if (kinds.length === 0) return [];
+  return [
+    ["ms idle, waiting for", ...kinds.map((kind) => waitNames[kind]), "else"],
+    ...ranks.map((times) => {
+      const named = kinds.reduce((sum, kind) => sum + idleFor(times, kind), 0);
+      const waits = kinds.map((kind) => milliseconds(idleFor(times, kind)));
+      return [times.rank, ...waits, milliseconds(Math.max(0, times.idle - named))];
+    }),
   ];
 }
 

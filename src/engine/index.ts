@@ -1,5 +1,11 @@
 export { greedySampling, type SamplingParameters, type TokenLogprob } from "../kernels/index.ts";
-export { Engine, type EngineOptions, type MaskSource, type Rebalanced } from "./api/index.ts";
+export {
+  Engine,
+  type EngineOptions,
+  type Journey,
+  type MaskSource,
+  type Rebalanced,
+} from "./api/index.ts";
 export { defaultPolicy, type ExpertOptions, ExpertPlacements, Router } from "./routing/index.ts";
 export { version } from "./fleet/index.ts";
 export type { NodeOptions } from "./fleet/index.ts";

@@ -241,7 +241,11 @@ export const statsSchema = z
     proposedTokens: whole,
     acceptedTokens: whole,
     preemptions: whole,
-    /** Of ranks whose unit shares its experts. */
+    /** Steps in which two micro-batches overlapped; of ranks whose unit shares its experts. */
+    overlappedSteps: whole.exactOptional(),
+    /** What went to decode ranks: sequences, and the KV of so many positions that they lacked. */
+    handedOver: z.object({ sequences: whole, tokens: whole, bytes: whole }).exactOptional(),
+    /** Rows and bytes are those of ranks whose unit shares its experts. */
     traffic: traffic.exactOptional(),
     /** Present when there is a context cache. */
     contextCache: z

@@ -29,6 +29,7 @@ test("communication is covered where the rank computes, and exposed elsewhere", 
       exposed: 10,
       coveredShare: 20 / 30,
       idle: 20,
+      waits: [],
     },
   ]);
   assert.deepEqual(kinds, [
@@ -64,6 +65,23 @@ test("a step is no computation, and time between steps is not idle", () => {
   assert.equal(steps, 2);
   const [{ window, covered, idle }] = ranks;
   assert.deepEqual([window, covered, idle], [20, 0, 9]);
+});
+
+test("idle time says what was waited for, inside of steps and between them", () => {
+  const [{ window, idle, waits }] = analyse([
+    span("waiting", "REQUESTS", 0, 10),
+    span("step", "STEP", 12, 40),
+    span("compute", "ATTN", 12, 20),
+    span("waiting", "MASK", 18, 30),
+    span("compute", "SAMPLE", 35, 40),
+    span("waiting", "UNIT", 40, 44),
+  ]).ranks;
+  assert.deepEqual([window, idle], [42, 29]);
+  assert.deepEqual(waits, [
+    { kind: "REQUESTS", idle: 10 },
+    { kind: "MASK", idle: 10 },
+    { kind: "UNIT", idle: 4 },
+  ]);
 });
 
 test("without steps the window reaches from the first start to the last end", () => {

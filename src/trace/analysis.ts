@@ -1,4 +1,4 @@
-import { intersect, lengthOf, union, type Interval } from "./intervals.ts";
+import { intersect, lengthOf, subtract, union, type Interval } from "./intervals.ts";
 import { spanNames, type TracedSpan, type Track } from "./span.ts";
 
 /** Times are microseconds. */
@@ -13,7 +13,7 @@ export interface TraceAnalysis {
 
 export interface RankTimes {
   readonly rank: string;
-  /** The time analysed: the rank's steps, or first start to last end if no steps are recorded. */
+  /** The time analysed: the rank's steps and what it waited, or first start to last end if no steps are recorded. */
   readonly window: number;
   /** Time in which anything is computed; what overlaps counts once. */
   readonly compute: number;
@@ -26,11 +26,15 @@ export interface RankTimes {
   readonly coveredShare: number | null;
   /** Part of the window without computation and without communication. */
   readonly idle: number;
+  /** Parts of the idle time by what was waited for, longest first; the rest has no name. */
+  readonly waits: readonly { readonly kind: string; readonly idle: number }[];
 }
+
+type Busy = Exclude<Track, "waiting">;
 
 /** Spans of one kind over all ranks and layers. */
 export interface KindTimes extends SpanTimes {
-  readonly track: Track;
+  readonly track: Busy;
   /** Of communication: as for a rank, summed over ranks. */
   readonly covered?: number;
   readonly exposed?: number;
@@ -75,7 +79,11 @@ class RankSpans {
     const of = (activity: string) => spans.filter((span) => span.activity === activity);
     this.rank = rank;
     this.steps = of("step");
-    this.tracks = { compute: of("compute"), communication: of("communication") };
+    this.tracks = {
+      compute: of("compute"),
+      communication: of("communication"),
+      waiting: of("waiting"),
+    };
     this.computing = union(this.tracks.compute);
   }
 
@@ -86,6 +94,7 @@ class RankSpans {
     const busy = union([...computing, ...communicating]);
     const communication = lengthOf(communicating);
     const covered = lengthOf(intersect(communicating, computing));
+    const idle = subtract(window, busy);
     return {
       rank: this.rank,
       window: lengthOf(window),
@@ -94,12 +103,19 @@ class RankSpans {
       covered,
       exposed: communication - covered,
       coveredShare: communication === 0 ? null : covered / communication,
-      idle: lengthOf(window) - lengthOf(intersect(window, busy)),
+      idle: lengthOf(idle),
+      waits: this.#waits(idle),
     };
   }
 
+  #waits(idle: readonly Interval[]): RankTimes["waits"] {
+    return [...groupBy(this.tracks.waiting, ({ kind }) => kind)]
+      .map(([kind, spans]) => ({ kind, idle: lengthOf(intersect(union(spans), idle)) }))
+      .toSorted((a, b) => b.idle - a.idle);
+  }
+
   #window(): Interval[] {
-    if (this.steps.length > 0) return union(this.steps);
+    if (this.steps.length > 0) return union([...this.steps, ...this.tracks.waiting]);
     const busy = union([...this.tracks.compute, ...this.tracks.communication]);
     const [first] = busy;
     const last = busy.at(-1);
@@ -107,7 +123,7 @@ class RankSpans {
   }
 }
 
-function kindsOf(ranks: readonly RankSpans[], track: Track): KindTimes[] {
+function kindsOf(ranks: readonly RankSpans[], track: Busy): KindTimes[] {
   const spans = ranks.flatMap((rank) => rank.tracks[track]);
   const kinds = [...groupBy(spans, ({ kind }) => kind)].map(([, own]) => timesOf(own));
   if (track === "compute") return kinds.map((times) => ({ ...times, track }));

@@ -25,7 +25,7 @@ export interface CompleteEvent {
 
 /** A node is a process; a track of a rank is a thread of it, and a step lies on the first. */
 const threadOf = (rank: number, activity: Activity) =>
-  rank * tracks.length + (activity === "communication" ? 1 : 0);
+  rank * tracks.length + (activity === "step" ? 0 : tracks.indexOf(activity));
 const rankOf = (thread: number) => Math.floor(thread / tracks.length);
 
 /** A node's name for viewers. */

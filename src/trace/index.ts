@@ -1,9 +1,17 @@
-export { NO_LAYER, spanNames, type SpanBatch, type SpanName, type Track } from "./span.ts";
+export {
+  activityOf,
+  NO_LAYER,
+  spanNames,
+  type SpanBatch,
+  type SpanName,
+  type WaitName,
+} from "./span.ts";
 export {
   clockSince,
   isTimed,
   nullTracer,
   SpanRecorder,
+  waitFor,
   type Clock,
   type Span,
   type TimedTracer,

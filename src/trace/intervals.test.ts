@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { intersect, lengthOf, union, type Interval } from "./intervals.ts";
+import { intersect, lengthOf, subtract, union, type Interval } from "./intervals.ts";
 
 const GRID = 40;
 
@@ -41,6 +41,20 @@ test("an intersection covers what both unions cover", () => {
         unitsOf(intersect(union(a), union(b))),
         unitsOfA.map((covered, unit) => covered && unitsOfB[unit]),
       );
+    }),
+  );
+});
+
+test("what is left of a union covers what the other does not", () => {
+  fc.assert(
+    fc.property(intervals, intervals, (a, b) => {
+      const [unitsOfA, unitsOfB] = [unitsOf(a), unitsOf(b)];
+      const left = subtract(union(a), union(b));
+      assert.deepEqual(
+        unitsOf(left),
+        unitsOfA.map((covered, unit) => covered && !unitsOfB[unit]),
+      );
+      assert.equal(lengthOf(left), unitsOf(left).filter(Boolean).length);
     }),
   );
 });

@@ -30,6 +30,22 @@ export function intersect(a: readonly Interval[], b: readonly Interval[]): Inter
   return common;
 }
 
+/** The points of the first union that are not in the second. */
+export function subtract(a: readonly Interval[], b: readonly Interval[]): Interval[] {
+  const left: Interval[] = [];
+  let j = 0;
+  for (const { start, end } of a) {
+    let from = start;
+    while (j < b.length && b[j].end <= from) j++;
+    for (let k = j; k < b.length && b[k].start < end; k++) {
+      if (from < b[k].start) left.push({ start: from, end: b[k].start });
+      from = Math.max(from, b[k].end);
+    }
+    if (from < end) left.push({ start: from, end });
+  }
+  return left;
+}
+
 /** Length of a union. */
 export function lengthOf(intervals: readonly Interval[]): number {
   return intervals.reduce((sum, { start, end }) => sum + (end - start), 0);

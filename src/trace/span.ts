@@ -1,5 +1,5 @@
-/** A rank computes, and speaks with other ranks, often at once: a track for each. */
-export const tracks = ["compute", "communication"] as const;
+/** A rank computes, and speaks with other ranks, often at once; else it waits: a track for each. */
+export const tracks = ["compute", "communication", "waiting"] as const;
 
 export type Track = (typeof tracks)[number];
 
@@ -41,9 +41,28 @@ const activities = {
   W: "compute",
   /** A rank waits for what its neighbours in a pipeline send. */
   PP: "communication",
+  /** A rank has nothing to do, since something is still to come. Of all that is, the span names one. */
+  REQUESTS: "waiting",
+  /** The other ranks of the unit, which step together. */
+  UNIT: "waiting",
+  /** Which tokens may come next in a constrained answer. */
+  MASK: "waiting",
+  /** Room in the pool. */
+  PAGES: "waiting",
+  /** KV from a prefill rank, or a decode rank's room for it. */
+  KV: "waiting",
+  /** Blocks from the context cache. */
+  STORE: "waiting",
+  /** The gateway, which has not yet read what the rank has told. */
+  READER: "waiting",
 } as const satisfies Record<string, Activity>;
 
 export type SpanName = keyof typeof activities;
+
+/** What a rank waits for. */
+export type WaitName = {
+  [Name in SpanName]: (typeof activities)[Name] extends "waiting" ? Name : never;
+}[SpanName];
 
 export const spanNames = Object.keys(activities) as readonly SpanName[];
 

@@ -41,7 +41,7 @@ test("spans read back as they were recorded", async (t) => {
   });
 });
 
-test("viewers see a process for each node and two named threads for each rank", async (t) => {
+test("viewers see a process for each node and three named threads for each rank", async (t) => {
   const batches = [stepOf(0, 0), stepOf(0, 1), stepOf(0, 0)];
   const events = JSON.parse(await write(temporaryFile(t), ...batches)) as {
     ph: string;
@@ -58,13 +58,15 @@ test("viewers see a process for each node and two named threads for each rank", 
   assert.deepEqual(named("thread_name"), [
     [0, 0, "rank 0 compute"],
     [0, 1, "rank 0 communication"],
-    [0, 2, "rank 1 compute"],
-    [0, 3, "rank 1 communication"],
+    [0, 2, "rank 0 waiting"],
+    [0, 3, "rank 1 compute"],
+    [0, 4, "rank 1 communication"],
+    [0, 5, "rank 1 waiting"],
   ]);
   const dispatch = events.filter(({ name }) => name === "DISPATCH");
   assert.deepEqual(
     dispatch.map(({ tid }) => tid),
-    [1, 3, 1],
+    [1, 4, 1],
   );
   assert.deepEqual(dispatch[0].args, { layer: 1, step: 4, rows: 2, microBatch: 1 });
 });

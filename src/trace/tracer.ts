@@ -1,4 +1,4 @@
-import { NO_LAYER, spanNames, type SpanBatch, type SpanName } from "./span.ts";
+import { NO_LAYER, spanNames, type SpanBatch, type SpanName, type WaitName } from "./span.ts";
 
 /** A span that has begun. */
 export type Span = number;
@@ -32,6 +32,20 @@ export const nullTracer: Tracer = {
   begin: () => 0,
   end: () => undefined,
 };
+
+/** What is waited for, which the span names. */
+export async function waitFor<Awaited>(
+  tracer: Tracer,
+  name: WaitName,
+  awaited: Promise<Awaited>,
+): Promise<Awaited> {
+  const span = tracer.begin(name, NO_LAYER, 0);
+  try {
+    return await awaited;
+  } finally {
+    tracer.end(span);
+  }
+}
 
 /** Microseconds since a trace's epoch. */
 export type Clock = () => number;

@@ -36,6 +36,7 @@ import {
 import { Dispatcher } from "./dispatcher.ts";
 import type { EngineObserver, EngineOptions, EngineParts, Rebalanced } from "./engine-options.ts";
 import { addStats, lostStats, withoutTraffic } from "./engine-stats.ts";
+import type { Journey } from "./journeys.ts";
 import type { MaskSource } from "./live-request.ts";
 
 const DEFAULT_CHUNK_ROWS = 256;
@@ -253,6 +254,11 @@ export class Engine {
     if (this.#ended !== undefined) throw new EngineError(this.#ended);
     const [first, ...others] = await this.rankStats();
     return others.reduce(addStats, first);
+  }
+
+  /** Sequences on their way, and those that ended since `time`: of many at a time, some. */
+  journeysSince(time: number): readonly Readonly<Journey>[] {
+    return this.#dispatcher?.journeysSince(time) ?? [];
   }
 
   /** Of each rank, by its number. */

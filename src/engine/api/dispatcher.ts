@@ -4,6 +4,7 @@ import type { RankFleet } from "../fleet/index.ts";
 import type { GenerationEvent, GenerationRequest, RankNews, TimedEvent } from "../messages.ts";
 import type { Router } from "../routing/index.ts";
 import { HashedPrompts } from "./hashed-prompts.ts";
+import { Journeys, travel, type Journey } from "./journeys.ts";
 import { LiveRequest, type Mask, type MaskSource } from "./live-request.ts";
 import { MaskPost } from "./mask-post.ts";
 
@@ -52,6 +53,7 @@ export interface DispatcherParts {
 export class Dispatcher {
   readonly #parts: DispatcherParts;
   readonly #hashed = new HashedPrompts();
+  readonly #journeys = new Journeys();
   readonly #live = new Set<LiveRequest>();
   /** By the handles of their attempts. */
   readonly #attempts = new Map<number, LiveRequest>();
@@ -74,6 +76,11 @@ export class Dispatcher {
     return live;
   }
 
+  /** Attempts on their way, and those that ended since `time`: of many at a time, some. */
+  journeysSince(time: number): readonly Readonly<Journey>[] {
+    return this.#journeys.since(time);
+  }
+
   /** Its reader has left, or has read its end. */
   leave(live: LiveRequest): void {
     live.events.close();
@@ -89,6 +96,7 @@ export class Dispatcher {
       if (!live) continue;
       live.attempt?.route.hear(event.kind, rank);
       const time = event.kind === "started" ? heard - stepMs : heard;
+      if (live.attempt?.journey) travel(live.attempt.journey, event.kind, rank, time);
       if (event.kind === "failed") failures.set(live, event);
       else for (const each of live.inOrder({ ...event, time }, rank)) this.#tell(live, each);
     }
@@ -188,7 +196,8 @@ export class Dispatcher {
     this.#waitNoMore(live);
     const handle = this.#nextHandle++;
     const { rank, decodeRank } = route;
-    live.begin(handle, route);
+    const asked = this.#parts.now();
+    live.begin(handle, route, this.#journeys.begin({ number: handle, rank, decodeRank, asked }));
     this.#attempts.set(handle, live);
     if (decodeRank === undefined) {
       ranks[rank].tell({ kind: "generate", handle, request });
@@ -324,7 +333,8 @@ export class Dispatcher {
     live.attempt = undefined;
     live.aside = undefined;
     if (attempt) {
-      const { handle, route } = attempt;
+      const { handle, route, journey } = attempt;
+      if (journey) journey.ended = this.#parts.now();
       this.#attempts.delete(handle);
       route.release();
       for (const rank of [route.rank, route.decodeRank]) {

@@ -25,9 +25,18 @@ export function withoutTraffic(stats: EngineStats): EngineStats {
   return sums;
 }
 
-/** Sums; traffic is a rank's own. */
+type HandedOver = NonNullable<EngineStats["handedOver"]>;
+
+const addHandedOver = (a: HandedOver, b: HandedOver): HandedOver => ({
+  sequences: a.sequences + b.sequences,
+  tokens: a.tokens + b.tokens,
+  bytes: a.bytes + b.bytes,
+});
+
+/** Sums; traffic and overlapped steps are a rank's own. */
 export function addStats(a: EngineStats, b: EngineStats): EngineStats {
   const caches = [a, b].flatMap(({ contextCache }) => contextCache ?? []);
+  const handedOver = [a, b].flatMap((each) => each.handedOver ?? []);
   return {
     waiting: a.waiting + b.waiting,
     running: a.running + b.running,
@@ -41,6 +50,7 @@ export function addStats(a: EngineStats, b: EngineStats): EngineStats {
     proposedTokens: a.proposedTokens + b.proposedTokens,
     acceptedTokens: a.acceptedTokens + b.acceptedTokens,
     preemptions: a.preemptions + b.preemptions,
+    ...(handedOver.length > 0 && { handedOver: handedOver.reduce(addHandedOver) }),
     ...(caches.length > 0 && { contextCache: caches.reduce(addContextCacheStats) }),
   };
 }

@@ -1,3 +1,4 @@
 export { Engine } from "./client.ts";
+export type { Journey } from "./journeys.ts";
 export type { EngineOptions, Rebalanced } from "./engine-options.ts";
 export type { MaskSource } from "./live-request.ts";

@@ -1,6 +1,7 @@
 import type { GenerationRequest, TimedEvent } from "../messages.ts";
 import type { Aside, Route } from "../routing/index.ts";
 import { EventQueue } from "./event-queue.ts";
+import type { Journey } from "./journeys.ts";
 
 /** A bit for each token that may come; undefined when none has to. */
 export type Mask = Uint32Array | undefined;
@@ -13,6 +14,8 @@ interface Attempt {
   /** Its own: what ranks still say of an earlier attempt is about nothing. */
   readonly handle: number;
   readonly route: Route;
+  /** Where it is followed. */
+  readonly journey: Journey | undefined;
   /**
    * What the decode rank has said before the first token, which the prefill rank says on another way;
    * undefined once nothing has to wait for that.
@@ -62,8 +65,9 @@ export class LiveRequest {
     return this.#faults >= CHANCE_FAULTS;
   }
 
-  begin(handle: number, route: Route): void {
-    this.attempt = { handle, route, early: route.decodeRank === undefined ? undefined : [] };
+  begin(handle: number, route: Route, journey: Journey | undefined): void {
+    const early = route.decodeRank === undefined ? undefined : [];
+    this.attempt = { handle, route, journey, early };
   }
 
   get computingRank(): number | undefined {

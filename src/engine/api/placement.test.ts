@@ -109,6 +109,38 @@ test("a unit's ranks send each other rows, and count what they send", async () =
   }
 });
 
+test("a rank that has all experts counts the same choices as ranks that share them", async () => {
+  const request = requests[6];
+  const choices: number[][] = [];
+  for (const form of ["combined=1x1", "combined=1x2"]) {
+    const engine = await start("w8a16", { topology: parseTopology(form) });
+    await ask(engine, request);
+    const loads = (await engine.rankStats()).map(({ traffic }) => traffic?.expertLoads[0] ?? []);
+    await engine.close();
+    const count = (expert: number) => loads.reduce((sum, load) => sum + (load[expert] ?? 0), 0);
+    choices.push(Array.from({ length: EXPERTS }, (_, expert) => count(expert)));
+  }
+  const rows = request.prompt.length + request.maxTokens - 1;
+  assert.equal(
+    choices[0].reduce((sum, load) => sum + load, 0),
+    rows * TOP_K,
+  );
+  assert.deepEqual(choices[0], choices[1]);
+});
+
+test("prefill ranks count what they hand over", async () => {
+  const { ranks } = await answers("w8a16", { topology: parseTopology("prefill=1x1,decode=1x2") });
+  const [prefill, ...decode] = ranks;
+  // An answer of one token ends where its prompt was computed.
+  const leaving = requests.filter(({ maxTokens }) => maxTokens > 1);
+  const positions = leaving.reduce((sum, { prompt }) => sum + prompt.length, 0);
+  const { sequences = 0, tokens = 0, bytes = 0 } = prefill.handedOver ?? {};
+  assert.equal(sequences, leaving.length);
+  assert.ok(tokens > 0 && tokens <= positions, `${tokens} of ${positions} positions`);
+  assert.ok(bytes > tokens);
+  for (const rank of decode) assert.equal(rank.handedOver?.sequences, 0);
+});
+
 test("ranks of one unit on two nodes send each other rows over the link", async () => {
   const topology = parseTopology("prefill=1x2,decode=1x2");
   const engine = await start("w8a16", { topology, nodes: { count: 2 } });

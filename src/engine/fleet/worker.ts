@@ -52,7 +52,7 @@ function die(error: unknown): void {
 
 function serve(rank: Rank, recorder?: SpanRecorder): void {
   const say = { say: (news) => report({ kind: "news", news }), die } satisfies RankPort;
-  const loop = new RankLoop(rank, say, systemClock, recorder && (() => recorder.take()));
+  const loop = new RankLoop(rank, say, systemClock, recorder);
   port?.on("message", (message: ThreadMessage) => {
     if ("command" in message) loop.hear(message.command);
     else {

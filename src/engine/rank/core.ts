@@ -2,6 +2,7 @@ import { PeerLostError, systemClock, type Transport } from "../../cluster/index.
 import { PAGE_TOKENS, type ChosenToken, type TokenChoice } from "../../kernels/index.ts";
 import { ContextCache, decodeTransfer, PagePool } from "../../kv-cache/index.ts";
 import type { ChosenTokens, KvPool, StepBatch } from "../../model/index.ts";
+import { waitFor } from "../../trace/index.ts";
 import { PrefillReceiver } from "./prefill-receiver.ts";
 import { PrefillSender } from "./prefill-sender.ts";
 import type {
@@ -25,6 +26,7 @@ import { Scheduler, type StepPart } from "./scheduler.ts";
 import { Sequence } from "./sequence.ts";
 import { expectWhole, limitsOf } from "./rank-limits.ts";
 import { layOut } from "./step-batch.ts";
+import { waitForWork } from "./wait-for-work.ts";
 
 /** One rank's engine: requests in, a step at a time, events out. */
 export class EngineCore {
@@ -64,7 +66,7 @@ export class EngineCore {
     this.#kv = model.createKvPool(pages);
     this.#pool = new PagePool(pages);
     this.#unit = unit;
-    this.#masks = new Masks(options.clock ?? systemClock, {
+    this.#masks = new Masks(options.clock ?? systemClock, model.tracer, {
       find: (handle) => this.#sequences.get(handle),
       fail: (sequence, message) => this.#fail(sequence, "mask_late", message),
     });
@@ -101,6 +103,7 @@ export class EngineCore {
       pagesCached: this.#pool.cached,
       ...this.#counts,
       preemptions: this.#scheduler.preemptions,
+      ...(this.#sender && { handedOver: this.#sender.handedOver }),
       ...(this.#contextCache && { contextCache: this.#contextCache.stats }),
     };
   }
@@ -189,12 +192,14 @@ export class EngineCore {
     const { batch, choices } = layOut(parts);
     const hasPrompts = parts.some(({ rows, proposed }) => rows > proposed.length + 1);
     const own = { rows: batch.rows, hasPrompts };
-    const unitRows = this.#unit ? await this.#unit.join(own) : batch.rows;
+    const { tracer } = this.#model;
+    const joined = this.#unit && waitFor(tracer, "UNIT", this.#unit.join(own));
+    const unitRows = (await joined) ?? batch.rows;
     if (unitRows === 0) {
       this.#speculation?.endStep(0);
       return;
     }
-    const span = this.#model.tracer.beginStep(this.#counts.steps++, batch.rows);
+    const span = tracer.beginStep(this.#counts.steps++, batch.rows);
     this.#announce(parts);
     const computed = hasPrompts ? this.#contextCache?.timed(batch.rows) : undefined;
     const chosen = await this.#compute(parts, batch, choices);
@@ -202,17 +207,13 @@ export class EngineCore {
     this.#unit?.computed();
     this.#speculation?.endStep(chosen ? batch.rows : 0);
     if (chosen) this.#advance(parts, chosen);
-    this.#model.tracer.end(span);
+    tracer.end(span);
   }
 
   /** Whether the wait ended because the unit steps. */
-  async #waitForWork(): Promise<boolean> {
-    const left = new AbortController();
-    const woken = new Promise<boolean>((resolve) => (this.#wake = () => resolve(false)));
-    const called = this.#unit?.called(left.signal).then(() => true);
-    const byUnit = await (called ? Promise.race([woken, called]) : woken);
-    left.abort();
-    return byUnit;
+  #waitForWork(): Promise<boolean> {
+    const work = waitForWork(this.#unit, (wake) => (this.#wake = wake));
+    return waitFor(this.#model.tracer, this.idle ? "REQUESTS" : this.#scheduler.waitsFor, work);
   }
 
   #createSender(transport: Transport): PrefillSender {

@@ -1,6 +1,7 @@
 import type { Clock } from "../../cluster/index.ts";
 import { TokenMask } from "../../kernels/index.ts";
 import type { PlacedMask } from "../messages.ts";
+import { waitFor, type Tracer } from "../../trace/index.ts";
 import type { StepPart } from "./scheduler.ts";
 import type { Sequence } from "./sequence.ts";
 
@@ -20,13 +21,15 @@ export interface MaskedRank {
 /** Has the tokens of constrained sequences chosen of those that their masks allow. */
 export class Masks {
   readonly #clock: Clock;
+  readonly #tracer: Tracer;
   readonly #rank: MaskedRank;
   /** Masks that were told, by their slot, until another is told there. */
   readonly #told = new Map<number, TokenMask>();
   #changed: () => void = () => undefined;
 
-  constructor(clock: Clock, rank: MaskedRank) {
+  constructor(clock: Clock, tracer: Tracer, rank: MaskedRank) {
     this.#clock = clock;
+    this.#tracer = tracer;
     this.#rank = rank;
   }
 
@@ -59,7 +62,7 @@ export class Masks {
       constrained.filter(
         (sequence) => sequence.lacksMask && this.#rank.find(sequence.handle) === sequence,
       );
-    if (missing().length > 0) await this.#wait(missing);
+    if (missing().length > 0) await waitFor(this.#tracer, "MASK", this.#wait(missing));
     for (const sequence of constrained) {
       sequence.applyMasks();
       sequence.maskWantedAt = this.#clock.now();

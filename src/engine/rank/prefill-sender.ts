@@ -7,6 +7,7 @@ import {
   type TransferMessage,
 } from "../../kv-cache/index.ts";
 import type { KvPool } from "../../model/index.ts";
+import type { EngineStats } from "../messages.ts";
 import type { StepPart } from "./scheduler.ts";
 import type { Sequence } from "./sequence.ts";
 
@@ -46,11 +47,17 @@ export class PrefillSender {
   readonly #outgoing = new Map<number, Outgoing>();
   /** Decode ranks to which a piece is on its way. */
   readonly #sending = new Set<number>();
+  readonly #handedOver = { sequences: 0, tokens: 0, bytes: 0 };
 
   constructor(transport: Transport, kv: KvPool, listener: SenderListener) {
     this.#transport = transport;
     this.#kv = kv;
     this.#listener = listener;
+  }
+
+  /** Since the start: sequences, and the positions and bytes of KV that were sent of them. */
+  get handedOver(): NonNullable<EngineStats["handedOver"]> {
+    return { ...this.#handedOver };
   }
 
   /** Asks the decode rank for room. */
@@ -141,7 +148,9 @@ export class PrefillSender {
     if (layer < 0) {
       this.#outgoing.delete(handle);
       const message = { kind: "handover", handle, token: token as number } as const;
-      if (await this.#tryToSend(outgoing, message)) this.#listener.onHandedOver(sequence);
+      if (!(await this.#tryToSend(outgoing, message))) return;
+      this.#handedOver.sequences++;
+      this.#listener.onHandedOver(sequence);
       return;
     }
     const first = sent[layer];
@@ -150,6 +159,9 @@ export class PrefillSender {
     const bytes = readEntries(this.#kv, layer, pages, first, end);
     sent[layer] = end;
     const count = end - first;
+    this.#handedOver.bytes += bytes.length;
+    // Each position has an entry in every layer.
+    if (layer === 0) this.#handedOver.tokens += count;
     await this.#tryToSend(outgoing, { kind: "entries", handle, layer, first, count, bytes });
   }
 

@@ -3,6 +3,7 @@ import { test } from "node:test";
 import { setImmediate as turn } from "node:timers/promises";
 import { ManualClock } from "../../cluster/fixtures.ts";
 import type { RankNews } from "../messages.ts";
+import { SpanRecorder, spanNames } from "../../trace/index.ts";
 import { RankLoop, type LoopedRank } from "./rank-loop.ts";
 
 /** A rank that always has a step to do, and something to tell of it. */
@@ -70,4 +71,32 @@ test("what a step throws goes to the port, since no request can be told", async 
   ).start();
   await turns(clock);
   assert.deepEqual(ends, [new Error("the unit is lost")]);
+});
+
+test("a trace says when a rank waits for requests, and when for those who read its reports", async () => {
+  const clock = new ManualClock();
+  const recorder = new SpanRecorder({ node: 0, rank: 0, clock: () => clock.now() });
+  const rank = busyRank();
+  const waits: string[] = [];
+  const say = (news: RankNews) => {
+    if (news.kind !== "spans") return;
+    const { names, ends } = news.spans;
+    assert.ok(ends.every((end) => !Number.isNaN(end)));
+    waits.push(...[...names].map((name) => spanNames[name]));
+  };
+  const loop = new RankLoop(rank, { say, die: assert.fail }, clock, recorder);
+  loop.start();
+  await turns(clock);
+  assert.deepEqual(waits, [], "two reports may be on their way");
+  loop.hear({ kind: "heard" });
+  await turns(clock);
+  assert.deepEqual(waits, ["READER"]);
+  Object.assign(rank.core, { idle: true });
+  loop.hear({ kind: "heard" });
+  await turns(clock);
+  Object.assign(rank.core, { idle: false });
+  loop.hear({ kind: "heard" });
+  loop.hear({ kind: "cancel", handle: 0 });
+  await turns(clock);
+  assert.deepEqual(waits, ["READER", "READER", "REQUESTS"]);
 });

@@ -1,5 +1,5 @@
 import type { Clock } from "../../cluster/index.ts";
-import type { SpanBatch } from "../../trace/index.ts";
+import { NO_LAYER, waitFor, type Span, type SpanRecorder } from "../../trace/index.ts";
 import { columnsOf } from "../event-columns.ts";
 import type { EngineStats, RankCommand, RankNews, RankQuestion } from "../messages.ts";
 import type { Rank } from "./rank.ts";
@@ -13,25 +13,24 @@ export interface RankPort {
 }
 
 /** What the loop asks of a rank. */
-export type LoopedRank = Pick<
-  Rank,
-  "core" | "joinsSteps" | "traffic" | "place" | "listen" | "meet"
->;
+export type LoopedRank = Pick<Rank, "core" | "stats" | "joinsSteps" | "place" | "listen" | "meet">;
 
 /** A rank at work, on whatever thread and clock: commands in, one report a step out. */
 export class RankLoop {
   readonly #rank: LoopedRank;
   readonly #port: RankPort;
   readonly #clock: Clock;
-  readonly #takeSpans: (() => SpanBatch) | undefined;
+  readonly #recorder: SpanRecorder | undefined;
+  /** The wait for requests, while nothing steps. */
+  #rest: Span | undefined;
   readonly #unheard = new UnheardReports();
   #stepping = false;
 
-  constructor(rank: LoopedRank, port: RankPort, clock: Clock, takeSpans?: () => SpanBatch) {
+  constructor(rank: LoopedRank, port: RankPort, clock: Clock, recorder?: SpanRecorder) {
     this.#rank = rank;
     this.#port = port;
     this.#clock = clock;
-    this.#takeSpans = takeSpans;
+    this.#recorder = recorder;
   }
 
   /** Steps from now on when there is work, and listens to the ranks that hand sequences over. */
@@ -68,14 +67,14 @@ export class RankLoop {
   }
 
   async answer(question: RankQuestion): Promise<EngineStats> {
-    const { core, traffic } = this.#rank;
-    if (question === "flush") await core.flush();
-    return { ...core.stats, ...(traffic && { traffic }) };
+    if (question === "flush") await this.#rank.core.flush();
+    return this.#rank.stats;
   }
 
   #wake(): void {
     if (this.#stepping) return;
     this.#stepping = true;
+    if (this.#rest !== undefined) this.#recorder?.end(this.#rest);
     this.#run().catch((error) => this.#port.die(error));
   }
 
@@ -85,17 +84,19 @@ export class RankLoop {
       const began = this.#clock.now();
       const events = await core.step();
       // Before the events: after a request's last one nobody may be listening.
-      if (this.#takeSpans) this.#port.say({ kind: "spans", spans: this.#takeSpans() });
+      if (this.#recorder) this.#port.say({ kind: "spans", spans: this.#recorder.take() });
       if (events.length > 0) {
         const { pagesInUse } = core.stats;
         const stepMs = Math.max(0, this.#clock.now() - began);
         this.#port.say({ kind: "events", columns: columnsOf(events), pagesInUse, stepMs });
         this.#unheard.sent();
       }
-      await this.#unheard.room();
+      const room = this.#unheard.room();
+      if (room) await (this.#recorder ? waitFor(this.#recorder, "READER", room) : room);
       // Commands that arrived during the step are heard before the next one.
       await new Promise<void>((resolve) => this.#clock.soon(resolve));
     }
     this.#stepping = false;
+    this.#rest = this.#recorder?.begin("REQUESTS", NO_LAYER, 0);
   }
 }

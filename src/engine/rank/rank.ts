@@ -1,14 +1,21 @@
 import { channels, PeerLostError, RankTransport, type Transport } from "../../cluster/index.ts";
-import { type TrafficCounts } from "../../expert-parallel/index.ts";
 import { createKernels, PAGE_TOKENS } from "../../kernels/index.ts";
 import { FilePermits, openBlobStore } from "../../kv-cache/index.ts";
-import { loadModel, numericIdentity } from "../../model/index.ts";
+import { loadModel, LocalExperts, numericIdentity } from "../../model/index.ts";
 import { nullTracer, type Tracer } from "../../trace/index.ts";
+import type { EngineStats } from "../messages.ts";
 import { Repeats, Speculation } from "../speculation/index.ts";
 import { EngineCore } from "./core.ts";
 import { PlacedExperts } from "./placed-experts.ts";
 import type { Placement, RankOptions, RankPlace } from "./rank-options.ts";
 import { UnitClock } from "./unit.ts";
+
+interface RankParts {
+  /** Of a rank whose unit shares them. */
+  readonly experts?: PlacedExperts;
+  /** What is counted outside of the core. */
+  readonly counts?: () => Pick<EngineStats, "traffic" | "overlappedSteps">;
+}
 
 /** One rank: its engine, and what connects it to the others. */
 export class Rank {
@@ -16,6 +23,7 @@ export class Rank {
   readonly #transport: Transport;
   readonly #place: Omit<RankPlace, "endpoint">;
   readonly #experts: PlacedExperts | undefined;
+  readonly #counts: RankParts["counts"];
   /** Rejects when a rank is lost without which this one cannot step. */
   readonly #unitLost: Promise<never>;
   #meet: (ranks: readonly number[]) => void = () => undefined;
@@ -44,6 +52,7 @@ export class Rank {
     });
     // Where a row alone has bits of its own, computing it in company would change the answer.
     const speculates = options.speculate === true && kernels.modes.length === 0;
+    let local: LocalExperts | undefined;
     const model = await loadModel(modelDirectory, {
       kernels,
       packed,
@@ -51,9 +60,9 @@ export class Rank {
       policy,
       maxRows: chunkRows,
       tracer,
-      ...(parallel && {
-        createExperts: (stream, config, traced) => parallel.create(stream, config, traced),
-      }),
+      createExperts: (stream, config, traced) =>
+        parallel?.create(stream, config, traced) ??
+        (local = new LocalExperts(stream, config.gate, chunkRows, traced)),
     });
     const pageBytes = model.kvBytesPerToken * PAGE_TOKENS;
     const pages = Math.floor(kvMemoryBytes / pageBytes);
@@ -81,7 +90,13 @@ export class Rank {
       ...(unit && { unit }),
       ...(contextCache && { contextCache }),
     });
-    return new Rank(core, transport, place, unitLost, parallel);
+    return new Rank(core, transport, place, unitLost, {
+      ...(parallel && { experts: parallel }),
+      counts: () => ({
+        traffic: parallel?.traffic ?? { rowsTo: [], bytesTo: [], expertLoads: local?.loads ?? [] },
+        ...(unit && { overlappedSteps: unit.overlappedSteps }),
+      }),
+    });
   }
 
   constructor(
@@ -89,13 +104,14 @@ export class Rank {
     transport: Transport,
     place: Omit<RankPlace, "endpoint">,
     unitLost: Promise<never>,
-    experts?: PlacedExperts,
+    { experts, counts }: RankParts = {},
   ) {
     this.core = core;
     this.#transport = transport;
     this.#place = place;
     this.#unitLost = unitLost;
     this.#experts = experts;
+    this.#counts = counts;
   }
 
   /** Whether the rank steps when others of its unit do, work of its own or not. */
@@ -103,8 +119,8 @@ export class Rank {
     return this.#place.placement !== undefined;
   }
 
-  get traffic(): TrafficCounts | undefined {
-    return this.#experts?.traffic;
+  get stats(): EngineStats {
+    return { ...this.core.stats, ...this.#counts?.() };
   }
 
   /** The unit's experts lie so from the first step on for which all its ranks have been told. */

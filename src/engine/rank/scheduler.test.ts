@@ -370,3 +370,35 @@ test("where states are kept the last token that others computed is computed agai
   scheduler.add(fresh);
   assert.equal(scheduler.plan().find(({ sequence: { handle } }) => handle === 3)?.rows, 10);
 });
+
+test("who has nothing to compute says what it waits for", () => {
+  const waiting = new Scheduler(new PagePool(1), 64);
+  const arriving = sequence(0, tokensOf(PAGE_TOKENS + 1));
+  arriving.arriving = true;
+  waiting.add(arriving);
+  assert.deepEqual([waiting.plan(), waiting.waitsFor], [[], "PAGES"]);
+
+  const receiving = new Scheduler(new PagePool(4), 64);
+  receiving.add(arriving);
+  assert.deepEqual([receiving.plan(), receiving.waitsFor], [[], "KV"]);
+
+  const reading = new Scheduler(new PagePool(4), 64, {
+    cache: {
+      isWorthReading: () => true,
+      load: () => new Promise(() => undefined),
+      save: () => undefined,
+    },
+  });
+  reading.add(sequence(1, tokensOf(PAGE_TOKENS + 1)));
+  assert.deepEqual([reading.plan(), reading.waitsFor], [[], "STORE"]);
+
+  const masked = new Scheduler(new PagePool(4), 64);
+  const request = { ...sequence(2, tokensOf(3)).request, mask: Uint32Array.of(1) };
+  const constrained = new Sequence(2, request);
+  masked.add(constrained);
+  masked.complete(masked.plan()[0]);
+  constrained.applyMasks();
+  constrained.append(0);
+  constrained.hasLateMasks = true;
+  assert.deepEqual([masked.plan(), masked.waitsFor], [[], "MASK"]);
+});

@@ -1,5 +1,6 @@
 import { PAGE_TOKENS } from "../../kernels/index.ts";
 import type { BlockKey, ContextCache, PagePool } from "../../kv-cache/index.ts";
+import type { WaitName } from "../../trace/index.ts";
 import { atMost, countOf, type Proposal } from "../speculation/index.ts";
 import type { Sequence } from "./sequence.ts";
 
@@ -93,6 +94,13 @@ export class Scheduler {
 
   get running(): number {
     return this.#running.size;
+  }
+
+  /** Why there are sequences and nothing of them to compute. */
+  get waitsFor(): WaitName {
+    if (this.#fetchers > 0) return "STORE";
+    if (this.#running.size > 0) return "MASK";
+    return this.#waiting.length > 0 ? "PAGES" : "KV";
   }
 
   add(sequence: Sequence): void {

@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { setImmediate as turn } from "node:timers/promises";
 import {
+  createKernels,
   createNativeKernels,
   createReferenceKernels,
   greedySampling,
@@ -11,6 +13,7 @@ import { changedKernels, tinyFixtures } from "../../model/fixtures.ts";
 import { loadModel } from "../../model/index.ts";
 import { tickingClock } from "../../trace/fixtures.ts";
 import {
+  activityOf,
   clockSince,
   NO_LAYER,
   spanNames,
@@ -18,6 +21,7 @@ import {
   type Clock,
   type SpanName,
 } from "../../trace/index.ts";
+import { request } from "../api/fixtures.ts";
 import { EngineCore } from "./core.ts";
 
 const [fixture] = tinyFixtures().filter(({ name }) => name === "v3");
@@ -115,4 +119,35 @@ test("a step that fails ends, and so do the stages before the failure", async ()
   const open = spans.filter(({ end }) => Number.isNaN(end)).map(({ name }) => name);
   assert.deepEqual(open, ["GATE"]);
   assert.ok(spans[0].name === "STEP" && spans[0].end > spans[1].end);
+});
+
+test("what a rank waits for is a span of its own time, also where a stream times the others", async () => {
+  for (const kernels of [createReferenceKernels(), createKernels()]) {
+    const tracer = new SpanRecorder({ node: 0, rank: 0, clock: clockSince(Date.now()) });
+    const options = { kernels, policy: "f32", maxRows: 64, tracer } as const;
+    const model = await loadModel(fixture.directory, options);
+    const core = new EngineCore({ model, pages: 4 });
+    const prompt = fixture.tokens.slice(0, PROMPT_TOKENS);
+    const mask = new Uint32Array(Math.ceil(model.config.vocabSize / 32)).fill(0xffffffff);
+    core.submit(0, request(prompt, { maxTokens: 2, mask }));
+    await core.step();
+    const step = core.step();
+    await turn();
+    core.allow([{ handle: 0, position: prompt.length + 1, mask: { slot: 0, allowed: mask } }]);
+    await step;
+    core.expect(1, { ...request([]), prompt: Uint32Array.from(prompt) }, 7);
+    const waiting = core.step();
+    await turn();
+    core.cancel(1);
+    await waiting;
+    const { names, starts, ends } = tracer.take();
+    const waits = [...names].flatMap((name, i) =>
+      activityOf(spanNames[name]) === "waiting" ? [{ name: spanNames[name], i }] : [],
+    );
+    assert.deepEqual(
+      waits.map(({ name }) => name),
+      ["MASK", "KV"],
+    );
+    for (const { i } of waits) assert.ok(ends[i] >= starts[i] && starts[i] > 0);
+  }
 });

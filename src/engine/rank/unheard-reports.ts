@@ -18,9 +18,9 @@ export class UnheardReports {
     this.#resume?.();
   }
 
-  /** Resolves when another report may be sent. */
-  async room(): Promise<void> {
-    if (this.#count < MOST) return;
-    await new Promise<void>((resolve) => (this.#resume = resolve));
+  /** Resolves when another report may be sent; undefined if it may be now. */
+  room(): Promise<void> | undefined {
+    if (this.#count < MOST) return undefined;
+    return new Promise<void>((resolve) => (this.#resume = resolve));
   }
 }

@@ -27,6 +27,7 @@ export class UnitClock {
   #rows = 0;
   #order: Order = "whole";
   #steps = 0;
+  #overlappedSteps = 0;
   /** What the rank itself has of the step last joined, and when that began. */
   #own: (OwnStep & { readonly began: number }) | undefined;
 
@@ -54,6 +55,11 @@ export class UnitClock {
   /** How the micro-batches of the step last joined overlap: the same on all ranks. */
   get order(): Order {
     return this.#order;
+  }
+
+  /** Steps computed so far whose micro-batches overlapped. */
+  get overlappedSteps(): number {
+    return this.#overlappedSteps;
   }
 
   /** Takes note that this rank knows a placement; versions ascend. */
@@ -94,7 +100,9 @@ export class UnitClock {
   computed(): void {
     if (!this.#own) return;
     const { began, ...step } = this.#own;
-    this.#vote.learn(step, this.#order !== "whole", this.#now() - began);
+    const overlapped = this.#order !== "whole";
+    if (overlapped) this.#overlappedSteps++;
+    this.#vote.learn(step, overlapped, this.#now() - began);
   }
 
   /** DeepSeek's order of a step with prompts, or of one that only decodes, where the step overlaps. */

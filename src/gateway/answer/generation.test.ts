@@ -5,6 +5,7 @@ import { Admission } from "../admission.ts";
 import type { EngineDriver } from "../engine-driver.ts";
 import type { GenerationEnd } from "../billing/index.ts";
 import { Generation } from "./generation.ts";
+import { Latencies } from "../status/latencies.ts";
 import { Metrics } from "../telemetry/metrics.ts";
 
 type Said = GenerationEvent | { readonly kind: "resumed"; readonly recomputedTokens: number };
@@ -30,6 +31,7 @@ function generationOf(events: readonly Said[], onEnd = async () => {}) {
     engine,
     ticket: new Admission(10).admit(1, client.signal),
     times: metrics.times("m", 0),
+    latencies: new Latencies(),
     now: () => 0,
     ...{ id: "one", tenant: "default", prompts: [Uint32Array.of(1, 2, 3)], choicesPerPrompt: 1 },
     ...{ maxTokens: undefined, eosTokens: [], topLogprobs: undefined },

@@ -8,6 +8,7 @@ import { readAhead } from "./read-ahead.ts";
 import { StopStrings } from "./stop-strings.ts";
 import { Meter, type ChoiceFinish, type GenerationEnd } from "../billing/index.ts";
 import type { Constraint } from "../text/index.ts";
+import type { Latencies } from "../status/index.ts";
 import type { RequestTimes } from "../telemetry/index.ts";
 import type { Usage } from "../wire.ts";
 
@@ -27,6 +28,7 @@ export interface GenerationOptions {
   readonly ticket: Ticket;
   /** Of the request, which they are told in. */
   readonly times: RequestTimes;
+  readonly latencies: Latencies;
   /** Milliseconds. */
   readonly now: () => number;
   readonly id: string;
@@ -184,8 +186,10 @@ export class Generation {
    * `finished` or throws. What is computed again after a loss is counted apart, and told to nobody.
    */
   async *#sequence(prompt: number, choice: number): AsyncGenerator<GenerationEvent> {
-    const { engine, ticket, now, unreadEvents, onUnread } = this.#options;
-    const meter = this.#meter.sequence(prompt, now());
+    const { engine, ticket, latencies, now, unreadEvents, onUnread } = this.#options;
+    const asked = now();
+    const meter = this.#meter.sequence(prompt, asked);
+    const watch = latencies.sequence(asked);
     const times = this.#options.times.sequence();
     const left = new AbortController();
     const signal = AbortSignal.any([ticket.signal, left.signal]);
@@ -213,6 +217,7 @@ export class Generation {
         } else if (event.kind === "token") {
           times.token(event.time);
           meter.token(event.time);
+          watch.token(event.time);
           this.#proposals.accepted += Number(event.proposed);
           this.#proposals.rejected += event.refuted;
           if (meter.tokens === 1) ticket.decoding();
@@ -226,6 +231,7 @@ export class Generation {
       const { reason } = ticket.signal;
       throw reason instanceof ApiError ? reason : new ClientGone();
     } finally {
+      watch.end();
       left.abort();
     }
   }

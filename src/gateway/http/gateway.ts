@@ -23,6 +23,7 @@ import type { Counting, Dialect } from "../dialects/index.ts";
 import { version, type WantedUnits } from "../../engine/index.ts";
 import { Metrics } from "../telemetry/index.ts";
 import { openChatConstraints, openCompletionConstraints } from "../answer/index.ts";
+import { Latencies } from "../status/index.ts";
 import {
   countCalls,
   countPrompts,
@@ -52,6 +53,7 @@ export class Gateway implements Endpoints {
   readonly #masks: MaskWorker;
   readonly #admission: Admission;
   readonly #metrics: Metrics;
+  readonly #latencies = new Latencies();
   readonly #reader: RequestReader;
   readonly #generations: Generations;
   readonly #refusals: Refusals;
@@ -82,6 +84,7 @@ export class Gateway implements Endpoints {
       traces: options.traces,
       admission: this.#admission,
       metrics: this.#metrics,
+      latencies: this.#latencies,
       tally: this.#tally,
       refusals: this.#refusals,
       log,
@@ -93,6 +96,7 @@ export class Gateway implements Endpoints {
       admission: this.#admission,
       tokens: () => this.#tally.read(),
       resumed: () => this.#metrics.resumed,
+      latencies: this.#latencies,
       models: options.servedNames,
       maxModelLen: options.engine.maxModelLen,
       now: whole.now,

@@ -11,6 +11,7 @@ import type { Accounts, TokenTally } from "../billing/index.ts";
 import type { Dialect } from "../dialects/index.ts";
 import type { EngineDriver } from "../engine-driver.ts";
 import { type ApiError, ClientGone, invalidValue, knownError } from "../errors.ts";
+import type { Latencies } from "../status/index.ts";
 import type { Metrics, RequestTraces, TracedRequest } from "../telemetry/index.ts";
 import type { SharedRequest } from "../wire.ts";
 import type { ClientLimits } from "./client-limits.ts";
@@ -25,6 +26,7 @@ export interface GenerationsOptions {
   readonly keepAliveMs: number;
   readonly admission: Admission;
   readonly metrics: Metrics;
+  readonly latencies: Latencies;
   readonly tally: TokenTally;
   /** Undefined: no request is traced. */
   readonly traces: RequestTraces | undefined;
@@ -64,7 +66,8 @@ export class Generations {
 
   /** @throws ApiError when the queue has no room, or a field says what cannot be. */
   begin(context: Context<Env>, request: SharedRequest, parts: Parts): Generation {
-    const { accounts, engine, sampling, now, log, metrics, tally, admission } = this.#options;
+    const { accounts, engine, sampling, now, log, metrics, latencies, tally, admission } =
+      this.#options;
     const { afterFirstCall = false, operation, ...others } = parts;
     assertMinimum(request, parts.maxTokens);
     const choicesPerPrompt = request.n ?? 1;
@@ -81,6 +84,7 @@ export class Generations {
       onUnread: () => this.#cut(context, generation),
       engine,
       times,
+      latencies,
       now,
       tenant: tenant.prefixes(request.cache_salt),
       choicesPerPrompt,

@@ -1,13 +1,20 @@
 import { parseTopology, type Topology } from "../../cluster/index.ts";
-import type { Engine, EngineStats, Rebalanced, UnitLife, WantedUnits } from "../../engine/index.ts";
+import type {
+  Engine,
+  EngineStats,
+  Journey,
+  Rebalanced,
+  UnitLife,
+  WantedUnits,
+} from "../../engine/index.ts";
 import { readConfig } from "../../model/index.ts";
 import type { EngineDriver } from "../engine-driver.ts";
 
-/** A unit's physical experts in one layer. */
+/** A unit's physical experts in one layer; of ranks that share none, those that each has. */
 export interface PlacedLayer {
   /** Index of the layer in the model. */
   readonly layer: number;
-  /** Logical expert of each physical one; the unit's ranks hold equal parts, in order. */
+  /** Logical expert of each physical one; ranks that share them hold equal parts, in order. */
   readonly physicalToLogical: readonly number[];
   /** Number of logical experts. */
   readonly experts: number;
@@ -15,6 +22,13 @@ export interface PlacedLayer {
 
 /** A unit as it is now. */
 export type UnitView = Pick<UnitLife, "unit" | "role" | "state">;
+
+/** A unit's layers of experts. */
+export interface UnitExperts {
+  /** Whether its ranks share them; else every rank holds all. */
+  readonly shared: boolean;
+  readonly layers: readonly PlacedLayer[];
+}
 
 /** What a status needs to know of the ranks behind a gateway. */
 export interface ClusterView {
@@ -28,17 +42,21 @@ export interface ClusterView {
   problems(): readonly string[];
   /** So many units are to serve. @throws RangeError where that makes no sense */
   scale(wanted: WantedUnits): void;
-  /** By unit, as they are now; empty where every rank holds all experts. */
-  placements(): readonly (readonly PlacedLayer[])[];
+  /** By unit, as they are now. */
+  placements(): readonly UnitExperts[];
   /** Of each rank, by its number. */
   rankStats(): Promise<readonly EngineStats[]>;
+  /** Sequences on their way, and those that ended since `time`; a bounded number. */
+  journeysSince(time: number): readonly Readonly<Journey>[];
   /** Places the experts of units anew for the loads they have counted. */
   rebalance(): Promise<readonly Rebalanced[]>;
 }
 
 /** The ranks of an engine over its own cluster. */
 export async function viewCluster(engine: Engine, modelDirectory: string): Promise<ClusterView> {
-  const { gate, firstDense } = await readConfig(modelDirectory);
+  const { gate, firstDense, layers } = await readConfig(modelDirectory);
+  const inOrder = Array.from({ length: gate.experts }, (_, expert) => expert);
+  const allOnEach = Array.from({ length: layers - firstDense }, () => inOrder);
   return {
     get topology() {
       return engine.topology;
@@ -50,14 +68,16 @@ export async function viewCluster(engine: Engine, modelDirectory: string): Promi
     problems: () => engine.problems,
     scale: (wanted) => engine.scale(wanted),
     placements: () =>
-      engine.placements.map((unit) =>
-        (unit ?? []).map((physicalToLogical, index) => ({
+      engine.placements.map((unit) => ({
+        shared: unit !== null,
+        layers: (unit ?? allOnEach).map((physicalToLogical, index) => ({
           layer: firstDense + index,
           physicalToLogical,
           experts: gate.experts,
         })),
-      ),
+      })),
     rankStats: () => engine.rankStats(),
+    journeysSince: (time) => engine.journeysSince(time),
     rebalance: () => engine.rebalance(),
   };
 }
@@ -73,8 +93,9 @@ export function viewDriver(engine: EngineDriver): ClusterView {
       if (Object.keys(wanted).length === 0) return;
       throw new RangeError("this engine has one unit for good");
     },
-    placements: () => [[]],
+    placements: () => [{ shared: false, layers: [] }],
     rankStats: async () => [await engine.stats()],
+    journeysSince: () => [],
     rebalance: async () => [],
   };
 }

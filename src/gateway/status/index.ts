@@ -1,5 +1,6 @@
 export { type ClusterView, type UnitView, viewCluster, viewDriver } from "./cluster-view.ts";
 export { ContextCacheWatch } from "./context-cache-watch.ts";
+export { Latencies } from "./latencies.ts";
 export { StatusFeed } from "./status-feed.ts";
 export {
   type Rebalancing,

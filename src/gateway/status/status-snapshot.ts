@@ -4,22 +4,27 @@
  * `seconds`. Nothing here names a request, a client or a text.
  */
 import { z } from "@hono/zod-openapi";
-import { unitStates } from "../../engine/index.ts";
 
 const count = z.int().nonnegative();
 const perSecond = z.number().nonnegative();
+const share = z.number().min(0).max(1);
 
 /** Of blocks, and of reads and writes; a store that keeps giving no answer is bypassed. */
 const contextCache = z.object({
   hits: count,
   misses: count,
   written: count,
+  bytesRead: count,
+  bytesWritten: count,
   dropped: count,
   late: count,
   failed: count,
   rejected: count,
   bypassed: z.array(z.enum(["reads", "writes"])),
 });
+
+/** What prefill ranks send to decode ranks: sequences, and the KV of positions that those lack. */
+const handover = z.object({ sequences: perSecond, tokens: perSecond, bytes: perSecond });
 
 const rankStatus = z.object({
   /** Its number in the cluster. */
@@ -36,6 +41,8 @@ const rankStatus = z.object({
   generatedTokensPerSecond: perSecond,
   /** Sent to the other ranks of its unit: rows dispatched, and expert rows returned. */
   bytesPerSecond: perSecond,
+  /** Of a prefill rank. */
+  handedOverPerSecond: handover.optional(),
   /** Where blocks are kept outside the pool. */
   contextCache: contextCache.optional(),
 });
@@ -43,7 +50,7 @@ const rankStatus = z.object({
 const expertLayer = z.object({
   /** Index of the layer in the model. */
   layer: count,
-  /** Logical expert of each physical one; the unit's ranks hold equal parts, in order. */
+  /** Logical expert of each physical one; ranks that share them hold equal parts, in order. */
   physicalToLogical: z.array(count),
   /** How often each logical expert was chosen. */
   choices: z.array(count),
@@ -53,14 +60,39 @@ const unitLife = z.object({
   /** Its number; a unit that is started anew has a new one. */
   unit: count,
   /** `draining`: it finishes what it has; `lost`: it lacks a rank that it needs. */
-  state: z.enum(unitStates),
+  state: z.enum(["starting", "serving", "draining", "lost"]),
 });
 
 const unitStatus = unitLife.extend({
   role: z.enum(["prefill", "decode", "combined"]),
   ranks: z.array(rankStatus),
-  /** Layers with routed experts; empty where every rank holds all experts. */
+  /** Whether the ranks share the experts and step together; else every rank holds all. */
+  sharesExperts: z.boolean(),
+  /** Of the steps that `seconds` saw, the share in which micro-batches overlapped; null: no steps. */
+  overlapped: share.nullable(),
+  /** Layers with routed experts. */
   experts: z.array(expertLayer),
+});
+
+const milliseconds = z.number().nonnegative();
+const percentiles = z.object({ p50: milliseconds, p95: milliseconds }).nullable();
+
+/** A sequence's way over the ranks; times are milliseconds since 1970, of what has come to pass. */
+const journey = z.object({
+  /** Numbers the sequences since the server started. */
+  number: count,
+  /** Computes the prompt, and the rest where no other rank does. */
+  rank: count,
+  decodeRank: count.optional(),
+  asked: z.int(),
+  /** Its computation began. */
+  started: z.int().optional(),
+  /** Its first token came. */
+  prefilled: z.int().optional(),
+  /** The decode rank's first token came. */
+  takenOver: z.int().optional(),
+  /** It is over, one way or another. */
+  ended: z.int().optional(),
 });
 
 const byKind = <Kind extends z.ZodType>(kind: Kind) =>
@@ -81,6 +113,8 @@ export const statusSnapshot = z
     maxModelLen: count,
     /** `down`: loads of ranks are unknown and told as 0. */
     engine: z.enum(["up", "down"]),
+    /** Nobody is let in any more. */
+    draining: z.boolean(),
     units: z.array(unitStatus),
     /** Sequences inside, by what they have: no computation yet, no token yet, tokens. */
     requests: z.object({ waiting: count, prefill: count, decode: count }),
@@ -89,6 +123,13 @@ export const statusSnapshot = z
     /** Prompt tokens the cache answered and those it did not, and generated tokens, as billed. */
     tokens: byKind(count),
     tokensPerSecond: byKind(perSecond),
+    /**
+     * Of the last minute's tokens, in milliseconds: the first of each sequence since it was asked for, and
+     * the others since the one before. Null where there were none.
+     */
+    latency: z.object({ firstToken: percentiles, perToken: percentiles }),
+    /** Sequences on their way, and those that ended within `seconds`: of many at a time, some. */
+    journeys: z.array(journey),
     /** All tokens at one model's standard price, whatever is billed. */
     income: z.object({
       price: z.string(),
@@ -141,3 +182,4 @@ export type StatusSnapshot = z.infer<typeof statusSnapshot>;
 export type UnitStatus = z.infer<typeof unitStatus>;
 export type RankStatus = z.infer<typeof rankStatus>;
 export type ExpertLayer = z.infer<typeof expertLayer>;
+export type Journey = z.infer<typeof journey>;

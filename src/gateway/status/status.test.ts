@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { parseTopology } from "../../cluster/index.ts";
-import type { EngineStats } from "../../engine/index.ts";
+import type { EngineStats, Journey } from "../../engine/index.ts";
+import { Latencies } from "./latencies.ts";
 import { statusSnapshot } from "./status-snapshot.ts";
 import { Status } from "./status.ts";
 
@@ -16,6 +17,8 @@ function twoRanks() {
   const world = {
     now: 1_740_657_600_000,
     tokens: { hit: 0, miss: 0, output: 0 },
+    latencies: new Latencies(),
+    journeys: [] as Journey[],
     ranks: [idle, idle] as EngineStats[] | undefined,
   };
   const status = new Status({
@@ -26,13 +29,20 @@ function twoRanks() {
       problems: () => [],
       scale: () => undefined,
       rebalance: async () => [],
-      placements: () => [[{ layer: 1, physicalToLogical: [0, 1, 3, 2, 3, 0], experts: 4 }]],
+      placements: () => [
+        {
+          shared: true,
+          layers: [{ layer: 1, physicalToLogical: [0, 1, 3, 2, 3, 0], experts: 4 }],
+        },
+      ],
+      journeysSince: (time) => world.journeys.filter(({ ended = time }) => ended >= time),
       rankStats: async () => {
         if (!world.ranks) throw new Error("the engine ended");
         return world.ranks;
       },
     },
-    admission: { waiting: 3, running: 5, decoding: 4 },
+    admission: { waiting: 3, running: 5, decoding: 4, draining: false },
+    latencies: world.latencies,
     tokens: () => world.tokens,
     resumed: () => ({ requests: 0, recomputedTokens: 0 }),
     models: ["calf"],
@@ -130,20 +140,65 @@ test("an engine that does not answer is told of, with its topology", async () =>
 test("a rank's context cache is told of, and whether its store is asked", async () => {
   const { world, status } = twoRanks();
   const counts = { hits: 5, misses: 4, written: 3, dropped: 2, late: 1, failed: 7 };
+  const bytes = { bytesRead: 10, bytesWritten: 20 };
   const contextCache = {
-    ...{
-      ...counts,
-      computed: 0,
-      bytesRead: 10,
-      bytesWritten: 20,
-      rejected: { key: 2, "wrong size": 1 },
-    },
+    ...{ ...counts, ...bytes, computed: 0, rejected: { key: 2, "wrong size": 1 } },
     bypassed: { writes: "no space left on device" },
   } as const;
   world.ranks = [{ ...idle, contextCache }, idle];
   const snapshot = await status.read();
   assert.deepEqual(statusSnapshot.parse(snapshot), snapshot);
   const [first, second] = snapshot.units[0].ranks;
-  assert.deepEqual(first.contextCache, { ...counts, rejected: 3, bypassed: ["writes"] });
+  assert.deepEqual(first.contextCache, { ...counts, ...bytes, rejected: 3, bypassed: ["writes"] });
   assert.equal(second.contextCache, undefined);
+});
+
+test("a prefill rank tells what it hands over, a unit what of its steps overlaps", async () => {
+  const { world, status } = twoRanks();
+  const handedOver = { sequences: 4, tokens: 1000, bytes: 50_000 };
+  world.ranks = [{ ...idle, steps: 10, overlappedSteps: 9, handedOver }, idle];
+  await status.tick();
+  world.now += 2000;
+  const later = { sequences: 6, tokens: 1763, bytes: 90_000 };
+  world.ranks = [{ ...idle, steps: 20, overlappedSteps: 14, handedOver: later }, idle];
+  const snapshot = await status.read();
+  const [{ overlapped, ranks }] = snapshot.units;
+  assert.equal(overlapped, 0.5);
+  assert.deepEqual(ranks[0].handedOverPerSecond, { sequences: 1, tokens: 381.5, bytes: 20_000 });
+  assert.equal(ranks[1].handedOverPerSecond, undefined);
+  assert.deepEqual(statusSnapshot.parse(snapshot), snapshot);
+  await status.tick();
+  world.now += 1000;
+  assert.equal((await status.read()).units[0].overlapped, null, "no steps, no share");
+});
+
+test("journeys are those on their way, and those that ended since the last tick", async () => {
+  const { world, status } = twoRanks();
+  await status.tick();
+  const asked = world.now;
+  world.journeys = [
+    { number: 1, rank: 0, decodeRank: 1, asked, started: asked + 1, ended: asked - 1 },
+    { number: 2, rank: 0, asked, ended: asked + 500 },
+    { number: 3, rank: 0, asked },
+  ];
+  world.now += 1000;
+  const snapshot = await status.read();
+  assert.deepEqual(statusSnapshot.parse(snapshot), snapshot);
+  assert.deepEqual(
+    snapshot.journeys.map(({ number }) => number),
+    [2, 3],
+  );
+});
+
+test("latency is of the last minute, and nothing where nothing was said", async () => {
+  const { world, status } = twoRanks();
+  assert.deepEqual((await status.read()).latency, { firstToken: null, perToken: null });
+  const watch = world.latencies.sequence(world.now);
+  for (const at of [100, 120, 150]) watch.token(world.now + at);
+  watch.end();
+  world.now += 1000;
+  const snapshot = await status.read();
+  assert.deepEqual(snapshot.latency.firstToken, { p50: 100, p95: 100 });
+  assert.deepEqual(snapshot.latency.perToken, { p50: 20, p95: 30 });
+  assert.deepEqual(statusSnapshot.parse(snapshot), snapshot);
 });

@@ -1,6 +1,7 @@
 import type { EngineStats } from "../../engine/index.ts";
 import type { Admission } from "../admission.ts";
 import type { ClusterView } from "./cluster-view.ts";
+import type { Latencies } from "./latencies.ts";
 import { defaultPrices } from "../billing/index.ts";
 import {
   charge,
@@ -15,9 +16,10 @@ import type { ExpertLayer, RankStatus, StatusSnapshot, UnitStatus } from "./stat
 
 export interface StatusOptions {
   readonly cluster: ClusterView;
-  readonly admission: Pick<Admission, "waiting" | "running" | "decoding">;
+  readonly admission: Pick<Admission, "waiting" | "running" | "decoding" | "draining">;
   readonly tokens: () => BilledTokens;
   readonly resumed: () => StatusSnapshot["resumed"];
+  readonly latencies: Pick<Latencies, "firstToken" | "perToken">;
   readonly models: readonly string[];
   readonly maxModelLen: number;
   /** Milliseconds since 1970. */
@@ -73,10 +75,10 @@ export class Status {
   }
 
   #tell(reading: Reading): StatusSnapshot {
-    const { cluster, admission, models, maxModelLen } = this.#options;
+    const { cluster, admission, latencies, models, maxModelLen } = this.#options;
     const before = this.#before(reading);
     const seconds = (reading.time - before.time) / 1000;
-    const { waiting, running, decoding } = admission;
+    const { waiting, running, decoding, draining } = admission;
     return {
       time: reading.time,
       seconds,
@@ -84,6 +86,7 @@ export class Status {
       models: [...models],
       maxModelLen,
       engine: reading.ranks ? "up" : "down",
+      draining,
       units: this.#units(reading, before, seconds),
       requests: { waiting, prefill: running - decoding, decode: decoding },
       resumed: { ...this.#options.resumed() },
@@ -93,6 +96,11 @@ export class Status {
         miss: perSecond(reading.tokens.miss, before.tokens.miss, seconds),
         output: perSecond(reading.tokens.output, before.tokens.output, seconds),
       },
+      latency: {
+        firstToken: latencies.firstToken(reading.time),
+        perToken: latencies.perToken(reading.time),
+      },
+      journeys: cluster.journeysSince(before.time).map((journey) => ({ ...journey })),
       income: incomeOf(reading),
       cost: costOf(cluster.topology.ranks),
     };
@@ -111,19 +119,17 @@ export class Status {
     const views = this.#options.cluster.units();
     return topology.units.map(({ role, ranks }, unit) => {
       const stats = ranks.map((rank) => reading.ranks?.[rank] ?? silent);
+      const earlier = ranks.map((rank, index) => before.ranks?.[rank] ?? stats[index]);
       return {
         unit: views[unit].unit,
         state: views[unit].state,
         role,
         ranks: ranks.map((rank, index) =>
-          rankStatus(
-            { rank, node: nodeOfRank[rank] },
-            stats[index],
-            before.ranks?.[rank] ?? stats[index],
-            seconds,
-          ),
+          rankStatus({ rank, node: nodeOfRank[rank] }, stats[index], earlier[index], seconds),
         ),
-        experts: placements[unit].map(
+        sharesExperts: placements[unit].shared,
+        overlapped: overlappedShare(stats.at(0), earlier.at(0)),
+        experts: placements[unit].layers.map(
           ({ layer, physicalToLogical, experts }, index): ExpertLayer => ({
             layer,
             physicalToLogical: [...physicalToLogical],
@@ -151,14 +157,42 @@ function rankStatus(
     promptTokensPerSecond: perSecond(stats.promptTokens, before.promptTokens, seconds),
     generatedTokensPerSecond: perSecond(stats.generatedTokens, before.generatedTokens, seconds),
     bytesPerSecond: perSecond(bytesSent(stats), bytesSent(before), seconds),
+    ...(stats.handedOver && {
+      handedOverPerSecond: handoverRates(
+        stats.handedOver,
+        before.handedOver ?? stats.handedOver,
+        seconds,
+      ),
+    }),
     ...(stats.contextCache && { contextCache: cacheStatus(stats.contextCache) }),
   };
 }
 
+type HandedOver = NonNullable<EngineStats["handedOver"]>;
+
+function handoverRates(
+  now: HandedOver,
+  before: HandedOver,
+  seconds: number,
+): RankStatus["handedOverPerSecond"] {
+  const rateOf = (kind: keyof HandedOver) => perSecond(now[kind], before[kind], seconds);
+  return { sequences: rateOf("sequences"), tokens: rateOf("tokens"), bytes: rateOf("bytes") };
+}
+
+/** The ranks of a unit take all steps together, in one order: one rank's counts tell. */
+function overlappedShare(now?: EngineStats, before = now): number | null {
+  // A unit that starts may have no ranks yet.
+  if (now?.overlappedSteps === undefined || !before) return null;
+  const steps = now.steps - before.steps;
+  if (steps <= 0) return null;
+  return Math.min(1, (now.overlappedSteps - (before.overlappedSteps ?? 0)) / steps);
+}
+
 function cacheStatus(cache: NonNullable<EngineStats["contextCache"]>): RankStatus["contextCache"] {
   const { hits, misses, written, dropped, late, failed, rejected, bypassed } = cache;
+  const { bytesRead, bytesWritten } = cache;
   return {
-    ...{ hits, misses, written, dropped, late, failed },
+    ...{ hits, misses, written, bytesRead, bytesWritten, dropped, late, failed },
     rejected: Object.values(rejected).reduce((sum, count) => sum + count, 0),
     bypassed: (["reads", "writes"] as const).filter((each) => bypassed[each] !== undefined),
   };

@@ -182,7 +182,9 @@ export class Model {
   /** A step that fails leaves nothing on the stream, so that the next one can be computed. */
   async #step<Result>(compute: () => Promise<Result>): Promise<Result> {
     try {
-      return await compute();
+      const result = await compute();
+      this.#layers.experts.stepped?.();
+      return result;
     } catch (error) {
       this.#stream.reset();
       throw error;

@@ -51,6 +51,8 @@ export interface RoutedExperts {
    * behind it hides their way.
    */
   dispatch(batch: ExpertBatch): Promise<ExpertFlight>;
+  /** A step's stream was awaited: what its layers wrote can be read. */
+  stepped?(): void;
 }
 
 /** SwiGLU of row groups, each with its own expert, in buffers of its own. */
@@ -99,6 +101,8 @@ export class LocalExperts implements RoutedExperts {
   readonly #tracer: Tracer;
   /** By micro-batch. */
   readonly #flights: LocalFlight[] = [];
+  /** How often each expert was chosen, by layer; dense layers have no counts. */
+  readonly #loads = new Map<number, Float64Array>();
 
   constructor(stream: Stream, rule: GateRule, maxRows: number, tracer: Tracer) {
     this.#stream = stream;
@@ -114,17 +118,37 @@ export class LocalExperts implements RoutedExperts {
       this.#maxRows,
       this.#tracer,
     ));
-    flight.batch = batch;
+    flight.take(batch);
     return flight;
+  }
+
+  stepped(): void {
+    for (const flight of this.#flights) {
+      for (const [layer, starts] of flight.takeGroups()) this.#count(layer, starts);
+    }
+  }
+
+  /** Choices since the start. [MoE layers that were computed][experts] */
+  get loads(): readonly (readonly number[])[] {
+    return [...this.#loads].sort(([a], [b]) => a - b).map(([, loads]) => [...loads]);
+  }
+
+  #count(layer: number, starts: Int32Array): void {
+    let loads = this.#loads.get(layer);
+    if (!loads) this.#loads.set(layer, (loads = new Float64Array(this.#rule.experts)));
+    for (const expert of loads.keys()) loads[expert] += starts[expert + 1] - starts[expert];
   }
 }
 
 class LocalFlight implements ExpertFlight {
-  batch: ExpertBatch | undefined;
+  #batch: ExpertBatch | undefined;
   readonly #stream: Stream;
   readonly #rule: GateRule;
   readonly #mlp: GroupedMlp;
-  readonly #groups: RowGroups;
+  readonly #groups: Omit<RowGroups, "starts">;
+  /** Where the groups of a layer begin, which are counted after the step. */
+  readonly #starts = new Map<number, Int32Array>();
+  readonly #grouped = new Set<number>();
   readonly #tracer: Tracer;
   #expertRows: StoredRows = new Float32Array(0);
 
@@ -134,22 +158,39 @@ class LocalFlight implements ExpertFlight {
     this.#rule = rule;
     this.#mlp = new GroupedMlp(stream);
     this.#groups = {
-      starts: allocate(Int32Array, rule.experts + 1),
       sources: allocate(Int32Array, maxRows * rule.topK),
       places: allocate(Int32Array, maxRows * rule.topK),
     };
   }
 
+  take(batch: ExpertBatch): void {
+    this.#batch = batch;
+  }
+
+  /** Of each layer computed since this was last asked, once the stream was awaited. */
+  *takeGroups(): Generator<readonly [layer: number, starts: Int32Array]> {
+    for (const layer of this.#grouped) yield [layer, this.#startsOf(layer)];
+    this.#grouped.clear();
+  }
+
   async compute(weights: ExpertWeights): Promise<void> {
-    const { layer, input, ids, rows, microBatch } = this.batch as ExpertBatch;
+    const { layer, input, ids, rows, microBatch } = this.#batch as ExpertBatch;
+    const groups = { ...this.#groups, starts: this.#startsOf(layer) };
     const mlp = this.#tracer.begin("MLP", layer, rows, microBatch);
-    this.#stream.groupRows(this.#groups, ids, this.#rule, rows);
+    this.#stream.groupRows(groups, ids, this.#rule, rows);
     const pairs = rows * this.#rule.topK;
-    this.#expertRows = this.#mlp.compute(input, this.#groups, weights, pairs);
+    this.#expertRows = this.#mlp.compute(input, groups, weights, pairs);
+    this.#grouped.add(layer);
     this.#tracer.end(mlp);
   }
 
   async combine(): Promise<ExpertOutput> {
     return { expertRows: this.#expertRows, places: this.#groups.places };
+  }
+
+  #startsOf(layer: number): Int32Array {
+    let starts = this.#starts.get(layer);
+    if (!starts) this.#starts.set(layer, (starts = allocate(Int32Array, this.#rule.experts + 1)));
+    return starts;
   }
 }

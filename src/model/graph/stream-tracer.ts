@@ -1,5 +1,6 @@
 import type { Stream } from "../../kernels/index.ts";
 import {
+  activityOf,
   isTimed,
   type Span,
   type SpanName,
@@ -12,12 +13,16 @@ export function streamTracer(tracer: Tracer, stream: Stream): Tracer {
   return isTimed(tracer) && stream.stamp ? new StreamTracer(tracer, stream) : tracer;
 }
 
-/** A step is timed from its first command to the last token, what is in it when the stream computes it. */
+/**
+ * A step is timed from its first command to the last token, what is in it when the stream computes it, and
+ * what is waited for when it is.
+ */
 class StreamTracer implements Tracer {
   readonly #tracer: TimedTracer;
   readonly #stream: Stream;
   readonly #epoch: number;
   #step: Span | undefined;
+  readonly #waits = new Set<Span>();
 
   constructor(tracer: TimedTracer, stream: Stream) {
     this.#tracer = tracer;
@@ -32,12 +37,16 @@ class StreamTracer implements Tracer {
 
   begin(name: SpanName, layer: number, rows: number, microBatch?: number): Span {
     const span = this.#tracer.begin(name, layer, rows, microBatch);
+    if (activityOf(name) === "waiting") {
+      this.#waits.add(span);
+      return span;
+    }
     this.#stream.stamp?.(this.#tracer.timesOf(span).start, this.#epoch);
     return span;
   }
 
   end(span: Span): void {
-    if (span === this.#step) this.#tracer.end(span);
+    if (this.#waits.delete(span) || span === this.#step) this.#tracer.end(span);
     else this.#stream.stamp?.(this.#tracer.timesOf(span).end, this.#epoch);
   }
 }
