@@ -3,7 +3,7 @@ import { Chat } from "./chat.tsx";
 import { Counters } from "./counters.tsx";
 import { Diagram } from "./diagram.tsx";
 import { Experts } from "./experts.tsx";
-import { Header } from "./header.tsx";
+import { Header, type View } from "./header.tsx";
 import { KeyForm } from "./key-form.tsx";
 import { Plots } from "./plots.tsx";
 import { useStatus } from "./use-status.ts";
@@ -12,20 +12,25 @@ import { useStatus } from "./use-status.ts";
 export function App() {
   // The key lives here and in no storage: it is gone with the page.
   const [key, setKey] = useState("");
-  const { connection, history } = useStatus(key);
-  const now = history.at(-1);
+  const [view, setView] = useState<View>(location.hash === "#chat" ? "chat" : "cluster");
+  const { connection, recent, samples } = useStatus(key);
+  const now = recent.at(-1);
+  const show = (next: View) => {
+    history.replaceState(null, "", next === "chat" ? "#chat" : location.pathname);
+    setView(next);
+  };
 
   return (
     <>
-      <Header status={now} connection={connection} />
+      <Header status={now} connection={connection} view={view} onView={show} />
       {connection === "locked" && <KeyForm refused={key !== ""} onKey={setKey} />}
       {now && (
-        <main class="page">
+        <main class={`page shows-${view}`}>
           <div class="cluster">
-            <Diagram status={now} history={history} />
+            <Diagram status={now} recent={recent} samples={samples} apiKey={key} />
             <Counters status={now} />
-            <Experts history={history} />
-            <Plots history={history} />
+            <Experts recent={recent} />
+            <Plots samples={samples} />
           </div>
           <Chat model={now.models[0]} apiKey={key} />
         </main>

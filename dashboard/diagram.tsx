@@ -1,29 +1,30 @@
 import type { StatusSnapshot, UnitStatus } from "../src/gateway/status/status-snapshot.ts";
-import { brief, bytes } from "./format.ts";
+import { unitImbalance } from "./expert-loads.ts";
+import { Flow } from "./flow.tsx";
+import { brief, bytes, share } from "./format.ts";
+import type { Sample } from "./history.ts";
 import { KvCache } from "./kv-cache.tsx";
+import { LoadButton } from "./load-button.tsx";
 import { RankCell } from "./rank-cell.tsx";
+import { stateOf, type UnitState } from "./health.ts";
 
-/** A cell is full at the most sequences that a rank of its role ran in so many snapshots. */
+/** A cell is full at the most sequences that a rank of its role ran in so many samples. */
 const REMEMBERED = 60;
 
 const titles = { prefill: "Prefill", decode: "Decode", combined: "Prefill and decode" } as const;
 type Role = UnitStatus["role"];
 
+interface Seen {
+  readonly status: StatusSnapshot;
+  readonly recent: readonly StatusSnapshot[];
+  readonly samples: readonly Sample[];
+}
+
 /** DeepSeek's diagram: API server, prefill, decode, and the KV cache beneath. */
-export function Diagram(props: { status: StatusSnapshot; history: readonly StatusSnapshot[] }) {
-  const { status, history } = props;
-  const { requests, tokensPerSecond: rate, units } = status;
-  const recent = history.slice(-REMEMBERED);
+export function Diagram(props: Seen & { apiKey: string }) {
+  const { requests, resumed, tokensPerSecond: rate, units } = props.status;
   const input = rate.hit + rate.miss;
   const combined = units.some(({ role }) => role === "combined");
-  const roles: readonly Role[] = combined ? ["combined"] : ["prefill", "decode"];
-  const service = (role: Role) => (
-    <Service
-      role={role}
-      units={units.filter((unit) => unit.role === role)}
-      full={mostRunning(recent, role)}
-    />
-  );
   return (
     <section class="panel diagram" aria-label="The cluster">
       <div class="box api">
@@ -31,76 +32,143 @@ export function Diagram(props: { status: StatusSnapshot; history: readonly Statu
         <p>
           <b>{requests.waiting}</b> waiting <b>{requests.prefill}</b> in prefill{" "}
           <b>{requests.decode}</b> in decode
+          {resumed.requests > 0 && (
+            <span title={`${brief(resumed.recomputedTokens)} tokens were computed again`}>
+              {" "}
+              <b>{brief(resumed.requests)}</b> outlived their ranks
+            </span>
+          )}
         </p>
+        <LoadButton model={props.status.models[0]} apiKey={props.apiKey} />
+        <span class="seats" data-station="api" />
       </div>
       <div class="wires">
-        <Wire way="down" busy={input > 0} label={`${brief(input)} prompt tokens/s`} />
-        <Wire way="up" busy={rate.output > 0} label={`${brief(rate.output)} tokens/s`} />
+        <Wire name="prompts" way="down" label={input > 0 && `${brief(input)} prompt tokens/s`}>
+          prompts
+        </Wire>
+        <Wire name="answers" way="up" label={rate.output > 0 && `${brief(rate.output)} tokens/s`}>
+          answers
+        </Wire>
       </div>
       <div class={`services ${combined ? "one" : "two"}`}>
-        {service(roles[0])}
-        {!combined && (
+        {combined ? (
+          <Service role="combined" {...props} />
+        ) : (
           <>
-            <Wire
-              way="right"
-              busy={requests.prefill > 0}
-              label={requests.prefill > 0 ? `${requests.prefill} on the way` : "hand-over"}
-            />
-            {service("decode")}
+            <Service role="prefill" {...props} />
+            <HandOver units={units} />
+            <Service role="decode" {...props} />
           </>
         )}
       </div>
       <div class="wires">
-        <Wire way="up" busy={rate.hit > 0} label={`${brief(rate.hit)} tokens/s read`} />
-        <Wire way="down" busy={input + rate.output > 0} label="new blocks" />
+        <Wire name="hits" way="up" label={rate.hit > 0 && `${brief(rate.hit)} cached tokens/s`}>
+          cached prefixes
+        </Wire>
+        <Wire
+          name="blocks"
+          way="down"
+          label={rate.miss + rate.output > 0 && `${brief(rate.miss + rate.output)} new tokens/s`}
+        >
+          new blocks
+        </Wire>
       </div>
-      <KvCache status={status} />
+      <KvCache recent={props.recent} />
+      <Flow status={props.status} />
     </section>
   );
 }
 
-function Service(props: { role: Role; units: readonly UnitStatus[]; full: number }) {
+function Service({ role, status, recent, samples }: Seen & { role: Role }) {
+  const fullest = samples.slice(-REMEMBERED).map((sample) => sample.fullest[role] ?? 0);
+  const full = Math.max(1, ...fullest);
+  const units = status.units.flatMap((unit, index) =>
+    unit.role === role ? [{ unit, index }] : [],
+  );
   return (
-    <div class={`box service ${props.role}`}>
-      <h2>{titles[props.role]}</h2>
-      {props.units.map((unit, index) => (
-        <Unit key={index} unit={unit} number={index} full={props.full} />
+    <div class={`box service ${role}`}>
+      <h2>{titles[role]}</h2>
+      {units.map(({ unit, index }) => (
+        <Unit key={unit.unit} unit={unit} full={full} imbalance={unitImbalance(recent, index)} />
       ))}
     </div>
   );
 }
 
-function Unit(props: { unit: UnitStatus; number: number; full: number }) {
-  const { role, ranks, experts } = props.unit;
+function Unit(props: { unit: UnitStatus; full: number; imbalance: number | undefined }) {
+  const { unit, full, imbalance } = props;
+  const { unit: number, role, ranks, sharesExperts, overlapped } = unit;
   const exchanged = ranks.reduce((sum, rank) => sum + rank.bytesPerSecond, 0);
+  const state = stateOf(unit);
   return (
-    <section class="unit" aria-label={`${role} unit ${props.number}`}>
-      <p class="dim">
-        unit {props.number} · {ranks.length === 1 ? "1 rank" : `${ranks.length} ranks`}
-        {experts.length > 0 && ` · EP exchange ${bytes(exchanged)}/s`}
+    <section class="unit" aria-label={`${role} unit ${number}`}>
+      <p class="dim unit-line">
+        <span>unit {number}</span>
+        {state !== "serving" && <b class={`state ${classOf(state)}`}>{state}</b>}
+        <span>{ranks.length === 1 ? "1 rank" : `${ranks.length || "no"} ranks`}</span>
+        {sharesExperts && (
+          <>
+            <span title="Rows sent to other ranks' experts, and expert rows returned">
+              exchange <b>{bytes(exchanged)}/s</b>
+            </span>
+            <span title="Steps whose communication was hidden behind a second micro-batch">
+              overlap <b>{overlapped === null ? "–" : share(overlapped, 1)}</b>
+            </span>
+            <span title="Expert load of the fullest rank over the mean, in the last 10 s; 1 is balance">
+              imbalance <b>{imbalance === undefined ? "–" : imbalance.toFixed(2)}</b>
+            </span>
+          </>
+        )}
       </p>
       <ul class={ranks.length > 16 ? "ranks many" : "ranks"}>
         {ranks.map((rank) => (
-          <RankCell key={rank.rank} rank={rank} full={props.full} />
+          <RankCell key={rank.rank} rank={rank} full={full} />
         ))}
       </ul>
     </section>
   );
 }
 
-/** A connection; it moves while something passes. */
-function Wire(props: { way: "up" | "down" | "right"; busy: boolean; label: string }) {
+const classOf = (state: UnitState) => (state.endsWith("lost") ? "lost" : "changing");
+
+/** What prefill ranks send to decode ranks. */
+function HandOver({ units }: { units: readonly UnitStatus[] }) {
+  const rates = units.flatMap(({ ranks }) =>
+    ranks.flatMap((rank) => rank.handedOverPerSecond ?? []),
+  );
+  const sum = (kind: "sequences" | "tokens" | "bytes") =>
+    rates.reduce((total, rate) => total + rate[kind], 0);
+  const busy = sum("bytes") > 0 || sum("sequences") > 0;
+  const label = busy && (
+    <>
+      <b>{brief(sum("tokens"))}</b> tokens/s
+      <br />
+      {bytes(sum("bytes"))}/s
+      <br />
+      {brief(sum("sequences"))} requests/s
+    </>
+  );
   return (
-    <div class={`wire ${props.way} ${props.busy ? "busy" : ""}`}>
-      <i aria-hidden="true" />
-      <span>{props.label}</span>
-    </div>
+    <Wire name="handover" way="right" label={label}>
+      hand-over
+    </Wire>
   );
 }
 
-function mostRunning(history: readonly StatusSnapshot[], role: Role): number {
-  const running = history.flatMap(({ units }) =>
-    units.flatMap((unit) => (unit.role === role ? unit.ranks.map((rank) => rank.running) : [])),
+/** A connection; it moves while something passes. */
+function Wire(props: {
+  name: string;
+  way: "up" | "down" | "right";
+  /** What passes; falsy: nothing. */
+  label: preact.ComponentChildren;
+  /** What would. */
+  children: string;
+}) {
+  const { name, way, label, children } = props;
+  return (
+    <div class={`wire ${way} ${label ? "busy" : ""}`}>
+      <i aria-hidden="true" data-wire={name} />
+      <span>{label || children}</span>
+    </div>
   );
-  return running.reduce((most, each) => Math.max(most, each), 1);
 }

@@ -1,31 +1,28 @@
 import { useState } from "preact/hooks";
 import type { StatusSnapshot } from "../src/gateway/status/status-snapshot.ts";
-import { expertsByRank, imbalance, recentChoices, type PlacedExpert } from "./expert-loads.ts";
+import {
+  expertGroups,
+  imbalance,
+  loadOf,
+  recentChoices,
+  type ExpertGroup,
+} from "./expert-loads.ts";
 import { brief } from "./format.ts";
 
-/** The experts of one layer over the ranks of one unit, by how often they are chosen. */
-export function Experts({ history }: { history: readonly StatusSnapshot[] }) {
+/** The experts of one layer of one unit, by how often they are chosen. */
+export function Experts({ recent }: { recent: readonly StatusSnapshot[] }) {
   const [chosenUnit, setUnit] = useState<number>();
   const [layerIndex, setLayer] = useState(0);
-  const units = history.at(-1)?.units ?? [];
-  const sharing = units.flatMap(({ experts }, index) => (experts.length > 0 ? [index] : []));
-  if (sharing.length === 0) {
-    return (
-      <section class="panel" aria-labelledby="experts">
-        <h2 id="experts">Experts</h2>
-        <p class="dim">Every rank holds all experts: nothing is dispatched or counted.</p>
-      </section>
-    );
-  }
-  const unitIndex = chosenUnit ?? sharing[sharing.length - 1];
+  const units = recent.at(-1)?.units ?? [];
+  const routed = units.flatMap(({ experts }, index) => (experts.length > 0 ? [index] : []));
+  if (routed.length === 0) return null;
+  const unitIndex = chosenUnit ?? routed[routed.length - 1];
   const unit = units[unitIndex];
   const layer = unit.experts[layerIndex];
-  const { choices, recent } = recentChoices(
-    history,
-    (status) => status.units[unitIndex]?.experts[layerIndex],
-  );
-  const ranks = expertsByRank(unit, layer, choices);
-  const most = Math.max(1, ...ranks.flat().map(({ load }) => load));
+  const { choices, recent: isRecent } = recentChoices(recent, unitIndex, layerIndex);
+  const groups = expertGroups(unit, layer, choices);
+  const most = Math.max(1, ...groups.flatMap(({ experts }) => experts.map(({ load }) => load)));
+  const isQuiet = choices.every((value) => value === 0);
   return (
     <section class="panel" aria-labelledby="experts">
       <div class="experts-head">
@@ -36,9 +33,9 @@ export function Experts({ history }: { history: readonly StatusSnapshot[] }) {
             value={unitIndex}
             onChange={(event) => setUnit(Number(event.currentTarget.value))}
           >
-            {sharing.map((index) => (
+            {routed.map((index) => (
               <option key={index} value={index}>
-                {units[index].role} {nameOf(units, index)}
+                {units[index].role} {units[index].unit}
               </option>
             ))}
           </select>
@@ -54,35 +51,37 @@ export function Experts({ history }: { history: readonly StatusSnapshot[] }) {
           />
         </label>
         <p class="dim">
-          {recent ? "last 10 s" : "since the start"} · fullest rank / mean{" "}
-          <b>{imbalance(ranks).toFixed(2)}</b>
+          {isQuiet ? "none chosen yet" : isRecent ? "last 10 s" : "since the start"}
+          {unit.sharesExperts && !isQuiet && (
+            <>
+              {" "}
+              · fullest rank / mean <b>{imbalance(groups).toFixed(2)}</b>
+            </>
+          )}
         </p>
       </div>
-      <div class="expert-ranks">
-        {ranks.map((experts, index) => (
-          <Strip key={index} rank={unit.ranks[index].rank} experts={experts} most={most} />
+      <div class="expert-ranks" style={{ "--slots": groups[0].experts.length }}>
+        {groups.map((group) => (
+          <Strip key={group.name} group={group} most={most} />
         ))}
       </div>
       <p class="note">
-        One square is a physical expert; the fuller its colour, the more tokens chose it. A ring
-        marks one that has replicas, which are taken to share their load evenly.
+        One square is an expert; the fuller its colour, the more tokens chose it.{" "}
+        {unit.sharesExperts
+          ? "A ring marks one that has replicas, which are taken to share their load evenly."
+          : "Every rank holds all experts, so none is dispatched to another."}
       </p>
     </section>
   );
 }
 
-/** The number of a unit among those of its role. */
-function nameOf(units: readonly { role: string }[], index: number): number {
-  return units.slice(0, index).filter(({ role }) => role === units[index].role).length;
-}
-
-function Strip(props: { rank: number; experts: readonly PlacedExpert[]; most: number }) {
-  const { rank, experts, most } = props;
-  const total = experts.reduce((sum, { load }) => sum + load, 0);
+function Strip({ group, most }: { group: ExpertGroup; most: number }) {
+  const { name, experts } = group;
+  const total = brief(loadOf(experts));
   return (
-    <div class="expert-rank" role="img" aria-label={`rank ${rank}: ${brief(total)} choices`}>
+    <div class="expert-rank" role="img" aria-label={`${name}: ${total} choices`}>
       <p class="dim">
-        rank {rank} <b>{brief(total)}</b>
+        {name} <b>{total}</b>
       </p>
       <ol>
         {experts.map(({ logical, replicas, load }, slot) => (

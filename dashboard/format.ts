@@ -1,5 +1,6 @@
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 const short = new Intl.NumberFormat("en", { notation: "compact", maximumSignificantDigits: 3 });
+const tenths = new Intl.NumberFormat("en", { maximumFractionDigits: 1 });
 const percentage = new Intl.NumberFormat("en", { style: "percent", maximumFractionDigits: 1 });
 
 /** 1,234,567 */
@@ -20,10 +21,16 @@ export function dollars(amount: string): string {
   return `$${value.toLocaleString("en", { minimumFractionDigits: 2, maximumFractionDigits: decimals })}`;
 }
 
-/** 1.2 MB */
+/** 1.2 MB, 3.4 GB */
 export function bytes(value: number): string {
   const [, digits, prefix] = /^([\d.]+)(\D?)$/.exec(brief(value)) ?? ["", "0", ""];
-  return `${digits} ${prefix}B`;
+  return `${digits} ${prefix.replace("B", "G")}B`;
+}
+
+/** 0.4 ms, 56 ms, 7.8 s */
+export function milliseconds(value: number): string {
+  if (value >= 1000) return `${tenths.format(value / 1000)} s`;
+  return `${value < 10 ? tenths.format(value) : whole.format(value)} ms`;
 }
 
 /** 2 d 3 h, 3 h 4 min, 5 min, 6 s */

@@ -1,28 +1,56 @@
 import type { StatusSnapshot } from "../src/gateway/status/status-snapshot.ts";
 import { count, duration } from "./format.ts";
+import { healthOf } from "./health.ts";
 import type { Connection } from "./use-status.ts";
 
-const says: Readonly<Record<Connection, string>> = {
+const says: Readonly<Record<Exclude<Connection, "live">, string>> = {
   connecting: "connecting",
-  live: "live",
   lost: "connection lost, trying again",
   locked: "locked",
 };
 
-export function Header(props: { status: StatusSnapshot | undefined; connection: Connection }) {
-  const { status, connection } = props;
-  const down = status?.engine === "down";
+/** What of the page is shown where there is no room for both. */
+export const views = { cluster: "Cluster", chat: "Chat" } as const;
+export type View = keyof typeof views;
+
+interface HeaderProps {
+  readonly status: StatusSnapshot | undefined;
+  readonly connection: Connection;
+  readonly view: View;
+  readonly onView: (view: View) => void;
+}
+
+export function Header({ status, connection, view, onView }: HeaderProps) {
+  const health = status && connection === "live" ? healthOf(status) : undefined;
   return (
     <header class="header">
-      <h1>DaySix</h1>
-      {status && (
-        <p class="dim">
-          {status.models[0]} · context {count(status.maxModelLen)} · up {duration(status.upSeconds)}
+      <div class="header-row">
+        <h1>DaySix</h1>
+        {status && (
+          <p class="dim about">
+            <b>{status.models[0]}</b>
+            <span>context {count(status.maxModelLen)}</span>
+            <span>up {duration(status.upSeconds)}</span>
+          </p>
+        )}
+        <p class={`connection ${health?.state ?? connection}`} role="status">
+          {health?.says ?? (connection === "live" ? "live" : says[connection])}
         </p>
-      )}
-      <p class={`connection ${down ? "lost" : connection}`} role="status">
-        {down ? "the engine does not answer: loads are unknown" : says[connection]}
-      </p>
+        {status && (
+          <nav class="views" aria-label="Views">
+            {(Object.keys(views) as View[]).map((each) => (
+              <button
+                key={each}
+                type="button"
+                aria-pressed={each === view}
+                onClick={() => onView(each)}
+              >
+                {views[each]}
+              </button>
+            ))}
+          </nav>
+        )}
+      </div>
     </header>
   );
 }

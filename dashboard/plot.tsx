@@ -1,34 +1,35 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import uPlot from "uplot";
-import type { StatusSnapshot } from "../src/gateway/status/status-snapshot.ts";
-import { brief } from "./format.ts";
+import { columns, type Sample } from "./history.ts";
 
 export interface Line {
   readonly name: string;
   /** A custom property of the style sheet. */
   readonly color: string;
-  readonly value: (status: StatusSnapshot) => number;
+  /** Null: there is none. */
+  readonly value: (sample: Sample) => number | null;
 }
 
-interface PlotProps {
+export interface Chart {
   readonly title: string;
   readonly lines: readonly Line[];
-  readonly history: readonly StatusSnapshot[];
+  readonly format: (value: number) => string;
 }
 
-const HEIGHT = 170;
+const HEIGHT = 150;
 /** The time axis spans at least so many seconds. */
 const SPAN = 120;
 
 /** Lines over time; drawn anew when the color scheme changes. */
-export function Plot({ title, lines, history }: PlotProps) {
+export function Plot({ chart, samples }: { chart: Chart; samples: readonly Sample[] }) {
+  const { title, lines, format } = chart;
   const frame = useRef<HTMLDivElement>(null);
   const [plot, setPlot] = useState<uPlot>();
   const dark = useDarkScheme();
 
   useEffect(() => {
     const element = frame.current as HTMLDivElement;
-    const created = new uPlot(optionsOf(lines, element), [[], ...lines.map(() => [])], element);
+    const created = new uPlot(optionsOf(chart, element), [[], ...lines.map(() => [])], element);
     const observer = new ResizeObserver(() =>
       created.setSize({ width: element.clientWidth, height: HEIGHT }),
     );
@@ -38,14 +39,20 @@ export function Plot({ title, lines, history }: PlotProps) {
       observer.disconnect();
       created.destroy();
     };
-  }, [lines, dark]);
+  }, [chart, dark]);
 
   useEffect(() => {
-    const times = history.map(({ time }) => time / 1000);
-    plot?.setData([times, ...lines.map(({ value }) => history.map(value))]);
-  }, [plot, lines, history]);
+    plot?.setData(
+      columns(
+        samples,
+        lines.map(({ value }) => value),
+      ) as uPlot.AlignedData,
+    );
+  }, [plot, lines, samples]);
 
-  const now = history.at(-1);
+  const now = samples.at(-1);
+  const told = (value: number | null | undefined) =>
+    typeof value === "number" ? format(value) : "–";
   return (
     <section class="panel plot" aria-label={title}>
       <h2>{title}</h2>
@@ -53,7 +60,7 @@ export function Plot({ title, lines, history }: PlotProps) {
         {lines.map(({ name, color, value }) => (
           <span key={name}>
             <i class="key" style={{ background: `var(${color})` }} /> {name}{" "}
-            <b>{now ? brief(value(now)) : "–"}</b>
+            <b>{told(now && value(now))}</b>
           </span>
         ))}
       </p>
@@ -62,7 +69,7 @@ export function Plot({ title, lines, history }: PlotProps) {
   );
 }
 
-function optionsOf(lines: readonly Line[], element: HTMLElement): uPlot.Options {
+function optionsOf({ lines, format }: Chart, element: HTMLElement): uPlot.Options {
   const style = getComputedStyle(element);
   const color = (name: string) => style.getPropertyValue(name).trim();
   const axis: uPlot.Axis = {
@@ -74,16 +81,16 @@ function optionsOf(lines: readonly Line[], element: HTMLElement): uPlot.Options 
   return {
     width: element.clientWidth,
     height: HEIGHT,
-    padding: [8, 8, 0, 0],
+    padding: [8, 26, 0, 0],
     legend: { show: false },
     cursor: { show: false },
     scales: {
       x: { range: (_, low, high) => [Math.min(low, high - SPAN), high] },
-      y: { range: (_, __, high) => [0, Math.max(4, high * 1.1)] },
+      y: { range: (_, __, high) => [0, Math.max(4, (high ?? 0) * 1.1)] },
     },
     axes: [
       { ...axis, values: "{HH}:{mm}:{ss}", space: 80, size: 28 },
-      { ...axis, size: 44, values: (_, ticks) => ticks.map(brief) },
+      { ...axis, size: 52, values: (_, ticks) => ticks.map(format) },
     ],
     series: [
       {},
@@ -92,6 +99,7 @@ function optionsOf(lines: readonly Line[], element: HTMLElement): uPlot.Options 
         stroke: color(of),
         width: 2,
         points: { show: false },
+        spanGaps: false,
       })),
     ],
   };

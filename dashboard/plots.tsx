@@ -1,27 +1,50 @@
-import type { StatusSnapshot } from "../src/gateway/status/status-snapshot.ts";
-import { Plot, type Line } from "./plot.tsx";
+import { brief, milliseconds } from "./format.ts";
+import type { Sample } from "./history.ts";
+import { Plot, type Chart } from "./plot.tsx";
 
-const tokens: readonly Line[] = [
+const charts: readonly Chart[] = [
   {
-    name: "input",
-    color: "--prefill",
-    value: ({ tokensPerSecond }) => tokensPerSecond.hit + tokensPerSecond.miss,
+    title: "Tokens per second",
+    format: brief,
+    lines: [
+      { name: "input", color: "--prefill", value: ({ input }) => input },
+      { name: "output", color: "--decode", value: ({ output }) => output },
+    ],
   },
-  { name: "output", color: "--decode", value: ({ tokensPerSecond }) => tokensPerSecond.output },
+  {
+    title: "Requests",
+    format: brief,
+    lines: [
+      { name: "waiting", color: "--heat", value: ({ waiting }) => waiting },
+      { name: "in prefill", color: "--prefill", value: ({ prefill }) => prefill },
+      { name: "in decode", color: "--decode", value: ({ decode }) => decode },
+    ],
+  },
+  {
+    title: "Time to first token",
+    format: milliseconds,
+    lines: [
+      { name: "p50", color: "--prefill", value: ({ firstToken }) => firstToken && firstToken[0] },
+      { name: "p95", color: "--heat", value: ({ firstToken }) => firstToken && firstToken[1] },
+    ],
+  },
+  {
+    title: "Time per token",
+    format: milliseconds,
+    lines: [
+      { name: "p50", color: "--decode", value: ({ perToken }) => perToken && perToken[0] },
+      { name: "p95", color: "--heat", value: ({ perToken }) => perToken && perToken[1] },
+    ],
+  },
 ];
 
-const sequences: readonly Line[] = [
-  { name: "waiting", color: "--heat", value: ({ requests }) => requests.waiting },
-  { name: "in prefill", color: "--prefill", value: ({ requests }) => requests.prefill },
-  { name: "in decode", color: "--decode", value: ({ requests }) => requests.decode },
-];
-
-/** What happened while the page was open. */
-export function Plots({ history }: { history: readonly StatusSnapshot[] }) {
+/** What happened while this window looked, in the last ten minutes. */
+export function Plots({ samples }: { samples: readonly Sample[] }) {
   return (
     <section class="plots">
-      <Plot title="Tokens per second" lines={tokens} history={history} />
-      <Plot title="Requests" lines={sequences} history={history} />
+      {charts.map((chart) => (
+        <Plot key={chart.title} chart={chart} samples={samples} />
+      ))}
     </section>
   );
 }

@@ -14,14 +14,25 @@ export function RankCell({ rank, full }: { rank: RankStatus; full: number }) {
     <li
       class={rank.lost ? "rank lost" : "rank"}
       title={says}
-      style={{ "--load": `${(100 * running) / full}%` }}
+      style={{ "--load": `${rank.lost ? 0 : Math.min(100, (100 * running) / full)}%` }}
     >
-      <span class="rank-name">rank {rank.rank}</span>
-      <b>{running}</b>
+      <span class="rank-name">
+        rank {rank.rank}
+        {rank.node > 0 && <small> node {rank.node}</small>}
+      </span>
+      <b>{rank.lost ? "✕" : running}</b>
+      <span class="seats" data-station={rank.rank} />
       <span class="rank-detail">
-        {rank.lost ? "lost" : `${brief(speed)} tok/s`}
-        <br />
-        {waiting > 0 ? `${waiting} waiting` : `KV ${share(pages.inUse, pages.total)}`}
+        {rank.lost ? (
+          <strong>lost</strong>
+        ) : (
+          <>
+            <span>{brief(speed)} tok/s</span>
+            <span>
+              {waiting > 0 ? `${waiting} waiting` : `KV ${share(pages.inUse, pages.total)}`}
+            </span>
+          </>
+        )}
       </span>
       <span class="pool" aria-hidden="true">
         <i class="in-use" style={{ width: part(pages.inUse) }} />

@@ -1,5 +1,6 @@
 import { useEffect, useState } from "preact/hooks";
 import type { StatusSnapshot } from "../src/gateway/status/status-snapshot.ts";
+import { extended, readSamples, sampleOf, writeSamples, type Sample } from "./history.ts";
 import { ask, events, ServerError } from "./server.ts";
 
 /** `locked`: the server wants a key, or another one. */
@@ -7,18 +8,22 @@ export type Connection = "connecting" | "live" | "lost" | "locked";
 
 export interface Watched {
   readonly connection: Connection;
-  /** Oldest first; the last is now. Empty until the first one came. */
-  readonly history: readonly StatusSnapshot[];
+  /** The last ten seconds, oldest first; the last is now. Empty until the first one came. */
+  readonly recent: readonly StatusSnapshot[];
+  /** The last ten minutes, as far as this window has seen them. */
+  readonly samples: readonly Sample[];
 }
 
-/** Snapshots kept: ten minutes. */
-const KEPT = 600;
+/** Snapshots kept whole. */
+const RECENT = 11;
 const RETRY_MS = 2000;
+const STORED = "daysix.samples";
 
-/** Follows the server's status, again and again if it is lost. */
+/** Follows the server's status, again and again if it is lost. Charts outlive a reload. */
 export function useStatus(key: string): Watched {
   const [connection, setConnection] = useState<Connection>("connecting");
-  const [history, setHistory] = useState<readonly StatusSnapshot[]>([]);
+  const [recent, setRecent] = useState<readonly StatusSnapshot[]>([]);
+  const [samples, setSamples] = useState(() => readSamples(sessionStorage.getItem(STORED)));
 
   useEffect(() => {
     const left = new AbortController();
@@ -28,7 +33,8 @@ export function useStatus(key: string): Watched {
         const response = await ask("/status/events", key, { signal });
         for await (const snapshot of events<StatusSnapshot>(response)) {
           setConnection("live");
-          setHistory((known) => [...known.slice(1 - KEPT), snapshot]);
+          setRecent((known) => [...known.slice(1 - RECENT), snapshot]);
+          setSamples((known) => extended(known, sampleOf(snapshot)));
         }
         setConnection("lost");
       } catch (error) {
@@ -43,5 +49,11 @@ export function useStatus(key: string): Watched {
     return () => left.abort();
   }, [key]);
 
-  return { connection, history };
+  useEffect(() => {
+    const store = () => sessionStorage.setItem(STORED, writeSamples(samples));
+    addEventListener("pagehide", store);
+    return () => removeEventListener("pagehide", store);
+  }, [samples]);
+
+  return { connection, recent, samples };
 }
