@@ -192,14 +192,13 @@ export class EngineCore {
     const { batch, choices } = layOut(parts);
     const hasPrompts = parts.some(({ rows, proposed }) => rows > proposed.length + 1);
     const own = { rows: batch.rows, hasPrompts };
-    const { tracer } = this.#model;
-    const joined = this.#unit && waitFor(tracer, "UNIT", this.#unit.join(own));
+    const joined = this.#unit && waitFor(this.#model.tracer, "UNIT", this.#unit.join(own));
     const unitRows = (await joined) ?? batch.rows;
     if (unitRows === 0) {
       this.#speculation?.endStep(0);
       return;
     }
-    const span = tracer.beginStep(this.#counts.steps++, batch.rows);
+    const span = this.#model.tracer.beginStep(this.#counts.steps++, batch.rows);
     this.#announce(parts);
     const computed = hasPrompts ? this.#contextCache?.timed(batch.rows) : undefined;
     const chosen = await this.#compute(parts, batch, choices);
@@ -207,7 +206,7 @@ export class EngineCore {
     this.#unit?.computed();
     this.#speculation?.endStep(chosen ? batch.rows : 0);
     if (chosen) this.#advance(parts, chosen);
-    tracer.end(span);
+    this.#model.tracer.end(span);
   }
 
   /** Whether the wait ended because the unit steps. */
