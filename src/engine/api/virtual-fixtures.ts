@@ -3,12 +3,20 @@ import { PeerLostError, parseTopology, type Transport } from "../../cluster/inde
 import type { ManualClock } from "../../cluster/fixtures.ts";
 import { Mailbox } from "../../cluster/ranks/mailbox.ts";
 import type { ModelConfig } from "../../model/index.ts";
-import { firstUnits, placeOf, planFleet, type FleetPlan } from "../fleet/fleet-plan.ts";
+import {
+  partnersOf,
+  placeAgain,
+  placeOf,
+  planFleet,
+  type FleetPlan,
+  type LaunchedUnit,
+} from "../fleet/fleet-plan.ts";
 import type { FleetListener, RankFleet, RankHandle } from "../fleet/rank-handle.ts";
-import type { UnitLife } from "../fleet/unit-table.ts";
+import { UnitKeeper, type UnitHands } from "../fleet/unit-keeper.ts";
+import type { UnitLife, WantedUnits } from "../fleet/unit-table.ts";
 import type { RankCommand } from "../messages.ts";
 import type { CoreOptions } from "../rank/core-options.ts";
-import { EngineCore, Rank, RankLoop } from "../rank/index.ts";
+import { EngineCore, Rank, RankLoop, type Placement } from "../rank/index.ts";
 import { UnitClock } from "../rank/unit.ts";
 import { Engine } from "./client.ts";
 import type { EngineObserver } from "./engine-options.ts";
@@ -27,6 +35,8 @@ export interface VirtualOptions {
   /** What each rank is made of. */
   readonly core: (rank: number) => Omit<CoreOptions, "transport" | "unit" | "clock">;
   readonly observer?: EngineObserver;
+  /** Virtual milliseconds that the next start takes; without it what is lost stays so. */
+  readonly startMs?: () => number;
 }
 
 /** How ranks are lost, and when others hear of it. */
@@ -51,7 +61,11 @@ export async function openVirtual(
   const engine = await Engine.over(
     { plan, config, now: () => clock.now(), clock },
     options.observer ?? {},
-    async (listener) => (ranks = new VirtualRanks(options, plan, listener)),
+    async (listener) => {
+      ranks = new VirtualRanks(options, plan, listener);
+      await ranks.begin();
+      return ranks;
+    },
   );
   return { engine, ranks: ranks as unknown as VirtualRanks };
 }
@@ -64,20 +78,22 @@ export async function runClock(clock: ManualClock, isBusy = () => false): Promis
 }
 
 /** Every rank's loop, and the ways between them and to their client. They can be lost. */
-export class VirtualRanks implements RankFleet {
-  readonly ranks: readonly RankHandle[];
-  readonly units: readonly UnitLife[];
-  readonly problems = [];
-  /** What is lost stays so. */
-  readonly recovers = false;
+export class VirtualRanks implements RankFleet, UnitHands {
+  readonly ranks: RankHandle[] = [];
   /** When a unit was said to have nothing left. */
   readonly drainedAt = new Map<number, number>();
-  readonly cores: readonly EngineCore[];
+  readonly cores: EngineCore[] = [];
+  readonly #options: VirtualOptions;
+  readonly #keeper: UnitKeeper;
+  /** All that were ever started. */
+  readonly #placed: LaunchedUnit[] = [];
+  readonly #nodes = new Set<number>();
+  #nextNode: number;
   readonly #clock: ManualClock;
   readonly #plan: FleetPlan;
   readonly #listener: FleetListener;
   readonly #linkMs: () => number;
-  readonly #mailboxes: readonly Mailbox[];
+  readonly #mailboxes: Mailbox[] = [];
   readonly #unitLost: ((error: Error) => void)[] = [];
   readonly #lost = new Set<number>();
   /** By from and to: when what was sent last arrives. */
@@ -88,30 +104,113 @@ export class VirtualRanks implements RankFleet {
   constructor(options: VirtualOptions, plan: FleetPlan, listener: FleetListener) {
     this.#clock = options.clock;
     this.#plan = plan;
-    this.units = firstUnits(plan).map(({ role, ranks }, unit) => ({
-      ...{ unit, role, ranks },
-      state: "serving",
-    }));
+    this.#options = options;
     this.#listener = listener;
     this.#linkMs = options.linkMs;
-    this.#mailboxes = plan.nodeOfRank.map(() => new Mailbox());
-    this.cores = plan.nodeOfRank.map(
-      (_, rank) =>
-        new EngineCore({
-          ...options.core(rank),
-          ...{ transport: this.#transport(rank), clock: options.clock },
-          ...this.#unitOf(rank),
-        }),
-    );
-    this.ranks = this.cores.map((core, rank) => this.#startLoop(core, rank));
+    this.#keeper = new UnitKeeper({
+      ...{ topology: parseTopology(plan.topology), nodes: plan.nodes, hands: this },
+      sharesExperts: options.sharesExperts ?? false,
+      ...{ listener, clock: options.clock },
+      place: ({ role, ranks }) => {
+        const nodes = new Set(ranks.map(({ node }) => node)).size;
+        const experts = options.sharesExperts ? {} : "replicated";
+        return placeAgain(experts, options.config, { role, ranks: ranks.length, nodes });
+      },
+    });
+    this.#nextNode = 0;
+    for (let node = 0; node <= Math.max(...plan.nodeOfRank); node++) this.join();
+  }
+
+  async begin(): Promise<void> {
+    await this.#keeper.begin(this.#plan.placements);
+    if (!this.#options.startMs) this.#keeper.close();
+  }
+
+  get units(): readonly UnitLife[] {
+    return this.#keeper.units;
+  }
+
+  get problems(): readonly string[] {
+    return this.#keeper.problems;
+  }
+
+  get recovers(): boolean {
+    return this.#keeper.recovers;
+  }
+
+  /** The nodes that are there. */
+  get nodes(): readonly number[] {
+    return [...this.#nodes];
   }
 
   get alive(): readonly number[] {
-    return [...this.ranks.keys()].filter((rank) => !this.#lost.has(rank));
+    return [...this.ranks.keys()].filter((rank) => this.ranks[rank] && !this.#lost.has(rank));
   }
 
   ranksOf(node: number): readonly number[] {
-    return [...this.ranks.keys()].filter((rank) => this.#plan.nodeOfRank[rank] === node);
+    const ranks = this.#placed.flatMap((unit) => unit.ranks);
+    return ranks.flatMap((each) => (each.node === node ? [each.rank] : []));
+  }
+
+  /** A node comes. */
+  join(): void {
+    this.#nodes.add(this.#nextNode);
+    this.#keeper.join(this.#nextNode++);
+  }
+
+  /** A node goes, with its ranks. */
+  loseNode(node: number, loss: VirtualLoss): void {
+    const { heardAfter = this.#linkMs } = loss;
+    this.#nodes.delete(node);
+    this.#clock.after(heardAfter(), () => this.#keeper.leave(node));
+    this.lose(this.ranksOf(node), loss);
+    // Those that are just being started.
+    for (const { ranks } of this.units) {
+      for (const each of ranks) if (each.node === node) this.#forget(each.rank, heardAfter());
+    }
+  }
+
+  async start(
+    units: readonly UnitLife[],
+    placements: readonly (Placement | null)[],
+    all: readonly UnitLife[],
+  ): Promise<void> {
+    if (this.ranks.length > 0) {
+      const { startMs = () => 0 } = this.#options;
+      await new Promise<void>((resolve) => this.#clock.after(startMs(), resolve));
+    }
+    const places = units.flatMap(({ ranks }) => ranks);
+    const absent = places.find(({ node }) => !this.#nodes.has(node));
+    if (absent) throw new Error(`node ${absent.node} is gone`);
+    for (const [index, { role, ranks }] of units.entries()) {
+      const placement = placements[index]?.map((layer) => [...layer]) ?? null;
+      this.#placed.push({ ranks: [...ranks], placement, partners: partnersOf(role, all) });
+    }
+    for (const { rank } of places) this.#mailboxes[rank] = new Mailbox();
+    for (const { rank } of places) {
+      this.cores[rank] = new EngineCore({
+        ...this.#options.core(rank),
+        ...{ transport: this.#transport(rank), clock: this.#clock },
+        ...this.#unitOf(rank),
+      });
+      this.ranks[rank] = this.#startLoop(this.cores[rank], rank);
+    }
+  }
+
+  introduce({ role, ranks }: UnitLife, others: readonly UnitLife[]): void {
+    const met = ranks.map(({ rank }) => rank);
+    for (const rank of partnersOf(role, others))
+      this.ranks[rank].tell({ kind: "meet", ranks: met });
+  }
+
+  async end({ state, ranks }: UnitLife): Promise<void> {
+    for (const { rank } of ranks) {
+      while (state === "draining" && !this.#lost.has(rank) && !this.cores[rank].idle) {
+        await new Promise<void>((resolve) => this.#clock.after(1, resolve));
+      }
+      if (this.ranks[rank]) this.#lose(rank, { reason: "it was ended" }, "as told");
+    }
+    await new Promise<void>((resolve) => this.#clock.after(this.#linkMs(), resolve));
   }
 
   /** Ranks that go together, as those of a process do. */
@@ -126,8 +225,8 @@ export class VirtualRanks implements RankFleet {
     }
   }
 
-  scale(): never {
-    throw new RangeError("these units are all that there will be");
+  scale(wanted: WantedUnits): void {
+    this.#keeper.scale(wanted);
   }
 
   /** A unit is to be given nothing more. */
@@ -137,6 +236,7 @@ export class VirtualRanks implements RankFleet {
 
   drained(unit: number): void {
     this.drainedAt.set(unit, this.#clock.now());
+    if (this.#options.startMs) this.#keeper.drained(unit);
   }
 
   async close(): Promise<void> {
@@ -146,12 +246,7 @@ export class VirtualRanks implements RankFleet {
   #startLoop(core: EngineCore, number: number): RankHandle {
     const unitLost = new Promise<never>((_, reject) => (this.#unitLost[number] = reject));
     unitLost.catch(() => undefined);
-    const rank = new Rank(
-      core,
-      this.#transport(number),
-      placeOf(firstUnits(this.#plan), number),
-      unitLost,
-    );
+    const rank = new Rank(core, this.#transport(number), placeOf(this.#placed, number), unitLost);
     const loop = new RankLoop(
       rank,
       {
@@ -171,7 +266,7 @@ export class VirtualRanks implements RankFleet {
   }
 
   #unitOf(rank: number): { readonly unit?: UnitClock } {
-    const { placement, unit } = placeOf(firstUnits(this.#plan), rank);
+    const { placement, unit } = placeOf(this.#placed, rank);
     return placement ? { unit: new UnitClock(this.#transport(rank), unit) } : {};
   }
 
@@ -215,7 +310,7 @@ export class VirtualRanks implements RankFleet {
     });
   }
 
-  #lose(rank: number, loss: VirtualLoss): void {
+  #lose(rank: number, loss: VirtualLoss, isAsTold?: "as told"): void {
     const { reason, isOwnFault = false, heardAfter = this.#linkMs } = loss;
     if (this.#lost.has(rank)) return;
     this.#lost.add(rank);
@@ -226,13 +321,23 @@ export class VirtualRanks implements RankFleet {
     for (const other of this.alive) {
       this.#clock.after(heardAfter(), () => this.#tellLost(other, rank, reason));
     }
-    this.#clock.after(heardAfter(), () => this.#listener.lost(rank, reason, isOwnFault));
+    this.#forget(rank, heardAfter(), () => {
+      if (!isAsTold) this.#listener.lost(rank, reason, isOwnFault);
+    });
+  }
+
+  /** After a while it is heard that a rank is gone. */
+  #forget(rank: number, milliseconds: number, heard: () => void = () => undefined): void {
+    this.#clock.after(milliseconds, () => {
+      this.#keeper.lose(rank);
+      heard();
+    });
   }
 
   #tellLost(rank: number, lost: number, reason: string): void {
     const error = new PeerLostError(lost, reason);
     this.#mailboxes[rank].lose(error);
-    const { placement, unit } = placeOf(firstUnits(this.#plan), rank);
+    const { placement, unit } = placeOf(this.#placed, rank);
     if (placement && unit.includes(lost)) this.#unitLost[rank](error);
   }
 }

@@ -5,7 +5,10 @@ import { UnitTable, type UnitLife, type UnitTableOptions, type WantedUnits } fro
 
 /** Who reaches the ranks of units. */
 export interface UnitHands {
-  /** Resolves when the ranks of these units are ready; rejects with what is wrong. */
+  /**
+   * Resolves when the ranks of these units are ready; rejects with what is wrong.
+   * @param all these, and those that have started before and not ended
+   */
   start(
     units: readonly UnitLife[],
     placements: readonly (Placement | null)[],
@@ -61,7 +64,7 @@ export class UnitKeeper {
     const actions = this.#table.act(clock.now());
     const units = actions.flatMap((action) => (action.kind === "start" ? action.units : []));
     if (units.length < placements.length) throw new EngineError(LOST_MEANWHILE);
-    await hands.start(units, placements, this.units);
+    await hands.start(units, placements, units);
     const started = units.filter(({ unit }) => this.#table.started(unit, clock.now()));
     if (started.length < units.length) throw new EngineError(LOST_MEANWHILE);
     this.#state = "keeping";
@@ -127,7 +130,7 @@ export class UnitKeeper {
     let placements: readonly (Placement | null)[] = [];
     try {
       placements = units.map((unit) => place(unit));
-      await hands.start(units, placements, this.units);
+      await hands.start(units, placements, [...this.#running, ...units]);
     } catch (error) {
       problem = (error as Error).message;
     }
@@ -137,12 +140,17 @@ export class UnitKeeper {
       if (problem === undefined && this.#table.started(unit, now)) {
         hands.introduce(
           life,
-          this.units.filter((each) => each.unit !== unit),
+          this.#running.filter((each) => !units.includes(each)),
         );
         listener.serving({ life, placement: placements[index] });
       } else this.#table.failed(unit, problem ?? LOST_MEANWHILE, now);
     }
     this.#act();
+  }
+
+  /** Units whose ranks have started and are not lost. */
+  get #running(): readonly UnitLife[] {
+    return this.units.filter(({ state }) => state === "serving" || state === "draining");
   }
 
   async #end(life: UnitLife): Promise<void> {

@@ -46,7 +46,7 @@ interface Life extends UnitLife {
 interface Slot {
   readonly role: UnitRole;
   /** The seat of each rank that it has when it is whole. */
-  readonly seats: readonly number[];
+  seats: readonly number[];
   isWanted: boolean;
   hasServed: boolean;
   /** Lives that came to nothing, since the last good one. */
@@ -239,6 +239,9 @@ export class UnitTable {
     const waits = (life: Life) =>
       life.state === "starting" || (life.state === "lost" && !life.hasEnded);
     if (lives.some(waits)) return false;
+    // One that may be anywhere does not wait for nodes that are all gone.
+    const isAnywhere = typeof this.#options.nodes === "number";
+    if (isAnywhere && this.#possible(slot).length === 0) slot.seats = this.#seatsOfAnother(slot);
     const possible = this.#possible(slot).length;
     const serving = lives.find(({ state }) => state === "serving");
     if (serving) return possible > serving.ranks.length;

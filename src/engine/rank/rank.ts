@@ -26,6 +26,7 @@ export class Rank {
   readonly #counts: RankParts["counts"];
   /** Rejects when a rank is lost without which this one cannot step. */
   readonly #unitLost: Promise<never>;
+  readonly #met = new Set<number>();
   #meet: (ranks: readonly number[]) => void = () => undefined;
 
   static async open(options: RankOptions, tracer: Tracer = nullTracer): Promise<Rank> {
@@ -135,7 +136,10 @@ export class Rank {
   async listen(onTransfer: () => void): Promise<void> {
     const failed = new Promise<never>((_, reject) => {
       this.#meet = (ranks) => {
-        for (const rank of ranks) this.#hear(rank, onTransfer).catch(reject);
+        for (const rank of ranks) {
+          if (!this.#met.has(rank)) this.#hear(rank, onTransfer).catch(reject);
+          this.#met.add(rank);
+        }
       };
     });
     this.#meet(this.#place.partners);
