@@ -41,8 +41,9 @@ export class ValkeyBlobStore implements BlobStore {
         commandTimeout: COMMAND_MS,
         retryStrategy: (attempt) => Math.min(100 * 2 ** attempt, RETRY_MS),
       });
-      // The command that it befalls tells of an error.
-      client.on("error", () => undefined);
+      // Afterwards the command that it befalls tells of an error.
+      let cause: Error | undefined;
+      client.on("error", (error: Error) => (cause = error));
       try {
         await client.connect();
         const key = await sharedKey(async (text) => {
@@ -52,7 +53,7 @@ export class ValkeyBlobStore implements BlobStore {
         return new ValkeyBlobStore(client, key, maxAgeMs);
       } catch (error) {
         client.disconnect();
-        throw error;
+        throw cause ?? error;
       }
     });
   }

@@ -54,6 +54,31 @@ test("experts that move while answers run leave no trace, on one node or two", a
   }
 });
 
+test("a unit that balances itself moves experts between two steps, and leaves no trace", async () => {
+  const alone = await start({});
+  const ask = (engine: Engine) =>
+    Promise.all(requests.map((each) => read(engine.generate(each)).then(answer)));
+  const expected = await ask(alone);
+  await alone.close();
+  const clock = { now: 0 };
+  const engine = await start({ topology: parseTopology("combined=1x2"), now: () => clock.now });
+  try {
+    const [inOrder] = engine.placements;
+    assert.deepEqual(await ask(engine), expected);
+    assert.deepEqual(await engine.balance(), [], "the first window begins");
+    assert.deepEqual(await ask(engine), expected);
+    clock.now += 10_000;
+    const answers = ask(engine);
+    const [move] = await engine.balance();
+    assert.ok(move.after < move.before);
+    assert.notDeepEqual(engine.placements[0], inOrder);
+    assert.deepEqual(await answers, expected);
+    assert.deepEqual(await ask(engine), expected);
+  } finally {
+    await engine.close();
+  }
+});
+
 test("a unit that has computed nothing since the last time stays as it is", async () => {
   const engine = await start({ topology: parseTopology("combined=1x2") });
   assert.deepEqual(await engine.rebalance(), []);
