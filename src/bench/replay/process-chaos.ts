@@ -9,6 +9,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { isDeepStrictEqual } from "node:util";
+import { parseTopology } from "../../cluster/index.ts";
 import { askServer, readLedger, type LedgerRecord, type Server } from "../../gateway/index.ts";
 import { Draw } from "./chaos-schedule.ts";
 import { ProcessCluster } from "./process-cluster.ts";
@@ -23,6 +24,8 @@ const clusters: readonly (readonly [topology: string, nodes: readonly number[]])
   ["prefill=2x2,decode=1x2", [1, 1, 1]],
 ];
 
+/** Blows that a cluster meets. */
+const SCHEDULES = 8;
 /** Of a request, when it is struck: about half of what it says. */
 const MEAN_CHUNKS = 60;
 const LATEST_STRIKE_MS = 5000;
@@ -37,7 +40,7 @@ export interface ProcessOutcome {
 
 type Sums = { -readonly [Name in Exclude<keyof ProcessOutcome, "problems">]: number };
 
-/** Schedules on a cluster: as many as it has nodes that can be struck. */
+/** Schedules on a cluster, one after the other: a burst of requests and a blow each. */
 export async function runProcesses(
   seed: number,
   calm: Server,
@@ -58,15 +61,14 @@ export async function runProcesses(
   const problems: string[] = [];
   const told: Told[] = [];
   const killsServer = draw.chance(0.3);
-  const victims = nodes.map((_, node) => node).slice(1);
-  while (victims.length > 0) {
-    const [victim] = victims.splice(draw.below(victims.length), 1);
-    const isLast = killsServer && victims.length === 0;
+  for (let left = SCHEDULES; left > 0; left--) {
+    const isLast = left === 1 && killsServer;
+    const victim = draw.between(1, nodes.length - 1);
+    const isFrozen = draw.chance(0.2);
     if (cache !== undefined && draw.chance(0.3)) await damage(cache, draw);
-    const signal = draw.chance(0.8) ? "SIGKILL" : "SIGSTOP";
     const burst = await sendBurst(cluster, draw, async () => {
       if (isLast) await cluster.kill();
-      else cluster.strike(victim, signal);
+      else cluster.strike(victim, isFrozen ? "SIGSTOP" : "SIGKILL");
     });
     sums.strikes++;
     const found = await Promise.all(
@@ -78,6 +80,11 @@ export async function runProcesses(
       if (heard.usage) sums.finished++;
       else if (asked.patience !== undefined && heard.error === undefined) sums.cancelled++;
     }
+    if (isLast) break;
+    // Who wakes up has lost its server, and joins again; the next burst need not wait for either.
+    if (isFrozen) cluster.strike(victim, "SIGCONT");
+    else await cluster.replace(victim);
+    if (draw.chance(0.7)) await cluster.await(parseTopology(topology).ranks);
   }
   if (!killsServer) {
     problems.push(...(await settle(cluster, sums)));
@@ -86,7 +93,7 @@ export async function runProcesses(
   }
   problems.push(...(await audit(cluster.ledger, told)));
   await rm(folder, { recursive: true });
-  return { problems, ...sums, schedules: nodes.length - 1 };
+  return { problems, ...sums, schedules: SCHEDULES };
 }
 
 /** Requests at once; when so many chunks have come, or after a while, comes the blow. */

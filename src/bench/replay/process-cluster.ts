@@ -11,6 +11,9 @@ import { askServer, type Server } from "../../gateway/index.ts";
 const main = fileURLToPath(new URL("../../cli/main.js", import.meta.url));
 const START_MS = 120_000;
 const LOOK_MS = 10;
+/** For a unit to start again. */
+const WHOLE_MS = 20_000;
+const JOINED = /node (\d+): joined/;
 
 export interface ClusterOptions {
   readonly topology: string;
@@ -31,7 +34,8 @@ export class ProcessCluster {
   readonly server: Server;
   readonly ledger: string;
   /** By number; node 0 serves. */
-  readonly #nodes: readonly Spoken[];
+  readonly #nodes: Spoken[];
+  readonly #startNode: () => Spoken;
 
   /** Resolves when the server answers. */
   static async start({
@@ -51,24 +55,32 @@ export class ProcessCluster {
       [...listens, ...shared, ...flags],
     );
     const all = [serve];
+    let startNode = (): Spoken => {
+      throw new RangeError("this cluster has one node");
+    };
     if (count > 1) {
       const [, port] = await hears(serve, /waiting for .* at [^\s:]+:(\d+)/);
-      const others = Array.from({ length: count - 1 }, () =>
-        speak(["node", "--once", "--join", `127.0.0.1:${port}`], shared),
-      );
+      startNode = () => speak(["node", "--join", `127.0.0.1:${port}`], shared);
+      const others = Array.from({ length: count - 1 }, startNode);
       for (const other of others) {
-        const [, number] = await hears(other, /node (\d+): joined/);
+        const [, number] = await hears(other, JOINED);
         all[Number(number)] = other;
       }
     }
     const [, url] = await hears(serve, /at (http:\S+)\/v1/);
-    return new ProcessCluster({ url }, ledger, all);
+    return new ProcessCluster({ url }, ledger, all, startNode);
   }
 
-  private constructor(server: Server, ledger: string, nodes: readonly Spoken[]) {
+  private constructor(
+    server: Server,
+    ledger: string,
+    nodes: readonly Spoken[],
+    startNode: () => Spoken,
+  ) {
+    this.#startNode = startNode;
     this.server = server;
     this.ledger = ledger;
-    this.#nodes = nodes;
+    this.#nodes = [...nodes];
   }
 
   /** The sum of a figure of `/metrics` over all labels, or those with one. */
@@ -78,6 +90,20 @@ export class ProcessCluster {
     const values = lines.flatMap((line) => /^[^ {]+(?:\{.*\})? (\S+)$/.exec(line)?.[1] ?? []);
     if (values.length === 0) throw new Error(`no metric ${name}`);
     return values.reduce((sum, value) => sum + Number(value), 0);
+  }
+
+  /** Another node joins in the place of one that has ended. */
+  async replace(node: number): Promise<void> {
+    this.#nodes[node] = this.#startNode();
+    await hears(this.#nodes[node], JOINED);
+  }
+
+  /** Waits until so many ranks compute, or for a while. */
+  async await(ranks: number): Promise<void> {
+    for (let waited = 0; waited < WHOLE_MS; waited += 100) {
+      if ((await this.metric("daysix_rank_up")) >= ranks) return;
+      await sleep(100);
+    }
   }
 
   /** Strikes a node's process. */

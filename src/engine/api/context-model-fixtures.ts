@@ -18,6 +18,12 @@ export const inVirtualTime = (model: StepComputer, takeTime: TakeTime): StepComp
   },
 });
 
+export interface ContextModelOptions {
+  readonly config: ModelConfig;
+  readonly maxRows: number;
+  readonly takeTime?: TakeTime;
+}
+
 /** What one call of a hash leaves of another: 24 bits, which a float32 holds exactly. */
 const mix = (hash: number, value: number) =>
   Math.imul(Math.imul(hash ^ value, 0x9e3779b1) ^ (hash >>> 9), 0x85ebca6b) >>> 8;
@@ -27,9 +33,9 @@ const mix = (hash: number, value: number) =>
  * one before: an entry that is lost, stale or somebody else's changes the answer. Tokens repeat enough
  * to be guessed. They are chosen as any model's are.
  */
-export function contextModel(config: ModelConfig, maxRows: number): StepComputer {
+export function contextModel({ config, maxRows, takeTime }: ContextModelOptions): StepComputer {
   const { layers, vocabSize } = config;
-  return {
+  const model: StepComputer = {
     ...{ config, maxRows, tracer: nullTracer },
     createKvPool: (pages) => ({
       width: 1,
@@ -52,6 +58,7 @@ export function contextModel(config: ModelConfig, maxRows: number): StepComputer
       return (row) => sampling.chosen(row);
     },
   };
+  return takeTime ? inVirtualTime(model, takeTime) : model;
 }
 
 /** Where a sequence's entries lie. */
