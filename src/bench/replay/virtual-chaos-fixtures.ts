@@ -114,7 +114,7 @@ const [{ directory }] = tinyFixtures().filter(({ name }) => name === "v3");
 export async function scriptedModel(): Promise<ChaosModel> {
   const tiny = await readConfig(directory);
   const config = { ...tiny, maxPositions: 2048, vocabSize: CHAOS_VOCABULARY };
-  return { config, create: async (_, maxRows) => contextModel({ config, maxRows }) };
+  return { config, create: async (_, maxRows) => contextModel(config, maxRows) };
 }
 
 /** A tiny checkpoint, for ranks that have all experts; each is opened once and computes for all schedules. */

@@ -18,12 +18,6 @@ export const inVirtualTime = (model: StepComputer, takeTime: TakeTime): StepComp
   },
 });
 
-export interface ContextModelOptions {
-  readonly config: ModelConfig;
-  readonly maxRows: number;
-  readonly takeTime?: TakeTime;
-}
-
 /** What one call of a hash leaves of another: 24 bits, which a float32 holds exactly. */
 const mix = (hash: number, value: number) =>
   Math.imul(Math.imul(hash ^ value, 0x9e3779b1) ^ (hash >>> 9), 0x85ebca6b) >>> 8;
@@ -33,9 +27,9 @@ const mix = (hash: number, value: number) =>
  * one before: an entry that is lost, stale or somebody else's changes the answer. Tokens repeat enough
  * to be guessed. They are chosen as any model's are.
  */
-export function contextModel({ config, maxRows, takeTime }: ContextModelOptions): StepComputer {
+export function contextModel(config: ModelConfig, maxRows: number): StepComputer {
   const { layers, vocabSize } = config;
-  const model: StepComputer = {
+  return {
     ...{ config, maxRows, tracer: nullTracer },
     createKvPool: (pages) => ({
       width: 1,
@@ -58,7 +52,6 @@ export function contextModel({ config, maxRows, takeTime }: ContextModelOptions)
       return (row) => sampling.chosen(row);
     },
   };
-  return takeTime ? inVirtualTime(model, takeTime) : model;
 }
 
 /** Where a sequence's entries lie. */

@@ -5,7 +5,7 @@ import { tinyFixtures } from "../../model/fixtures.ts";
 import { readConfig, type ModelConfig, type StepBatch } from "../../model/index.ts";
 import type { AskedRequest, TimedEvent } from "../messages.ts";
 import type { Engine } from "./client.ts";
-import { contextModel } from "./context-model-fixtures.ts";
+import { contextModel, inVirtualTime } from "./context-model-fixtures.ts";
 import { answer, request, untimed } from "./fixtures.ts";
 import type { MaskSource } from "./live-request.ts";
 import {
@@ -53,10 +53,7 @@ async function open(
   const opened = await openVirtual({
     ...{ topology, config, clock, stepRows: STEP_ROWS, linkMs: () => 1 },
     core: (rank) => ({
-      model: contextModel({
-        ...{ config, maxRows: STEP_ROWS },
-        takeTime: (batch) => takeTime(rank, batch),
-      }),
+      model: inVirtualTime(contextModel(config, STEP_ROWS), (batch) => takeTime(rank, batch)),
       pages: 60,
     }),
     observer: { moved: (requests, reason) => moved.push([requests, reason]) },

@@ -4,7 +4,7 @@ import { ManualClock } from "../../cluster/fixtures.ts";
 import { tinyFixtures } from "../../model/fixtures.ts";
 import { readConfig, type ModelConfig } from "../../model/index.ts";
 import type { AskedRequest, TimedEvent } from "../messages.ts";
-import { contextModel } from "./context-model-fixtures.ts";
+import { contextModel, inVirtualTime } from "./context-model-fixtures.ts";
 import { answer, request, untimed } from "./fixtures.ts";
 import { openVirtual, runClock } from "./virtual-fixtures.ts";
 
@@ -33,7 +33,7 @@ async function serve(topology: string, pages: number) {
     new Promise<void>((resolve) => clock.after(STEP_MS + ROW_MS * rows, resolve));
   const { engine } = await openVirtual({
     ...{ topology, config, clock, stepRows: STEP_ROWS, linkMs: () => LINK_MS },
-    core: () => ({ model: contextModel({ config, maxRows: STEP_ROWS, takeTime }), pages }),
+    core: () => ({ model: inVirtualTime(contextModel(config, STEP_ROWS), takeTime), pages }),
   });
   const answerTo = async (one: AskedRequest, index: number) => {
     await new Promise<void>((resolve) => clock.after(3 * index, resolve));
