@@ -77,6 +77,7 @@ export { createKernels } from "./create-kernels.ts";
 export {
   greedySampling,
   SamplingState,
+  onlyToken,
   TokenMask,
   StepSampling,
   type ChosenToken,

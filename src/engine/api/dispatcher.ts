@@ -233,15 +233,17 @@ export class Dispatcher {
 
   /** While the step computes of which the next token is chosen. */
   #askForMask(live: LiveRequest, token: number): void {
-    if (!live.masks) return;
-    const { attempt, length: position } = live;
+    const { attempt, length: position, masks } = live;
+    if (!masks) return;
     const keep = (mask: Mask) => {
       // A later attempt begins with it.
       if (!mask || !attempt || live.attempt !== attempt) return;
       const { rank, decodeRank = rank } = attempt.route;
-      this.#masks.add(decodeRank, { handle: attempt.handle, position, mask });
+      for (const [i, each] of [mask, ...masks.ahead()].entries()) {
+        this.#masks.add(decodeRank, { handle: attempt.handle, position: position + i, mask: each });
+      }
     };
-    const mask = live.masks(token);
+    const mask = masks.next(token);
     live.nextMask = mask;
     if (!(mask instanceof Promise)) {
       keep(mask);

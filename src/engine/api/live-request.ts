@@ -6,8 +6,13 @@ import type { Journey } from "./journeys.ts";
 /** A bit for each token that may come; undefined when none has to. */
 export type Mask = Uint32Array | undefined;
 
-/** What may follow a token that was told. Masks that are the same are best the same object: ranks keep them. */
-export type MaskSource = (token: number) => Mask | Promise<Mask>;
+/** Says what may come in an answer. Masks that are the same are best the same object: ranks keep them. */
+export interface MaskSource {
+  /** What may follow a token that was told. */
+  next(token: number): Mask | Promise<Mask>;
+  /** Where only one token may come: what may follow it, and so on, as far as that is known. */
+  ahead(): readonly Uint32Array[];
+}
 
 /** What ranks do of a request, until one of them is lost. */
 interface Attempt {

@@ -166,10 +166,13 @@ test("a mask goes on where the tokens told have led", async () => {
   const one = { ...asked[5], stopTokens: [], mask: maskAfter(0) };
   const ask = async (scene: Scene) => {
     const walked: number[] = [];
-    const masks: MaskSource = async (token) => {
-      walked.push(token);
-      await new Promise<void>((resolve) => scene.clock.after(3, resolve));
-      return maskAfter(token);
+    const masks: MaskSource = {
+      async next(token) {
+        walked.push(token);
+        await new Promise<void>((resolve) => scene.clock.after(3, resolve));
+        return maskAfter(token);
+      },
+      ahead: () => [],
     };
     const [events] = await finish(scene, [tell(scene.engine, one, () => undefined, masks)]);
     return { events: answer(untimed(events)), walked };

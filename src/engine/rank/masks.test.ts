@@ -7,6 +7,7 @@ import { tinyFixtures } from "../../model/fixtures.ts";
 import { loadModel } from "../../model/index.ts";
 import { request } from "../api/fixtures.ts";
 import type { GenerationEvent } from "../messages.ts";
+import { Speculation } from "../speculation/index.ts";
 import { EngineCore } from "./core.ts";
 
 const [fixture] = tinyFixtures();
@@ -86,6 +87,33 @@ test("a mask that comes late costs others one wait, and one that does not come i
   assert.equal(failed?.handle, 2);
   core.cancel(0);
   while (!core.idle) await core.step();
+});
+
+test("what must come is computed along with the token before it", async () => {
+  const model = await loadModel(fixture.directory, { kernels, policy: "f32", maxRows: 64 });
+  const { vocabSize } = model.config;
+  const speculation = new Speculation(
+    () => ({ propose: () => [1, 2, 3] }),
+    () => 0,
+  );
+  const core = new EngineCore({ model, pages: 16, clock: new ManualClock(), speculation });
+  core.submit(0, request(prompt, { maxTokens: 5, mask: maskOf(vocabSize, 70) }));
+  assert.deepEqual(tokensOf(await core.step(), 0), [70]);
+  const position = prompt.length + 1;
+  core.allow(
+    [71, 72, 73].map((token, i) => ({
+      ...{ handle: 0, position: position + i },
+      mask: told(vocabSize, token, i),
+    })),
+  );
+  core.allow([
+    { handle: 0, position: position + 3, mask: { slot: 3, allowed: maskOf(vocabSize, 3, 4) } },
+  ]);
+  const events = await core.step();
+  const tokens = tokensOf(events, 0);
+  assert.deepEqual(tokens.slice(0, 3), [71, 72, 73]);
+  assert.ok(tokens.length === 4 && [3, 4].includes(tokens[3]));
+  assert.ok(core.idle);
 });
 
 test("who leaves while its mask is waited for lets the step go on", async () => {

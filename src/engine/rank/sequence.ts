@@ -94,6 +94,17 @@ export class Sequence {
     if (position >= this.#tokens.length) this.#masks.set(position, mask);
   }
 
+  /** Tokens that must come next, as far as the mask behind them is known too. */
+  get forced(): number[] {
+    const tokens: number[] = [];
+    for (let at = this.#tokens.length; this.#masks.has(at + 1); at++) {
+      const only = this.#masks.get(at)?.only;
+      if (only === undefined) break;
+      tokens.push(only);
+    }
+    return tokens;
+  }
+
   /** Has tokens chosen of those that their masks allow. */
   applyMasks(): void {
     for (const [position, mask] of this.#masks) this.sampling.allow(position, mask);

@@ -194,12 +194,11 @@ export class Generation {
     const left = new AbortController();
     const signal = AbortSignal.any([ticket.signal, left.signal]);
     const constraint = this.#options.constraints[prompt * this.#options.choicesPerPrompt + choice];
-    const next = constraint && ((token: number) => constraint.next(token));
     const request = this.#request(prompt, choice);
     const events = engine.generate(
       constraint ? { ...request, mask: constraint.first } : request,
       signal,
-      next,
+      constraint,
     );
     try {
       for await (const event of readAhead(events, unreadEvents, onUnread)) {

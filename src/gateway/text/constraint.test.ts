@@ -110,6 +110,22 @@ test("a second answer of the same table asks for nothing that was heard, and get
   }
 });
 
+test("tokens that must come are known ahead, and those told together are taken in their order", async () => {
+  const desk = new Desk();
+  const opened = await desk.open(source, []);
+  const first = opened.table.mask(opened.start);
+  const begun = () =>
+    new FollowedAnswer(source, opened, first, thoughts, { follower: desk, endTokens });
+  const one = begun();
+  const masks = await Promise.all([a, a, a, c].map((token) => one.next(token)));
+  assert.ok(has(masks[3], end) && !has(masks[3], c));
+  assert.deepEqual(one.ahead(), []);
+  const other = begun();
+  assert.equal(await other.next(a), masks[0]);
+  // After the second there is a choice: tokens may end in `ab`.
+  assert.deepEqual(other.ahead(), [masks[1]]);
+});
+
 test("an answer whose grammar is forgotten goes on from all of its tokens", async () => {
   const desk = new Desk();
   const answer = await begin(desk);

@@ -1,3 +1,5 @@
+import type { MaskSource } from "../../engine/index.ts";
+import { onlyToken } from "../../kernels/index.ts";
 import type { GrammarSource, Place } from "../../model/index.ts";
 import type { GrammarTable } from "./grammar-table.ts";
 
@@ -10,15 +12,15 @@ export interface Thinking {
 }
 
 /** What may come in one answer. */
-export interface Constraint {
+export interface Constraint extends MaskSource {
   /** A bit for each token that may come first. */
   readonly first: Uint32Array;
-  /**
-   * What may come after a token, at once where it is known; undefined after one that ends the answer. The
-   * same mask is the same object.
-   */
-  next(token: number): Uint32Array | undefined | Promise<Uint32Array>;
 }
+
+/** Tokens that are looked ahead. */
+const MOST_AHEAD = 16;
+
+type Mask = Uint32Array | undefined;
 
 /** Where an answer is after some tokens, and in which grammar. */
 export interface Opened {
@@ -54,6 +56,8 @@ export class FollowedAnswer implements Constraint {
   #place: Place;
   /** Of the answer, without thoughts. */
   readonly #tokens: number[] = [];
+  /** Where its last token leads is not known yet. */
+  #asking: Promise<Mask> | undefined;
 
   constructor(
     source: GrammarSource,
@@ -72,7 +76,33 @@ export class FollowedAnswer implements Constraint {
     this.first = first;
   }
 
-  next(token: number): Uint32Array | undefined | Promise<Uint32Array> {
+  next(token: number): Mask | Promise<Mask> {
+    const before = this.#asking;
+    const mask = before ? before.then(() => this.#step(token)) : this.#step(token);
+    if (!(mask instanceof Promise)) return mask;
+    this.#asking = mask;
+    const known = () => {
+      if (this.#asking === mask) this.#asking = undefined;
+    };
+    mask.then(known, known);
+    return mask;
+  }
+
+  ahead(): Uint32Array[] {
+    const masks: Uint32Array[] = [];
+    if (this.#phase !== "answer") return masks;
+    let place = this.#place;
+    while (masks.length < MOST_AHEAD) {
+      const only = onlyToken(this.#table.mask(place));
+      const next = only === undefined ? undefined : this.#table.after(place.state, only);
+      if (!next) break;
+      masks.push(this.#table.mask(next));
+      place = next;
+    }
+    return masks;
+  }
+
+  #step(token: number): Mask | Promise<Mask> {
     const { beginToken, endToken, mask } = this.#thoughts;
     if (this.#endTokens.includes(token)) return undefined;
     if (this.#phase === "thinking") {

@@ -4,10 +4,25 @@ export interface Biases {
   readonly biases: Float64Array;
 }
 
+const NONE = -1;
+
+/** The token of a mask that allows no other. */
+export function onlyToken(allowed: Uint32Array): number | undefined {
+  let found: number | undefined;
+  for (let i = 0; i < allowed.length; i++) {
+    const word = allowed[i];
+    if (word === 0) continue;
+    if (found !== undefined || (word & (word - 1)) !== 0) return undefined;
+    found = 32 * i + 31 - Math.clz32(word);
+  }
+  return found;
+}
+
 /** Which tokens may come: a bit for each, in words of 32. What it does to logits is made once for all rows. */
 export class TokenMask {
   readonly #allowed: Uint32Array;
   #biases: Biases | undefined;
+  #only: number | undefined;
 
   constructor(allowed: Uint32Array) {
     this.#allowed = allowed;
@@ -18,8 +33,9 @@ export class TokenMask {
     return (this.#biases ??= this.#forbid());
   }
 
-  allows(token: number): boolean {
-    return ((this.#allowed[token >> 5] >>> (token & 31)) & 1) === 1;
+  /** The one token that may come, if there is but one. */
+  get only(): number | undefined {
+    return (this.#only ??= onlyToken(this.#allowed) ?? NONE) === NONE ? undefined : this.#only;
   }
 
   #forbid(): Biases {
