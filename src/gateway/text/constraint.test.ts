@@ -117,13 +117,14 @@ test("tokens that must come are known ahead, and those told together are taken i
   const begun = () =>
     new FollowedAnswer(source, opened, first, thoughts, { follower: desk, endTokens });
   const one = begun();
-  const masks = await Promise.all([a, a, a, c].map((token) => one.next(token)));
-  assert.ok(has(masks[3], end) && !has(masks[3], c));
+  const asked = [a, a, a, c].map(async (token) => one.next(token));
+  const told = await Promise.all(asked);
+  assert.ok(has(told[3], end) && !has(told[3], c));
   assert.deepEqual(one.ahead(), []);
   const other = begun();
-  assert.equal(await other.next(a), masks[0]);
+  assert.equal(await other.next(a), told[0]);
   // After the second there is a choice: tokens may end in `ab`.
-  assert.deepEqual(other.ahead(), [masks[1]]);
+  assert.deepEqual(other.ahead(), [told[1]]);
 });
 
 test("an answer whose grammar is forgotten goes on from all of its tokens", async () => {
