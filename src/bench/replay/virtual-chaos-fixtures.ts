@@ -231,9 +231,12 @@ const identity: NumericIdentity = {
 async function tell({ engine, clock }: World, { asked, of }: Sequence, maysLeave: boolean) {
   const left = new AbortController();
   if (maysLeave && of.patience !== undefined) clock.after(of.patience, () => left.abort());
-  const masks: MaskSource = async (token) => {
-    await new Promise<void>((resolve) => clock.after(MASK_MS, resolve));
-    return of.stopTokens.includes(token) ? undefined : maskAfter(token);
+  const masks: MaskSource = {
+    async next(token) {
+      await new Promise<void>((resolve) => clock.after(MASK_MS, resolve));
+      return of.stopTokens.includes(token) ? undefined : maskAfter(token);
+    },
+    ahead: () => [],
   };
   const events: TimedEvent[] = [];
   const source = engine.generate(asked, left.signal, of.isConstrained ? masks : undefined);
