@@ -2,6 +2,7 @@
 // the stream's ring.
 #include <napi.h>
 
+#include <memory>
 #include <optional>
 #include <thread>
 
@@ -88,18 +89,61 @@ Napi::Value allStripBytes(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), static_cast<double>(stripsOf(rows) * stripBytes(rows)));
 }
 
-/// packStrips(out, source, first, threads)
+/// Strips of a source from number `first` up to `last`, and the memory for them.
+struct WantedStrips {
+  WantedStrips(const Napi::CallbackInfo& info) : source(stripSource(info[1].As<Napi::Object>())) {
+    size_t size = 0;
+    out = static_cast<uint8_t*>(dataOf(info.Env(), info[0], &size));
+    first = info[2].As<Napi::Number>().Int64Value();
+    last = first + static_cast<int64_t>(size) / stripBytes(source.rows);
+    if (first < 0 || last > stripsOf(source.rows)) throw Napi::RangeError::New(info.Env(), "no such strips");
+  }
+
+  StripSource source;
+  uint8_t* out;
+  int64_t first, last;
+};
+
+/// Packs strips on one of Node's threads for files.
+class StripWorker : public Napi::AsyncWorker {
+ public:
+  explicit StripWorker(const Napi::CallbackInfo& info)
+      : AsyncWorker(info.Env()), deferred_(Napi::Promise::Deferred::New(info.Env())), strips_(info) {
+    memory_ = Napi::Persistent(info[0].As<Napi::Object>());
+  }
+
+  Napi::Promise packed() const { return deferred_.Promise(); }
+
+ protected:
+  void Execute() override { packStrips(strips_.out, strips_.source, strips_.first, strips_.last); }
+  void OnOK() override { deferred_.Resolve(Env().Undefined()); }
+
+ private:
+  Napi::Promise::Deferred deferred_;
+  WantedStrips strips_;
+  Napi::ObjectReference memory_;
+};
+
+/// packStripsLater(out, source, first): Promise
+Napi::Value packStripsLater(const Napi::CallbackInfo& info) {
+  auto worker = std::make_unique<StripWorker>(info);
+  const Napi::Promise packed = worker->packed();
+  // It deletes itself.
+  worker.release()->Queue();
+  return packed;
+}
+
+/// packStrips(out, source, threads): all of them
 void packIntoStrips(const Napi::CallbackInfo& info) {
   size_t size = 0;
   auto* out = static_cast<uint8_t*>(dataOf(info.Env(), info[0], &size));
   const StripSource source = stripSource(info[1].As<Napi::Object>());
-  const int64_t first = info[2].As<Napi::Number>().Int64Value(), bytes = stripBytes(source.rows);
-  const int64_t count = static_cast<int64_t>(size) / bytes;
-  if (first < 0 || first + count > stripsOf(source.rows)) throw Napi::RangeError::New(info.Env(), "no such strips");
-  const int64_t threads = std::min<int64_t>(count, info[3].As<Napi::Number>().Int64Value());
+  const int64_t bytes = stripBytes(source.rows), count = stripsOf(source.rows);
+  if (static_cast<int64_t>(size) < count * bytes) throw Napi::RangeError::New(info.Env(), "too little memory");
+  const int64_t threads = std::min<int64_t>(count, info[2].As<Napi::Number>().Int64Value());
   const auto pack = [&](int64_t thread) {
     const int64_t from = count * thread / threads, to = count * (thread + 1) / threads;
-    packStrips(out + from * bytes, source, first + from, first + to);
+    packStrips(out + from * bytes, source, from, to);
   };
   std::vector<std::thread> helpers;
   for (int64_t thread = 1; thread < threads; thread++) helpers.emplace_back(pack, thread);
@@ -316,6 +360,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports["grantedThreads"] = Napi::Function::New<threadsFor>(env, "grantedThreads");
   exports["stripBytes"] = Napi::Function::New<allStripBytes>(env, "stripBytes");
   exports["packStrips"] = Napi::Function::New<packIntoStrips>(env, "packStrips");
+  exports["packStripsLater"] = Napi::Function::New<packStripsLater>(env, "packStripsLater");
   exports["probeRead"] = Napi::Function::New<readProbe>(env, "probeRead");
   exports["probeMultiply"] = Napi::Function::New<multiplyProbe>(env, "probeMultiply");
   exports["residentFiles"] = Napi::Function::New<residentMemory>(env, "residentFiles");

@@ -101,6 +101,8 @@ void WeightFile::map(int descriptor, const std::string& path) {
   if (memory == MAP_FAILED) fail(errno);
   mapping_.data = static_cast<uint8_t*>(memory);
   mapping_.size = size_;
+  // Where the page cache has such, what is read from now on comes in huge pages.
+  preferHugePages(mapping_.data, size_);
   name_.emplace(mapping_.data, size_, path);
 }
 

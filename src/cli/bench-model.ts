@@ -1,3 +1,4 @@
+import { join } from "node:path";
 import type { Command } from "cac";
 import {
   cachedCheckpoint,
@@ -14,11 +15,12 @@ import { readTopology } from "./engine-options.ts";
 import { checkpointFormats } from "../model/index.ts";
 import { describeResident, weightsOf, withWeights } from "./weights.ts";
 import { fastDecodeOf, withFastDecode } from "./fast-decode.ts";
+import { packedOf, withPacked } from "./packed.ts";
 import { servingPolicyHelp } from "./serving-policy.ts";
 import { table } from "./table.ts";
 
 export function withBenchModel(command: Command): Command {
-  return withFastDecode(withWeights(command))
+  return withPacked(withFastDecode(withWeights(command)))
     .option("--shape <name>", `Sizes of the model: ${shapeNames().join(", ")}`, { default: "mid" })
     .option("--layers <count>", "Measure fewer layers, and say what all of them would take")
     .option("--format <format>", `Linear weights: ${checkpointFormats.join(", ")}`, {
@@ -55,9 +57,13 @@ export async function runBenchModel(flags: Readonly<Record<string, unknown>>): P
   const experts = expertsOf(flags["experts"]);
   const json = flags["json"] === true;
   console.error(`daysix: random ${format} weights of ${shape} lie in ${checkpointCache}`);
+  const directory = await cachedCheckpoint(shape, layers, format);
+  // With the checkpoint, so that they are gone with it.
+  const folder = join(directory, "packed");
+  const packed = await packedOf(flags, { modelDirectory: directory, policy, folder });
   const bench = await ModelBench.open({
-    directory: await cachedCheckpoint(shape, layers, format),
-    ...{ policy, weights, fastDecode, experts, ranks, threads, wholeLayers, workloads },
+    ...{ directory, packed, policy, weights, fastDecode },
+    ...{ experts, ranks, threads, wholeLayers, workloads },
   });
   if (weights === "resident") console.error(`daysix: ${describeResident()}`);
   const rows: string[][] = [];

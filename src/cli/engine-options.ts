@@ -16,13 +16,16 @@ import { fastDecodeOf, withFastDecode } from "./fast-decode.ts";
 import { modelFolderOf } from "./model-folder.ts";
 import { nodesOf, withNodes } from "./node-options.ts";
 import { expertPolicyOf, readLoads, readPlacement } from "./rebalance.ts";
+import { packedOf, withPacked } from "./packed.ts";
 import { servingPolicyHelp, servingPolicyOf } from "./serving-policy.ts";
 import { modelBytesOf, withVerifyModel } from "./verify-model.ts";
 import { weightsOf, withWeights } from "./weights.ts";
 
 /** Adds the options that say which model runs, how, and on which ranks. */
 export function withEngine(command: Command): Command {
-  return withVerifyModel(withFastDecode(withWeights(withNodes(withContextCache(command)))))
+  return withPacked(
+    withVerifyModel(withFastDecode(withWeights(withNodes(withContextCache(command))))),
+  )
     .option(
       "--model <dir>",
       "Checkpoint folder (Hugging Face layout), or org/name that was pulled",
@@ -61,11 +64,13 @@ export async function engineOf(flags: Readonly<Record<string, unknown>>): Promis
   const modelDirectory = await modelFolderOf(textOf("model", flags["model"]));
   // What a folder is that holds no model, before anything is opened in it.
   await readConfig(modelDirectory);
+  const policy = await servingPolicyOf(flags["policy"], modelDirectory);
+  const modelBytes = modelBytesOf(flags);
   return {
     modelDirectory,
-    policy: await servingPolicyOf(flags["policy"], modelDirectory),
+    policy,
     weights: weightsOf(flags),
-    modelBytes: modelBytesOf(flags),
+    modelBytes,
     kvMemoryBytes: bytesOf("kv-memory", flags["kvMemory"]),
     threads: integerOf("threads", flags["threads"], 1, 4096),
     fastDecode: fastDecodeOf(flags),
@@ -75,6 +80,8 @@ export async function engineOf(flags: Readonly<Record<string, unknown>>): Promis
     experts: await expertsOf(flags),
     nodes: nodesOf(flags),
     ...contextCacheOf(flags),
+    // Last, since it may take a while, which a wrong option should not.
+    packed: await packedOf(flags, { modelDirectory, policy, modelBytes }),
   };
 }
 

@@ -34,6 +34,7 @@ function greeting(options: ServeOptions, { engine, url, names }: Serving, startM
   return (
     `DaySix serves ${names.join(", ")} at ${url}/v1  (ready in ${(startMs / 1000).toFixed(1)} s)\n` +
     `  ${describeEngine(options, engine)}\n` +
+    (options.engine.packed === undefined ? "" : `  weights packed in ${options.engine.packed}\n`) +
     (options.engine.weights === "resident" ? `  ${describeResident()}\n` : "") +
     `  ${options.ledger === undefined ? "nothing is billed: no --ledger" : `bills in ${options.ledger}`}\n` +
     `  watch it at ${url}/\n` +

@@ -1,6 +1,8 @@
 import { availableMemory, policies, type WeightDtype } from "../kernels/index.ts";
-import { contextLimit, inspectModel } from "../model/index.ts";
+import { contextLimit, defaultPolicy, inspectModel } from "../model/index.ts";
+import { amount } from "./amount.ts";
 import { dtypeNames } from "./dtype-names.ts";
+import { packedFile, packedFolder } from "./packed.ts";
 
 /** `daysix inspect`: what a checkpoint holds and whether it fits this machine. */
 export async function inspect(options: {
@@ -10,9 +12,10 @@ export async function inspect(options: {
 }): Promise<void> {
   const { directory, verify, json } = options;
   const inspection = await inspectModel(directory, { verify, availableBytes: availableMemory() });
+  const packed = await describePacked(directory);
   if (inspection.problems?.length) process.exitCode = 1;
   if (json) {
-    console.log(JSON.stringify(inspection, null, 2));
+    console.log(JSON.stringify({ ...inspection, packed }, null, 2));
     return;
   }
   const { config, parameters, bytes, kvBytesPerToken: kv } = inspection;
@@ -38,17 +41,29 @@ export async function inspect(options: {
     ["read per token", `${amount(inspection.bytesPerDecodedToken)} (decoded alone)`],
     ["KV per token", policies.map((name) => `${amount(kv[name])} (${name})`).join(", ")],
     ["fits here", inspection.fits ? "yes" : "no"],
+    [
+      "packed",
+      packed
+        ? `${amount(packed.bytes)}, ${packed.state}: ${packed.path}`
+        : "no need: kernels here read weights as they lie",
+    ],
   ];
   for (const [label, value] of rows) console.log(`${label.padEnd(16)}${value}`);
   if (verify)
     console.log(`values          ${inspection.problems?.join("\n") || "all are numbers"}`);
 }
 
-function amount(bytes: number): string {
-  const units = ["B", "KB", "MB", "GB", "TB"];
-  const power = bytes < 1 ? 0 : Math.min(Math.floor(Math.log10(bytes) / 3), units.length - 1);
-  return `${(bytes / 1000 ** power).toFixed(power === 0 ? 0 : 1)} ${units[power]}`;
+/** The file that `serve` would use or make here; null where the kernels want none. */
+async function describePacked(modelDirectory: string) {
+  const policy = await defaultPolicy(modelDirectory);
+  const file = await packedFile(packedFolder, { modelDirectory, policy });
+  if (!file) return null;
+  const state = await file.state();
+  const told = typeof state === "string" ? packedStates[state] : state.problem;
+  return { bytes: file.bytes, path: file.path, state: told };
 }
+
+const packedStates = { sound: "is there", absent: "is not there yet" };
 
 function count(parameters: number): string {
   return parameters >= 1e9

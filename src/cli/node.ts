@@ -13,6 +13,7 @@ import {
 } from "./node-options.ts";
 import { openLog, withLog } from "./log.ts";
 import { notice } from "./notice.ts";
+import { packedOf, withPacked } from "./packed.ts";
 import { DRAIN_MS } from "./serve.ts";
 import { servingPolicyOf } from "./serving-policy.ts";
 import { runUntilStopped, type Shutdown } from "./shutdown.ts";
@@ -20,7 +21,7 @@ import { modelBytesOf, withVerifyModel } from "./verify-model.ts";
 import { weightsOf, withWeights } from "./weights.ts";
 
 export function withNode(command: Command): Command {
-  return withLog(withVerifyModel(withWeights(withFailureTimeout(command))))
+  return withLog(withPacked(withVerifyModel(withWeights(withFailureTimeout(command)))))
     .option("--join <address>", "HOST:PORT at which the serving node waits for others")
     .option("--secret-file <file>", "Secret that all nodes of the cluster know")
     .option("--model <dir>", "Own copy of the checkpoint", { default: bundledModel })
@@ -58,12 +59,13 @@ async function compute(
   const modelDirectory = await modelFolderOf(textOf("model", flags["model"]));
   const policy = await servingPolicyOf(flags["policy"], modelDirectory);
   const leaving = new AbortController();
+  const modelBytes = modelBytesOf(flags);
   const closed = serveNode({
     coordinator: addressOf("join", join),
     secret: secretOf(flags),
     modelDirectory,
     weights: weightsOf(flags),
-    modelBytes: modelBytesOf(flags),
+    modelBytes,
     policy,
     failureTimeoutMs: failureTimeoutOf(flags),
     ...(listen === undefined ? {} : { listen: addressOf("listen", listen) }),
@@ -71,6 +73,8 @@ async function compute(
     ...rejoinOf(flags),
     leaving: leaving.signal,
     joined: (node) => notice(`node ${node}: joined`),
+    // Last, since it may take a while, which a wrong option should not.
+    packed: await packedOf(flags, { modelDirectory, policy, modelBytes }),
   });
   shutdown.opened({
     name: "the cluster",

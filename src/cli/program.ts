@@ -54,7 +54,6 @@ withEngine(program.command("generate", "Continue a text or tokens, without a ser
   .option("--json", "Print tokens, logprobs and text as JSON")
   .action(async (flags: Record<string, unknown>) =>
     generate({
-      engine: await engineOf(flags),
       maxTokens: integerOf("max-tokens", flags["maxTokens"], 1, 2 ** 31 - 1),
       temperature: numberOf("temperature", flags["temperature"], 0, 100),
       json: flags["json"] === true,
@@ -64,6 +63,7 @@ withEngine(program.command("generate", "Continue a text or tokens, without a ser
         ? {}
         : { seed: integerOf("seed", flags["seed"], 0, Number.MAX_SAFE_INTEGER) }),
       ...(flags["trace"] === undefined ? {} : { trace: textOf("trace", flags["trace"]) }),
+      engine: await engineOf(flags),
     }),
   );
 

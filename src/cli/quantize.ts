@@ -9,6 +9,7 @@ import {
 import { integerOf, scalesOf, textOf, UsageError } from "./arguments.ts";
 import { dtypeNames } from "./dtype-names.ts";
 import { modelFolderOf } from "./model-folder.ts";
+import { WriteProgress } from "./progress.ts";
 import { table } from "./table.ts";
 
 /** `daysix quantize`: a checkpoint's copy with its linear weights in FP8, INT8 or INT4. */
@@ -18,12 +19,13 @@ export async function quantize(
   flags: Readonly<Record<string, unknown>>,
 ): Promise<void> {
   const start = performance.now();
+  const progress = new WriteProgress();
   const groups = await quantizeCheckpoint(await modelFolderOf(directory), target, {
     kernels: createKernels({ threads: usableCores() }),
     ...optionsOf(flags),
-    ...(process.stderr.isTTY ? { onProgress: progress(start) } : {}),
+    onProgress: progress.show,
   });
-  if (process.stderr.isTTY) process.stderr.write("\r\x1b[K");
+  progress.end();
   console.log(table([header, ...groups.map(rowOf)]));
   if (groups.some(({ from }) => from === "F8_E4M3")) {
     console.log(
@@ -70,13 +72,4 @@ function rowOf({ group, from, dtype, tensors, lost, squares }: QuantizedGroup): 
     String(tensors),
     `${(100 * share).toFixed(2)} %`,
   ];
-}
-
-function progress(start: number) {
-  return (bytes: number, all: number) => {
-    const seconds = (performance.now() - start) / 1000;
-    const [done, whole] = [bytes, all].map((size) => (size / 1e9).toFixed(1));
-    const rate = (bytes / 1e6 / seconds).toFixed(0);
-    process.stderr.write(`\r\x1b[K${done} of ${whole} GB written, ${rate} MB/s`);
-  };
 }

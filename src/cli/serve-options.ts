@@ -47,7 +47,6 @@ export async function runServe(flags: Flags): Promise<never> {
   const apiKey = await apiKeyOf(flags, process);
   const { maxModelLen } = flags;
   return serve({
-    engine: await engineOf(flags),
     host: textOf("host", flags["host"]),
     port: integerOf("port", flags["port"], 0, largestPort),
     ...{ log, logFormat: format },
@@ -71,5 +70,6 @@ export async function runServe(flags: Flags): Promise<never> {
       prices: textIf(flags, "prices"),
       trace: textIf(flags, "trace"),
     }),
+    engine: await engineOf(flags),
   });
 }

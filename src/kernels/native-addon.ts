@@ -23,8 +23,10 @@ export interface NativeAddon {
   grantedThreads(wanted: number, running: number, cores: number): number;
   /** Bytes of a weight's strips. */
   stripBytes(shape: AddonStripShape): number;
-  /** Copies strips of a weight from number `first` on, as many as `out` has room for. */
-  packStrips(out: Uint8Array, source: AddonStripSource, first: number, threads: number): void;
+  /** Copies all strips of a weight. */
+  packStrips(out: Uint8Array, source: AddonStripSource, threads: number): void;
+  /** Copies strips of a weight from number `first` on, as many as `out` has room for, on another thread. */
+  packStripsLater(out: Uint8Array, source: AddonStripSource, first: number): Promise<void>;
   /** Blocks while its threads read; the amount is bytes. */
   probeRead(options: ProbeOptions, memory: ProbedMemory): Probed;
   /** Blocks while its threads multiply; the amount is floating-point operations. */

@@ -5,7 +5,13 @@ export type { ModelConfig } from "./checkpoint/index.ts";
 export { contextLimit, defaultPolicy, readConfig } from "./checkpoint/index.ts";
 export { openCheckpoint } from "./checkpoint/index.ts";
 export { CheckpointError } from "./checkpoint/index.ts";
-export { bytesOf, expectRoom, writeSafetensors, type WriteBytes } from "./checkpoint/index.ts";
+export {
+  bytesOf,
+  expectRoom,
+  roomOf,
+  writeSafetensors,
+  type WriteBytes,
+} from "./checkpoint/index.ts";
 export { quantizeCheckpoint, type QuantizedGroup } from "./checkpoint/index.ts";
 export {
   modelIdentity,
@@ -26,7 +32,7 @@ export {
   type ExpertOutput,
   type RoutedExperts,
 } from "./graph/index.ts";
-export { PackedFile, type PackedFor, type PackedState } from "./packed/index.ts";
+export { openWeights, PackedFile } from "./packed/index.ts";
 export { streamTracer } from "./graph/index.ts";
 export type { LayerWeights, ModelWeights } from "./checkpoint/index.ts";
 export { Tokenizer, Vocabulary, type VocabularyTables } from "./text/index.ts";
@@ -74,6 +80,7 @@ export {
   parseHubModel,
   pullModel,
   type PullPlan,
+  userCaches,
 } from "./hub/index.ts";
 export { kvEntryBytes } from "./checkpoint/index.ts";
 export {

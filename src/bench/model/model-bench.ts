@@ -21,6 +21,8 @@ import { pagesOf, rowsOf, type Workload } from "./workload.ts";
 
 export interface ModelBenchOptions {
   readonly directory: string;
+  /** The file of its linear weights in strips, if there is one. */
+  readonly packed?: string | undefined;
   readonly policy: Policy;
   readonly weights: WeightMemory;
   readonly fastDecode: boolean;
@@ -57,11 +59,11 @@ export class ModelBench {
 
   /** @throws RangeError where weights and KV do not fit the memory */
   static async open(options: ModelBenchOptions): Promise<ModelBench> {
-    const { directory, policy, weights, fastDecode, ranks, threads, workloads } = options;
+    const { directory, packed, policy, weights, fastDecode, ranks, threads, workloads } = options;
     const config = await readConfig(directory);
     const checkpoint = await openCheckpoint(directory, config.quantization);
     const bytes = stepBytes(config, modelWeights(checkpoint, config), policy);
-    const file = join(directory, "model.safetensors");
+    const file = packed ?? join(directory, "model.safetensors");
     const pages = Math.max(...workloads.map(pagesOf));
     const kvBytes = ranks * pages * PAGE_TOKENS * config.layers * bytes.context;
     expectMemory((await stat(file)).size, kvBytes);
@@ -76,7 +78,7 @@ export class ModelBench {
     const unit = isUnit && { segments: createSharedSegments(numbers), ranks: numbers, shared };
     const workers = numbers.map((rank) => {
       const workerData: ModelRankOptions = {
-        ...{ directory, policy, weights, fastDecode, threads, maxRows, pages, rank },
+        ...{ directory, packed, policy, weights, fastDecode, threads, maxRows, pages, rank },
         ...(unit && { unit }),
       };
       return new Worker(new URL("./model-worker.js", import.meta.url), { workerData });

@@ -17,8 +17,7 @@ import {
   LocalExperts,
   Model,
   modelWeights,
-  openCheckpoint,
-  readConfig,
+  openWeights,
   type KvPool,
   type ModelConfig,
   type StepBatch,
@@ -29,6 +28,7 @@ import { contextRead, drawingsOf, stepsOf, type Workload } from "./workload.ts";
 
 export interface ModelRankOptions {
   readonly directory: string;
+  readonly packed: string | undefined;
   readonly policy: Policy;
   readonly weights: WeightMemory;
   readonly fastDecode: boolean;
@@ -67,11 +67,11 @@ export class ModelRank {
   #next = 0;
 
   static async open(options: ModelRankOptions): Promise<ModelRank> {
-    const config = await readConfig(options.directory);
-    const checkpoint = await openCheckpoint(options.directory, config.quantization);
+    const { config, checkpoint, files } = await openWeights(options.directory, options.packed);
     const dense = { ...config, layers: config.firstDense };
     const { policy, weights, fastDecode, maxRows, threads } = options;
     const kernels = createKernels({ threads, weights, fastDecode });
+    kernels.load(files);
     const stream = kernels.createStream(policy);
     const experts = new CountedExperts(stream, createExperts(stream, config, options), config.gate);
     // Both models compute on one stream: a second one would get no threads.

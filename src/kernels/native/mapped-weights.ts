@@ -119,11 +119,17 @@ export class MappedWeights {
     };
   }
 
-  /** Strips in memory, of codes that no kernel multiplies as they lie. */
-  #ownStrips(weight: Weight): number {
+  /** A copy of a weight in strips, in memory. */
+  strips(weight: Weight): Uint8Array {
     const source = this.stripSource(weight);
     const strips = allocate(Uint8Array, this.#addon.stripBytes(source));
-    this.#addon.packStrips(strips, source, 0, usableCores());
+    this.#addon.packStrips(strips, source, usableCores());
+    return strips;
+  }
+
+  /** Of codes that no kernel multiplies as they lie. */
+  #ownStrips(weight: Weight): number {
+    const strips = this.strips(weight);
     this.#made.push(strips);
     return this.#addon.address(strips);
   }

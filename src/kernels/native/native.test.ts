@@ -5,7 +5,7 @@ import { createOperand } from "../quantize.ts";
 import type { GeneratedOperation } from "../testing/generated-operation.ts";
 import { everyOperation } from "../testing/every-operation.ts";
 import { generateGemm, generateGroupedGemm } from "../testing/generated-operations.ts";
-import { StripFolder } from "../testing/strip-folder.ts";
+import { StripFolder } from "../testing/strip-fixtures.ts";
 import { WeightFolder } from "../testing/weight-folder.ts";
 import { loadNative } from "../native-addon.ts";
 import { createNativeKernels } from "./native.ts";

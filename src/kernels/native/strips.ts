@@ -1,6 +1,10 @@
-import { usableCores } from "../cores.ts";
 import { codesShape } from "../int4-packing.ts";
-import { loadNative, type AddonWeightFiles, type NativeAddon } from "../native-addon.ts";
+import {
+  loadNative,
+  type AddonStripSource,
+  type AddonWeightFiles,
+  type NativeAddon,
+} from "../native-addon.ts";
 import { codeBytes } from "../weight-format.ts";
 import type { Weight } from "../weight.ts";
 import { MappedWeights, stripShape } from "./mapped-weights.ts";
@@ -10,14 +14,24 @@ export const STRIP_LAYOUT = 1;
 
 /** Weight rows of a strip. */
 const STRIP_ROWS = 16;
+/** As many as Node has threads for files. */
+const PIECES_AT_ONCE = 4;
+
+/** Strips of a weight that are made together. */
+interface Piece {
+  readonly weight: Weight;
+  readonly source: AddonStripSource;
+  /** Owns scales that are decoded for the strips. */
+  readonly mapped: MappedWeights;
+  readonly first: number;
+  readonly bytes: number;
+  readonly isLast: boolean;
+}
 
 /** Copies weights into strips, as native/host/strips.h has them. */
 export class StripPacker {
   readonly #addon: NativeAddon;
   readonly #files: AddonWeightFiles;
-  /** Written in turns, so that one can be used while the next is made. */
-  readonly #memory: [Uint8Array, Uint8Array] = [new Uint8Array(0), new Uint8Array(0)];
-  #turn = 0;
 
   /** @throws Error where there are no native kernels */
   constructor() {
@@ -33,37 +47,54 @@ export class StripPacker {
   }
 
   /**
-   * Strips of a weight one after the other, in pieces of about `most` bytes, each valid until the one
-   * after the next. What was read of the weight is no longer this process's memory afterwards.
+   * Strips of weights one after the other, in pieces of one weight and of about `most` bytes, each
+   * valid until the next. Some are made ahead, on threads of their own; what was read of a weight is
+   * no longer this process's memory afterwards.
    *
-   * @throws WeightError, or Error naming the file, where the weight cannot be read
+   * @throws WeightError, or Error naming the file, where a weight cannot be read
    */
-  *pieces(weight: Weight, most: number): Generator<Uint8Array> {
-    // Owns scales that are decoded for the strips.
-    const mapped = new MappedWeights(this.#addon, this.#files);
-    const source = mapped.stripSource(weight);
-    const bytes = this.#addon.stripBytes(source);
-    const strips = Math.ceil(source.rows / STRIP_ROWS);
-    const atOnce = Math.max(1, Math.floor((most / bytes) * strips));
-    for (let first = 0; first < strips; first += atOnce) {
-      const out = this.#take((Math.min(atOnce, strips - first) * bytes) / strips);
-      this.#addon.packStrips(out, source, first, usableCores());
-      yield out;
+  async *pieces(weights: readonly Weight[], most: number): AsyncGenerator<Uint8Array> {
+    const made: Promise<Uint8Array>[] = [];
+    const memory: Uint8Array[] = [];
+    for (const piece of this.#cut(weights, most)) {
+      made.push(this.#make(piece, memory.pop()));
+      if (made.length < PIECES_AT_ONCE) continue;
+      const bytes = await made.shift()!;
+      yield bytes;
+      memory.push(bytes);
     }
-    for (const part of partsOf(weight)) mapped.files.release(part.file, part.offset, part.bytes);
+    for (const bytes of made) yield await bytes;
   }
 
-  /** Has the system read what a weight's strips are made of. */
-  readAhead(weight: Weight): void {
+  *#cut(weights: readonly Weight[], most: number): Generator<Piece> {
+    for (const [i, weight] of weights.entries()) {
+      if (i + 1 < weights.length) this.#readAhead(weights[i + 1]);
+      const mapped = new MappedWeights(this.#addon, this.#files);
+      const source = mapped.stripSource(weight);
+      const strips = Math.ceil(source.rows / STRIP_ROWS);
+      const stripBytes = this.#addon.stripBytes(source) / strips;
+      const atOnce = Math.max(1, Math.floor(most / stripBytes));
+      for (let first = 0; first < strips; first += atOnce) {
+        const bytes = Math.min(atOnce, strips - first) * stripBytes;
+        yield { weight, source, mapped, first, bytes, isLast: first + atOnce >= strips };
+      }
+    }
+  }
+
+  async #make({ weight, source, mapped, first, bytes, isLast }: Piece, memory?: Uint8Array) {
+    const isRoomy = memory !== undefined && memory.buffer.byteLength >= bytes;
+    const out = isRoomy ? new Uint8Array(memory.buffer, 0, bytes) : new Uint8Array(bytes);
+    await this.#addon.packStripsLater(out, source, first);
+    if (isLast) {
+      for (const part of partsOf(weight)) mapped.files.release(part.file, part.offset, part.bytes);
+    }
+    return out;
+  }
+
+  #readAhead(weight: Weight): void {
     for (const { file, offset, bytes } of partsOf(weight)) {
       this.#files.readAhead(file, offset, bytes);
     }
-  }
-
-  #take(bytes: number): Uint8Array {
-    this.#turn = 1 - this.#turn;
-    if (this.#memory[this.#turn].length < bytes) this.#memory[this.#turn] = new Uint8Array(bytes);
-    return this.#memory[this.#turn].subarray(0, bytes);
   }
 }
 

@@ -1,4 +1,4 @@
-export { type Checkpoint, openCheckpoint, type StripPlaces } from "./checkpoint.ts";
+export { type Checkpoint, openCheckpoint } from "./checkpoint.ts";
 export { shapeBytes, storedDtype, storedTensors, type StoredTensor } from "./stored-weight.ts";
 export {
   type CheckpointFormat,

@@ -102,8 +102,7 @@ class QuantizedWriter {
   readonly #config: ModelConfig;
   readonly #stream: Stream;
   readonly #reader = new TensorReader();
-  /** Codes that are written, and codes that are computed. */
-  readonly #codes = new TakenInTurn(2);
+  readonly #codes = new TakenInTurn(1);
   readonly #tell: (bytes: number) => void;
   readonly #groups = new Map<string, QuantizedGroup>();
 

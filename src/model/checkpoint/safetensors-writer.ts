@@ -1,4 +1,4 @@
-import { open, statfs } from "node:fs/promises";
+import { open, statfs, type FileHandle } from "node:fs/promises";
 
 /** A tensor to be written. */
 export interface TensorLayout {
@@ -8,7 +8,7 @@ export interface TensorLayout {
   readonly bytes: number;
 }
 
-/** Appends a tensor's next bytes to a file, which are read until the next call or the end. */
+/** Appends a tensor's next bytes to a file; they may be changed once it resolves. */
 export type WriteBytes = (bytes: Uint8Array) => Promise<void>;
 
 /**
@@ -23,21 +23,84 @@ export async function writeSafetensors(
   fill: (write: WriteBytes) => Promise<void>,
 ): Promise<void> {
   const file = await open(path, "w");
+  const writer = new BlockWriter(file);
   try {
-    await file.writeFile(headerOf(tensors));
+    await writer.write(headerOf(tensors));
     let missing = bytesOf(tensors);
-    let pending = Promise.resolve();
     await fill(async (bytes) => {
       missing -= bytes.length;
-      await pending;
-      pending = file.writeFile(bytes);
-      // Whoever fills the file learns of it with the next bytes.
-      pending.catch(() => undefined);
-    }).finally(() => pending.catch(() => undefined));
-    await pending;
+      await writer.write(bytes);
+    });
+    await writer.end();
     if (missing !== 0) throw new RangeError(`${path}: ${missing} bytes were not written`);
   } finally {
+    await writer.idle();
     await file.close();
+  }
+}
+
+/** Written at once, at multiples of it: then the page cache has the file in pages of 2 MiB, where it can. */
+const BLOCK_BYTES = 2 ** 23;
+/** Blocks after which the disk gets them, if it has those before: systems wait for gigabytes. */
+const SYNCED_BLOCKS = 16;
+
+/** Appends to a file by whole blocks, one of which is written while the next is filled. */
+class BlockWriter {
+  readonly #file: FileHandle;
+  readonly #blocks = [new Uint8Array(BLOCK_BYTES), new Uint8Array(BLOCK_BYTES)];
+  #turn = 0;
+  #filled = 0;
+  #pending: Promise<void> = Promise.resolve();
+  #unsynced = 0;
+  #syncing: Promise<void> | undefined;
+
+  constructor(file: FileHandle) {
+    this.#file = file;
+  }
+
+  async write(bytes: Uint8Array): Promise<void> {
+    for (let from = 0; from < bytes.length;) {
+      const count = Math.min(bytes.length - from, BLOCK_BYTES - this.#filled);
+      this.#blocks[this.#turn].set(bytes.subarray(from, from + count), this.#filled);
+      this.#filled += count;
+      from += count;
+      if (this.#filled === BLOCK_BYTES) await this.#flush();
+    }
+  }
+
+  async end(): Promise<void> {
+    await this.#flush();
+    await this.#pending;
+  }
+
+  /** Resolves when nothing is written any more, whatever became of it. */
+  async idle(): Promise<void> {
+    await this.#pending.catch(() => undefined);
+    await this.#syncing;
+  }
+
+  async #flush(): Promise<void> {
+    await this.#pending;
+    this.#pending = writeAll(this.#file, this.#blocks[this.#turn].subarray(0, this.#filled));
+    // Whoever writes learns of it with the next block, or at the end.
+    this.#pending.catch(() => undefined);
+    this.#turn = 1 - this.#turn;
+    this.#filled = 0;
+    if (++this.#unsynced >= SYNCED_BLOCKS) this.#syncing ??= this.#sync();
+  }
+
+  /** What goes wrong is told by whoever syncs or closes the file. */
+  async #sync(): Promise<void> {
+    this.#unsynced = 0;
+    await this.#file.datasync().catch(() => undefined);
+    this.#syncing = undefined;
+  }
+}
+
+/** A system writes at most 2 GiB at once, and may write less. */
+async function writeAll(file: FileHandle, bytes: Uint8Array): Promise<void> {
+  for (let from = 0; from < bytes.length;) {
+    from += (await file.write(bytes, from, bytes.length - from)).bytesWritten;
   }
 }
 

@@ -33,11 +33,11 @@ export class TakenInTurn {
   }
 }
 
-/** Reads tensors in chunks, one while another is used; a chunk may be written behind the next. */
+/** Reads tensors in chunks, one while another is used. */
 export class TensorReader {
   readonly #files = new Map<string, Promise<FileHandle>>();
-  /** One that is written, one that is used and one that is read. */
-  readonly #memory = new TakenInTurn(3);
+  /** One that is used and one that is read. */
+  readonly #memory = new TakenInTurn(2);
   /** The beginning of the tensor that is read next. */
   #ahead?: { readonly entry: TensorEntry; readonly bytes: Promise<Uint8Array<ArrayBuffer>> };
 

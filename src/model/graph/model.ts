@@ -14,12 +14,11 @@ import { NO_LAYER, nullTracer, type Tracer } from "../../trace/index.ts";
 import {
   CheckpointError,
   kvEntryBytes,
-  openCheckpoint,
   storedDtype,
   type Checkpoint,
 } from "../checkpoint/index.ts";
-import { readConfig, type ModelConfig } from "../checkpoint/index.ts";
-import { stripPlaces } from "../packed/index.ts";
+import type { ModelConfig } from "../checkpoint/index.ts";
+import { openWeights } from "../packed/index.ts";
 import { cutStep } from "./cut-step.ts";
 import { MicroBatch, type Layer, type LayerContext } from "./micro-batch.ts";
 import { LatentAttention } from "./mla.ts";
@@ -71,12 +70,9 @@ export type ChosenTokens = (row: number) => ChosenToken;
 
 /** Opens a checkpoint directory in Hugging Face's layout; weights are read now only to be resident. */
 export async function loadModel(directory: string, options: ModelOptions): Promise<Model> {
-  const config = await readConfig(directory);
-  const { packed, kernels } = options;
-  const strips = packed === undefined ? undefined : await stripPlaces(packed);
-  const checkpoint = await openCheckpoint(directory, config.quantization, strips);
+  const { config, checkpoint, files } = await openWeights(directory, options.packed);
   refuseUnsupported(checkpoint, options);
-  kernels.load(packed === undefined ? checkpoint.files : [packed]);
+  options.kernels.load(files);
   return new Model(config, modelWeights(checkpoint, config), options);
 }
 

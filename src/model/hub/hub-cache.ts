@@ -18,10 +18,14 @@ export interface HubPlaces {
   readonly token: string | undefined;
 }
 
+/** Where a user's programs keep what they can make again. */
+export function userCaches(environment: Environment): string {
+  return environment["XDG_CACHE_HOME"] ?? join(homedir(), ".cache");
+}
+
 /** By the variables that Hugging Face's own tools read. */
 export function hubPlaces(environment: Environment): HubPlaces {
-  const caches = environment["XDG_CACHE_HOME"] ?? join(homedir(), ".cache");
-  const home = environment["HF_HOME"] ?? join(caches, "huggingface");
+  const home = environment["HF_HOME"] ?? join(userCaches(environment), "huggingface");
   return {
     endpoint: (environment["HF_ENDPOINT"] ?? "https://huggingface.co").replace(/\/+$/, ""),
     cache: environment["HF_HUB_CACHE"] ?? join(home, "hub"),

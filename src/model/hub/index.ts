@@ -1,4 +1,4 @@
-export { CachedModel, type Environment, hubPlaces } from "./hub-cache.ts";
+export { CachedModel, type Environment, hubPlaces, userCaches } from "./hub-cache.ts";
 export { HubError } from "./hub-files.ts";
 export { type HubModel, parseHubModel } from "./hub-id.ts";
 export { pullModel, type PullPlan } from "./pull.ts";

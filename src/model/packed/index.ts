@@ -1,1 +1,2 @@
-export { PackedFile, type PackedFor, type PackedState, stripPlaces } from "./packed-file.ts";
+export { openWeights } from "./open-weights.ts";
+export { PackedFile } from "./packed-file.ts";

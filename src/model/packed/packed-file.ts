@@ -18,7 +18,6 @@ import {
   readSafetensors,
   writeSafetensors,
   type ModelIdentity,
-  type StripPlaces,
   type TensorLayout,
 } from "../checkpoint/index.ts";
 import { removeLeftovers, partOf } from "./part-files.ts";
@@ -32,8 +31,8 @@ export interface PackedFor {
 /** Whether a packed file can be used: it is whole, it is not there, or something is wrong with it. */
 export type PackedState = "sound" | "absent" | { readonly problem: string };
 
-/** Packed at once; twice as much memory is used. */
-const PIECE_BYTES = 2 ** 24;
+/** Packed at once. */
+const PIECE_BYTES = 2 ** 23;
 /** The file's last tensor: SHA-256 of its name and of what `fileHash` samples of the others. */
 const CHECK = "daysix.check";
 const CHECK_BYTES = 32;
@@ -135,12 +134,9 @@ export class PackedFile {
     const packer = new StripPacker();
     let written = 0;
     await writeSafetensors(path, this.#layouts, async (write) => {
-      for (const [i, weight] of this.#weights.entries()) {
-        if (i + 1 < this.#weights.length) packer.readAhead(this.#weights[i + 1]);
-        for (const piece of packer.pieces(weight, PIECE_BYTES)) {
-          await write(piece);
-          onProgress((written += piece.length));
-        }
+      for await (const piece of packer.pieces(this.#weights, PIECE_BYTES)) {
+        await write(piece);
+        onProgress((written += piece.length));
       }
       await write(new Uint8Array(CHECK_BYTES));
     });
@@ -180,12 +176,6 @@ export class PackedFile {
     const hash = createHash("sha256").update(basename(this.path));
     return hash.update(await fileHash(path, tensors, "sample")).digest();
   }
-}
-
-/** Where a packed file has strips; its header alone is read. */
-export async function stripPlaces(path: string): Promise<StripPlaces> {
-  const tensors = await readSafetensors(path);
-  return new Map(tensors.map(({ name, file, offset }) => [name, { file, offset }]));
 }
 
 const tensorOf = (name: string, bytes: number) => ({ name, dtype: "U8", shape: [bytes], bytes });

@@ -1,6 +1,7 @@
 import { appendFileSync, statSync } from "node:fs";
 import type { WeightMaker } from "../inputs/index.ts";
-import { StripPacker } from "../native/index.ts";
+import { MappedWeights } from "../native/mapped-weights.ts";
+import { loadNative } from "../native-addon.ts";
 import type { WeightDtype } from "../weight-format.ts";
 import type { WeightFolder } from "./weight-folder.ts";
 
@@ -9,10 +10,13 @@ const LINE_BYTES = 64;
 /** Weights of a folder, each with strips behind its rows. */
 export class StripFolder implements WeightMaker {
   readonly #folder: WeightFolder;
-  readonly #packer = new StripPacker();
+  readonly #mapped: MappedWeights;
 
   constructor(folder: WeightFolder) {
+    const { addon, problem } = loadNative();
+    if (!addon) throw new Error(problem);
     this.#folder = folder;
+    this.#mapped = new MappedWeights(addon, new addon.WeightFiles({ resident: false, threads: 1 }));
   }
 
   create(random: () => number, dtype: WeightDtype, shape: readonly number[]) {
@@ -21,8 +25,8 @@ export class StripFolder implements WeightMaker {
     const { file } = weight;
     const { size } = statSync(file);
     const offset = Math.ceil(size / LINE_BYTES) * LINE_BYTES;
-    const pieces = Array.from(this.#packer.pieces(weight, 2 ** 14), (piece) => piece.slice());
-    appendFileSync(file, Buffer.concat([Buffer.alloc(offset - size), ...pieces]));
+    const strips = this.#mapped.strips(weight);
+    appendFileSync(file, Buffer.concat([Buffer.alloc(offset - size), strips]));
     return { weight: { ...weight, strips: { file, offset } } };
   }
 }
