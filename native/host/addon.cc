@@ -11,7 +11,7 @@
 #include "host/isa.h"
 #include "host/probe.h"
 #include "host/stream.h"
-#include "host/strips.h"
+#include "host/mapped-strips.h"
 
 namespace daysix {
 
@@ -104,7 +104,7 @@ struct WantedStrips {
   int64_t first, last;
 };
 
-/// Packs strips on one of Node's threads for files.
+/// Packs strips of a mapped file on one of Node's threads for files.
 class StripWorker : public Napi::AsyncWorker {
  public:
   explicit StripWorker(const Napi::CallbackInfo& info)
@@ -115,7 +115,7 @@ class StripWorker : public Napi::AsyncWorker {
   Napi::Promise packed() const { return deferred_.Promise(); }
 
  protected:
-  void Execute() override { packStrips(strips_.out, strips_.source, strips_.first, strips_.last); }
+  void Execute() override { packMappedStrips(strips_.out, strips_.source, strips_.first, strips_.last); }
   void OnOK() override { deferred_.Resolve(Env().Undefined()); }
 
  private:
@@ -211,9 +211,7 @@ class WeightFilesObject : public Napi::ObjectWrap<WeightFilesObject> {
   static Napi::Function define(Napi::Env env) {
     return DefineClass(env, "WeightFiles",
                        {InstanceMethod<&WeightFilesObject::open>("open"),
-                        InstanceMethod<&WeightFilesObject::load>("load"),
-                        InstanceMethod<&WeightFilesObject::readAhead>("readAhead"),
-                        InstanceMethod<&WeightFilesObject::release>("release")});
+                        InstanceMethod<&WeightFilesObject::load>("load")});
   }
 
   explicit WeightFilesObject(const Napi::CallbackInfo& info) : ObjectWrap(info) {
@@ -230,13 +228,6 @@ class WeightFilesObject : public Napi::ObjectWrap<WeightFilesObject> {
   /// open(path), load(path): { address, size }
   Napi::Value open(const Napi::CallbackInfo& info) { return memoryObject(info.Env(), file(info, &WeightFiles::open)); }
   Napi::Value load(const Napi::CallbackInfo& info) { return memoryObject(info.Env(), file(info, &WeightFiles::load)); }
-  /// readAhead(path, from, bytes), release(path, from, bytes)
-  void readAhead(const Napi::CallbackInfo& info) {
-    file(info, &WeightFiles::open).readAhead(sizeAt(info, 1), sizeAt(info, 2));
-  }
-  void release(const Napi::CallbackInfo& info) {
-    file(info, &WeightFiles::open).release(sizeAt(info, 1), sizeAt(info, 2));
-  }
 
   const WeightFile& file(const Napi::CallbackInfo& info, const WeightFile& (WeightFiles::*get)(const std::string&)) {
     try {
@@ -245,7 +236,6 @@ class WeightFilesObject : public Napi::ObjectWrap<WeightFilesObject> {
       throw Napi::Error::New(info.Env(), error.what());
     }
   }
-  static size_t sizeAt(const Napi::CallbackInfo& info, int i) { return info[i].As<Napi::Number>().Int64Value(); }
 
   std::shared_ptr<WeightFiles> files_;
 };

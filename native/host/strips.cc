@@ -1,4 +1,7 @@
-#include "host/strips.h"
+#include "host/mapped-strips.h"
+
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <bit>
@@ -154,7 +157,36 @@ void writeScales(uint8_t* out, const Weight& weight, int64_t first, int count, i
   }
 }
 
+/// Bytes of a row's codes; of those in words of GPTQ and AWQ, of all codes of one input, or of eight.
+int64_t rowBytesOf(const StripSource& source) {
+  const auto words = [](int64_t codes) { return (codes + INT4_CODES - 1) / INT4_CODES * 4; };
+  const Weight& weight = source.rows;
+  if (source.order == Int4Order::gptq) return weight.rows * 4;
+  if (source.order == Int4Order::awq) return words(weight.rows);
+  return weight.dtype == Dtype::i4 ? words(weight.columns) : bytesOfCodes(weight.dtype, weight.columns);
+}
+
+/// Advises about the pages of a mapping that hold the codes of some strips; all of a weight whose rows are spread.
+void adviseCodes(const StripSource& source, int64_t first, int64_t last, int advice) {
+  const Weight& weight = source.rows;
+  const bool isSpread = source.order != Int4Order::rows;
+  const int64_t all = source.order == Int4Order::gptq ? (weight.columns + INT4_CODES - 1) / INT4_CODES
+                      : isSpread                      ? weight.columns
+                                                      : weight.rows;
+  const int64_t from = isSpread ? 0 : first * STRIP_ROWS, to = isSpread ? all : std::min(all, last * STRIP_ROWS);
+  const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
+  const auto begin = reinterpret_cast<uintptr_t>(weight.data + from * rowBytesOf(source)) / page * page;
+  const auto end = reinterpret_cast<uintptr_t>(weight.data + to * rowBytesOf(source));
+  madvise(reinterpret_cast<void*>(begin), end - begin, advice);
+}
+
 }  // namespace
+
+void packMappedStrips(uint8_t* out, const StripSource& source, int64_t first, int64_t last) {
+  adviseCodes(source, first, last, MADV_WILLNEED);
+  packStrips(out, source, first, last);
+  adviseCodes(source, first, last, MADV_DONTNEED);
+}
 
 void packStrips(uint8_t* out, const StripSource& source, int64_t first, int64_t last) {
   const Weight& weight = source.rows;

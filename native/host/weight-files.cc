@@ -135,12 +135,6 @@ void WeightFile::copy(int descriptor, int threads) {
   mprotect(mapping_.data, whole, PROT_READ);
 }
 
-void WeightFile::advise(size_t from, size_t bytes, int advice) const {
-  if (!name_ || from >= size_) return;
-  const size_t page = sysconf(_SC_PAGESIZE), first = from / page * page;
-  madvise(mapping_.data + first, std::min(from + bytes, size_) - first, advice);
-}
-
 const WeightFile& WeightFiles::get(const std::string& path, const WeightOptions& options) {
   std::shared_ptr<WeightFile>& file = files_[path];
   if (file) return *file;

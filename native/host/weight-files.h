@@ -1,7 +1,5 @@
 // Checkpoint files as memory: each is mapped read-only, or copied, once in the process, however many ranks read it.
 #pragma once
-#include <sys/mman.h>
-
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -37,14 +35,10 @@ class WeightFile {
 
   const uint8_t* data() const { return mapping_.data; }
   size_t size() const { return size_; }
-  /// Of a mapping: asks the system to read bytes ahead, or to forget that this process has read them.
-  void readAhead(size_t from, size_t bytes) const { advise(from, bytes, MADV_WILLNEED); }
-  void release(size_t from, size_t bytes) const { advise(from, bytes, MADV_DONTNEED); }
 
  private:
   void map(int descriptor, const std::string& path);
   void copy(int descriptor, int threads);
-  void advise(size_t from, size_t bytes, int advice) const;
 
   Mapping mapping_;
   /// Of a mapping, unnamed before it is unmapped.

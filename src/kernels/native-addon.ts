@@ -25,7 +25,10 @@ export interface NativeAddon {
   stripBytes(shape: AddonStripShape): number;
   /** Copies all strips of a weight. */
   packStrips(out: Uint8Array, source: AddonStripSource, threads: number): void;
-  /** Copies strips of a weight from number `first` on, as many as `out` has room for, on another thread. */
+  /**
+   * Copies strips of a weight in a mapped file, from number `first` on and as many as `out` has room
+   * for, on another thread. What was read no longer counts as this process's memory.
+   */
   packStripsLater(out: Uint8Array, source: AddonStripSource, first: number): Promise<void>;
   /** Blocks while its threads read; the amount is bytes. */
   probeRead(options: ProbeOptions, memory: ProbedMemory): Probed;
@@ -98,10 +101,6 @@ export interface AddonWeightFiles {
   /** Mapped, unless the file was loaded. */
   open(path: string): FileMemory;
   load(path: string): FileMemory;
-  /** Has the system read a part of a mapped file. */
-  readAhead(path: string, from: number, bytes: number): void;
-  /** A part of a mapped file no longer counts as this process's memory. */
-  release(path: string, from: number, bytes: number): void;
 }
 
 export interface AddonStreamOptions {

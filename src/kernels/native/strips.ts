@@ -1,11 +1,9 @@
-import { codesShape } from "../int4-packing.ts";
 import {
   loadNative,
   type AddonStripSource,
   type AddonWeightFiles,
   type NativeAddon,
 } from "../native-addon.ts";
-import { codeBytes } from "../weight-format.ts";
 import type { Weight } from "../weight.ts";
 import { MappedWeights, stripShape } from "./mapped-weights.ts";
 
@@ -19,13 +17,11 @@ const PIECES_AT_ONCE = 4;
 
 /** Strips of a weight that are made together. */
 interface Piece {
-  readonly weight: Weight;
   readonly source: AddonStripSource;
   /** Owns scales that are decoded for the strips. */
   readonly mapped: MappedWeights;
   readonly first: number;
   readonly bytes: number;
-  readonly isLast: boolean;
 }
 
 /** Copies weights into strips, as native/host/strips.h has them. */
@@ -48,8 +44,7 @@ export class StripPacker {
 
   /**
    * Strips of weights one after the other, in pieces of one weight and of about `most` bytes, each
-   * valid until the next. Some are made ahead, on threads of their own; what was read of a weight is
-   * no longer this process's memory afterwards.
+   * valid until the next. Some are made ahead, on threads of their own.
    *
    * @throws WeightError, or Error naming the file, where a weight cannot be read
    */
@@ -67,8 +62,7 @@ export class StripPacker {
   }
 
   *#cut(weights: readonly Weight[], most: number): Generator<Piece> {
-    for (const [i, weight] of weights.entries()) {
-      if (i + 1 < weights.length) this.#readAhead(weights[i + 1]);
+    for (const weight of weights) {
       const mapped = new MappedWeights(this.#addon, this.#files);
       const source = mapped.stripSource(weight);
       const strips = Math.ceil(source.rows / STRIP_ROWS);
@@ -76,32 +70,16 @@ export class StripPacker {
       const atOnce = Math.max(1, Math.floor(most / stripBytes));
       for (let first = 0; first < strips; first += atOnce) {
         const bytes = Math.min(atOnce, strips - first) * stripBytes;
-        yield { weight, source, mapped, first, bytes, isLast: first + atOnce >= strips };
+        yield { source, mapped, first, bytes };
       }
     }
   }
 
-  async #make({ weight, source, mapped, first, bytes, isLast }: Piece, memory?: Uint8Array) {
+  async #make(piece: Piece, memory?: Uint8Array): Promise<Uint8Array> {
+    const { source, first, bytes } = piece;
     const isRoomy = memory !== undefined && memory.buffer.byteLength >= bytes;
     const out = isRoomy ? new Uint8Array(memory.buffer, 0, bytes) : new Uint8Array(bytes);
     await this.#addon.packStripsLater(out, source, first);
-    if (isLast) {
-      for (const part of partsOf(weight)) mapped.files.release(part.file, part.offset, part.bytes);
-    }
     return out;
   }
-
-  #readAhead(weight: Weight): void {
-    for (const { file, offset, bytes } of partsOf(weight)) {
-      this.#files.readAhead(file, offset, bytes);
-    }
-  }
-}
-
-/** Where a weight's codes and scales lie. */
-function partsOf(weight: Weight) {
-  const { file, offset, dtype, shape, scale, packing } = weight;
-  const codes = codeBytes(dtype, packing ? codesShape(packing, shape) : shape);
-  const own = { file, offset, bytes: codes };
-  return scale ? [own, { ...scale, bytes: codeBytes(scale.dtype, scale.shape) }] : [own];
 }
