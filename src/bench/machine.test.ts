@@ -12,6 +12,7 @@ const sound: Machine = {
   usableCores: 8,
   numaNodes: 1,
   hugePages: "madvise",
+  mapsHugePages: true,
   memoryBytes: 64e9,
   availableBytes: 60e9,
   load: 0.2,
@@ -32,6 +33,7 @@ const cases: readonly [string, Partial<Machine>, RegExp][] = [
   ["a quota", { usableCores: 3 }, /quota leaves 3 of 8/],
   ["NUMA", { numaNodes: 2 }, /2 NUMA nodes.*numactl/],
   ["no huge pages", { hugePages: "never" }, /huge pages are off/],
+  ["small pages of files", { mapsHugePages: false }, /small pages.*--packed-dir.*resident/],
   ["load", { load: 5 }, /5\.0 of 8 cores/],
   [
     "hyper-threads",

@@ -4,6 +4,7 @@ import {
   availableMemory,
   createKernels,
   instructionSets,
+  mapsHugePages,
   nativeProblem,
   Probes,
   usableCores,
@@ -26,6 +27,8 @@ export interface Machine {
   readonly numaNodes: number;
   /** `always`, `madvise` or `never`; null where the system does not tell. */
   readonly hugePages: string | null;
+  /** Whether files in the folder of packed weights are mapped in them; null where that is not known. */
+  readonly mapsHugePages: boolean | null;
   /** What this process may use, and what of it is free or given back when asked for. */
   readonly memoryBytes: number;
   readonly availableBytes: number;
@@ -44,7 +47,8 @@ export interface MachineSpeed {
 const PROBE_MS = 100;
 const PROBES = 5;
 
-export function inspectMachine(): Machine {
+/** `folder`: of packed weights, in which a file is written for a moment. */
+export function inspectMachine(folder: string): Machine {
   const problem = nativeProblem();
   const usable = usableCores();
   return {
@@ -58,6 +62,7 @@ export function inspectMachine(): Machine {
     numaNodes: numaNodes(),
     hugePages:
       /\[(\w+)\]/.exec(read("/sys/kernel/mm/transparent_hugepage/enabled") ?? "")?.[1] ?? null,
+    mapsHugePages: mapsHugePages(folder) ?? null,
     memoryBytes: usableMemory(),
     availableBytes: availableMemory(),
     load: Number((read("/proc/loadavg") ?? "0").split(" ")[0]),
@@ -130,6 +135,13 @@ export function adviceFor(machine: Machine): string[] {
     advice.push(
       "Transparent huge pages are off: " +
         "`echo madvise > /sys/kernel/mm/transparent_hugepage/enabled` lets `--weights resident` use them.",
+    );
+  }
+  if (machine.mapsHugePages === false) {
+    advice.push(
+      "Packed weights are mapped in small pages, since their folder's file system keeps no large folios " +
+        "(XFS does, ext4 from Linux 6.16 on): `--packed-dir` on another, or `--weights resident`, " +
+        "which copies them, spares TLB misses.",
     );
   }
   if (machine.load > machine.cores / 2) {

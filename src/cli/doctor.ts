@@ -1,5 +1,6 @@
 import type { Command } from "cac";
 import { adviceFor, inspectMachine, type Machine } from "../bench/index.ts";
+import { packedFolder } from "./packed.ts";
 import { table } from "./table.ts";
 
 export function withDoctor(command: Command): Command {
@@ -8,10 +9,15 @@ export function withDoctor(command: Command): Command {
 
 /** `daysix doctor`: what this machine has, how fast it is, and what to change. */
 export function runDoctor(flags: Readonly<Record<string, unknown>>): void {
-  const machine = inspectMachine();
+  const machine = inspectMachine(packedFolder);
   const advice = adviceFor(machine);
   if (flags["json"] === true) console.log(JSON.stringify({ ...machine, advice }, null, 2));
   else printMachine(machine, advice);
+}
+
+function pagesOf({ mapsHugePages }: Machine): string {
+  if (mapsHugePages === null) return "pages of a size that is not known";
+  return mapsHugePages ? "pages of 2 MiB" : "small pages";
 }
 
 function printMachine(machine: Machine, advice: readonly string[]): void {
@@ -23,6 +29,7 @@ function printMachine(machine: Machine, advice: readonly string[]): void {
     ["cores", usableCores < cores ? `${usableCores} by quota, of ${cores}` : `${cores}`],
     ["NUMA nodes", `${machine.numaNodes}`],
     ["huge pages", machine.hugePages ?? "unknown"],
+    ["packed", `${packedFolder}, mapped in ${pagesOf(machine)}`],
     ["memory", `${gigabytes(memoryBytes)}, ${gigabytes(machine.availableBytes)} available`],
     ["load", machine.load.toFixed(1)],
   ];

@@ -66,7 +66,13 @@ export {
   type ResidentWeights,
   type WeightMemory,
 } from "./native/index.ts";
-export { Probes, type ProbesOptions, STRIP_LAYOUT, StripPacker } from "./native/index.ts";
+export {
+  mapsHugePages,
+  Probes,
+  type ProbesOptions,
+  STRIP_LAYOUT,
+  StripPacker,
+} from "./native/index.ts";
 export { usableCores } from "./cores.ts";
 export { availableMemory, usableMemory } from "./memory.ts";
 export { gaussian, randomSource } from "./inputs/index.ts";

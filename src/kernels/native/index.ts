@@ -4,6 +4,7 @@ export {
   type NativeOptions,
   nativeProblem,
 } from "./native.ts";
+export { mapsHugePages } from "./file-pages.ts";
 export { Probes, type ProbesOptions } from "./probes.ts";
 export {
   residentWeights,

@@ -20,7 +20,8 @@ export function residentWeights(): ResidentWeights {
   return { bytes, hugePageBytes: huge && Math.min(huge, bytes) };
 }
 
-function readSmaps(): string | undefined {
+/** What the system tells of this process's memory, if it does. */
+export function readSmaps(): string | undefined {
   try {
     return readFileSync("/proc/self/smaps", "utf8");
   } catch {
@@ -28,10 +29,11 @@ function readSmaps(): string | undefined {
   }
 }
 
-/** Bytes in huge pages of the areas that begin in some memory, in the words of /proc/self/smaps. */
+/** Bytes in huge pages, copied or mapped, of the areas that begin in some memory, in the words of /proc/self/smaps. */
 export function hugePageBytes(
   smaps: string | undefined,
   memory: readonly { readonly address: number; readonly size: number }[],
+  kind: "AnonHugePages" | "FilePmdMapped" = "AnonHugePages",
 ): number | undefined {
   if (smaps === undefined) return undefined;
   let bytes = 0;
@@ -42,8 +44,8 @@ export function hugePageBytes(
       const start = Number.parseInt(area[1], 16);
       counts = memory.some(({ address, size }) => start >= address && start < address + size);
     }
-    const kibibytes = counts && /^AnonHugePages:\s+(\d+) kB/.exec(line)?.[1];
-    if (kibibytes) bytes += 1024 * Number(kibibytes);
+    const [, name, kibibytes] = /^(\w+):\s+(\d+) kB/.exec(line) ?? [];
+    if (counts && name === kind) bytes += 1024 * Number(kibibytes);
   }
   return bytes;
 }
