@@ -1,5 +1,11 @@
 import type { Command } from "cac";
-import { readSecret, type Address, type ClusterSecret } from "../cluster/index.ts";
+import {
+  parseWire,
+  readSecret,
+  type Address,
+  type ClusterSecret,
+  type WireRate,
+} from "../cluster/index.ts";
 import type { NodeOptions } from "../engine/index.ts";
 import { durationOf, integerOf, textOf, UsageError } from "./arguments.ts";
 import { notice } from "./notice.ts";
@@ -9,7 +15,7 @@ const LONGEST_TIMEOUT_MS = 2 ** 31 - 1;
 
 /** Adds the options that say over which processes an engine's ranks are spread. */
 export function withNodes(command: Command): Command {
-  return withFailureTimeout(command)
+  return withLink(withFailureTimeout(command))
     .option("--nodes <count>", "Processes for the ranks: 2, or by unit, each its own: 4+18", {
       default: 1,
     })
@@ -23,17 +29,34 @@ export function withFailureTimeout(command: Command): Command {
   });
 }
 
+/** Adds an emulated wire. */
+export function withLink(command: Command): Command {
+  return command.option(
+    "--link <wire>",
+    "Emulates a wire such as 200us,10Gbps to the other nodes; between ranks, if there is one node",
+  );
+}
+
+export function linkOf(flags: Readonly<Record<string, unknown>>): WireRate | undefined {
+  if (flags["link"] === undefined) return undefined;
+  try {
+    return parseWire(textOf("link", flags["link"]));
+  } catch (error) {
+    throw new UsageError(`--link: ${(error as Error).message}`);
+  }
+}
+
 export function nodesOf(flags: Readonly<Record<string, unknown>>): NodeOptions {
   const { listen } = flags;
   const count = countOf(textOf("nodes", flags["nodes"]));
   const nodes = typeof count === "number" ? count : count.reduce((sum, each) => sum + each, 0);
   const failureTimeoutMs = failureTimeoutOf(flags);
-  if (listen === undefined) return { count, failureTimeoutMs };
+  const wire = linkOf(flags);
+  if (listen === undefined) return { count, failureTimeoutMs, wire };
   if (nodes === 1) throw new UsageError("--listen: expected --nodes above 1 beside it");
   const { host, port } = addressOf("listen", listen);
   return {
-    count,
-    failureTimeoutMs,
+    ...{ count, failureTimeoutMs, wire },
     await: {
       listen: { host, port },
       secret: secretOf(flags),

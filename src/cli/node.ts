@@ -7,9 +7,11 @@ import { modelFolderOf } from "./model-folder.ts";
 import {
   addressOf,
   failureTimeoutOf,
+  linkOf,
   secretOf,
   timeoutOf,
   withFailureTimeout,
+  withLink,
 } from "./node-options.ts";
 import { openLog, withLog } from "./log.ts";
 import { notice } from "./notice.ts";
@@ -21,7 +23,7 @@ import { modelBytesOf, withVerifyModel } from "./verify-model.ts";
 import { weightsOf, withWeights } from "./weights.ts";
 
 export function withNode(command: Command): Command {
-  return withLog(withPacked(withVerifyModel(withWeights(withFailureTimeout(command)))))
+  return withLog(withPacked(withVerifyModel(withWeights(withLink(withFailureTimeout(command))))))
     .option("--join <address>", "HOST:PORT at which the serving node waits for others")
     .option("--secret-file <file>", "Secret that all nodes of the cluster know")
     .option("--model <dir>", "Own copy of the checkpoint", { default: bundledModel })
@@ -68,6 +70,7 @@ async function compute(
     modelBytes,
     policy,
     failureTimeoutMs: failureTimeoutOf(flags),
+    wire: linkOf(flags),
     ...(listen === undefined ? {} : { listen: addressOf("listen", listen) }),
     ...(advertise === undefined ? {} : { advertisedHost: textOf("advertise", advertise) }),
     ...rejoinOf(flags),

@@ -47,10 +47,11 @@ export const joinOptions = (port: number, more: Partial<JoinOptions> = {}): Join
 export async function formCluster(
   nodes: number,
   handlers: ClusterHandlers = {},
+  more: Pick<OpenOptions, "wire"> = {},
 ): Promise<NodeMesh[]> {
-  const opened = await openCluster(openOptions(nodes, { handlers }));
+  const opened = await openCluster(openOptions(nodes, { handlers, ...more }));
   const joining = Array.from({ length: nodes - 1 }, () =>
-    joinCluster(joinOptions(opened.address.port, { handlers })),
+    joinCluster(joinOptions(opened.address.port, { handlers, ...more })),
   );
   const meshes = await Promise.all([opened.formed, ...joining]);
   return meshes.sort((a, b) => a.node - b.node);

@@ -28,4 +28,5 @@ export {
   type Unit,
   type UnitRole,
 } from "./topology.ts";
+export { parseWire, type WireRate } from "./wire/index.ts";
 export { PeerLostError, type Transport, TransportClosedError } from "./ranks/index.ts";

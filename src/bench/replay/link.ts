@@ -1,4 +1,5 @@
 import { execFileSync } from "node:child_process";
+import type { WireRate } from "../../cluster/index.ts";
 
 /** Two network namespaces of this machine and the wire between them; for root, on Linux. */
 export interface Link {
@@ -13,10 +14,10 @@ export interface Link {
 const ADDRESSES = ["10.86.0.1", "10.86.0.2"] as const;
 
 /**
- * Lays a pair of virtual Ethernet devices, each of which lets so much through (a token bucket): `rate`
- * as tc(8) writes it, `1gbit`.
+ * Lays a pair of virtual Ethernet devices, each of which lets so much through (a token bucket) and, where
+ * the kernel has netem, delays it.
  */
-export function layLink(rate: string): Link {
+export function layLink({ latencyMs, bitsPerSecond }: WireRate): Link {
   const names = [`daysix-${process.pid}-a`, `daysix-${process.pid}-b`] as const;
   const devices = [`ds${process.pid}a`, `ds${process.pid}b`] as const;
   const run = (command: string) => execFileSync("/bin/sh", ["-c", command], { stdio: "pipe" });
@@ -30,7 +31,11 @@ export function layLink(rate: string): Link {
       run(`ip link set ${device} netns ${name}`);
       run(`${inside} ip address add ${ADDRESSES[end]}/24 dev ${device}`);
       run(`${inside} ip link set ${device} up && ${inside} ip link set lo up`);
-      run(`${inside} tc qdisc add dev ${device} root tbf rate ${rate} burst 256kb latency 10s`);
+      const add = `${inside} tc qdisc add dev ${device}`;
+      const bucket = `tbf rate ${bitsPerSecond}bit burst 256kb latency 10s`;
+      if (bitsPerSecond) run(`${add} root handle 1: ${bucket}`);
+      const place = bitsPerSecond ? "parent 1:1" : "root";
+      if (latencyMs) run(`${add} ${place} netem delay ${latencyMs * 1000}us limit 100000`);
     });
   } catch (error) {
     remove();

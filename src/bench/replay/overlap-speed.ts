@@ -4,22 +4,22 @@
  * wire of a given rate, one unit of two ranks. Steps with and without overlap are measured in turns. For
  * root, on Linux.
  *
- *   npm run bench:overlap -- [rate] [shape] [layers] [prompt] [rounds]
- *   by default 1gbit v2-lite 4 2048 8
+ *   npm run bench:overlap -- [wire] [shape] [layers] [prompt] [rounds]
+ *   by default 1Gbps v2-lite 4 2048 8
  */
 import { spawn, type ChildProcess } from "node:child_process";
 import { writeFileSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { clusterSecret, generateSecret, parseTopology } from "../../cluster/index.ts";
+import { clusterSecret, generateSecret, parseTopology, parseWire } from "../../cluster/index.ts";
 import { Engine, greedySampling, type OverlapMode } from "../../engine/index.ts";
 import { randomSource } from "../../kernels/index.ts";
 import { cachedCheckpoint, type ShapeName } from "../model/index.ts";
 import { median } from "../percentiles.ts";
 import { layLink } from "./link.ts";
 
-const [rate = "1gbit", shape = "v2-lite", layers = "4", prompt = "2048", rounds = "8"] =
+const [wire = "1Gbps", shape = "v2-lite", layers = "4", prompt = "2048", rounds = "8"] =
   process.argv.slice(2);
 const FORMAT = "int8";
 const POLICY = "int8";
@@ -34,7 +34,7 @@ const main = fileURLToPath(new URL("../../cli/main.js", import.meta.url));
 /** Runs this program again inside the near namespace. */
 async function runInside(): Promise<never> {
   const directory = await cachedCheckpoint(shape as ShapeName, Number(layers), FORMAT);
-  const link = layLink(rate);
+  const link = layLink(parseWire(wire));
   const [program, ...words] = [...link.near, "taskset", "-c", "0", ...process.argv];
   const inside = JSON.stringify({ directory, address: link.address, far: link.far });
   const child = spawn(program, words, {
@@ -121,7 +121,7 @@ async function measure(inside: Inside): Promise<void> {
     const told = Object.fromEntries(modes.map((mode, i) => [mode, Number(medians[i].toFixed(3))]));
     const gains = seconds.map((each) => median(each.map((time, i) => seconds[0][i] / time)));
     console.log(
-      JSON.stringify({ name, rate, seconds: told, gain: { on: gains[1], auto: gains[2] } }),
+      JSON.stringify({ name, wire, seconds: told, gain: { on: gains[1], auto: gains[2] } }),
     );
   }
   for (const { close } of engines) await close();

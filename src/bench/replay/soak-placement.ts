@@ -1,7 +1,7 @@
 /**
  * Placement never changes the answer, nor does speculation, on the bundled model: the same prompts,
  * greedy and sampled, computed token by token on one rank, and speculating on every kind of topology,
- * over one process and two, with replicated, replaced and redundant experts, and with the context
+ * over one process and two, over slow wires and fast ones, with replicated, replaced and redundant experts, and with the context
  * cache off, cold and warm. Ends with status 1 if a token or logprob differs.
  *
  *   node dist/bench/replay/soak-placement.js [prompts] [policies] [DAYSIX_ISA]   by default 50 w8a16
@@ -14,7 +14,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { clusterSecret, generateSecret, parseTopology } from "../../cluster/index.ts";
+import { clusterSecret, generateSecret, parseTopology, parseWire } from "../../cluster/index.ts";
 import { dispatchedRows } from "../../expert-parallel/index.ts";
 import {
   Engine,
@@ -111,6 +111,16 @@ const settings: [topology: string, what: string, options: Partial<EngineOptions>
     "prefill=2x2,decode=2x2",
     "steps that overlap, on two nodes",
     { overlap: "on", nodes: { count: 2 } },
+  ],
+  [
+    "combined=1x2",
+    "steps that overlap, over a slow wire between two nodes",
+    { overlap: "on", nodes: { count: 2, wire: parseWire("2ms,200Mbps") } },
+  ],
+  [
+    "prefill=1x2,decode=1x2",
+    "over a fast wire between ranks",
+    { nodes: { count: 1, wire: parseWire("50us,10Gbps") } },
   ],
   ["prefill=1x2,decode=1x2", "experts replicated", { experts: "replicated" }],
   [

@@ -5,6 +5,8 @@ import { type Frame, FrameError, type FrameType, nodeFrame } from "./frame.ts";
 import type { FrameSocket } from "./frame-socket.ts";
 import { jsonFrame } from "./handshake.ts";
 import { heartbeatInterval, SilenceWatch } from "./silence-watch.ts";
+import { type LinkSocket, WiredSocket } from "./wired-socket.ts";
+import type { Wires } from "../wire/index.ts";
 
 /** What a link delivers. A FrameError thrown by one of these cuts the link with it. */
 export interface LinkHandlers {
@@ -19,6 +21,8 @@ export interface LinkTiming {
   /** Milliseconds of silence after which the peer is given up. */
   readonly failureTimeoutMs: number;
   readonly clock: Clock;
+  /** Emulated ones, that frames to the peer pass. */
+  readonly wires?: Wires | undefined;
 }
 
 /** Payload of messages between ranks that passed a link. */
@@ -29,7 +33,7 @@ export interface LinkTraffic {
 
 /** The connection of two nodes: messages of all their ranks, control messages, heartbeats. */
 export class NodeLink {
-  readonly #socket: FrameSocket;
+  readonly #socket: LinkSocket;
   readonly #handlers: LinkHandlers;
   readonly #timing: LinkTiming;
   readonly #outbox = new Outbox();
@@ -43,7 +47,7 @@ export class NodeLink {
 
   /** Takes over a socket after the handshake. */
   constructor(socket: FrameSocket, handlers: LinkHandlers, timing: LinkTiming) {
-    this.#socket = socket;
+    this.#socket = timing.wires ? new WiredSocket(socket, timing.wires.create()) : socket;
     this.#handlers = handlers;
     this.#timing = timing;
     const { clock, failureTimeoutMs } = timing;
@@ -51,7 +55,7 @@ export class NodeLink {
       socket.destroy(new Error(`nothing was heard from it for ${failureTimeoutMs} ms`)),
     );
     this.#cancelHeartbeat = this.#scheduleHeartbeat();
-    socket.listen({
+    this.#socket.listen({
       frame: (frame) => this.#receive(frame),
       heard: () => this.#watch.heard(),
       drained: () => this.#resume(),

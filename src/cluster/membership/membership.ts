@@ -16,6 +16,7 @@ import {
   welcome,
   withDeadline,
 } from "../links/index.ts";
+import { Wires, type WireRate } from "../wire/index.ts";
 import type { MembershipMessage } from "./membership-messages.ts";
 import { type ClusterHandlers, NodeMesh } from "./node-mesh.ts";
 
@@ -31,6 +32,8 @@ export interface MembershipOptions {
   /** Gives up while the cluster forms. */
   readonly signal?: AbortSignal;
   readonly clock?: Clock;
+  /** Emulated: what this node sends to others passes it. */
+  readonly wire?: WireRate | undefined;
 }
 
 export const defaultFailureTimeoutMs = 5000;
@@ -100,9 +103,11 @@ export abstract class Membership {
 
   protected createMesh(node: number): NodeMesh {
     const { milliseconds: failureTimeoutMs, clock } = this.patience;
+    const { wire } = this.options;
+    const wires = wire && new Wires(wire);
     this.mesh = new NodeMesh(
       node,
-      { failureTimeoutMs, clock },
+      { failureTimeoutMs, clock, wires },
       {
         ...this.options.handlers,
         lost: (lost, reason) => this.unlinked(lost, reason),

@@ -7,6 +7,7 @@ import {
   joinCluster,
   type NodeMesh,
   openCluster,
+  parseWire,
   PeerLostError,
   RankRouter,
   RankTransport,
@@ -41,6 +42,25 @@ test("ranks of three nodes exchange messages whole and in order, wherever they a
   });
   await fc.assert(property, { numRuns: 30 });
   close(...transports, ...routers, ...meshes);
+});
+
+test("what passes an emulated wire arrives whole and in order, between nodes and between ranks", async () => {
+  const wire = parseWire("100us,1Gbps");
+  const meshes = await formCluster(2, {}, { wire });
+  const apart = new RankRouter({ wire });
+  apart.add([0, 1].map((rank) => ({ rank, node: 0 })));
+  const between = routeRanks(meshes, [0, 1]);
+  const inside = [0, 1].map((rank) => new RankTransport(apart.endpoint(rank)));
+  for (const [one, other] of [between.transports, inside]) {
+    const sizes = [0, 5, 300_000, 1, 2_000_000];
+    const sent = sizes.map((size, index) => one.send(1, 3, new Uint8Array(size).fill(index)));
+    for (const [index, size] of sizes.entries()) {
+      const got = await within(10_000, other.receive(0, 3));
+      assert.equal(Buffer.compare(got, new Uint8Array(size).fill(index)), 0, `message ${index}`);
+    }
+    await within(10_000, Promise.all(sent));
+  }
+  close(...between.transports, ...inside, ...between.routers, apart, ...meshes);
 });
 
 test("links and ranks count what they carried", async () => {

@@ -130,6 +130,7 @@ export class NodeMesh {
     const closed = peers.map(([, { link }]) => link.close());
     for (const [node, { control }] of peers) control.end(`the link to node ${node} is closed`);
     await Promise.all(closed);
+    this.#timing.wires?.close();
   }
 
   #peer(node: number): Peer {

@@ -1,5 +1,6 @@
 import { MessageChannel, type MessagePort } from "node:worker_threads";
 import { FrameError, type RankMessage } from "../links/index.ts";
+import { type Wire, type WireRate, Wires } from "../wire/index.ts";
 import type { NodeMesh } from "../membership/index.ts";
 import type { RankCommand, RankEndpoint, RankReport } from "./rank-messages.ts";
 import { createSharedSegments, type SegmentOptions } from "./shared-memory.ts";
@@ -7,6 +8,8 @@ import { createSharedSegments, type SegmentOptions } from "./shared-memory.ts";
 export interface RouterOptions extends SegmentOptions {
   /** The links to other nodes; without one all ranks are on this node, number 0. */
   readonly mesh?: NodeMesh;
+  /** An emulated wire between any two ranks of this node, which then share no memory. */
+  readonly wire?: WireRate | undefined;
   /** A rank of any node is lost; called once for each. */
   readonly lost?: (rank: number, reason: string) => void;
 }
@@ -26,6 +29,9 @@ export class RankRouter {
   readonly #node: number;
   readonly #mesh: NodeMesh | undefined;
   readonly #segmentOptions: SegmentOptions;
+  readonly #wires: Wires | undefined;
+  /** By the ranks between which they are. */
+  readonly #wireOf = new Map<string, Wire>();
   /** The node of each rank that there is or was; no number is given twice. */
   readonly #nodeOf = new Map<number, number>();
   readonly #endpoints = new Map<number, RankEndpoint>();
@@ -34,10 +40,11 @@ export class RankRouter {
   readonly #onLost: (rank: number, reason: string) => void;
   #closed = false;
 
-  constructor({ mesh, lost, ...segmentOptions }: RouterOptions = {}) {
+  constructor({ mesh, wire, lost, ...segmentOptions }: RouterOptions = {}) {
     this.#mesh = mesh;
     this.#node = mesh?.node ?? 0;
     this.#segmentOptions = segmentOptions;
+    this.#wires = wire && new Wires(wire);
     this.#onLost = lost ?? (() => undefined);
   }
 
@@ -50,9 +57,12 @@ export class RankRouter {
     for (const { rank, node } of fresh) this.#nodeOf.set(rank, node);
     const own = fresh.flatMap(({ rank, node }) => (node === this.#node ? [rank] : []));
     own.sort((a, b) => a - b);
-    const segments = createSharedSegments(own, this.#segmentOptions);
+    const segmentsOf = (together: readonly number[]) =>
+      createSharedSegments(together, this.#segmentOptions);
+    const shared = this.#wires ? undefined : segmentsOf(own);
     // All ports, so that what arrives for a thread not yet started waits in one.
     for (const rank of own) {
+      const segments = shared ?? segmentsOf([rank]);
       this.#endpoints.set(rank, { rank, segments, port: this.#openPort(rank) });
     }
     for (const rank of own) for (const { rank: lost } of ranks) this.#tellIfLost(rank, lost);
@@ -76,6 +86,7 @@ export class RankRouter {
     this.#closed = true;
     for (const port of this.#ports.values()) port.close();
     this.#ports.clear();
+    this.#wires?.close();
   }
 
   #openPort(rank: number): MessagePort {
@@ -92,9 +103,9 @@ export class RankRouter {
     const node = this.#nodeOf.get(to);
     if (node === undefined || this.#lost.has(to)) return;
     if (node === this.#node) {
-      this.#deliver({ from, to, channel, message });
-      this.#report(from, { kind: "sent", to, bytes });
-      return;
+      const left = () => this.#report(from, { kind: "sent", to, bytes });
+      const arrived = () => this.#deliver({ from, to, channel, message });
+      return this.#carry(from, to, bytes, { left, arrived });
     }
     this.#mesh
       ?.send(node, { from, to, channel, message })
@@ -113,6 +124,18 @@ export class RankRouter {
   /** To a rank that has ended meanwhile nothing is delivered. */
   #deliver({ from, to, channel, message }: RankMessage): void {
     this.#report(to, { kind: "message", from, channel, message }, [message.buffer as ArrayBuffer]);
+  }
+
+  /** Over the wire between two ranks of this node, if there is one. */
+  #carry(from: number, to: number, bytes: number, told: Parameters<Wire["carry"]>[1]): void {
+    const key = `${from} ${to}`;
+    const wire = this.#wireOf.get(key) ?? this.#wires?.create();
+    if (wire) {
+      this.#wireOf.set(key, wire);
+      return wire.carry(bytes, told);
+    }
+    told.arrived();
+    told.left();
   }
 
   #loseOwn(rank: number): void {

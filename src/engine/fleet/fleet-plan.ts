@@ -10,6 +10,7 @@ import {
   type RankNode,
   type Topology,
   type UnitRole,
+  type WireRate,
 } from "../../cluster/index.ts";
 import { policies } from "../../kernels/index.ts";
 import type { ModelConfig } from "../../model/index.ts";
@@ -43,6 +44,8 @@ export interface NodeOptions {
   };
   /** Milliseconds of silence after which a node is given up. */
   readonly failureTimeoutMs?: number;
+  /** Emulated: between nodes; between ranks, where there is one node. Nodes that are awaited are given their own. */
+  readonly wire?: WireRate | undefined;
 }
 
 const whole = z.int().min(0);

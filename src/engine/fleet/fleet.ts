@@ -147,6 +147,7 @@ export class Fleet implements RankFleet, UnitHands {
     }
     this.#own = new NodeRanks({
       ...{ modelDirectory, identity: this.#identity, weights, packed, mesh: this.#others?.mesh },
+      wire: this.#others ? undefined : nodes.wire,
       listener: {
         heard: (rank, news) => this.#options.listener.heard(rank, news),
         lost: (rank, reason, isOwnFault) => this.#lose(rank, reason, isOwnFault),

@@ -7,6 +7,7 @@ import {
   type ClusterSecret,
   type ListenAddress,
   type NodeMesh,
+  type WireRate,
 } from "../../cluster/index.ts";
 import type { Policy, WeightMemory } from "../../kernels/index.ts";
 import type { HashedBytes } from "../../model/index.ts";
@@ -31,6 +32,8 @@ export interface JoinedNodeOptions {
   /** The host that others dial, if not the one the coordinator sees this node come from. */
   readonly advertisedHost?: string;
   readonly failureTimeoutMs?: number;
+  /** Emulated: what this node sends to others passes it. */
+  readonly wire?: WireRate | undefined;
   /** Tries again where there is no coordinator, or none any more; else that ends the node. */
   readonly rejoin?: RejoinOptions;
   /** The node computes until its cluster closes, but joins none any more. */

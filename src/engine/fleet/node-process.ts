@@ -2,7 +2,7 @@
  * Another node of the cluster on this machine: a process that joins as `daysix node` does, told how
  * by its parent, and ends with it.
  */
-import { clusterSecret, type Address } from "../../cluster/index.ts";
+import { clusterSecret, type Address, type WireRate } from "../../cluster/index.ts";
 import type { Policy, WeightMemory } from "../../kernels/index.ts";
 import type { HashedBytes } from "../../model/index.ts";
 import { serveNode } from "./joined-node.ts";
@@ -17,6 +17,7 @@ export interface NodeProcessOptions {
   readonly packed?: string | undefined;
   readonly policy: Policy;
   readonly failureTimeoutMs: number;
+  readonly wire?: WireRate | undefined;
 }
 
 // A signal to the process group reaches the parent too, which first finishes what is live. It then

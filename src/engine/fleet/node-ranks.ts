@@ -1,4 +1,10 @@
-import { inTime, RankRouter, systemClock, type NodeMesh } from "../../cluster/index.ts";
+import {
+  inTime,
+  RankRouter,
+  systemClock,
+  type NodeMesh,
+  type WireRate,
+} from "../../cluster/index.ts";
 import { createSharedExchange } from "../../expert-parallel/index.ts";
 import type { WeightMemory } from "../../kernels/index.ts";
 import { createPermits, FilePermits } from "../../kv-cache/index.ts";
@@ -21,6 +27,8 @@ export interface NodeRanksOptions {
   readonly packed?: string | undefined;
   /** The links to other nodes; without one all ranks are here. */
   readonly mesh?: NodeMesh | undefined;
+  /** Emulated, between ranks of this node, which then share no memory. */
+  readonly wire?: WireRate | undefined;
   readonly listener: RankListener;
 }
 
@@ -37,9 +45,9 @@ export class NodeRanks {
   #closed = false;
 
   constructor(options: NodeRanksOptions) {
-    const { mesh, listener } = options;
+    const { mesh, wire, listener } = options;
     this.#options = options;
-    this.#router = new RankRouter(mesh && { mesh });
+    this.#router = new RankRouter({ wire, ...(mesh && { mesh }) });
     this.#listener = {
       heard: (rank, news) => listener.heard(rank, news),
       lost: (rank, reason, isOwnFault) => {
@@ -63,7 +71,7 @@ export class NodeRanks {
   async start({ settings, units, ranks }: Launch): Promise<EngineLimits[]> {
     const own = this.#router.add(ranks);
     if (own.length === 0) return [];
-    const { modelDirectory, identity, weights, packed } = this.#options;
+    const { modelDirectory, identity, weights, packed, wire } = this.#options;
     const { kvMemoryBytes, contextCache: kept } = settings;
     await expectMemory({
       ranks: own.length,
@@ -74,7 +82,9 @@ export class NodeRanks {
       modelDirectory,
     });
     const contextCache = kept && { ...kept, model: await identity.get() };
-    const exchanges = createExchanges({ settings, units }, own, await readConfig(modelDirectory));
+    const together = wire ? [] : own;
+    const config = await readConfig(modelDirectory);
+    const exchanges = createExchanges({ settings, units }, together, config);
     const started = await Promise.allSettled(
       own.map((rank) =>
         this.#startRank({
@@ -130,13 +140,13 @@ const within = (milliseconds: number, work: Promise<void>): Promise<void> =>
 /** By rank: the memory of its unit, where its unit shares experts and is all on this node. */
 function createExchanges(
   { settings, units }: Pick<Launch, "settings" | "units">,
-  own: readonly number[],
+  together: readonly number[],
   { gate, hiddenSize: hidden }: ModelConfig,
 ): ReadonlyMap<number, Pick<RankPlace, "shared">> {
   const exchanges = new Map<number, Pick<RankPlace, "shared">>();
   const { policy, chunkRows: rows } = settings;
   for (const { ranks, placement } of units) {
-    if (!placement || !ranks.every(({ rank }) => own.includes(rank))) continue;
+    if (!placement || !ranks.every(({ rank }) => together.includes(rank))) continue;
     const shape = { ranks: ranks.length, rows, topK: gate.topK, hidden, policy };
     const shared = createSharedExchange(shape);
     for (const { rank } of ranks) exchanges.set(rank, { shared });

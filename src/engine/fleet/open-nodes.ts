@@ -21,10 +21,10 @@ export interface OtherNodes {
 /** Resolves when so many nodes are there, this one included. Others may join later, or again. */
 export async function openNodes(
   count: number,
-  { await: awaited, failureTimeoutMs = defaultFailureTimeoutMs }: NodeOptions,
+  { await: awaited, failureTimeoutMs = defaultFailureTimeoutMs, wire }: NodeOptions,
   identity: ClusterIdentity,
   handlers: ClusterHandlers,
-  child: Omit<NodeProcessOptions, "coordinator" | "secret" | "failureTimeoutMs">,
+  child: Omit<NodeProcessOptions, "coordinator" | "secret" | "failureTimeoutMs" | "wire">,
 ): Promise<OtherNodes> {
   const secret = generateSecret();
   const gaveUp = new AbortController();
@@ -33,7 +33,7 @@ export async function openNodes(
     nodes: count,
     secret: awaited?.secret ?? clusterSecret(secret),
     listen: awaited?.listen ?? { host: "127.0.0.1", port: 0 },
-    ...{ identity, failureTimeoutMs },
+    ...{ identity, failureTimeoutMs, wire },
     signal: gaveUp.signal,
     ...(awaited?.refused && { refused: awaited.refused }),
     handlers: {
@@ -46,7 +46,7 @@ export async function openNodes(
   });
   if (awaited) awaited.listening?.(opened.address.port);
   else {
-    const options = { ...child, coordinator: opened.address, secret, failureTimeoutMs };
+    const options = { ...child, coordinator: opened.address, secret, failureTimeoutMs, wire };
     children = new ChildNodes(options, systemClock);
     // Once the cluster has formed nobody hears of it.
     children.start(count - 1, () => gaveUp.abort());
