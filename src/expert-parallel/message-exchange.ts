@@ -150,12 +150,14 @@ export class MessageExchange implements RowExchange {
 
   /** One message of each rank; the own one has stayed here. */
   async #take(channel: number, own: Uint8Array): Promise<Uint8Array[]> {
-    const { unit } = this.#unit;
+    const { unit, traffic } = this.#unit;
     const arrived = unit.ranks.map(() => own);
+    const began = performance.now();
     const taken = this.#others.map(async (index) => {
       arrived[index] = await unit.transport.receive(unit.ranks[index], channel, "soon");
     });
     await Promise.all(taken);
+    traffic.waitedMs += performance.now() - began;
     return arrived;
   }
 

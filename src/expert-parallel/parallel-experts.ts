@@ -83,6 +83,11 @@ export class ParallelExperts implements RoutedExperts {
     return this.#unit.traffic.counts();
   }
 
+  /** Milliseconds that messages of other ranks were waited for so far; streams wait by themselves. */
+  get waitedMs(): number {
+    return this.#unit.traffic.waitedMs;
+  }
+
   async dispatch(batch: ExpertBatch): Promise<ExpertFlight> {
     if (this.#lost) throw this.#lost;
     const { microBatch } = batch;

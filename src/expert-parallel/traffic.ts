@@ -17,6 +17,8 @@ export class Traffic {
   /** By layer; dense layers have no counts. */
   readonly #loads = new Map<number, Float64Array>();
   readonly #experts: number;
+  /** Milliseconds in which rows of other ranks were waited for. */
+  waitedMs = 0;
 
   constructor(ranks: number, experts: number) {
     this.#rowsTo = new Float64Array(ranks);

@@ -287,10 +287,9 @@ export class EngineCore {
     const onLayer = (layer: number) => this.#sender?.completeLayer(this.#liveOf(parts), layer);
     const chosen = await this.#orFail(parts, async () => {
       const tokens = await this.#model.choose(batch, this.#kv, {
-        choices,
-        usableTokens: this.#usableTokens,
-        order: this.#unit?.order ?? "whole",
-        beforeChoice: () => this.#masks.applyTo(parts),
+        ...{ choices, usableTokens: this.#usableTokens, order: this.#unit?.order ?? "whole" },
+        beforeChoice: this.#masks.concern(parts) ? () => this.#masks.applyTo(parts) : undefined,
+        onLogits: () => this.#unit?.computed(),
         ...(this.#sender?.sendsLayersOf(parts) && { onLayer }),
       });
       await this.#drafter?.follow(parts);

@@ -53,11 +53,14 @@ export class Masks {
     this.#changed();
   }
 
+  /** Whether any of a step's rows is constrained. */
+  concern(parts: readonly StepPart[]): boolean {
+    return parts.some(isConstrained);
+  }
+
   /** Waits for the masks of a step's constrained rows, which were asked for when it began. */
   async applyTo(parts: readonly StepPart[]): Promise<void> {
-    const constrained = parts
-      .filter(({ sequence, logitRows }) => sequence.isConstrained && logitRows.length > 0)
-      .map(({ sequence }) => sequence);
+    const constrained = parts.filter(isConstrained).map(({ sequence }) => sequence);
     const missing = () =>
       constrained.filter(
         (sequence) => sequence.lacksMask && this.#rank.find(sequence.handle) === sequence,
@@ -84,3 +87,6 @@ export class Masks {
     for (const cancel of timers) cancel();
   }
 }
+
+const isConstrained = ({ sequence, logitRows }: StepPart) =>
+  sequence.isConstrained && logitRows.length > 0;

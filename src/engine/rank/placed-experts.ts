@@ -33,6 +33,11 @@ export class PlacedExperts {
     return this.#experts?.traffic;
   }
 
+  /** Milliseconds that the rank's thread has waited so far for rows of others. */
+  get waitedMs(): number {
+    return this.#experts?.waitedMs ?? 0;
+  }
+
   /** Makes the experts once the model knows its stream and shape. */
   create(stream: Stream, config: ModelConfig, tracer: Tracer): ParallelExperts {
     this.#config = config;

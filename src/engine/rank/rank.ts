@@ -45,8 +45,9 @@ export class Rank {
       new UnitClock(transport, place.unit, {
         overlap: options.overlap ?? "off",
         now: () => performance.now(),
+        waitedMs: () => parallel?.waitedMs ?? 0,
       });
-    const parallel = unit && new PlacedExperts(place, transport, unit);
+    const parallel: PlacedExperts | undefined = unit && new PlacedExperts(place, transport, unit);
     const kernels = createKernels({
       ...{ threads: options.threads ?? 1, fastDecode: options.fastDecode ?? false, weights },
       atFence: unit !== undefined && !place.shared,

@@ -2,13 +2,12 @@ import { channels, type Transport } from "../../cluster/index.ts";
 import type { Order } from "../../model/index.ts";
 import { OverlapVote, type OverlapMode, type OwnStep } from "./overlap-vote.ts";
 
-/** Every so many steps do what the vote was against, so that it can be right again. */
-const TRIAL_STEPS = 32;
-
 export interface UnitClockOptions {
   readonly overlap: OverlapMode;
   /** Milliseconds. */
   readonly now: () => number;
+  /** Milliseconds that the rank has waited so far for rows of others. */
+  readonly waitedMs?: () => number;
 }
 
 /**
@@ -21,6 +20,7 @@ export class UnitClock {
   readonly #others: readonly number[];
   readonly #overlap: OverlapMode;
   readonly #now: () => number;
+  readonly #waitedMs: () => number;
   readonly #vote = new OverlapVote();
   #known = 0;
   #version = 0;
@@ -28,18 +28,19 @@ export class UnitClock {
   #order: Order = "whole";
   #steps = 0;
   #overlappedSteps = 0;
-  /** What the rank itself has of the step last joined, and when that began. */
-  #own: (OwnStep & { readonly began: number }) | undefined;
+  /** What the rank itself has of the step last joined, when that began, and what was waited before. */
+  #own: (OwnStep & { readonly began: number; readonly waitedMs: number }) | undefined;
 
   constructor(
     transport: Transport,
     ranks: readonly number[],
-    { overlap, now }: UnitClockOptions = { overlap: "off", now: () => 0 },
+    { overlap, now, waitedMs = () => 0 }: UnitClockOptions = { overlap: "off", now: () => 0 },
   ) {
     this.#transport = transport;
     this.#others = ranks.filter((rank) => rank !== transport.rank);
     this.#overlap = overlap;
     this.#now = now;
+    this.#waitedMs = waitedMs;
   }
 
   /** The placement of the step last joined: the newest that all ranks then knew. */
@@ -74,8 +75,9 @@ export class UnitClock {
 
   /** Joins a step; its rows, which are the same number on each rank. */
   async join(step: OwnStep): Promise<number> {
-    const vote = this.#vote.vote(step);
-    const own = Int32Array.of(step.rows, this.#known, vote, step.hasPrompts ? 1 : 0);
+    const { saves, trial } = this.#vote.opinion(step);
+    const { rows, hasPrompts } = step;
+    const own = Int32Array.of(rows, this.#known, saves, Number(trial), Number(hasPrompts));
     const told = Uint8Array.from(new Uint8Array(own.buffer));
     const others = await Promise.all(
       this.#others.map(async (rank) => {
@@ -88,27 +90,35 @@ export class UnitClock {
     );
     const all = [own, ...others];
     this.#version = Math.min(...all.map(([, version]) => version));
-    this.#rows = sum(all.map(([rows]) => rows));
-    const isFor = sum(all.map(([, , votes]) => votes)) > 0;
-    const hasPrompts = all.some(([, , , prompts]) => prompts > 0);
-    this.#order = this.#orderOf(isFor, hasPrompts);
-    this.#own = { ...step, began: this.#now() };
+    this.#rows = sum(all.map(([each]) => each));
+    const isFor = sum(all.map(([, , each]) => each)) > 0;
+    const isTrial = all.some(([, , , each]) => each > 0);
+    const unitHasPrompts = all.some(([, , , , each]) => each > 0);
+    this.#order = this.#orderOf(isFor !== isTrial, unitHasPrompts);
+    this.#own = { ...step, began: this.#now(), waitedMs: this.#waitedMs() };
     return this.#rows;
   }
 
-  /** The step last joined was computed: what it took decides how others will be. */
+  /**
+   * The step last joined was computed: what it took decides how others will be. To be called once all that
+   * depends on the order is done; later calls for the step change nothing.
+   */
   computed(): void {
     if (!this.#own) return;
-    const { began, ...step } = this.#own;
+    const { began, waitedMs, ...step } = this.#own;
+    this.#own = undefined;
     const overlapped = this.#order !== "whole";
     if (overlapped) this.#overlappedSteps++;
-    this.#vote.learn(step, overlapped, this.#now() - began);
+    this.#vote.learn(step, {
+      overlapped,
+      milliseconds: this.#now() - began,
+      waitedMs: this.#waitedMs() - waitedMs,
+    });
   }
 
   /** DeepSeek's order of a step with prompts, or of one that only decodes, where the step overlaps. */
-  #orderOf(isFor: boolean, hasPrompts: boolean): Order {
-    const isTrial = ++this.#steps % TRIAL_STEPS === 0;
-    const overlaps = this.#overlap === "auto" ? isFor !== isTrial : this.#overlap === "on";
+  #orderOf(voted: boolean, hasPrompts: boolean): Order {
+    const overlaps = this.#overlap === "auto" ? voted : this.#overlap === "on";
     if (!overlaps) return "whole";
     return hasPrompts ? "prefill" : "decode";
   }

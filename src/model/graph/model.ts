@@ -59,7 +59,9 @@ export interface ChoiceOptions {
   /** Told when a layer's KV can be read. */
   readonly onLayer?: (layer: number) => void;
   /** Awaited while logits are computed, before tokens are chosen of them. */
-  readonly beforeChoice?: () => Promise<void>;
+  readonly beforeChoice?: (() => Promise<void>) | undefined;
+  /** Told when the logits are computed, if something is awaited before tokens are chosen. */
+  readonly onLogits?: () => void;
 }
 
 /**
@@ -161,11 +163,12 @@ export class Model {
   async choose(
     batch: StepBatch,
     pool: KvPool,
-    { choices, usableTokens, beforeChoice, ...options }: ChoiceOptions,
+    { choices, usableTokens, beforeChoice, onLogits, ...options }: ChoiceOptions,
   ): Promise<ChosenTokens> {
     return this.#step(async () => {
       const logits = await this.#enqueue(batch, pool, options);
-      await beforeChoice?.();
+      // The stream computes meanwhile.
+      if (beforeChoice) await Promise.all([beforeChoice(), this.#stream.fence().then(onLogits)]);
       const sampling = new StepSampling(choices, usableTokens);
       const span = this.tracer.begin("SAMPLE", NO_LAYER, choices.length);
       sampling.enqueue(this.#stream, logits, this.config.vocabSize);
