@@ -2,6 +2,8 @@ export { cachedCheckpoint, checkpointCache } from "./model/index.ts";
 export { benchKernels, type KernelMeasured } from "./kernel/index.ts";
 export { runLoad, type LoadReport } from "./serving/index.ts";
 export { traceLoad, uniformLoad, type LoadRequest } from "./serving/index.ts";
+export { climbLadder, drawLadder, type LadderLoad } from "./ladder/index.ts";
+export type { RungFigures, UnitFigures } from "./ladder/index.ts";
 export { adviceFor, inspectMachine, type Machine } from "./machine.ts";
 export { readMooncakeTrace } from "./mooncake.ts";
 export { ModelBench, type ModelBenchOptions } from "./model/index.ts";

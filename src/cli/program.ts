@@ -17,6 +17,7 @@ import { runChat, withChat } from "./chat/index.ts";
 import { bundledModel } from "./bundled-model.ts";
 import { runDoctor, withDoctor } from "./doctor.ts";
 import { runDualPipe, withDualPipe } from "./dualpipe.ts";
+import { runLadder, withLadder } from "./ladder.ts";
 import { engineOf, withEngine } from "./engine-options.ts";
 import { generate } from "./generate.ts";
 import { inspect } from "./inspect.ts";
@@ -187,6 +188,10 @@ program
   .action(async (units: string, flags: Record<string, unknown>) =>
     scale({ server: await serverOf(flags), wanted: wantedOf(units), json: flags["json"] === true }),
   );
+
+withLadder(
+  program.command("ladder", "Measure DeepSeek's ideas one on top of the other, on one load"),
+).action(runLadder);
 
 withDualPipe(
   program.command("dualpipe", "Show DualPipe's schedule, and what it costs beside others"),

@@ -6,7 +6,13 @@ export {
   type MaskSource,
   type Rebalanced,
 } from "./api/index.ts";
-export { defaultPolicy, type ExpertOptions, ExpertPlacements, Router } from "./routing/index.ts";
+export {
+  defaultPolicy,
+  type ExpertOptions,
+  ExpertPlacements,
+  imbalance as expertImbalance,
+  Router,
+} from "./routing/index.ts";
 export { version } from "./fleet/index.ts";
 export type { NodeOptions } from "./fleet/index.ts";
 export { serveNode, type JoinedNodeOptions } from "./fleet/index.ts";

@@ -4,6 +4,8 @@ export {
   spanNames,
   type SpanBatch,
   type SpanName,
+  type TracedSpan,
+  type Track,
   type WaitName,
 } from "./span.ts";
 export {

@@ -5,3 +5,4 @@ export { writeRandomCheckpoint } from "./random-checkpoint.ts";
 export { RandomValues } from "./random-values.ts";
 export { type ShapeName, shapes } from "./shapes.ts";
 export type { Workload } from "./workload.ts";
+export { stepBytes, type StepBytes } from "./step-bytes.ts";

@@ -66,7 +66,7 @@ export class Engine {
   /** Opens the model on every rank; rejects with what is wrong with it. */
   static async start(options: EngineOptions, observer: EngineObserver = {}): Promise<Engine> {
     const { modelDirectory, modelBytes = "sample", weights = "mapped", ...others } = options;
-    const { nodes, packed, now = Date.now, ...rest } = others;
+    const { nodes, packed, routing, now = Date.now, ...rest } = others;
     const { topology = parseTopology("combined=1x1") } = options;
     const stepRows = options.chunkRows ?? DEFAULT_CHUNK_ROWS;
     const config = await readConfig(modelDirectory);
@@ -78,16 +78,19 @@ export class Engine {
       config,
     );
     const { experts = {} } = options;
-    return Engine.over({ plan, config, now, clock: systemClock }, observer, (listener, loads) =>
-      Fleet.start({
-        ...{ plan, modelDirectory, modelBytes, weights, packed, listener },
-        nodes: nodes ?? { count: 1 },
-        place: ({ role, ranks }) => {
-          const nodeCount = new Set(ranks.map(({ node }) => node)).size;
-          const shape = { role, ranks: ranks.length, nodes: nodeCount };
-          return placeAgain(experts, config, shape, loads(role));
-        },
-      }),
+    return Engine.over(
+      { plan, config, routing, now, clock: systemClock },
+      observer,
+      (listener, loads) =>
+        Fleet.start({
+          ...{ plan, modelDirectory, modelBytes, weights, packed, listener },
+          nodes: nodes ?? { count: 1 },
+          place: ({ role, ranks }) => {
+            const nodeCount = new Set(ranks.map(({ node }) => node)).size;
+            const shape = { role, ranks: ranks.length, nodes: nodeCount };
+            return placeAgain(experts, config, shape, loads(role));
+          },
+        }),
     );
   }
 
@@ -115,6 +118,7 @@ export class Engine {
     const { clock, now } = parts;
     const router = new Router({
       ...{ topology, stepRows: parts.plan.chunkRows, costs: forwardCosts(parts.config) },
+      routing: parts.routing,
       pages: Math.min(...ranks.map(({ limits }) => limits.pages)),
     });
     engine.#dispatcher = new Dispatcher({

@@ -4,7 +4,7 @@ import type { HashedBytes, ModelConfig } from "../../model/index.ts";
 import type { TraceWriter } from "../../trace/index.ts";
 import type { FleetPlan, NodeOptions } from "../fleet/index.ts";
 import type { ContextCacheOptions, RankOptions } from "../rank/index.ts";
-import type { ExpertOptions } from "../routing/index.ts";
+import type { ExpertOptions, Routing } from "../routing/index.ts";
 
 export interface EngineOptions extends Omit<
   RankOptions,
@@ -22,6 +22,8 @@ export interface EngineOptions extends Omit<
   readonly nodes?: NodeOptions;
   /** How experts lie over the ranks of a unit, by default in order; or all on each rank. */
   readonly experts?: ExpertOptions | "replicated";
+  /** By what ranks are given requests: the balancers, by default, or in turns. */
+  readonly routing?: Routing;
   /** Times the events: milliseconds, by default of Unix time. */
   readonly now?: () => number;
 }
@@ -29,7 +31,7 @@ export interface EngineOptions extends Omit<
 /** Who hears what befalls the cluster. */
 export interface EngineObserver {
   /** Spans of every rank go there. */
-  readonly trace?: TraceWriter | undefined;
+  readonly trace?: Pick<TraceWriter, "epochMs" | "write"> | undefined;
   /** Told once for each rank that is gone, or cannot step without one that is. */
   readonly lost?: (rank: number, reason: string) => void;
   /** A unit's state is another one. */
@@ -42,6 +44,7 @@ export interface EngineObserver {
 export interface EngineParts {
   readonly plan: FleetPlan;
   readonly config: ModelConfig;
+  readonly routing?: Routing | undefined;
   /** Times the events. */
   readonly now: () => number;
   readonly clock: Clock;

@@ -26,7 +26,6 @@ export class UnitClock {
   #version = 0;
   #rows = 0;
   #order: Order = "whole";
-  #steps = 0;
   #overlappedSteps = 0;
   /** What the rank itself has of the step last joined, when that began, and what was waited before. */
   #own: (OwnStep & { readonly began: number; readonly waitedMs: number }) | undefined;

@@ -2,10 +2,11 @@ export {
   defaultPolicy,
   type ExpertLoads,
   type ExpertOptions,
+  imbalance,
   initialPlacement,
   loadsOf,
   shapeOf,
   type UnitShape,
 } from "./expert-balance.ts";
 export { type ExpertMove, ExpertPlacements } from "./expert-placements.ts";
-export { type Aside, type Route, Router } from "./router.ts";
+export { type Aside, type Route, Router, type Routing } from "./router.ts";

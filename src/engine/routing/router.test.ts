@@ -28,6 +28,23 @@ test("prompts go where they add least to the busiest rank, whatever came before"
   assert.deepEqual(ranks, [0, 1, 2, 1]);
 });
 
+test("in turns requests go to one rank after the other, whatever they are", () => {
+  const router = new Router({
+    ...{ topology: parseTopology("prefill=1x2,decode=1x3"), costs, pages: 100, stepRows: 4 },
+    routing: "turns",
+  });
+  const routes = [1000, 10, 500, 10].map((tokens, i) => routeOf(router, request(i, tokens)));
+  assert.deepEqual(
+    routes.map(({ rank, decodeRank }) => [rank, decodeRank]),
+    [
+      [1, 3],
+      [0, 4],
+      [1, 2],
+      [0, 3],
+    ],
+  );
+});
+
 test("a computed prompt no longer weighs on its rank, however often that is said", () => {
   const router = createRouter("combined=1x2");
   const first = routeOf(router, request(1, 500));

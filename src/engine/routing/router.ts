@@ -32,7 +32,11 @@ export interface Aside {
   readonly release: () => void;
 }
 
+/** `balanced`: by what ranks have to do; `turns`: one after the other, to compare with. */
+export type Routing = "balanced" | "turns";
+
 export interface RouterOptions {
+  readonly routing?: Routing | undefined;
   readonly topology: Topology;
   readonly costs: PrefillCosts;
   /** Pages of each rank's pool. */
@@ -48,11 +52,15 @@ export class Router {
   readonly #costs: PrefillCosts;
   readonly #pages: number;
   readonly #stepRows: number;
+  readonly #takesTurns: boolean;
+  /** Requests given so far. */
+  #given = 0;
   #ranks: ServingRank[] = [];
   /** Tokens that an answer is expected to have. */
   #answerTokens = firstAnswerEstimate;
 
-  constructor({ topology, costs, pages, stepRows }: RouterOptions) {
+  constructor({ topology, costs, pages, stepRows, routing }: RouterOptions) {
+    this.#takesTurns = routing === "turns";
     this.#costs = costs;
     this.#pages = pages;
     this.#stepRows = stepRows;
@@ -92,6 +100,7 @@ export class Router {
   route(request: AskedRequest, avoid = none): Route | undefined {
     const ranks = this.#open(avoid);
     if (ranks.length === 0) return undefined;
+    this.#given++;
     const decode = ranks.filter(({ role }) => role === "decode");
     const others = ranks.filter(({ role }) => role !== "decode");
     const computing = this.#takePrefill(request, others.length > 0 ? others : decode);
@@ -162,7 +171,9 @@ export class Router {
     const keys = reusableBlocks(request);
     const cachedTokens = ranks.map(({ prefixes }) => prefixes.cachedTokens(keys));
     const loads = ranks.map(({ prefill }) => prefill);
-    const index = choosePrefillRank({ promptTokens, cachedTokens }, loads, this.#costs);
+    const index = this.#takesTurns
+      ? this.#given % loads.length
+      : choosePrefillRank({ promptTokens, cachedTokens }, loads, this.#costs);
     const chosen = ranks[index];
     chosen.prefixes.remember(keys);
     const load = prefillLoad(promptTokens, cachedTokens[index]);
@@ -176,7 +187,9 @@ export class Router {
     const loads = ranks.map(({ decoding }) => decoding.load);
     const unlimited = { kvCapacity: Infinity, requestCapacity: Infinity };
     const roomy = loads.map((load) => ({ ...load, ...unlimited }));
-    const index = chooseDecodeRank(kvTokens, loads) ?? chooseDecodeRank(kvTokens, roomy);
+    const index = this.#takesTurns
+      ? this.#given % loads.length
+      : (chooseDecodeRank(kvTokens, loads) ?? chooseDecodeRank(kvTokens, roomy));
     const chosen = ranks[index as number];
     const { grow, leave } = chosen.decoding.take(kvTokens);
     return { chosen, grow, release: once(leave) };
