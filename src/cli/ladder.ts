@@ -42,6 +42,9 @@ export function withLadder(command: Command): Command {
     .option("--json", "Print a line of JSON for each rung");
 }
 
+/** Five engines start side by side: a node may be held up for long. */
+const PATIENCE_MS = 60_000;
+
 /** `daysix ladder`: what each idea of the article is worth on this machine, one on top of the other. */
 export async function runLadder(flags: Readonly<Record<string, unknown>>): Promise<void> {
   const whole = (name: string, most: number) => integerOf(name, flags[name], 1, most);
@@ -58,7 +61,7 @@ export async function runLadder(flags: Readonly<Record<string, unknown>>): Promi
     engine: {
       ...{ modelDirectory, policy: await servingPolicyOf(flags["policy"], modelDirectory) },
       topology: readTopology(topology),
-      nodes: { count, wire },
+      nodes: { count, wire, failureTimeoutMs: PATIENCE_MS },
       threads: whole("threads", 4096),
       chunkRows: whole("chunk", 65_536),
       kvMemoryBytes: bytesOf("kv-memory", flags["kvMemory"]),

@@ -17,6 +17,7 @@ import {
   decodeDispatch,
   DispatchError,
   encodeDispatch,
+  placeOwnRows,
   placeRows,
   storedBytes,
   type ReceivedRows,
@@ -26,18 +27,27 @@ interface Dispatched {
   readonly batch: ExpertBatch;
   readonly slots: number;
   readonly layout: DispatchLayout;
-  /** The message to this rank itself. */
-  readonly own: Uint8Array;
   readonly sent: Promise<void>;
   readonly bytesTo: Float64Array;
 }
 
-/** Rows as messages of any transport, in buffers that grow as needed. */
+/**
+ * Of so many rows at most, as decoding has them, each rank's have a fixed place here (DeepEP's low-latency
+ * form): they are put there as they come, while others are under way.
+ */
+const FIXED_ROWS = 128;
+
+/**
+ * Rows as messages of any transport, one to each rank and one back, in buffers that grow as needed. Where a
+ * rank sends more rows than have a fixed place, as with prompts, all are placed behind each other once they
+ * have come, and no memory is lost between them.
+ */
 export class MessageExchange implements RowExchange {
   readonly #unit: UnitExperts;
   /** Indices in the unit of the other ranks. */
   readonly #others: readonly number[];
   #dispatched: Dispatched | undefined;
+  #fixed: Operand | undefined;
   #arrived: Operand | undefined;
   #arrivedRows = 0;
   #groups: RowGroups | undefined;
@@ -45,6 +55,8 @@ export class MessageExchange implements RowExchange {
   #pairsOf: readonly number[] = [];
   /** Outputs of the own experts by rank, in the order of its pairs. [pairs, hidden] */
   #ordered: StoredRows;
+  /** The other ranks' outputs have been sent: their memory may be used again. */
+  #returning: Promise<void> = Promise.resolve();
   /** [rows × topK, hidden], by rank and then as dispatched */
   #returned: StoredRows;
 
@@ -64,26 +76,50 @@ export class MessageExchange implements RowExchange {
     const { loads, rowsTo, bytesTo } = traffic.countsOf(layer);
     for (const id of ids.subarray(0, rows * rule.topK)) loads[id]++;
     layout.parts.forEach((part, rank) => (rowsTo[rank] += part.rows.length));
-    const messages = layout.parts.map((part) => encodeDispatch(part, input));
-    const sent = this.#send(channels.dispatch(microBatch), messages, bytesTo);
-    // The caller of receive hears of a failure.
-    sent.catch(() => undefined);
+    const message = (rank: number) => encodeDispatch(layout.parts[rank], input);
+    const sent = this.#send(channels.dispatch(microBatch), bytesTo, message, "given");
     const { slots } = placement;
-    this.#dispatched = { ...{ batch, slots, layout, bytesTo, sent }, own: messages[own] };
+    this.#dispatched = { batch, slots, layout, bytesTo, sent };
   }
 
   async receive(): Promise<ArrivedRows> {
-    const { batch, slots, own, sent } = this.#inFlight;
-    const arrived = await this.#take(channels.dispatch(batch.microBatch), own);
+    const { batch, slots, layout, sent } = this.#inFlight;
+    const { own } = this.#unit;
+    const like = batch.input;
+    const ownPart = layout.parts[own];
+    const ownRows = { ...ownPart, rows: ownPart.rows.length };
+    const fixed = this.#fixedPlaces(like);
+    const received = new Map<number, ReceivedRows>();
+    let fits = ownRows.rows <= FIXED_ROWS;
+    if (fits) placeOwnRows(fixed, own * FIXED_ROWS, ownPart, like);
+    await this.#take(channels.dispatch(batch.microBatch), (rank, message) => {
+      const rows = decodeDispatch(message, like, slots);
+      received.set(rank, rows);
+      fits &&= rows.rows <= FIXED_ROWS;
+      if (fits) placeRows(fixed, rank * FIXED_ROWS, rows);
+    });
     await sent;
-    const received = arrived.map((message) => decodeDispatch(message, batch.input, slots));
-    const firstRows = exclusiveSums(received.map(({ rows }) => rows));
-    const input = this.#operandFor(received, batch.input);
-    received.forEach((rows, rank) => placeRows(input, firstRows[rank], rows));
-    const groups = groupPairs(received, firstRows, slots);
+    const parts = layout.parts.map((_, rank) => received.get(rank) ?? ownRows);
+    const firstRows = fits
+      ? parts.map((_, rank) => rank * FIXED_ROWS)
+      : exclusiveSums(parts.map(({ rows }) => rows));
+    const input = fits ? fixed : this.#placeBehind(received, firstRows);
+    const groups = groupPairs(parts, firstRows, slots);
     this.#groups = groups;
-    this.#pairsOf = received.map(({ pairRows }) => pairRows.length);
+    this.#pairsOf = parts.map(({ pairRows }) => pairRows.length);
     return { input, groups, pairs: groups.sources.length };
+  }
+
+  /** All rows behind each other, those of a rank from its first on. */
+  #placeBehind(received: ReadonlyMap<number, ReceivedRows>, firstRows: readonly number[]): Operand {
+    const { batch, layout } = this.#inFlight;
+    const { own } = this.#unit;
+    let rows = layout.parts[own].rows.length;
+    for (const each of received.values()) rows += each.rows;
+    const input = this.#operandFor(rows, batch.input);
+    placeOwnRows(input, firstRows[own], layout.parts[own], batch.input);
+    for (const [rank, each] of received) placeRows(input, firstRows[rank], each);
+    return input;
   }
 
   /** Outputs go home in the order of each rank's pairs. */
@@ -96,16 +132,30 @@ export class MessageExchange implements RowExchange {
     stream.gather(ordered, sorted, places, places.length);
     await stream.fence();
     computed();
-    await this.#send(channels.combine(batch.microBatch), this.#outputsByRank(), bytesTo);
+    const messages = this.#outputsByRank();
+    const channel = channels.combine(batch.microBatch);
+    this.#returning = this.#send(channel, bytesTo, (rank) => messages[rank]);
   }
 
   async takeHome(): Promise<ExpertOutput> {
     const { batch, layout } = this.#inFlight;
-    const own = this.#outputsByRank()[this.#unit.own];
-    const arrived = await this.#take(channels.combine(batch.microBatch), own);
-    this.#returned = this.#storedRows(this.#returned, layout.places.length);
-    this.#placeReturned(arrived, layout);
-    return { expertRows: this.#returned, places: layout.places };
+    const { hidden, own } = this.#unit;
+    const { parts, places } = layout;
+    this.#returned = this.#storedRows(this.#returned, places.length);
+    const firsts = exclusiveSums(parts.map(({ pairRows }) => pairRows.length * hidden));
+    const place = (rank: number, message: Uint8Array) => {
+      const end = firsts[rank] + parts[rank].pairRows.length * hidden;
+      const target = storedBytes(this.#returned, firsts[rank], end);
+      if (message.byteLength !== target.byteLength) {
+        const problem = `expected ${target.byteLength} bytes of expert rows`;
+        throw new DispatchError(`${problem}, got ${message.byteLength}`);
+      }
+      target.set(message);
+    };
+    place(own, this.#outputsByRank()[own]);
+    await this.#take(channels.combine(batch.microBatch), place);
+    await this.#returning;
+    return { expertRows: this.#returned, places };
   }
 
   #outputsByRank(): Uint8Array[] {
@@ -120,45 +170,36 @@ export class MessageExchange implements RowExchange {
     return this.#dispatched;
   }
 
-  #placeReturned(arrived: readonly Uint8Array[], { parts }: DispatchLayout): void {
-    let at = 0;
-    for (const [rank, message] of arrived.entries()) {
-      const to = at + parts[rank].pairRows.length * this.#unit.hidden;
-      const target = storedBytes(this.#returned, at, to);
-      if (message.byteLength !== target.byteLength) {
-        const problem = `expected ${target.byteLength} bytes of expert rows`;
-        throw new DispatchError(`${problem}, got ${message.byteLength}`);
-      }
-      target.set(message);
-      at = to;
-    }
-  }
-
-  /** One message to each rank but this one. */
-  async #send(
+  /** One message to each other rank. Whoever awaits theirs, or this, hears of a failure. */
+  #send(
     channel: number,
-    messages: readonly Uint8Array[],
     bytesTo: Float64Array,
+    messageTo: (rank: number) => Uint8Array,
+    given?: "given",
   ): Promise<void> {
     const { unit } = this.#unit;
-    const sent = this.#others.map((index) => {
-      bytesTo[index] += messages[index].byteLength;
-      return unit.transport.send(unit.ranks[index], channel, messages[index]);
+    const sends = this.#others.map((rank) => {
+      const message = messageTo(rank);
+      bytesTo[rank] += message.byteLength;
+      return unit.transport.send(unit.ranks[rank], channel, message, given);
     });
-    await Promise.all(sent);
+    const sent = Promise.all(sends).then(() => undefined);
+    sent.catch(() => undefined);
+    return sent;
   }
 
-  /** One message of each rank; the own one has stayed here. */
-  async #take(channel: number, own: Uint8Array): Promise<Uint8Array[]> {
+  /** One message of each other rank, as they come. */
+  async #take(
+    channel: number,
+    arrived: (rank: number, message: Uint8Array) => void,
+  ): Promise<void> {
     const { unit, traffic } = this.#unit;
-    const arrived = unit.ranks.map(() => own);
     const began = performance.now();
-    const taken = this.#others.map(async (index) => {
-      arrived[index] = await unit.transport.receive(unit.ranks[index], channel, "soon");
-    });
+    const taken = this.#others.map(async (rank) =>
+      arrived(rank, await unit.transport.receive(unit.ranks[rank], channel, "soon")),
+    );
     await Promise.all(taken);
     traffic.waitedMs += performance.now() - began;
-    return arrived;
   }
 
   /** The given rows if they are enough; else new rows, twice as many or as many as needed. */
@@ -169,8 +210,12 @@ export class MessageExchange implements RowExchange {
     return createStoredRows(precisions[stream.policy].rows, Math.max(values, 2 * rows.length));
   }
 
-  #operandFor(received: readonly ReceivedRows[], like: Operand): Operand {
-    const rows = received.reduce((sum, each) => sum + each.rows, 0);
+  #fixedPlaces(like: Operand): Operand {
+    const rows = this.#unit.unit.ranks.length * FIXED_ROWS;
+    return (this.#fixed ??= createOperand(like.format, rows, like.columns));
+  }
+
+  #operandFor(rows: number, like: Operand): Operand {
     if (!this.#arrived || rows > this.#arrivedRows) {
       this.#arrivedRows = Math.max(rows, 2 * this.#arrivedRows);
       this.#arrived = createOperand(like.format, this.#arrivedRows, like.columns);

@@ -52,6 +52,38 @@ const steps = fc
     }),
   );
 
+/** Rows each of whose choices is one further than the row's before. */
+const many = (rows: number): RankRows => ({
+  rows,
+  ids: Int32Array.from(
+    Array.from({ length: rows }, (_, row) =>
+      [0, 4, 8].map((further) => (row + further) % EXPERTS).toSorted((a, b) => a - b),
+    ).flat(),
+  ),
+  values: gaussian(randomSource(rows + 1), rows * HIDDEN),
+});
+
+for (const way of ways.filter(({ sharesMemory }) => !sharesMemory)) {
+  const { name, skip } = way;
+  test(`${name}: more rows than have a fixed place keep their bits`, { skip }, async () => {
+    for (const counts of [
+      [3, 150, 0],
+      [150, 3, 1],
+      [128, 129, 128],
+    ]) {
+      const shares = counts.map(many);
+      const { outputs } = await parallel(way, "w8a8", shares, orderedPlacement(EXPERTS, 3));
+      for (const [rank, own] of shares.entries()) {
+        assert.deepEqual(
+          outputs[rank],
+          await oracle(way, "w8a8", own),
+          `${counts.join()} rank ${rank}`,
+        );
+      }
+    }
+  });
+}
+
 for (const way of ways) {
   const { name, skip } = way;
   const share = {

@@ -6,8 +6,15 @@ export class DispatchError extends Error {
   override readonly name = "DispatchError";
 }
 
+/** For each (row, choice) of a rank's rows that came here: the row, and the expert's slot. */
+export interface ReceivedPairs {
+  /** [pairs] */
+  readonly pairRows: ArrayLike<number>;
+  readonly pairSlots: ArrayLike<number>;
+}
+
 /** Rows received of one rank: matmul inputs as that rank rounded them, and the experts they chose. */
-export interface ReceivedRows {
+export interface ReceivedRows extends ReceivedPairs {
   readonly rows: number;
   /** [pairs] */
   readonly pairRows: Int32Array;
@@ -19,23 +26,47 @@ export interface ReceivedRows {
 const bytesOf = (array: ArrayBufferView) =>
   new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
 
-/** One message: counts, pairs, then the rows exactly as the policy rounds them. */
+/** One message, in memory of its own: counts, pairs, then the rows exactly as the policy rounds them. */
 export function encodeDispatch(part: DispatchPart, input: Operand): Uint8Array {
   const { values, scales } = operandRowBytes(input);
+  const rows = part.rows.length;
   const pairs = part.pairRows.length;
-  const head = new Int32Array(2 + 2 * pairs);
-  head.set([part.rows.length, pairs]);
+  const headBytes = 4 * (2 + 2 * pairs);
+  // All of it is written below.
+  const { buffer } = Buffer.allocUnsafeSlow(headBytes + rows * (values + scales));
+  const head = new Int32Array(buffer, 0, headBytes / 4);
+  head[0] = rows;
+  head[1] = pairs;
   head.set(part.pairRows, 2);
   head.set(part.pairSlots, 2 + pairs);
-  const message = new Uint8Array(head.byteLength + part.rows.length * (values + scales));
-  message.set(bytesOf(head));
-  const copyRows = (from: Uint8Array, rowBytes: number, at: number) =>
-    part.rows.forEach((row, i) => {
-      message.set(from.subarray(row * rowBytes, (row + 1) * rowBytes), at + i * rowBytes);
-    });
-  copyRows(bytesOf(input.values), values, head.byteLength);
-  copyRows(bytesOf(input.scales), scales, head.byteLength + part.rows.length * values);
+  const message = new Uint8Array(buffer);
+  copyRows(message, headBytes, bytesOf(input.values), part.rows, values);
+  copyRows(message, headBytes + rows * values, bytesOf(input.scales), part.rows, scales);
   return message;
+}
+
+/** Puts the rows of a part, which stay on their rank, into an operand, starting at `row`. */
+export function placeOwnRows(out: Operand, row: number, part: DispatchPart, input: Operand): void {
+  const { values, scales } = operandRowBytes(out);
+  copyRows(bytesOf(out.values), row * values, bytesOf(input.values), part.rows, values);
+  copyRows(bytesOf(out.scales), row * scales, bytesOf(input.scales), part.rows, scales);
+}
+
+/** Behind each other; rows that follow one another are copied at once. */
+function copyRows(
+  out: Uint8Array,
+  at: number,
+  from: Uint8Array,
+  rows: readonly number[],
+  rowBytes: number,
+): void {
+  for (let first = 0; first < rows.length;) {
+    let end = first + 1;
+    while (end < rows.length && rows[end] === rows[end - 1] + 1) end++;
+    const source = from.subarray(rows[first] * rowBytes, (rows[end - 1] + 1) * rowBytes);
+    out.set(source, at + first * rowBytes);
+    first = end;
+  }
 }
 
 /**

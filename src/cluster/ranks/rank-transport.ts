@@ -39,7 +39,7 @@ export class RankTransport implements Transport {
     endpoint.port.on("close", () => this.close());
   }
 
-  async send(to: number, channel: number, message: Uint8Array): Promise<void> {
+  async send(to: number, channel: number, message: Uint8Array, given?: "given"): Promise<void> {
     if (this.#localRanks.has(to)) return this.#local.send(to, channel, message);
     checkChannel(channel);
     checkRank(to);
@@ -50,10 +50,11 @@ export class RankTransport implements Transport {
       );
     }
     this.#sent.add(to, message.length);
-    const copy = new Uint8Array(message);
-    const command: RankCommand = { to, channel, message: copy };
-    this.#endpoint.port.postMessage(command, [copy.buffer]);
-    await this.#awaitRoom(to, message.length);
+    const bytes = message.length;
+    const owned = given && bytes === message.buffer.byteLength ? message : copyOf(message);
+    const command: RankCommand = { to, channel, message: owned };
+    this.#endpoint.port.postMessage(command, [owned.buffer as ArrayBuffer]);
+    await this.#awaitRoom(to, bytes);
   }
 
   async receive(from: number, channel: number, expected?: "soon"): Promise<Uint8Array> {
@@ -117,4 +118,11 @@ function checkRank(rank: number): void {
 
 function abandon(outbound: Outbound, error: Error): void {
   for (const { reject } of outbound.waiting.splice(0)) reject(error);
+}
+
+/** In memory of its own, which is not cleared before. */
+function copyOf(message: Uint8Array): Uint8Array {
+  const copy = Buffer.allocUnsafeSlow(message.length);
+  copy.set(message);
+  return new Uint8Array(copy.buffer);
 }

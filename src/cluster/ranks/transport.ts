@@ -2,8 +2,11 @@
 export interface Transport {
   /** Own number among all ranks of the cluster. */
   readonly rank: number;
-  /** Resolves when `message` may be reused; to oneself is allowed. Rejects with PeerLostError. */
-  send(to: number, channel: number, message: Uint8Array): Promise<void>;
+  /**
+   * Resolves when `message` may be reused; to oneself is allowed. One that is `given` is the transport's from
+   * now on, which saves a copy where it has its memory to itself. Rejects with PeerLostError.
+   */
+  send(to: number, channel: number, message: Uint8Array, given?: "given"): Promise<void>;
   /**
    * The next message of a rank on a channel, in order sent. One that is expected `soon` may put the
    * thread to sleep for a moment, until it comes. Rejects with PeerLostError.
