@@ -86,7 +86,7 @@ function rowShapes({ label, rate, shares }: Row, most: number, top: number): str
   const shapes = [text(12, top, label)];
   if (rate !== undefined) {
     shapes.push(rectangle(LABEL, (rate / most) * (RATE - 50), top, "#f2b134"));
-    shapes.push(text(LABEL + RATE, top, rate.toFixed(0), "end"));
+    shapes.push(text(LABEL + RATE, top, rate.toFixed(rate < 100 ? 1 : 0), "end"));
   }
   let left = LABEL + RATE + GAP;
   for (const { colour, of } of parts) {
@@ -100,7 +100,7 @@ function rowShapes({ label, rate, shares }: Row, most: number, top: number): str
 
 function legendShapes(top: number): string[] {
   return parts.flatMap(({ name, colour }, i) => {
-    const left = LABEL + i * 160;
+    const left = 4 + i * 205;
     return [rectangle(left, 14, top, colour), text(left + 18, top, name)];
   });
 }
