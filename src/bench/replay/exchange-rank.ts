@@ -66,11 +66,14 @@ const outputs = createStoredRows(precisions[policy].rows, 2 * mostRows * topK * 
 
 const messages = new Uint8Array(2 * outputs.byteLength);
 
-function createExchange(rows: number): RowExchange {
+/** Turns of the shared memory are counted from its first exchange on: there is one for all measurements. */
+function createExchange(): RowExchange {
   if (!shared || !exchangesRows(stream)) return new MessageExchange(unit);
   const memory = { shape: shared.shape, memory: shared.memories[0] };
-  return new StreamExchange(unit, stream, memory, () => 2 * rows);
+  return new StreamExchange(unit, stream, memory, () => 2 * mostRows);
 }
+
+const exchange = createExchange();
 
 /** Rows that choose any experts. */
 function drawBatch(rows: number): ExpertBatch {
@@ -87,7 +90,6 @@ function drawBatch(rows: number): ExpertBatch {
 
 async function measure(rows: number): Promise<ExchangeMeasured> {
   const batch = drawBatch(rows);
-  const exchange = createExchange(rows);
   const once = async () => {
     await exchange.dispatch(batch, placement, () => undefined);
     await exchange.receive();
