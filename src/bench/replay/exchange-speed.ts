@@ -28,11 +28,14 @@ const identity: ClusterIdentity = {
 const shape: ExchangeShape = { ranks: 2, rows: 64, topK: 6, hidden: 2048, policy: "int8" };
 const JOIN = "--join";
 
+/** The two ranks, each on a node. */
 async function runRanks(
   router: RankRouter,
+  nodes: readonly number[],
   more: Omit<ExchangeRankOptions, "endpoint" | "shape">,
 ): Promise<ExchangeMeasured[]> {
-  const measured = router.ranks.map(async (rank) => {
+  const own = router.add(nodes.map((node, rank) => ({ rank, node })));
+  const measured = own.map(async (rank) => {
     const endpoint = router.endpoint(rank);
     const worker = new Worker(new URL("./exchange-rank.js", import.meta.url), {
       workerData: { endpoint, shape, ...more } satisfies ExchangeRankOptions,
@@ -47,9 +50,9 @@ async function runRanks(
 }
 
 async function overSharedMemory(form: "stream" | "messages"): Promise<ExchangeMeasured[]> {
-  const router = new RankRouter({ nodeOfRank: [0, 0] });
+  const router = new RankRouter();
   const more = form === "stream" ? { shared: createSharedExchange(shape) } : {};
-  const measured = await runRanks(router, more);
+  const measured = await runRanks(router, [0, 0], more);
   router.close();
   return measured;
 }
@@ -59,8 +62,8 @@ async function overTcp(): Promise<ExchangeMeasured[]> {
   const opened = await openCluster({ nodes: 2, secret, identity, listen });
   const child = fork(fileURLToPath(import.meta.url), [JOIN, `${opened.address.port}`]);
   const mesh = await opened.formed;
-  const router = new RankRouter({ nodeOfRank: [0, 1], mesh });
-  const measured = await runRanks(router, {});
+  const router = new RankRouter({ mesh });
+  const measured = await runRanks(router, [0, 1], {});
   router.close();
   await mesh.close();
   if (child.exitCode === null) await once(child, "exit");
@@ -70,8 +73,8 @@ async function overTcp(): Promise<ExchangeMeasured[]> {
 async function join(port: number): Promise<void> {
   const coordinator = { host: "127.0.0.1", port };
   const mesh = await joinCluster({ secret, identity, coordinator });
-  const router = new RankRouter({ nodeOfRank: [0, 1], mesh });
-  await runRanks(router, {});
+  const router = new RankRouter({ mesh });
+  await runRanks(router, [0, 1], {});
   router.close();
   await mesh.close();
 }
