@@ -15,6 +15,9 @@ interface Timer {
 /** Woken for one timer, the next ones within so many milliseconds are due too. */
 const TOGETHER_MS = 0.03;
 
+/** As late as a thread wakes that has a core. */
+const LATEST_MS = 0.2;
+
 /**
  * Timers of some tens of microseconds, where Node's have a millisecond: a thread of its own sleeps until
  * the first is due, and burns nothing. How late it usually wakes is learnt, and it is asked to wake so
@@ -72,7 +75,10 @@ class ThreadClock implements FineClock {
     const [first] = this.#timers;
     if (!first) return;
     const { words, wakeAt } = this.#memory;
-    Atomics.store(wakeAt, 0, BigInt(Math.round((first.at - this.#lateness) * 1e6)));
+    // Woken too early, the thread is asked for the time itself: it must not ring over and over until then.
+    const early = first.at - this.#lateness;
+    const at = early > this.now() ? early : first.at;
+    Atomics.store(wakeAt, 0, BigInt(Math.round(at * 1e6)));
     Atomics.add(words, 0, 1);
     Atomics.notify(words, 0);
   }
@@ -87,7 +93,7 @@ class ThreadClock implements FineClock {
       heard = Atomics.load(words, 1);
       const late = this.now() - Number(Atomics.load(wakeAt, 0)) / 1e6;
       // A thread or an event loop that was held up says nothing of the next time.
-      if (late > 0 && late < 1) this.#lateness += (late - this.#lateness) / 16;
+      if (late > 0 && late < LATEST_MS) this.#lateness += (late - this.#lateness) / 16;
       this.#callDue();
       this.#wakeForFirst();
     }
