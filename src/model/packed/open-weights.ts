@@ -15,12 +15,23 @@ export interface OpenedWeights {
 
 /**
  * Opens a checkpoint; with a packed file, which PackedFile has found sound, weights that are in it
- * have their strips there. Headers are read and nothing else.
+ * have their strips there. One that was deleted since is done without: ranks start anew long after a
+ * server did. Headers are read and nothing else.
  */
 export async function openWeights(directory: string, packed?: string): Promise<OpenedWeights> {
   const config = await readConfig(directory);
-  const tensors = packed === undefined ? [] : await readSafetensors(packed);
-  const strips = new Map(tensors.map(({ name, file, offset }) => [name, { file, offset }]));
+  const tensors = packed === undefined ? undefined : await tensorsIfThere(packed);
+  const strips = new Map(tensors?.map(({ name, file, offset }) => [name, { file, offset }]));
   const checkpoint = await openCheckpoint(directory, config.quantization, strips);
-  return { config, checkpoint, files: packed === undefined ? checkpoint.files : [packed] };
+  const files = packed === undefined || !tensors ? checkpoint.files : [packed];
+  return { config, checkpoint, files };
+}
+
+async function tensorsIfThere(path: string) {
+  try {
+    return await readSafetensors(path);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    throw error;
+  }
 }
