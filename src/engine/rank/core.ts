@@ -47,7 +47,7 @@ export class EngineCore {
   readonly #lostRanks = new Map<number, string>();
   /** Live requests by handle. */
   readonly #sequences = new Map<number, Sequence>();
-  #events: HandledEvent[] = [];
+  readonly #events: HandledEvent[] = [];
   /** Ends the wait of a step that has nothing to compute. */
   #wake: () => void = () => undefined;
   readonly #failed: FailedSteps;
@@ -181,9 +181,7 @@ export class EngineCore {
     const waits = parts.length === 0 && this.#events.length === 0 && (this.#unit || !this.idle);
     const called = waits && (await this.#waitForWork());
     if (parts.length > 0 || called) await this.#computeStep(parts);
-    const events = this.#events;
-    this.#events = [];
-    return events;
+    return this.#events.splice(0);
   }
 
   async #computeStep(planned: readonly StepPart[]): Promise<void> {
