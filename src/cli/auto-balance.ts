@@ -16,7 +16,8 @@ export function balancesItself(flags: Readonly<Record<string, unknown>>): boolea
 export function keepBalanced(engine: Engine, log: Pick<Logger, "info">): void {
   let isLooking = false;
   const look = async () => {
-    if (isLooking) return;
+    // Ranks that have all experts share none.
+    if (isLooking || engine.placements.every((placement) => placement === null)) return;
     isLooking = true;
     try {
       for (const { unit, before, after } of await engine.balance()) {
