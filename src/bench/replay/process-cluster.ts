@@ -83,12 +83,12 @@ export class ProcessCluster {
     this.#nodes = [...nodes];
   }
 
-  /** The sum of a figure of `/metrics` over all labels, or those with one. */
+  /** The sum of a figure of `/metrics` over all labels, or those with one; 0 where nothing is counted yet. */
   async metric(name: string, label = ""): Promise<number> {
     const text = await (await askServer(this.server, "/metrics")).text();
     const lines = text.split("\n").filter((line) => line.startsWith(name) && line.includes(label));
     const values = lines.flatMap((line) => /^[^ {]+(?:\{.*\})? (\S+)$/.exec(line)?.[1] ?? []);
-    if (values.length === 0) throw new Error(`no metric ${name}`);
+    if (!text.includes(`# TYPE ${name} `)) throw new Error(`no metric ${name}`);
     return values.reduce((sum, value) => sum + Number(value), 0);
   }
 

@@ -48,7 +48,7 @@ const blows: readonly Blow[] = [
     hasCompany: true,
   },
   {
-    what: "decode node frozen, --failure-timeout 2s",
+    what: "decode node frozen",
     topology: "prefill=1x1,decode=2x1",
     strikes: [[1, 0.5, "SIGSTOP"]],
   },
@@ -110,11 +110,7 @@ async function strike({ topology, strikes, hasCompany }: Blow, cached: boolean, 
   const nodes = topology
     .split(",")
     .flatMap((role) => Array<number>(Number(/=(\d)/.exec(role)?.[1])).fill(1));
-  const flags = [
-    "--failure-timeout",
-    "2s",
-    ...(cached ? ["--cache-dir", join(folder, "cache")] : []),
-  ];
+  const flags = cached ? ["--cache-dir", join(folder, "cache")] : [];
   const cluster = await ProcessCluster.start({ topology, nodes, folder, flags });
   const { server } = cluster;
   const company = new AbortController();
