@@ -2,12 +2,18 @@
 /**
  * What `npm run bench:gateway` asks, each in a process of its own: `gateway`, before an engine that has
  * its tokens at once, and `bare`, a Node HTTP server that reads the same requests as JSON and writes as
- * many events. The process tells its port, and its resident memory whenever it is asked.
+ * many events. The process tells its port, and what it has spent whenever it is asked.
  */
 import { createServer } from "node:http";
 import { fileURLToPath } from "node:url";
 import type { GenerationRequest, TimedEvent } from "../../engine/index.ts";
 import { Gateway, serveGateway, TextWorker } from "../../gateway/index.ts";
+
+/** Bytes of resident memory, and processor time of this process alone. */
+export interface Spent {
+  readonly rss: number;
+  readonly cpuMs: number;
+}
 
 const calf = fileURLToPath(new URL("../../../models/calf", import.meta.url));
 const TOKEN = 100;
@@ -54,6 +60,10 @@ async function startBare(): Promise<number> {
 }
 
 const port = process.argv[2] === "bare" ? await startBare() : await startGateway();
-process.on("message", () => process.send?.(process.memoryUsage().rss));
+process.on("message", () => {
+  const { user, system } = process.cpuUsage();
+  const spent: Spent = { rss: process.memoryUsage().rss, cpuMs: (user + system) / 1000 };
+  process.send?.(spent);
+});
 process.on("disconnect", () => process.exit());
 process.send?.(port);

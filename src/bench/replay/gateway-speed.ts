@@ -10,6 +10,7 @@ import { once } from "node:events";
 import { Agent, request } from "node:http";
 import { fileURLToPath } from "node:url";
 import { median, percentile } from "../percentiles.ts";
+import type { Spent } from "./gateway-servers.ts";
 
 const [requests = "4000", soak = "100000"] = process.argv.slice(2);
 const STREAMS = [1, 100, 1000];
@@ -58,22 +59,32 @@ function answer(port: number, agent: Agent): Promise<number> {
 
 interface Turn {
   readonly perSecond: number;
+  /** Milliseconds of the server's processor time for each request. */
+  readonly cpu: number;
   readonly p50: number;
   readonly p99: number;
 }
 
-async function turn({ port }: Server, streams: number, count: number): Promise<Turn> {
+async function spentBy({ child }: Server): Promise<Spent> {
+  child.send("spent");
+  const [spent] = (await once(child, "message")) as [Spent];
+  return spent;
+}
+
+async function turn(server: Server, streams: number, count: number): Promise<Turn> {
   const agent = new Agent({ keepAlive: true, maxSockets: streams });
   const times: number[] = [];
+  const before = await spentBy(server);
   const began = performance.now();
   let left = count;
   const one = async () => {
-    while (left-- > 0) times.push(await answer(port, agent));
+    while (left-- > 0) times.push(await answer(server.port, agent));
   };
   await Promise.all(Array.from({ length: streams }, one));
   agent.destroy();
   const perSecond = (1000 * count) / (performance.now() - began);
-  return { perSecond, p50: percentile(times, 0.5), p99: percentile(times, 0.99) };
+  const cpu = ((await spentBy(server)).cpuMs - before.cpuMs) / count;
+  return { perSecond, cpu, p50: percentile(times, 0.5), p99: percentile(times, 0.99) };
 }
 
 const servers = { gateway: await start("gateway"), bare: await start("bare") };
@@ -90,12 +101,10 @@ for (const streams of STREAMS) {
   const of = (which: "gateway" | "bare", figure: keyof Turn) =>
     median(turns[which].map((each) => each[figure]));
   for (const which of ["gateway", "bare"] as const) {
-    const [perSecond, p50, p99] = (["perSecond", "p50", "p99"] as const).map((each) =>
-      of(which, each),
-    );
+    const figure = (each: keyof Turn) => of(which, each).toFixed(each === "perSecond" ? 0 : 2);
     console.log(
-      `${streams} streams, ${which}: ${perSecond.toFixed(0)} requests/s, ` +
-        `p50 ${p50.toFixed(2)} ms, p99 ${p99.toFixed(2)} ms`,
+      `${streams} streams, ${which}: ${figure("perSecond")} requests/s, ` +
+        `p50 ${figure("p50")} ms, p99 ${figure("p99")} ms, ${figure("cpu")} ms of processor each`,
     );
   }
   const added = of("gateway", "p50") - of("bare", "p50");
@@ -104,9 +113,8 @@ for (const streams of STREAMS) {
 
 for (let sample = 0; sample < SAMPLES && Number(soak) > 0; sample++) {
   await turn(servers.gateway, 100, Number(soak) / SAMPLES);
-  servers.gateway.child.send("memory");
-  const [bytes] = (await once(servers.gateway.child, "message")) as [number];
+  const { rss } = await spentBy(servers.gateway);
   const answered = ((sample + 1) * Number(soak)) / SAMPLES;
-  console.log(`${answered} more requests: ${(bytes / 2 ** 20).toFixed(0)} MiB resident`);
+  console.log(`${answered} more requests: ${(rss / 2 ** 20).toFixed(0)} MiB resident`);
 }
 for (const { child } of Object.values(servers)) child.disconnect();

@@ -39,9 +39,16 @@ const schemas = [
   },
 }));
 
-/** Tokens a second of all streams. */
-async function run(round: number, fields: (stream: number) => object): Promise<number> {
+interface Run {
+  /** Of all streams. */
+  readonly tokensPerSecond: number;
+  /** Milliseconds of processor time for each token, of ranks and gateway. */
+  readonly cpu: number;
+}
+
+async function run(round: number, fields: (stream: number) => object): Promise<Run> {
   const began = performance.now();
+  const before = process.cpuUsage();
   const answers = Array.from({ length: Number(streams) }, async (_, stream) => {
     const response = await fetch(url, {
       method: "POST",
@@ -60,7 +67,11 @@ async function run(round: number, fields: (stream: number) => object): Promise<n
     return usage.completion_tokens;
   });
   const tokens = (await Promise.all(answers)).reduce((sum, each) => sum + each, 0);
-  return (1000 * tokens) / (performance.now() - began);
+  const { user, system } = process.cpuUsage(before);
+  return {
+    tokensPerSecond: (1000 * tokens) / (performance.now() - began),
+    cpu: (user + system) / 1000 / tokens,
+  };
 }
 
 const free = (round: number) => run(round, () => ({ ignore_eos: true }));
@@ -68,20 +79,23 @@ const held = (round: number) =>
   run(round, (stream) => ({ guided_json: schemas[stream % schemas.length] }));
 
 await free(-1);
-const rates = { free: [] as number[], held: [] as number[] };
+const runs = { free: [] as Run[], held: [] as Run[] };
 for (let round = 0; round < Number(rounds); round++) {
-  rates.free.push(await free(round));
-  rates.held.push(await held(round));
-  const [one, other] = [rates.free[round], rates.held[round]];
-  console.log(
-    `${one.toFixed(0)} tokens/s free, ${other.toFixed(0)} held: ${(other / one).toFixed(3)}`,
-  );
+  runs.free.push(await free(round));
+  runs.held.push(await held(round));
+  const [one, other] = [runs.free[round], runs.held[round]];
+  const told = ({ tokensPerSecond, cpu }: Run) =>
+    `${tokensPerSecond.toFixed(0)} tokens/s at ${cpu.toFixed(3)} ms of processor`;
+  console.log(`free ${told(one)}, held ${told(other)}`);
 }
-// In the first round masks are new; on a machine that others use the best rounds tell most.
-const ratios = rates.held.map((rate, round) => rate / rates.free[round]).slice(1);
-const best = Math.max(...rates.held.slice(1)) / Math.max(...rates.free.slice(1));
+// In the first round masks are new; on a machine that others use processor time tells more than the clock.
+const ratioOf = (figure: keyof Run) =>
+  median(runs.held.map((each, round) => each[figure] / runs.free[round][figure]).slice(1));
+const best = (of: readonly Run[]) =>
+  Math.max(...of.slice(1).map(({ tokensPerSecond }) => tokensPerSecond));
 console.log(
-  `${streams} streams, held of free: median ${median(ratios).toFixed(3)}, best of each ${best.toFixed(3)}`,
+  `${streams} streams, held of free: tokens/s ${ratioOf("tokensPerSecond").toFixed(3)} (median), ` +
+    `${(best(runs.held) / best(runs.free)).toFixed(3)} (best of each), processor ${ratioOf("cpu").toFixed(3)}`,
 );
 await server.close();
 await engine.close();
