@@ -79,7 +79,7 @@ for (let seed = 0; seed < 16; seed++) {
         engine.scale({ [role]: (wanted[role] = 1 + draw(3)) });
       },
     ];
-    for (let i = 0; i < MISHAPS; i++) clock.after(draw(PERIOD_MS), () => void mishaps[draw(4)]());
+    for (let i = 0; i < MISHAPS; i++) clock.after(draw(PERIOD_MS), () => mishaps[draw(4)]());
     clock.after(PERIOD_MS, () => {
       for (let seats = 0; seats < nodes + MISHAPS; seats++) ranks.join();
     });

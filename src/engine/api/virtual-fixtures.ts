@@ -205,12 +205,17 @@ export class VirtualRanks implements RankFleet, UnitHands {
 
   async end({ state, ranks }: UnitLife): Promise<void> {
     for (const { rank } of ranks) {
-      while (state === "draining" && !this.#lost.has(rank) && !this.cores[rank].idle) {
-        await new Promise<void>((resolve) => this.#clock.after(1, resolve));
-      }
+      if (state === "draining") await this.#finished(rank);
       if (this.ranks[rank]) this.#lose(rank, { reason: "it was ended" }, "as told");
     }
     await new Promise<void>((resolve) => this.#clock.after(this.#linkMs(), resolve));
+  }
+
+  /** Once a rank that is given nothing more has nothing left. */
+  async #finished(rank: number): Promise<void> {
+    while (!this.#lost.has(rank) && !this.cores[rank].idle) {
+      await new Promise<void>((resolve) => this.#clock.after(1, resolve));
+    }
   }
 
   /** Ranks that go together, as those of a process do. */
