@@ -171,10 +171,11 @@ export class VirtualRanks implements RankFleet, UnitHands {
   }
 
   async start(
-    units: readonly UnitLife[],
+    planned: readonly UnitLife[],
     placements: readonly (Placement | null)[],
     all: readonly UnitLife[],
   ): Promise<void> {
+    const units = planned.map((unit) => ({ ...unit, ranks: [...unit.ranks] }));
     if (this.ranks.length > 0) {
       const { startMs = () => 0 } = this.#options;
       await new Promise<void>((resolve) => this.#clock.after(startMs(), resolve));

@@ -123,14 +123,19 @@ export class UnitKeeper {
     if (this.#table.isHopeless) listener.hopeless(this.problems.join("; "));
   }
 
-  async #start(units: readonly UnitLife[]): Promise<void> {
+  async #start(planned: readonly UnitLife[]): Promise<void> {
     if (this.#state === "closed") return;
+    // One may have lost a rank's node while it waited.
+    const units = planned.filter(({ state }) => state === "starting");
+    for (const each of planned) {
+      if (!units.includes(each)) this.#fail(each, LOST_MEANWHILE);
+    }
     const { hands, listener, place, clock } = this.#options;
     let problem: string | undefined;
     let placements: readonly (Placement | null)[] = [];
     try {
       placements = units.map((unit) => place(unit));
-      await hands.start(units, placements, [...this.#running, ...units]);
+      if (units.length > 0) await hands.start(units, placements, [...this.#running, ...units]);
     } catch (error) {
       problem = (error as Error).message;
     }
@@ -143,9 +148,13 @@ export class UnitKeeper {
           this.#running.filter((each) => !units.includes(each)),
         );
         listener.serving({ life, placement: placements[index] });
-      } else this.#table.failed(unit, problem ?? LOST_MEANWHILE, now);
+      } else this.#fail(life, problem ?? LOST_MEANWHILE);
     }
     this.#act();
+  }
+
+  #fail({ unit }: UnitLife, problem: string): void {
+    this.#table.failed(unit, problem, this.#options.clock.now());
   }
 
   /** Units whose ranks have started and are not lost. */
