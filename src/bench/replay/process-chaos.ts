@@ -81,13 +81,14 @@ export async function runProcesses(
       else if (asked.patience !== undefined && heard.error === undefined) sums.cancelled++;
     }
     if (isLast) break;
+    sums.resumed = await cluster.metric("daysix_resumed_requests_total");
     // Who wakes up has lost its server, and joins again; the next burst need not wait for either.
     if (isFrozen) cluster.strike(victim, "SIGCONT");
     else await cluster.replace(victim);
     if (draw.chance(0.7)) await cluster.await(parseTopology(topology).ranks);
   }
   if (!killsServer) {
-    problems.push(...(await settle(cluster, sums)));
+    problems.push(...(await settle(cluster)));
     const { status, said } = await cluster.close();
     if (status !== 0) problems.push(`the server has ended with ${status}: ${said}`);
   }
@@ -132,7 +133,7 @@ async function damage(cache: string, draw: Draw): Promise<void> {
 }
 
 /** Waits until nothing is live; what is left then. */
-async function settle(cluster: ProcessCluster, sums: Sums): Promise<string[]> {
+async function settle(cluster: ProcessCluster): Promise<string[]> {
   const look = () =>
     Promise.all([
       cluster.metric("vllm:num_requests_running"),
@@ -144,7 +145,6 @@ async function settle(cluster: ProcessCluster, sums: Sums): Promise<string[]> {
     await sleep(100);
     left = await look();
   }
-  sums.resumed = await cluster.metric("daysix_resumed_requests_total");
   const problems = left.some((count) => count > 0) ? [`still live: ${left.join()}`] : [];
   const billed = sumsOf(await recordsOf(cluster.ledger));
   const metrics = await Promise.all(
