@@ -77,6 +77,14 @@ test("a unit that lost a node goes on with the ranks left, and is whole again wh
   assert.deepEqual(scene.settle(), ["prefill serving 02", "decode serving 0022"]);
 });
 
+test("a unit that lost all its nodes goes on at others, and home when they are back", () => {
+  const scene = new Scene(tableOf("combined=2x1", 2), 2);
+  assert.deepEqual(scene.lose(1), ["combined serving 0", "combined lost "]);
+  assert.deepEqual(scene.later(1000), ["combined serving 0", "combined serving 0"]);
+  scene.table.join(2);
+  assert.deepEqual(scene.settle(), ["combined serving 0", "combined serving 2"]);
+});
+
 test("the whole unit serves before the one with fewer ranks is drained", () => {
   const scene = new Scene(tableOf("combined=1x2", 2), 2);
   scene.lose(1);

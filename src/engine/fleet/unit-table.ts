@@ -46,6 +46,8 @@ interface Life extends UnitLife {
 interface Slot {
   readonly role: UnitRole;
   /** The seat of each rank that it has when it is whole. */
+  readonly home: readonly number[];
+  /** The same, or others while nobody sits at home. */
   seats: readonly number[];
   isWanted: boolean;
   hasServed: boolean;
@@ -77,8 +79,8 @@ const HOPELESS_STARTS = 5;
 /**
  * Which units there are, where, in which state, and what is to be done next. Nodes sit on seats: one
  * that comes back takes an empty seat, and so the share of the node that is gone. A unit that is lost is
- * started anew on the seats that are taken; when it could have more ranks again, a whole one is started
- * and takes over from it. Numbers of units and ranks are never given twice.
+ * started anew on the seats that are taken; when it could have more ranks again, or those that it has at
+ * home, a whole one is started and takes over from it. Numbers of units and ranks are never given twice.
  */
 export class UnitTable {
   readonly #options: UnitTableOptions;
@@ -239,12 +241,14 @@ export class UnitTable {
     const waits = (life: Life) =>
       life.state === "starting" || (life.state === "lost" && !life.hasEnded);
     if (lives.some(waits)) return false;
+    const goesHome = slot.seats !== slot.home && this.#isTaken(slot.home);
+    if (goesHome) slot.seats = slot.home;
     // One that may be anywhere does not wait for nodes that are all gone.
     const isAnywhere = typeof this.#options.nodes === "number";
     if (isAnywhere && this.#possible(slot).length === 0) slot.seats = this.#seatsOfAnother(slot);
     const possible = this.#possible(slot).length;
     const serving = lives.find(({ state }) => state === "serving");
-    if (serving) return possible > serving.ranks.length;
+    if (serving) return goesHome || possible > serving.ranks.length;
     return slot.hasServed ? possible > 0 : possible === slot.seats.length;
   }
 
@@ -270,6 +274,11 @@ export class UnitTable {
   /** The nodes of the ranks that it can have. */
   #possible({ seats }: Slot): number[] {
     return seats.flatMap((seat) => this.#seats[seat] ?? []);
+  }
+
+  /** A node is on each of the seats. */
+  #isTaken(seats: readonly number[]): boolean {
+    return seats.every((seat) => this.#seats[seat] !== undefined);
   }
 
   #isOccupied(slot: Slot): boolean {
@@ -305,7 +314,7 @@ export class UnitTable {
 }
 
 const createSlot = (role: UnitRole, seats: readonly number[]): Slot => ({
-  ...{ role, seats, isWanted: true, hasServed: false },
+  ...{ role, home: seats, seats, isWanted: true, hasServed: false },
   ...{ failures: 0, failedStarts: 0, retryAt: 0, problem: undefined },
 });
 
