@@ -73,7 +73,12 @@ interface TraceEvent {
   readonly name: string;
   readonly tid: number;
   readonly ts: number;
-  readonly args: { readonly layer: number; readonly step: number; readonly microBatch: number };
+  readonly args: {
+    readonly name?: string;
+    readonly layer: number;
+    readonly step: number;
+    readonly microBatch: number;
+  };
 }
 
 for (const [method, stages, microBatches] of [
@@ -89,12 +94,16 @@ for (const [method, stages, microBatches] of [
     for (const { spans } of reports) writer.write(spans);
     await writer.close();
 
-    const events = (JSON.parse(readFileSync(file, "utf8")) as TraceEvent[])
+    const told = JSON.parse(readFileSync(file, "utf8")) as TraceEvent[];
+    const threadOf = (name: string) =>
+      told.find(({ ph, args }) => ph === "M" && args.name === name);
+    const events = told
       .filter(({ ph, name }) => ph === "X" && ["F", "B", "I", "W"].includes(name))
       .toSorted((a, b) => a.ts - b.ts);
     for (const rank of schedule.keys()) {
+      const thread = threadOf(`rank ${rank} compute`)?.tid;
       const traced = events
-        .filter(({ tid }) => tid === 2 * rank)
+        .filter(({ tid }) => tid === thread)
         .map(({ name, args }) => [args.step, name, args.layer, args.microBatch].join(" "));
       const planned = schedule[rank].flatMap((tasks, step) =>
         tasks.map(({ kind, stage, microBatch }) => [step, kind, stage, microBatch].join(" ")),

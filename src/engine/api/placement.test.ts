@@ -79,10 +79,14 @@ const settings: [string, Partial<EngineOptions>][] = [
   ["prefill=1x2,decode=1x2", { experts: "replicated" }],
 ];
 
+/** All settings under the default policy; under others those that share experts, apart and on two nodes. */
+const settingsOf = (policy: Policy) =>
+  policy === "w8a16" ? settings : [settings[0], settings[3], settings[5]];
+
 for (const policy of policies) {
   test(`placement never changes the answer: ${policy}`, async () => {
     const { told: expected } = await answers(policy);
-    for (const [topology, options] of settings) {
+    for (const [topology, options] of settingsOf(policy)) {
       const { told } = await answers(policy, { topology: parseTopology(topology), ...options });
       assert.deepEqual(told, expected, topology);
     }

@@ -297,7 +297,7 @@ test("however slowly a store answers, whoever leaves and whatever runs out, answ
         });
       },
     ),
-    { numRuns: 10 },
+    { numRuns: 6 },
   );
   assert.ok(hitBlocks > 10, `${hitBlocks} hits`);
 });
