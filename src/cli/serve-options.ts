@@ -5,6 +5,7 @@ import { apiKeyOf } from "./api-key.ts";
 import { integerOf, namesOf, present, reasoningFieldOf, textIf, textOf } from "./arguments.ts";
 import { engineOf, withEngine } from "./engine-options.ts";
 import { openLog, withLog } from "./log.ts";
+import { scheduleOf } from "./scale-schedule.ts";
 import { serve } from "./serve.ts";
 
 const largestPort = 65_535;
@@ -37,6 +38,10 @@ export function withServe(command: Command): Command {
       "auto: units move experts where that pays for their loads; or off",
       { default: "auto" },
     )
+    .option(
+      "--scale-schedule <file>",
+      "Units start and drain by the clock: 08:30 prefill=3,decode=2",
+    )
     .option("--trace <file>", "Write a Chrome trace of every step, for Perfetto or daysix trace");
 }
 
@@ -68,6 +73,7 @@ export async function runServe(flags: Flags): Promise<never> {
       chatTemplate: textIf(flags, "chat-template"),
       ledger: textIf(flags, "ledger"),
       prices: textIf(flags, "prices"),
+      schedule: await scheduleOf(flags),
       trace: textIf(flags, "trace"),
     }),
     engine: await engineOf(flags),

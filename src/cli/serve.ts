@@ -23,6 +23,7 @@ import { greet, kernelsOf, urlOf } from "./greeting.ts";
 import { boundHeaps } from "./heap-bounds.ts";
 import { modelNameOf } from "./model-folder.ts";
 import { openKeyring } from "./keyring.ts";
+import { keepSchedule } from "./scale-schedule.ts";
 import type { ServeOptions, Serving } from "./serving.ts";
 import { runUntilStopped, type Shutdown } from "./shutdown.ts";
 import { createTrace } from "./trace.ts";
@@ -96,6 +97,7 @@ export async function startServing(options: ServeOptions, shutdown: Shutdown): P
   });
   if (options.engine.contextCache) watchContextCache(engine, log);
   if (options.balancesItself === true) keepBalanced(engine, log);
+  if (options.schedule) keepSchedule(engine, options.schedule, log);
   const gateway = new Gateway({
     engine,
     text,

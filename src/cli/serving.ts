@@ -1,4 +1,5 @@
 import type { Logger } from "pino";
+import type { ScaleSchedule } from "../balancing/index.ts";
 import type { Engine, EngineOptions } from "../engine/index.ts";
 import type { GatewayOptions, ReasoningField } from "../gateway/index.ts";
 
@@ -28,6 +29,8 @@ export interface ServeOptions {
   readonly otlp?: string | undefined;
   /** Units move experts where that pays. */
   readonly balancesItself?: boolean;
+  /** How many units serve, by the clock; undefined: until told. */
+  readonly schedule?: ScaleSchedule;
   /** File for a trace, from the start until the server ends. */
   readonly trace?: string;
 }

@@ -1,0 +1,32 @@
+import assert from "node:assert/strict";
+import { writeFileSync } from "node:fs";
+import { test } from "node:test";
+import { parseScaleSchedule } from "../balancing/index.ts";
+import { temporaryFile } from "../trace/fixtures.ts";
+import { ScheduledUnits, scheduleOf } from "./scale-schedule.ts";
+
+const at = (clock: string) => Date.parse(`2026-03-01T${clock}:00Z`);
+
+test("units come and go when the clock says so, and what was asked between holds until then", () => {
+  const asked: object[] = [];
+  const schedule = parseScaleSchedule("08:30 prefill=3,decode=2\n22:00 prefill=1,decode=1");
+  const units = new ScheduledUnits({ scale: (wanted) => asked.push(wanted) }, schedule, {
+    info: () => undefined,
+  });
+  for (const clock of ["08:00", "08:29", "08:30", "12:00", "21:59", "22:00"]) units.look(at(clock));
+  assert.deepEqual(asked, [
+    { prefill: 1, decode: 1 },
+    { prefill: 3, decode: 2 },
+    { prefill: 1, decode: 1 },
+  ]);
+});
+
+test("a schedule that cannot be read is named with its line", async (t) => {
+  const file = temporaryFile(t);
+  writeFileSync(file, "08:30 prefill=3,decode=2\n25:00 prefill=1,decode=1");
+  const message = /^--scale-schedule: .*: line 2: expected 08:30/;
+  await assert.rejects(scheduleOf({ scaleSchedule: file }), { name: "UsageError", message });
+  const missing = { scaleSchedule: `${file}-missing` };
+  await assert.rejects(scheduleOf(missing), { message: /^--scale-schedule: .*ENOENT/ });
+  assert.equal(await scheduleOf({}), undefined);
+});

@@ -1,0 +1,57 @@
+import { readFile } from "node:fs/promises";
+import type { Logger } from "pino";
+import { parseScaleSchedule, scheduledUnits, type ScaleSchedule } from "../balancing/index.ts";
+import type { Engine } from "../engine/index.ts";
+import { textIf, UsageError } from "./arguments.ts";
+
+/** Milliseconds between two looks at the clock. */
+const LOOK_MS = 10_000;
+
+/** What `--scale-schedule` says; undefined without it. */
+export async function scheduleOf(
+  flags: Readonly<Record<string, unknown>>,
+): Promise<ScaleSchedule | undefined> {
+  const file = textIf(flags, "scale-schedule");
+  if (file === undefined) return undefined;
+  try {
+    return parseScaleSchedule(await readFile(file, "utf8"));
+  } catch (error) {
+    throw new UsageError(`--scale-schedule: ${file}: ${(error as Error).message}`);
+  }
+}
+
+/** Has units come and go by the clock. What `daysix scale` asks for meanwhile holds until the next entry. */
+export class ScheduledUnits {
+  readonly #engine: Pick<Engine, "scale">;
+  readonly #schedule: ScaleSchedule;
+  readonly #log: Pick<Logger, "info">;
+  #asked: string | undefined;
+
+  constructor(engine: Pick<Engine, "scale">, schedule: ScaleSchedule, log: Pick<Logger, "info">) {
+    this.#engine = engine;
+    this.#schedule = schedule;
+    this.#log = log;
+  }
+
+  /**
+   * @param now milliseconds since 1970
+   * @throws RangeError where the engine has no units of a role
+   */
+  look(now: number): void {
+    const units = scheduledUnits(this.#schedule, now);
+    const asked = JSON.stringify(units);
+    if (asked === this.#asked) return;
+    this.#asked = asked;
+    this.#engine.scale(units);
+    this.#log.info(units, "units by the schedule");
+  }
+}
+
+/** @throws RangeError where the engine has no units of a role */
+export function keepSchedule(
+  ...[engine, schedule, log]: ConstructorParameters<typeof ScheduledUnits>
+): void {
+  const units = new ScheduledUnits(engine, schedule, log);
+  units.look(Date.now());
+  setInterval(() => units.look(Date.now()), LOOK_MS).unref();
+}
