@@ -100,10 +100,14 @@ class Sampler {
     penalise(at<CountedToken>(a.proposed), a.proposals, rule, logits);
     const auto* tokens = at<int32_t>(a.biasTokens);
     const auto* biases = at<double>(a.biases);
+    const int32_t forbidden = keyOf(-std::numeric_limits<float>::infinity());
     for (int64_t i = 0; i < static_cast<int64_t>(a.biasCount); i++) {
       if (!isUsable(tokens[i])) continue;
       int32_t& key = m_.keys[tokens[i]];
-      key = keyOf(static_cast<float>(logitOf(key) + biases[i]));
+      // Masks forbid most tokens of every row: the sum is known but for logits that are NaN or infinite.
+      const bool forbids = biases[i] == -std::numeric_limits<double>::infinity();
+      const bool isKnown = forbids && key >= forbidden && key < INFINITY_KEY;
+      key = isKnown ? forbidden : keyOf(static_cast<float>(logitOf(key) + biases[i]));
     }
   }
 
