@@ -17,6 +17,14 @@ test("whatever befalls all ranks but those of one unit, nothing is lost", async 
   for (const [name, count] of Object.entries(sums)) assert.ok(count > SCHEDULES / 4, name);
 });
 
+test("a rank that breaks after a request was taken from it counts against the request", async () => {
+  const model = await scriptedModel();
+  for (const seed of [60_717, 62_690]) {
+    const { problems } = await runSchedule(drawSchedule(seed), model);
+    assert.deepEqual(problems, [], `npm run soak:chaos -- 1 ${seed}`);
+  }
+});
+
 test("a schedule runs alike twice", async () => {
   const model = await scriptedModel();
   const schedule = drawSchedule(3);

@@ -115,10 +115,7 @@ export class Dispatcher {
       this.#masks.forget(rank);
     }
     const interrupted = [...this.#live].filter((live) => live.needs(gone));
-    for (const live of interrupted) {
-      const { computingRank: at } = live;
-      this.#interrupt(live, at !== undefined && gone.includes(at) ? at : undefined);
-    }
+    for (const live of interrupted) this.#interrupt(live);
     for (const live of this.#waiting.keys()) {
       if (live.aside && gone.includes(live.aside.rank)) live.aside = undefined;
     }
@@ -282,8 +279,8 @@ export class Dispatcher {
     this.#resume(interrupted, reason);
   }
 
-  /** What its ranks still have of a request is dropped; `at` is the one that failed while it computed it. */
-  #interrupt(live: LiveRequest, at: number | undefined): void {
+  /** What its ranks still have of a request is dropped; `at`: the one that failed while it computed it. */
+  #interrupt(live: LiveRequest, at?: number): void {
     live.interrupt(at);
     this.#withdraw(live);
   }

@@ -51,8 +51,11 @@ export class LiveRequest {
   readonly #told: number[] = [];
   #faults = 0;
   #isStarted = false;
-  /** A rank that went while it computed this, of which it may be heard that it failed by itself. */
-  #lost: { readonly rank: number; readonly wasAlone: boolean } | undefined;
+  /**
+   * Ranks that computed this when an attempt came to nothing, and whether it was alone there: should one be
+   * heard to have failed by itself, this may have been why. The word of one may come when the next is gone.
+   */
+  readonly #suspects = new Map<number, boolean>();
 
   constructor(request: GenerationRequest, masks: MaskSource | undefined) {
     this.#asked = request;
@@ -107,7 +110,7 @@ export class LiveRequest {
   tell(event: TimedEvent): void {
     if (event.kind === "token") {
       this.#told.push(event.token);
-      this.#lost = undefined;
+      this.#suspects.clear();
     }
     if (event.kind === "started" && this.#isStarted) {
       const recomputedTokens = this.given.prompt.length - event.hitTokens;
@@ -118,9 +121,9 @@ export class LiveRequest {
     this.events.push(event);
   }
 
-  /** The attempt comes to nothing, because a rank went `at` which it was computed, or any other. */
-  interrupt(at: number | undefined): void {
-    this.#lost = at === undefined ? undefined : { rank: at, wasAlone: this.aside !== undefined };
+  /** The attempt comes to nothing, whyever; `at` has computed it, and may do so until it hears of that. */
+  interrupt(at = this.computingRank): void {
+    if (at !== undefined) this.#suspects.set(at, this.aside !== undefined);
     this.losses++;
   }
 
@@ -129,9 +132,9 @@ export class LiveRequest {
    * alone because it had failed before.
    */
   blame(rank: number): boolean {
-    if (this.#lost?.rank !== rank) return false;
-    const { wasAlone } = this.#lost;
-    this.#lost = undefined;
+    const wasAlone = this.#suspects.get(rank);
+    if (wasAlone === undefined) return false;
+    this.#suspects.delete(rank);
     this.#faults++;
     this.failedOn.add(rank);
     return wasAlone;
