@@ -61,6 +61,14 @@ test("what changes the server wants JSON, which no page may post unasked", async
     units: [{ unit: 0, role: "combined", state: "serving" }],
     problems: [],
   });
+  // A role that is misspelt is not the wish that nothing change.
+  const misspelt = await fetch(`${open.url}/scale`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({ decod: 2 }),
+  });
+  assert.equal(misspelt.status, 400);
+  assert.match(await misspelt.text(), /decod/);
 });
 
 test("pages of allowed origins may ask before they have a key, and read answers", async () => {

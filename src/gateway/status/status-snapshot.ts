@@ -158,9 +158,9 @@ export const rebalancing = z
 
 const wantedUnits = z.int().min(1).max(65_536);
 
-/** What `/scale` is asked: so many units of each role that is named. */
+/** What `/scale` is asked: so many units of each role that is named, and nothing that nobody knows. */
 export const scaleRequest = z
-  .object({
+  .strictObject({
     prefill: wantedUnits.exactOptional(),
     decode: wantedUnits.exactOptional(),
     combined: wantedUnits.exactOptional(),
