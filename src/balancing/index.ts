@@ -27,7 +27,7 @@ export {
   type ReplicaShares,
   waterfill,
 } from "./replica-shares.ts";
-export { isWorthMoving, newExperts, predictLoads } from "./rebalance.ts";
+export { isWorthMoving, mayBeWorthMoving, newExperts, predictLoads } from "./rebalance.ts";
 export {
   type Demand,
   scaleFor,

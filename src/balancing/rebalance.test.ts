@@ -1,6 +1,13 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { busiestPairs, isWorthMoving, newExperts, predictLoads } from "./rebalance.ts";
+import fc from "fast-check";
+import {
+  busiestPairs,
+  isWorthMoving,
+  mayBeWorthMoving,
+  newExperts,
+  predictLoads,
+} from "./rebalance.ts";
 
 test("the newest window counts most, and what never changes is predicted as it is", () => {
   assert.deepEqual(predictLoads([[[8, 100]], [[8, 100]], [[8, 100]]]), [[8, 100]]);
@@ -33,4 +40,20 @@ test("what replicas can even out among themselves needs no move", () => {
 
 test("an expert that only changes its slot is not new to its rank", () => {
   assert.deepEqual(newExperts({ from: [0, 1, 2, 3], to: [1, 0, 0, 3], ranks: 2 }), [0, 1]);
+});
+
+test("what may not be worth moving is not, wherever to; what is even never may", () => {
+  const placed = fc.shuffledSubarray([0, 0, 1, 2, 3, 3, 4, 5], { minLength: 8 });
+  const loads = fc.array(fc.nat(2000), { minLength: 6, maxLength: 6 });
+  let worth = 0;
+  fc.assert(
+    fc.property(loads, placed, placed, (loadsOf, before, after) => {
+      if (!isWorthMoving(loadsOf, { from: before, to: after, ranks: RANKS })) return;
+      worth++;
+      assert.ok(mayBeWorthMoving(loadsOf, before, RANKS));
+    }),
+    { seed: 1, numRuns: 500 },
+  );
+  assert.ok(worth > 20, `${worth} were worth a move`);
+  assert.equal(mayBeWorthMoving([5000, 5000, 5000, 5000], from, RANKS), false);
 });

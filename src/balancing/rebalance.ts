@@ -59,6 +59,18 @@ export function isWorthMoving(
   return gained > leastShare * before && windows * gained > pairsPerMove * most;
 }
 
+/** Whether any placement could be worth moving to: the even one, a single expert's read away. */
+export function mayBeWorthMoving(
+  loads: readonly number[],
+  from: readonly number[],
+  ranks: number,
+  { windows, pairsPerMove, leastShare }: MoveWorth = moveWorth,
+): boolean {
+  const before = busiestPairs(loads, from, ranks);
+  const gained = before - loads.reduce((sum, load) => sum + load, 0) / ranks;
+  return gained > leastShare * before && windows * gained > pairsPerMove;
+}
+
 /** Pairs of a layer's busiest rank, replicas sharing as evenly as they can. */
 export function busiestPairs(
   loads: readonly number[],

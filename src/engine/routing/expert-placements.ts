@@ -1,4 +1,9 @@
-import { isWorthMoving, predictLoads, type ExpertPolicy } from "../../balancing/index.ts";
+import {
+  isWorthMoving,
+  mayBeWorthMoving,
+  predictLoads,
+  type ExpertPolicy,
+} from "../../balancing/index.ts";
 import type { Topology } from "../../cluster/index.ts";
 import type { EngineStats } from "../messages.ts";
 import type { Placement } from "../rank/index.ts";
@@ -44,8 +49,9 @@ interface UnitWatch {
   readonly windows: ExpertLoads[];
   began: number;
   counted: ExpertLoads;
-  /** The layer to be looked at next. */
+  /** The layer to be looked at next, and how many are since the last window ended. */
   layer: number;
+  left: number;
   /** Steps that the unit's ranks had made when its experts last moved. */
   movedAt: number;
 }
@@ -98,9 +104,9 @@ export class ExpertPlacements {
   }
 
   /**
-   * Looks at one layer of each unit and places its experts anew if that pays for the loads of the last
-   * windows. No more of a unit moves until its ranks have stepped, so that no step waits for more new experts
-   * on a rank than the rank has slots in a layer. To be called about twice a second.
+   * Looks at one layer of each unit, each layer once for a window, and places its experts anew if that pays
+   * for the loads of the last windows. No more of a unit moves until its ranks have stepped, so that no step
+   * waits for more new experts on a rank than the rank has slots in a layer. To be called about twice a second.
    * @param stats [ranks]
    * @param now milliseconds
    */
@@ -122,10 +128,12 @@ export class ExpertPlacements {
     const counted = loadsOf(own, current.length);
     const watch = counted && watched(unit, counted, now);
     const steps = Math.min(...own.map((each) => each.steps));
-    if (!watch || watch.windows.length === 0 || steps <= watch.movedAt) return undefined;
+    if (!watch || watch.left === 0 || steps <= watch.movedAt) return undefined;
+    watch.left--;
     const layer = watch.layer++ % current.length;
     const loads = predictLoads(watch.windows.map((window) => [window[layer]]));
     const from = current[layer];
+    if (!mayBeWorthMoving(loads[0], from, ranks.length)) return undefined;
     const placing = { ...this.#placing, physical: from.length, current: [from] };
     const [to] = balanced(loads, placing, shape);
     if (!isWorthMoving(loads[0], { from, to, ranks: ranks.length })) return undefined;
@@ -179,10 +187,20 @@ function countedSince(unit: PlacedUnit, loads: ExpertLoads): ExpertLoads | undef
 
 /** Ends a window that has lasted long enough; a window in which nothing was computed does not count. */
 function watched(unit: PlacedUnit, counted: ExpertLoads, now: number): UnitWatch {
-  const watch = (unit.watch ??= { windows: [], began: now, counted, layer: 0, movedAt: -1 });
+  const watch = (unit.watch ??= {
+    windows: [],
+    began: now,
+    counted,
+    layer: 0,
+    left: 0,
+    movedAt: -1,
+  });
   if (now - watch.began < WINDOW_MS) return watch;
   const since = sinceThen(counted, watch.counted);
-  if (since.flat().some((load) => load > 0)) watch.windows.push(since);
+  if (since.flat().some((load) => load > 0)) {
+    watch.windows.push(since);
+    watch.left = counted.length;
+  }
   if (watch.windows.length > WINDOWS) watch.windows.shift();
   watch.began = now;
   watch.counted = counted;
