@@ -1,4 +1,11 @@
-export { askServer, firstModel, modelNames, serverEvents, type Server } from "./http/index.ts";
+export {
+  askServer,
+  firstModel,
+  modelNames,
+  serverEvents,
+  type ChatChunk,
+  type Server,
+} from "./http/index.ts";
 export { Accounts, costOf } from "./billing/index.ts";
 export { Keyring, type NamedKey, readKeysFile } from "./keys/index.ts";
 export { ContextCacheWatch, type Scaling, viewCluster } from "./status/index.ts";

@@ -1,4 +1,4 @@
-import { askServer, serverEvents, type Server } from "../../gateway/index.ts";
+import { askServer, serverEvents, type ChatChunk, type Server } from "../../gateway/index.ts";
 
 export interface Answer {
   readonly promptTokens: number;
@@ -7,17 +7,6 @@ export interface Answer {
   /** Milliseconds from the request to the first and to the last of them. */
   readonly firstMs: number;
   readonly lastMs: number;
-}
-
-interface Chunk {
-  readonly choices?: readonly {
-    readonly delta?: {
-      readonly content?: string | null;
-      readonly reasoning_content?: string | null;
-      readonly reasoning?: string | null;
-    };
-  }[];
-  readonly usage?: { readonly prompt_tokens: number; readonly completion_tokens: number } | null;
 }
 
 /** @throws Error with what the server or the network says */
@@ -36,8 +25,8 @@ export async function streamedAnswer(
   let firstMs: number | undefined;
   let lastMs = 0;
   let said = 0;
-  let usage: Chunk["usage"];
-  for await (const chunk of serverEvents<Chunk>(response)) {
+  let usage: ChatChunk["usage"];
+  for await (const chunk of serverEvents<ChatChunk>(response)) {
     usage = chunk.usage ?? usage;
     const delta = chunk.choices?.[0]?.delta;
     if (!(delta?.content || delta?.reasoning_content || delta?.reasoning)) continue;

@@ -1,4 +1,10 @@
-import { askServer, modelNames, serverEvents, type Server } from "../../gateway/index.ts";
+import {
+  askServer,
+  modelNames,
+  serverEvents,
+  type ChatChunk,
+  type Server,
+} from "../../gateway/index.ts";
 
 export interface Message {
   readonly role: "system" | "user" | "assistant";
@@ -27,21 +33,6 @@ export interface Spent {
   readonly firstSeconds: number;
   readonly promptTokens: number;
   readonly cachedTokens: number;
-}
-
-interface Chunk {
-  readonly choices?: readonly {
-    readonly delta?: {
-      readonly content?: string | null;
-      readonly reasoning_content?: string | null;
-      readonly reasoning?: string | null;
-    };
-  }[];
-  readonly usage?: {
-    readonly prompt_tokens: number;
-    readonly completion_tokens: number;
-    readonly prompt_tokens_details?: { readonly cached_tokens?: number } | null;
-  } | null;
 }
 
 /** A conversation with a server's model: whole turns only, so that a failed one is not sent again. */
@@ -88,7 +79,7 @@ export class Conversation {
     let content = "";
     const began = this.#now();
     let first: number | undefined;
-    let usage: Chunk["usage"];
+    let usage: ChatChunk["usage"];
     try {
       const response = await askServer(
         this.#server,
@@ -100,7 +91,7 @@ export class Conversation {
         },
         signal,
       );
-      for await (const chunk of serverEvents<Chunk>(response)) {
+      for await (const chunk of serverEvents<ChatChunk>(response)) {
         usage = chunk.usage ?? usage;
         const delta = chunk.choices?.[0]?.delta;
         const thought = delta?.reasoning_content ?? delta?.reasoning ?? "";
@@ -123,7 +114,7 @@ export class Conversation {
   }
 }
 
-function spent(usage: NonNullable<Chunk["usage"]>, began: number, first: number, end: number) {
+function spent(usage: NonNullable<ChatChunk["usage"]>, began: number, first: number, end: number) {
   const tokens = usage.completion_tokens;
   const seconds = (end - first) / 1000;
   return {

@@ -51,6 +51,22 @@ export async function firstModel(server: Server): Promise<string> {
   return (await modelNames(server))[0];
 }
 
+/** What commands read of a chat answer's chunk; servers leave out what they do not have. */
+export interface ChatChunk {
+  readonly choices?: readonly {
+    readonly delta?: {
+      readonly content?: string | null;
+      readonly reasoning_content?: string | null;
+      readonly reasoning?: string | null;
+    };
+  }[];
+  readonly usage?: {
+    readonly prompt_tokens: number;
+    readonly completion_tokens: number;
+    readonly prompt_tokens_details?: { readonly cached_tokens?: number } | null;
+  } | null;
+}
+
 /**
  * The JSON of server-sent events, up to the one that ends the stream.
  * @throws Error with what an event that is an error says

@@ -1,4 +1,11 @@
-export { askServer, firstModel, modelNames, type Server, serverEvents } from "./api-client.ts";
+export {
+  askServer,
+  type ChatChunk,
+  firstModel,
+  modelNames,
+  type Server,
+  serverEvents,
+} from "./api-client.ts";
 export { DashboardFiles } from "./dashboard-files.ts";
 export { isLoopback } from "./edge.ts";
 export { Gateway } from "./gateway.ts";

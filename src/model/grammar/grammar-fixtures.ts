@@ -57,6 +57,32 @@ export class AnswerWalk {
     return mask;
   }
 
+  /** The tokens that may come. */
+  allowed(): number[] {
+    const mask = this.mask();
+    return Array.from({ length: this.#order.vocabulary.vocabSize }, (_, token) => token).filter(
+      (token) => (mask[token >> 5] >>> (token & 31)) & 1,
+    );
+  }
+
+  /**
+   * Takes allowed tokens, as the choices say, up to where the answer may end.
+   * @throws Error when it has not ended after `most`
+   */
+  takeAny(choices: Iterable<number>, most: number): number[] {
+    const { endTokens } = this.#order;
+    const tokens: number[] = [];
+    for (const choice of choices) {
+      const may = this.allowed();
+      if (endTokens.some((end) => may.includes(end))) break;
+      const token = may[choice % may.length];
+      tokens.push(token);
+      this.push(token);
+      if (tokens.length >= most) throw new Error(`${most} tokens are no answer`);
+    }
+    return tokens;
+  }
+
   push(token: number): void {
     this.#state = this.#grammar.stateAfter(this.#state, token);
   }
