@@ -2,13 +2,14 @@ import assert from "node:assert/strict";
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { connect, createServer, type AddressInfo, type Socket } from "node:net";
+import { connect, createServer, type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { clusterSecret, parseTopology } from "../cluster/index.ts";
+import { Relay } from "../cluster/relay-fixtures.ts";
 import { Engine, type EngineOptions, type GenerationEvent } from "../engine/index.ts";
 import { answer, emptied, read, request } from "../engine/api/fixtures.ts";
 import { greedySampling, instructionSets } from "../kernels/index.ts";
@@ -114,31 +115,10 @@ async function readUntil(engine: Engine, done: () => boolean): Promise<Generatio
   return answers;
 }
 
-/** A way between two nodes that can be cut. */
-async function startProxy(target: number, port = 0) {
-  const sockets = new Set<Socket>();
-  const server = createServer((near) => {
-    const far = connect(target, "127.0.0.1");
-    for (const [from, to] of [[near, far] as const, [far, near] as const]) {
-      sockets.add(from);
-      from.on("error", () => to.destroy());
-      from.on("close", () => to.destroy());
-      from.pipe(to);
-    }
-  });
-  server.listen(port, "127.0.0.1");
-  await once(server, "listening");
-  const cut = () => {
-    server.close();
-    for (const socket of sockets) socket.destroy();
-  };
-  return { port: (server.address() as AddressInfo).port, cut };
-}
-
-const faults: [name: string, strike: (node: NodeRun, cut: () => void) => void, reason: RegExp][] = [
+const faults: [name: string, strike: (node: NodeRun, way: Relay) => void, reason: RegExp][] = [
   ["killed", (node) => node.process.kill("SIGKILL"), /node 1 is lost/],
   ["frozen", (node) => node.process.kill("SIGSTOP"), /node 1 is lost: nothing was heard from it/],
-  ["cut off", (_, cut) => cut(), /node 1 is lost/],
+  ["cut off", (_, way) => way.cut(), /node 1 is lost/],
 ];
 
 const topologies = ["combined=2x1", "prefill=2x1,decode=2x1"];
@@ -148,15 +128,15 @@ for (const [name, strike, reason] of faults) {
   for (const topology of name === "killed" ? topologies : topologies.slice(1)) {
     test(`a node that is ${name} leaves its requests to the other: ${topology}`, async () => {
       const waiting = startEngine(topology);
-      const proxy = await startProxy(await waiting.port);
-      const node = startNode(proxy.port);
+      const way = await Relay.start(await waiting.port);
+      const node = startNode(way.port);
       const engine = await waiting.engine;
       const expected = answer(await read(engine.generate(long)));
       const isLost = () => engine.lost.size > 0;
       const live = Array.from({ length: 4 }, () => readUntil(engine, isLost));
       await read(engine.generate(short));
 
-      strike(node, proxy.cut);
+      strike(node, way);
       for (const events of (await Promise.all(live)).flat()) assert.deepEqual(events, expected);
 
       const reasons = (await engine.rankStats()).flatMap(({ lost }) => lost ?? []);
@@ -166,7 +146,7 @@ for (const [name, strike, reason] of faults) {
       node.process.kill("SIGCONT");
       const { status } = await node.ended;
       if (name !== "killed") assert.equal(status, 1, "a node ends that finds no coordinator again");
-      proxy.cut();
+      way.close();
     });
   }
 }
@@ -214,20 +194,19 @@ test("a unit that spans both nodes goes on with the ranks left, and takes back a
 
 test("a node that was cut off from its coordinator joins again once there is a way", async () => {
   const waiting = startEngine("combined=2x1");
-  const port = await waiting.port;
-  const proxy = await startProxy(port);
-  const node = startNode(proxy.port, { "rejoin-timeout": "60s" });
+  const way = await Relay.start(await waiting.port);
+  const node = startNode(way.port, { "rejoin-timeout": "60s" });
   const engine = await waiting.engine;
   const expected = answer(await read(engine.generate(short)));
-  proxy.cut();
+  way.cut();
   await unitsAre(engine, "serving 1 of 0,serving 1 of 0");
-  const again = await startProxy(port, proxy.port);
+  way.heal();
   await unitsAre(engine, "serving 1 of 0,serving 1 of 2");
   const answers = await Promise.all([1, 2, 3, 4].map(() => read(engine.generate(short))));
   for (const events of answers) assert.deepEqual(answer(events), expected);
   await engine.close();
   assert.equal((await node.ended).status, 0);
-  again.cut();
+  way.close();
 });
 
 test("a node that is not waited for any more takes part once there is a unit for it", async () => {

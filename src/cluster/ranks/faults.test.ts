@@ -1,7 +1,6 @@
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { connect, createServer, type Socket } from "node:net";
 import { test, type TestContext } from "node:test";
 import { connect as connectTls } from "node:tls";
 import { fileURLToPath } from "node:url";
@@ -17,6 +16,7 @@ import {
   within,
 } from "../fixtures.ts";
 import { introduce, jsonFrame } from "../links/handshake.ts";
+import { Relay } from "../relay-fixtures.ts";
 import {
   joinCluster,
   type NodeMesh,
@@ -68,8 +68,8 @@ interface Scene {
   readonly exit: Promise<unknown>;
   readonly mesh: NodeMesh;
   readonly transport: RankTransport;
-  /** Cuts, or adds to, what passes between the two nodes. */
-  readonly wire: readonly Socket[];
+  /** What passes between the two nodes. */
+  readonly wire: Relay;
   /** How the loss of the other node is reported. */
   readonly loss: Promise<string>;
 }
@@ -80,8 +80,8 @@ async function setScene(context: TestContext): Promise<Scene> {
   const loss = new Promise<string>((resolve) => (report = resolve));
   const handlers = { lost: (_node: number, reason: string) => report(reason) };
   const opened = await openCluster(openOptions(2, { handlers }));
-  const { wire, port, close } = await createWire(opened.address.port);
-  const child = spawn(process.execPath, [fileURLToPath(import.meta.url), String(port)], {
+  const wire = await Relay.start(opened.address.port);
+  const child = spawn(process.execPath, [fileURLToPath(import.meta.url), String(wire.port)], {
     env: { ...process.env, NODE_TEST_CONTEXT: undefined },
     stdio: "inherit",
   });
@@ -91,33 +91,13 @@ async function setScene(context: TestContext): Promise<Scene> {
   router.add(places);
   const transport = new RankTransport(router.endpoint(0));
   context.after(async () => {
-    for (const one of [transport, router, mesh, { close }]) await one.close();
+    for (const one of [transport, router, mesh, wire]) await one.close();
     child.kill("SIGKILL");
     await exit;
   });
   await transport.send(1, 0, Uint8Array.of(42));
   assert.deepEqual(await transport.receive(1, 0), Uint8Array.of(42));
   return { child, exit, mesh, transport, wire, loss };
-}
-
-async function createWire(target: number) {
-  const wire: Socket[] = [];
-  const server = createServer((inbound) => {
-    const outbound = connect(target, "127.0.0.1");
-    wire.push(inbound, outbound);
-    for (const socket of [inbound, outbound]) socket.on("error", () => undefined);
-    inbound.pipe(outbound).pipe(inbound);
-    inbound.on("close", () => outbound.destroy());
-    outbound.on("close", () => inbound.destroy());
-  });
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const address = server.address() as { port: number };
-  const close = () => {
-    server.close();
-    for (const socket of wire) socket.destroy();
-  };
-  return { wire, port: address.port, close };
 }
 
 /** Everything that involves the lost rank fails in time, now and later. */
@@ -148,23 +128,21 @@ function defineTests(): void {
 
   test("a cut wire is reported on both sides, and both end by themselves", async (context) => {
     const scene = await setScene(context);
-    const cut = () => scene.wire.forEach((socket) => socket.destroy());
-    await assertLost(scene, cut, cutOff);
+    await assertLost(scene, () => scene.wire.cut(), cutOff);
     await within(3000, scene.exit);
     assert.equal(scene.child.exitCode, 0);
   });
 
   test("a wire that passes nothing more is reported on both sides", async (context) => {
     const scene = await setScene(context);
-    const block = () => scene.wire.forEach((socket) => socket.unpipe());
-    await assertLost(scene, block, /nothing was heard .* 500 ms/);
+    await assertLost(scene, () => scene.wire.block(), /nothing was heard .* 500 ms/);
     await within(3000, scene.exit);
     assert.equal(scene.child.exitCode, 0);
   });
 
   test("garbage on the wire ends the link", async (context) => {
     const scene = await setScene(context);
-    const [, toHere] = scene.wire;
+    const [, toHere] = scene.wire.sockets;
     await assertLost(scene, () => toHere.write("garbage of some length"), /SSL|closed/);
   });
 
@@ -172,15 +150,15 @@ function defineTests(): void {
     test(`a flipped bit on the way to node ${side} closes the sockets of both`, async (context) => {
       const scene = await setScene(context);
       const { transport, exit } = scene;
-      const closed = scene.wire.map((socket) => once(socket, "close"));
-      const [from, to] = side === 0 ? scene.wire : [...scene.wire].reverse();
-      from.unpipe();
+      const wire = [...scene.wire.sockets];
+      const closed = wire.map((socket) => once(socket, "close"));
+      const [from, to] = side === 0 ? wire : wire.reverse();
+      from.removeAllListeners("data");
       from.on("data", (data: Buffer) => {
         data[data.length - 1] ^= 1;
         // The side that saw the flipped bit may have closed already.
         if (to.writable) to.write(data);
       });
-      from.resume();
       const echoed = assert.rejects(transport.receive(1, 0), PeerLostError);
       await transport.send(1, 0, Uint8Array.of(42));
       await within(reportedWithin, echoed);
