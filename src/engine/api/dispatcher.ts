@@ -12,8 +12,13 @@ import { MaskPost } from "./mask-post.ts";
 type Report = Extract<RankNews, { readonly kind: "events" }>;
 type Failure = Extract<GenerationEvent, { readonly kind: "failed" }>;
 
-/** Failures that are the ranks', after which others go on; any other is the request's own. */
-const passing: ReadonlySet<string> = new Set(["rank_lost", "handover_failed", "step_failed"]);
+/**
+ * Failures that are the ranks', or of who tells them masks, after which others go on; any other is the
+ * request's own.
+ */
+const passing: ReadonlySet<string> = new Set([
+  ...["rank_lost", "handover_failed", "step_failed", "mask_late"],
+]);
 /** Of these, what happened while the rank computed the request. */
 const STEP_FAILED = "step_failed";
 

@@ -164,12 +164,12 @@ test("a mask goes on where the tokens told have led", async () => {
     return words;
   };
   const one = { ...asked[5], stopTokens: [], mask: maskAfter(0) };
-  const ask = async (scene: Scene) => {
+  const ask = async (scene: Scene, sixthMs = 3) => {
     const walked: number[] = [];
     const masks: MaskSource = {
       async next(token) {
-        walked.push(token);
-        await new Promise<void>((resolve) => scene.clock.after(3, resolve));
+        const milliseconds = walked.push(token) === 6 ? sixthMs : 3;
+        await new Promise<void>((resolve) => scene.clock.after(milliseconds, resolve));
         return maskAfter(token);
       },
       ahead: () => [],
@@ -185,6 +185,8 @@ test("a mask goes on where the tokens told have led", async () => {
     scene.clock.after(at + 31, () => scene.ranks.lose([0], node));
     assert.deepEqual(await ask(scene), quiet, `lost at ${at}`);
   }
+  // One that steps do not wait for: the request goes on once it is there.
+  assert.deepEqual(await ask(await open("prefill=1x1,decode=1x1"), 8000), quiet);
 });
 
 test("who leaves while its request waits for other ranks leaves nothing behind", async () => {
