@@ -2,13 +2,14 @@ import assert from "node:assert/strict";
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { connect, createServer, type AddressInfo } from "node:net";
+import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { clusterSecret, parseTopology } from "../cluster/index.ts";
+import { freePort } from "../cluster/fixtures.ts";
 import { Relay } from "../cluster/relay-fixtures.ts";
 import { Engine, type EngineOptions, type GenerationEvent } from "../engine/index.ts";
 import { answer, emptied, read, request } from "../engine/api/fixtures.ts";
@@ -326,11 +327,7 @@ test(
 );
 
 test("a node waits for a server that is not there yet, and with --once does not", async () => {
-  const taken = createServer();
-  taken.listen(0, "127.0.0.1");
-  await once(taken, "listening");
-  const { port } = taken.address() as AddressInfo;
-  await new Promise((resolve) => taken.close(resolve));
+  const port = await freePort();
   const { status, said } = await startNode(port, { once: "" }).ended;
   assert.equal(status, 1);
   assert.match(said, /ECONNREFUSED/);

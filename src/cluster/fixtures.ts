@@ -1,3 +1,5 @@
+import { once } from "node:events";
+import { createServer, type AddressInfo } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Clock } from "./clock.ts";
 import {
@@ -77,6 +79,16 @@ export function routeRanks(
     (node, rank) => new RankTransport(routers[node].endpoint(rank)),
   );
   return { routers, transports };
+}
+
+/** A port of loopback that nobody listens at. */
+export async function freePort(): Promise<number> {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, "close");
+  return port;
 }
 
 /** Rejects when a promise takes longer than some milliseconds: a test must not hang. */

@@ -1,8 +1,7 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { createServer } from "node:net";
-import { once } from "node:events";
 import { test, type TestContext } from "node:test";
+import { freePort } from "../cluster/fixtures.ts";
 import { FilePermits } from "./file-permits.ts";
 import { openBlobStore, storeUrl } from "./open-blob-store.ts";
 import { storeServers, type StoreServerKind } from "./server-fixtures.ts";
@@ -98,11 +97,7 @@ test("a place is a folder or a server's URL, and nothing else", () => {
 });
 
 test("a server that cannot be reached is named, without its password", async () => {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as { port: number };
-  server.close();
-  await once(server, "close");
+  const port = await freePort();
   await assert.rejects(open(`valkey://me:secret@127.0.0.1:${port}/0`), ({ message }: Error) => {
     assert.match(message, new RegExp(`^cache valkey://127\\.0\\.0\\.1:${port}/0: .*ECONNREFUSED`));
     return !message.includes("secret");

@@ -1,46 +1,177 @@
 /**
- * Chaos among real processes: bursts of requests over HTTP while a node is killed or frozen, and now and
- * then the server itself. Answers are compared with those of a server that nobody touches, and bills with
- * what clients were told.
+ * Chaos among real processes: bursts of requests over HTTP while nodes are killed, frozen and cut off,
+ * units started and drained, and now and then the server itself is killed. Answers are compared with those
+ * of a server that nobody touches, and bills with what clients were told.
  */
 import { once } from "node:events";
-import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { appendFile, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { isDeepStrictEqual } from "node:util";
-import { parseTopology } from "../../cluster/index.ts";
+import { parseTopology, type Topology, type UnitRole } from "../../cluster/index.ts";
 import { askServer, readLedger, type LedgerRecord, type Server } from "../../gateway/index.ts";
 import { Draw } from "./chaos-schedule.ts";
-import { ProcessCluster } from "./process-cluster.ts";
+import { drawBlow, heal, strike, type Blow, type Wanted } from "./process-blows.ts";
+import { ProcessCluster } from "./process-cluster-fixtures.ts";
 import { ask, compare, drawRequest, type Told } from "./process-requests.ts";
 
-/** Of each topology, the nodes of its units; the first unit's serves and stays. */
-const clusters: readonly (readonly [topology: string, nodes: readonly number[]])[] = [
+/** Where nodes belong to units, the first unit's serves and stays; else every unit is spread over all of them. */
+const clusters: readonly (readonly [topology: string, nodes: number | readonly number[]])[] = [
   ["combined=3x1", [1, 1, 1]],
   ["combined=3x2", [1, 1, 1]],
   ["prefill=2x1,decode=2x1", [1, 1, 1, 1]],
   ["prefill=1x2,decode=2x2", [1, 1, 1]],
   ["prefill=2x2,decode=1x2", [1, 1, 1]],
+  ["prefill=1x2,decode=1x2", 2],
 ];
 
-/** Blows that a cluster meets. */
-const SCHEDULES = 8;
+/** Bursts of requests, each with a blow, that a cluster meets. */
+const SCHEDULES = 10;
 /** Of a request, when it is struck: about half of what it says. */
-const MEAN_CHUNKS = 60;
-const LATEST_STRIKE_MS = 5000;
+const MEAN_CHUNKS = 25;
+const LATEST_STRIKE_MS = 3000;
+/** For those that were struck to come back, between two bursts. */
+const AWHILE_MS = 20_000;
+/** For a cluster to be whole when it is left in peace. */
+const WHOLE_MS = 120_000;
 
 export interface ProcessOutcome {
   readonly problems: readonly string[];
-  readonly finished: number;
-  readonly cancelled: number;
-  readonly strikes: number;
-  readonly resumed: number;
+  readonly counts: Counts;
 }
 
-type Sums = { -readonly [Name in Exclude<keyof ProcessOutcome, "problems">]: number };
+/** Sums over all clusters; of what was done, by kind. */
+type Counts = Readonly<Record<string, number>>;
 
-/** Schedules on a cluster, one after the other: a burst of requests and a blow each. */
+/** A cluster at work, and what it has shown so far. */
+class Life {
+  readonly problems: string[] = [];
+  readonly told: Told[] = [];
+  readonly counts: Record<string, number> = {};
+  readonly #draw: Draw;
+  readonly #cluster: ProcessCluster;
+  readonly #calm: Server;
+  readonly #topology: Topology;
+  readonly #most: Wanted;
+  readonly #cache: string | undefined;
+  #wanted: Wanted;
+
+  constructor(draw: Draw, cluster: ProcessCluster, calm: Server, setting: Setting) {
+    const { topology, nodes, cache } = setting;
+    this.#draw = draw;
+    this.#cluster = cluster;
+    this.#calm = calm;
+    this.#cache = cache;
+    this.#topology = parseTopology(topology);
+    this.#wanted = countUnits(this.#topology);
+    // Units that have nodes of their own need them.
+    this.#most = typeof nodes === "number" ? timesTwo(this.#wanted) : this.#wanted;
+  }
+
+  /** Requests at once, and a blow in their midst. */
+  async burst(): Promise<void> {
+    const draw = this.#draw;
+    if (this.#cache !== undefined && draw.chance(0.3)) await damage(this.#cache, draw);
+    const count = draw.chance(0.2) ? 2 : 1;
+    const blows = Array.from({ length: count }, () => this.#drawBlow());
+    await this.#ask(async () => {
+      for (const blow of blows) await strike(this.#cluster, blow);
+    });
+    for (const blow of blows) {
+      this.#count(blow.kind);
+      if (blow.kind === "scale") this.#wanted = blow.wanted;
+      await heal(this.#cluster, blow);
+    }
+    // The next burst need not wait for those who join again.
+    if (draw.chance(0.7)) await this.#cluster.await(this.#ranks, AWHILE_MS);
+  }
+
+  /** Requests at once, in whose midst the server is killed; what is written is written. */
+  async killServer(folder: string): Promise<void> {
+    await this.#ask(() => this.#cluster.kill(), "may break");
+    this.#count("server");
+    await appendFile(this.#cluster.ledger, '{"kind":"request","id":"cut by a cra');
+    const flags = ["--speculate", "off"];
+    const next = await ProcessCluster.start({ topology: "combined=1x1", nodes: 1, folder, flags });
+    this.told.push(await ask(next.server, drawRequest(this.#draw)));
+    await next.close();
+  }
+
+  /** Nothing more befalls it: it becomes whole, and empty, and ends. */
+  async end(): Promise<void> {
+    const up = await this.#cluster.await(this.#ranks, WHOLE_MS);
+    if (up !== this.#ranks) this.problems.push(`${up} ranks compute, not ${this.#ranks}`);
+    this.#count("resumed", await this.#cluster.metric("daysix_resumed_requests_total"));
+    const guessed = await this.#cluster.metric("vllm:spec_decode_num_accepted_tokens_total");
+    this.#count("guessedTokens", guessed);
+    this.problems.push(...(await settle(this.#cluster)));
+    for (const said of this.#cluster.dead) this.problems.push(`a node has ended: ${said}`);
+    const { status, said } = await this.#cluster.close();
+    if (status !== 0) this.problems.push(`the server has ended with ${status}: ${said}`);
+  }
+
+  #drawBlow(): Blow {
+    return drawBlow(this.#draw, this.#cluster.others, this.#most);
+  }
+
+  /** Ranks of a cluster that is whole. */
+  get #ranks(): number {
+    return Object.entries(this.#wanted).reduce((sum, [role, count]) => {
+      const unit = this.#topology.units.find((each) => each.role === role);
+      return sum + count * (unit?.ranks.length ?? 0);
+    }, 0);
+  }
+
+  /** When so many chunks have come, or after a while, comes the blow. */
+  async #ask(strikeNow: () => Promise<void>, mayBreak?: "may break"): Promise<void> {
+    const draw = this.#draw;
+    const requests = Array.from({ length: draw.between(2, 6) }, () => drawRequest(draw));
+    let chunksLeft = draw.below(requests.length * MEAN_CHUNKS);
+    const due = new AbortController();
+    const timer = setTimeout(() => due.abort(), LATEST_STRIKE_MS);
+    const isDue = once(due.signal, "abort");
+    const answers = requests.map((asked) =>
+      ask(this.#cluster.server, asked, () => {
+        if (--chunksLeft <= 0) due.abort();
+      }),
+    );
+    const movesExperts = draw.chance(0.5);
+    await isDue;
+    clearTimeout(timer);
+    if (movesExperts)
+      await askServer(this.#cluster.server, "/rebalance", {}).catch(() => undefined);
+    await strikeNow();
+    for (const [i, heard] of (await Promise.all(answers)).entries()) {
+      const problem = await compare(this.#calm, requests[i], heard, mayBreak !== undefined);
+      if (problem !== undefined) this.problems.push(problem);
+      this.told.push(heard);
+      if (heard.usage) this.#count("finished");
+      else if (requests[i].patience !== undefined && !heard.error) this.#count("cancelled");
+    }
+  }
+
+  #count(what: string, count = 1): void {
+    this.counts[what] = (this.counts[what] ?? 0) + count;
+  }
+}
+
+interface Setting {
+  readonly topology: string;
+  readonly nodes: number | readonly number[];
+  readonly cache: string | undefined;
+}
+
+function countUnits({ units }: Topology): Wanted {
+  const counts: Partial<Record<UnitRole, number>> = {};
+  for (const { role } of units) counts[role] = (counts[role] ?? 0) + 1;
+  return counts;
+}
+
+const timesTwo = (wanted: Wanted): Wanted =>
+  Object.fromEntries(Object.entries(wanted).map(([role, count]) => [role, 2 * count]));
+
+/** The life of a cluster: bursts of requests one after the other, and what befalls it meanwhile. */
 export async function runProcesses(
   seed: number,
   calm: Server,
@@ -49,73 +180,26 @@ export async function runProcesses(
   const [topology, nodes] = draw.oneOf(clusters);
   const folder = await mkdtemp(join(tmpdir(), "daysix-chaos-"));
   const cache = draw.chance(0.6) ? join(folder, "cache") : undefined;
-  const cluster = await ProcessCluster.start({
-    ...{ topology, nodes, folder },
-    flags: [
-      ...["--kv-memory", "16M", "--failure-timeout", "3s"],
-      ...(cache === undefined ? [] : ["--cache-dir", cache]),
-      ...(draw.chance(0.3) ? ["--redundant-experts", "6"] : []),
-    ],
-  });
-  const sums: Sums = { finished: 0, cancelled: 0, strikes: 0, resumed: 0 };
-  const problems: string[] = [];
-  const told: Told[] = [];
+  const flags = [
+    ...["--kv-memory", "16M", "--failure-timeout", "3s"],
+    ...(cache === undefined ? [] : ["--cache-dir", cache]),
+    ...(draw.chance(0.3) ? ["--redundant-experts", "6"] : []),
+  ];
   const killsServer = draw.chance(0.3);
-  for (let left = SCHEDULES; left > 0; left--) {
-    const isLast = left === 1 && killsServer;
-    const victim = draw.between(1, nodes.length - 1);
-    const isFrozen = draw.chance(0.2);
-    if (cache !== undefined && draw.chance(0.3)) await damage(cache, draw);
-    const burst = await sendBurst(cluster, draw, async () => {
-      if (isLast) await cluster.kill();
-      else cluster.strike(victim, isFrozen ? "SIGSTOP" : "SIGKILL");
-    });
-    sums.strikes++;
-    const found = await Promise.all(
-      burst.map(({ asked, heard }) => compare(calm, asked, heard, isLast)),
-    );
-    problems.push(...found.flatMap((problem) => problem ?? []));
-    for (const { asked, heard } of burst) {
-      told.push(heard);
-      if (heard.usage) sums.finished++;
-      else if (asked.patience !== undefined && heard.error === undefined) sums.cancelled++;
-    }
-    if (isLast) break;
-    sums.resumed = await cluster.metric("daysix_resumed_requests_total");
-    // Who wakes up has lost its server, and joins again; the next burst need not wait for either.
-    if (isFrozen) cluster.strike(victim, "SIGCONT");
-    else await cluster.replace(victim);
-    if (draw.chance(0.7)) await cluster.await(parseTopology(topology).ranks);
+  const cluster = await ProcessCluster.start({ topology, nodes, folder, flags });
+  const life = new Life(draw, cluster, calm, { topology, nodes, cache });
+  try {
+    for (let left = SCHEDULES; left > (killsServer ? 1 : 0); left--) await life.burst();
+    if (killsServer) await life.killServer(folder);
+    else await life.end();
+  } catch (error) {
+    life.problems.push(`${topology}: ${(error as Error).stack}`);
+    await cluster.kill();
   }
-  if (!killsServer) {
-    problems.push(...(await settle(cluster)));
-    const { status, said } = await cluster.close();
-    if (status !== 0) problems.push(`the server has ended with ${status}: ${said}`);
-  }
+  const { problems, told, counts } = life;
   problems.push(...(await audit(cluster.ledger, told)));
   await rm(folder, { recursive: true });
-  return { problems, ...sums, schedules: SCHEDULES };
-}
-
-/** Requests at once; when so many chunks have come, or after a while, comes the blow. */
-async function sendBurst(cluster: ProcessCluster, draw: Draw, strike: () => Promise<void>) {
-  const requests = Array.from({ length: draw.between(3, 8) }, () => drawRequest(draw));
-  let chunksLeft = draw.below(requests.length * MEAN_CHUNKS);
-  const due = new AbortController();
-  const timer = setTimeout(() => due.abort(), LATEST_STRIKE_MS);
-  const isDue = once(due.signal, "abort");
-  const answers = requests.map((asked) =>
-    ask(cluster.server, asked, () => {
-      if (--chunksLeft <= 0) due.abort();
-    }),
-  );
-  const movesExperts = draw.chance(0.5);
-  await isDue;
-  clearTimeout(timer);
-  if (movesExperts) await askServer(cluster.server, "/rebalance", {}).catch(() => undefined);
-  await strike();
-  const heard = await Promise.all(answers);
-  return requests.map((asked, i) => ({ asked, heard: heard[i] }));
+  return { problems, counts, schedules: SCHEDULES };
 }
 
 /** Flips a bit of some of the blocks that a cache keeps, or cuts them. */
@@ -196,7 +280,7 @@ async function audit(ledger: string, told: readonly Told[]): Promise<string[]> {
 export async function withCalmServer<T>(use: (calm: Server) => Promise<T>): Promise<T> {
   const folder = await mkdtemp(join(tmpdir(), "daysix-calm-"));
   const flags = ["--speculate", "off"];
-  const calm = await ProcessCluster.start({ topology: "combined=1x1", nodes: [1], folder, flags });
+  const calm = await ProcessCluster.start({ topology: "combined=1x1", nodes: 1, folder, flags });
   try {
     return await use(calm.server);
   } finally {

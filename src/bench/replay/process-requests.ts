@@ -32,22 +32,28 @@ const words =
   "once upon a time there was little sheep that knew how to add two numbers and did so".split(" ");
 
 export function drawRequest(draw: Draw): Asked {
-  const prompt = Array.from({ length: draw.between(2, 250) }, () => draw.oneOf(words)).join(" ");
+  const prompt = Array.from({ length: draw.between(2, 120) }, () => draw.oneOf(words)).join(" ");
   const json = {
     type: "object",
     properties: { n: { type: "integer" }, s: { type: "string", maxLength: 60 } },
     required: ["n", "s"],
   };
-  const isConstrained = draw.chance(0.2);
+  // calf ends soon where nothing keeps it from that.
+  const free = { logit_bias: { 0: -100, 1: -100 } };
   const body = {
     ...{ model: "calf", prompt, stream: true, stream_options: { include_usage: true } },
-    max_tokens: draw.between(5, 250),
+    max_tokens: draw.between(5, 100),
     ...(draw.chance(0.2) && { n: 2 }),
     ...(draw.chance(0.5) ? { temperature: 0.9, seed: draw.below(2 ** 31) } : { temperature: 0 }),
     ...(draw.chance(0.3) && { logprobs: 2 }),
     ...(draw.chance(0.3) && { presence_penalty: 0.5, frequency_penalty: 0.3 }),
-    // calf ends soon where nothing keeps it from that.
-    ...(isConstrained ? { guided_json: json } : { logit_bias: { 0: -100, 1: -100 } }),
+    ...draw.oneOf<object>([
+      free,
+      free,
+      free,
+      { guided_json: json },
+      { guided_regex: "[a-e ]{20,90}" },
+    ]),
     ...(draw.chance(0.2) && { stop: ["up", "add"] }),
   };
   return { body, patience: draw.chance(0.15) ? draw.below(2500) : undefined };

@@ -77,8 +77,8 @@ async function tiny(): Promise<Schedules> {
 async function soakProcesses(tally: Tally, count: number, first: number): Promise<void> {
   await withCalmServer(async (calm) => {
     for (let seed = first; tally.schedules < count; seed++) {
-      const { problems, ...counts } = await runProcesses(seed, calm);
-      tally.add(seed, problems, counts);
+      const { problems, schedules, counts } = await runProcesses(seed, calm);
+      tally.add(seed, problems, { ...counts, schedules });
       tally.tell();
     }
   });

@@ -11,7 +11,7 @@ import { join } from "node:path";
 import { askServer, serverEvents, type Server } from "../../gateway/index.ts";
 import { randomSource } from "../../kernels/index.ts";
 import { withCalmServer } from "./process-chaos.ts";
-import { ProcessCluster } from "./process-cluster.ts";
+import { ProcessCluster } from "./process-cluster-fixtures.ts";
 
 const [promptWords = "700", answerTokens = "300", roundCount = "5"] = process.argv.slice(2);
 
