@@ -6,7 +6,12 @@ import { readConfig } from "../../model/index.ts";
 import type { TimedEvent } from "../messages.ts";
 import { contextModel, inVirtualTime } from "./context-model-fixtures.ts";
 import { answer, request, untimed } from "./fixtures.ts";
-import { openVirtual, runClock } from "./virtual-fixtures.ts";
+import {
+  openVirtual,
+  runClock,
+  type VirtualOptions,
+  type VirtualRanks,
+} from "./virtual-fixtures.ts";
 
 const [{ directory }] = tinyFixtures().filter(({ name }) => name === "v3");
 const config = { ...(await readConfig(directory)), maxPositions: 1024, vocabSize: 24 };
@@ -20,12 +25,15 @@ const asked = lengths.map((maxTokens, i) =>
   }),
 );
 
-/** All are asked for at once; after a second a unit is drained. */
-async function serve(topology: string, drained?: number) {
+/** All are asked for at once; after a second something happens. */
+async function serve(
+  options: Pick<VirtualOptions, "topology"> & Partial<VirtualOptions>,
+  happens: (ranks: VirtualRanks, clock: ManualClock) => void = () => undefined,
+) {
   const clock = new ManualClock();
   const moved: number[] = [];
   const { engine, ranks } = await openVirtual({
-    ...{ topology, config, clock, stepRows: 32, linkMs: () => 1 },
+    ...{ config, clock, stepRows: 32, linkMs: () => 1 },
     core: () => ({
       model: inVirtualTime(
         contextModel(config, 32),
@@ -34,6 +42,7 @@ async function serve(topology: string, drained?: number) {
       pages: 100,
     }),
     observer: { moved: (requests) => moved.push(requests) },
+    ...options,
   });
   const tell = async (one: (typeof asked)[number]) => {
     const events: TimedEvent[] = [];
@@ -41,12 +50,17 @@ async function serve(topology: string, drained?: number) {
     return events;
   };
   const told = Promise.all(asked.map(tell));
-  if (drained !== undefined) clock.after(1000, () => ranks.drain(drained));
+  clock.after(1000, () => happens(ranks, clock));
   await runClock(clock);
-  return { told: await told, moved, emptiedAt: ranks.drainedAt.get(drained ?? -1) };
+  return { told: await told, moved, engine, drainedAt: ranks.drainedAt };
 }
 
-const { told: undisturbed } = await serve("combined=1x1");
+const drain = async (topology: string, unit: number) => {
+  const { drainedAt, ...others } = await serve({ topology }, (ranks) => ranks.drain(unit));
+  return { ...others, emptiedAt: drainedAt.get(unit) };
+};
+
+const { told: undisturbed } = await serve({ topology: "combined=1x1" });
 const resumed = (events: readonly TimedEvent[]) =>
   events.filter(({ kind }) => kind === "resumed").length;
 
@@ -55,7 +69,7 @@ for (const [topology, unit] of [
   ["prefill=1x1,decode=2x1", 1],
 ] as const) {
   test(`of a drained unit others take over what is not soon done: ${topology}`, async () => {
-    const { told, moved, emptiedAt = Infinity } = await serve(topology, unit);
+    const { told, moved, emptiedAt = Infinity } = await drain(topology, unit);
     for (const [i, events] of told.entries()) {
       assert.deepEqual(answer(untimed(events)), answer(untimed(undisturbed[i])), `request ${i}`);
       assert.ok(lengths[i] * STEP_MS > 31_000 || resumed(events) === 0, `request ${i} is moved`);
@@ -66,14 +80,29 @@ for (const [topology, unit] of [
 }
 
 test("a prefill unit is empty once others have its prompts, however long the answers are", async () => {
-  const { told, moved, emptiedAt } = await serve("prefill=2x1,decode=1x1", 0);
+  const { told, moved, emptiedAt } = await drain("prefill=2x1,decode=1x1", 0);
   assert.deepEqual(told.map(untimed).map(answer), undisturbed.map(untimed).map(answer));
   assert.deepEqual([moved, emptiedAt], [[], 1000]);
 });
 
 test("the only unit finishes what it has, as there is no other", async () => {
-  const { told, moved, emptiedAt = 0 } = await serve("combined=1x1", 0);
+  const { told, moved, emptiedAt = 0 } = await drain("combined=1x1", 0);
   assert.deepEqual(told.map(untimed).map(answer), undisturbed.map(untimed).map(answer));
   assert.deepEqual(moved, []);
   assert.ok(emptiedAt >= Math.max(...lengths) * STEP_MS);
+});
+
+test("a unit whose node dies while it drains is gone, and others have what it computed", async () => {
+  const { told, engine } = await serve(
+    { topology: "combined=2x1", nodes: [1, 1], startMs: () => 100 },
+    (ranks, clock) => {
+      ranks.scale({ combined: 1 });
+      clock.after(200, () => ranks.loseNode(1, { reason: "its process was killed" }));
+    },
+  );
+  assert.deepEqual(told.map(untimed).map(answer), undisturbed.map(untimed).map(answer));
+  assert.deepEqual(
+    engine.units.map(({ unit, state }) => [unit, state]),
+    [[0, "serving"]],
+  );
 });

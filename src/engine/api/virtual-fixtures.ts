@@ -209,6 +209,8 @@ export class VirtualRanks implements RankFleet, UnitHands {
       if (state === "draining") await this.#finished(rank);
       if (this.ranks[rank]) this.#lose(rank, { reason: "it was ended" }, "as told");
     }
+    // Of one that has lost all its ranks nothing is left to wait for.
+    if (ranks.length === 0) return;
     await new Promise<void>((resolve) => this.#clock.after(this.#linkMs(), resolve));
   }
 

@@ -163,8 +163,10 @@ export class UnitTable {
     if (life.state === "starting") fail(life, now);
   }
 
+  /** A unit that was lost meanwhile may be forgotten. */
   drained(unit: number): void {
-    this.#life(unit).isDrained = true;
+    const life = this.#lives.find((each) => each.unit === unit);
+    if (life) life.isDrained = true;
   }
 
   ended(unit: number): void {
