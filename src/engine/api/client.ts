@@ -337,7 +337,10 @@ export class Engine {
    * what they were computing.
    */
   #lose(rank: number, reason: string, isOwnFault: boolean): void {
-    const [unit, { ranks }] = this.#unitOf(rank);
+    const found = [...this.#units].find(([, { ranks }]) => ranks.includes(rank));
+    // Its unit does not serve yet, or is forgotten: the rank has ended later than it was waited for.
+    if (!found) return;
+    const [unit, { ranks }] = found;
     const together = this.#experts.of(unit) ? ranks : [rank];
     const gone = together.filter((each) => !this.#lost.has(each));
     for (const each of gone) {
@@ -351,12 +354,6 @@ export class Engine {
     );
     if (this.#closing || (areAllLost && !this.#fleet.recovers)) this.#end(reason);
     else this.#dispatcher.lose(gone, reason, isOwnFault ? rank : undefined);
-  }
-
-  #unitOf(rank: number): [number, Unit] {
-    const found = [...this.#units].find(([, { ranks }]) => ranks.includes(rank));
-    if (!found) throw new RangeError(`rank ${rank} is in no unit that has served`);
-    return found;
   }
 
   /** A unit has started while others serve. */

@@ -4,6 +4,7 @@ import { ManualClock } from "../../cluster/fixtures.ts";
 import { randomSource } from "../../kernels/index.ts";
 import { tinyFixtures } from "../../model/fixtures.ts";
 import { readConfig } from "../../model/index.ts";
+import { END_MS } from "../fleet/fleet.ts";
 import type { AskedRequest, TimedEvent } from "../messages.ts";
 import { contextModel, inVirtualTime } from "./context-model-fixtures.ts";
 import { answer, request, untimed } from "./fixtures.ts";
@@ -57,7 +58,9 @@ for (let seed = 0; seed < 16; seed++) {
     const draw = (below: number) => Math.floor(random() * below);
     const linkMs = () => 1 + draw(3);
     const startMs = () => 20 + draw(400);
-    const scene = await open({ topology, nodes, sharesExperts, linkMs, startMs });
+    // At once, after a message, or when nobody waits for it any more.
+    const endMs = () => [0, linkMs(), 2 * END_MS][draw(3)];
+    const scene = await open({ topology, nodes, sharesExperts, linkMs, startMs, endMs });
     const { engine, ranks, clock, tell } = scene;
     const told = Promise.all(asked.map((one) => tell(one, draw(PERIOD_MS))));
     const wanted = { prefill: topology.startsWith("prefill=2") ? 2 : 1, decode: 1 };

@@ -11,6 +11,7 @@ import {
   type FleetPlan,
   type LaunchedUnit,
 } from "../fleet/fleet-plan.ts";
+import { END_MS } from "../fleet/fleet.ts";
 import type { FleetListener, RankFleet, RankHandle } from "../fleet/rank-handle.ts";
 import { UnitKeeper, type UnitHands } from "../fleet/unit-keeper.ts";
 import type { UnitLife, WantedUnits } from "../fleet/unit-table.ts";
@@ -37,6 +38,8 @@ export interface VirtualOptions {
   readonly observer?: EngineObserver;
   /** Virtual milliseconds that the next start takes; without it what is lost stays so. */
   readonly startMs?: () => number;
+  /** Virtual milliseconds that the next rank takes to end when it is told to; by default as a message. */
+  readonly endMs?: () => number;
 }
 
 /** How ranks are lost, and when others hear of it. */
@@ -205,13 +208,16 @@ export class VirtualRanks implements RankFleet, UnitHands {
   }
 
   async end({ state, ranks }: UnitLife): Promise<void> {
-    for (const { rank } of ranks) {
-      if (state === "draining") await this.#finished(rank);
-      if (this.ranks[rank]) this.#lose(rank, { reason: "it was ended" }, "as told");
-    }
-    // Of one that has lost all its ranks nothing is left to wait for.
-    if (ranks.length === 0) return;
-    await new Promise<void>((resolve) => this.#clock.after(this.#linkMs(), resolve));
+    const isDismissed = state === "draining";
+    await Promise.all(
+      ranks.map(async ({ rank }) => {
+        if (isDismissed) await this.#finished(rank);
+        const endMs = (this.#options.endMs ?? this.#linkMs)();
+        const loss = { reason: "it was ended", heardAfter: () => endMs };
+        if (this.ranks[rank]) this.#lose(rank, loss, isDismissed ? "as told" : undefined);
+        await new Promise<void>((resolve) => this.#clock.after(Math.min(endMs, END_MS), resolve));
+      }),
+    );
   }
 
   /** Once a rank that is given nothing more has nothing left. */

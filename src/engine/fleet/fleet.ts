@@ -45,7 +45,7 @@ export interface FleetOptions {
 }
 
 /** Milliseconds that the ranks of a unit have to end. */
-const END_MS = 10_000;
+export const END_MS = 10_000;
 /** Milliseconds that a drained unit has to hand over sequences, and for blocks not yet in the context cache. */
 const SETTLE_MS = 10_000;
 /** Milliseconds between two looks whether it has. */
