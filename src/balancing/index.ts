@@ -37,3 +37,12 @@ export {
   unitsOf,
 } from "./scale.ts";
 export { parseScaleSchedule, type ScaleSchedule, scheduledUnits } from "./scale-schedule.ts";
+export {
+  decideUnits,
+  type LoadDecision,
+  type LoadPolicy,
+  type LoadState,
+  type SeenLoad,
+  type UnitChange,
+  type UnitKind,
+} from "./load-scale.ts";

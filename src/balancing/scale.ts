@@ -1,20 +1,18 @@
 /** How many units serve: by their load, or by the clock. docs/scaling.md says the rule. */
 
-/** Units of each kind. */
-export interface UnitCounts {
-  readonly prefill: number;
-  readonly decode: number;
-}
+/** An amount of each kind of unit. */
+export type Amounts<Kind extends string> = Readonly<Record<Kind, number>>;
+export type UnitCounts = Amounts<"prefill" | "decode">;
 
 /** Units that come and go together, so that prompts and answers keep their proportion. */
-export interface ScaleRule {
+export interface ScaleRule<Kind extends string = keyof UnitCounts> {
   /** Units that always serve. */
-  readonly always: UnitCounts;
-  readonly group: UnitCounts;
+  readonly always: Amounts<Kind>;
+  readonly group: Amounts<Kind>;
   readonly leastGroups: number;
   readonly mostGroups: number;
-  /** What a unit carries at the load that is aimed at, in any unit: tokens a second. */
-  readonly carries: UnitCounts;
+  /** What a unit carries at the load that is aimed at, in any measure: tokens a second. */
+  readonly carries: Amounts<Kind>;
   /** Share of that which must be free with fewer groups before groups are given back. */
   readonly slack: number;
   /** Milliseconds for which it must have been free. */
@@ -22,14 +20,14 @@ export interface ScaleRule {
 }
 
 /** What was asked a second, and when: milliseconds. */
-export interface Demand extends UnitCounts {
+export type Demand<Kind extends string = keyof UnitCounts> = Amounts<Kind> & {
   readonly at: number;
-}
+};
 
-export interface ScaleState {
+export interface ScaleState<Kind extends string = keyof UnitCounts> {
   readonly groups: number;
   /** The demand of the decision before. */
-  readonly before?: Demand;
+  readonly before?: Demand<Kind>;
   /** Since when fewer groups would do, and how many at least. */
   readonly free?: { readonly since: number; readonly groups: number };
 }
@@ -38,8 +36,12 @@ export interface ScaleState {
  * The next state for a demand that was measured: groups come at once when what is expected at the next decision
  * exceeds what they carry, and go when it has been so low for long enough that fewer have slack left.
  */
-export function scaleFor(demand: Demand, state: ScaleState, rule: ScaleRule): ScaleState {
-  const expected = expectedAfter(demand, state.before);
+export function scaleFor<Kind extends string>(
+  demand: Demand<Kind>,
+  state: ScaleState<Kind>,
+  rule: ScaleRule<Kind>,
+): ScaleState<Kind> {
+  const expected = expectedAfter(demand, state.before, kindsOf(rule.group));
   const needed = groupsFor(expected, rule, 0);
   if (needed >= state.groups) return { groups: needed, before: demand };
   const enough = groupsFor(demand, rule, rule.slack);
@@ -52,27 +54,42 @@ export function scaleFor(demand: Demand, state: ScaleState, rule: ScaleRule): Sc
   return { groups: Math.min(groups, state.groups), before: demand };
 }
 
-export function unitsOf({ always, group }: ScaleRule, groups: number): UnitCounts {
-  return {
-    prefill: always.prefill + groups * group.prefill,
-    decode: always.decode + groups * group.decode,
-  };
+/** What serves with so many groups. */
+export function unitsOf<Kind extends string>(
+  { always, group }: ScaleRule<Kind>,
+  groups: number,
+): Amounts<Kind> {
+  return amounts(kindsOf(group), (kind) => always[kind] + groups * group[kind]);
 }
 
 /** What rises is expected to rise on; what falls may have ended falling. */
-function expectedAfter(demand: Demand, before: Demand | undefined): UnitCounts {
-  const next = (role: keyof UnitCounts) =>
-    demand[role] + Math.max(0, demand[role] - (before?.[role] ?? demand[role]));
-  return { prefill: next("prefill"), decode: next("decode") };
+export function expectedAfter<Kind extends string>(
+  demand: Amounts<Kind>,
+  before: Amounts<Kind> | undefined,
+  kinds: readonly Kind[],
+): Amounts<Kind> {
+  return amounts(kinds, (kind) => {
+    const rise = before ? demand[kind] - before[kind] : 0;
+    return demand[kind] + Math.max(0, rise);
+  });
 }
 
 /** The fewest groups whose units carry a demand and have so much of what they carry free. */
-function groupsFor(demand: UnitCounts, rule: ScaleRule, slack: number): number {
+function groupsFor<Kind extends string>(
+  demand: Amounts<Kind>,
+  rule: ScaleRule<Kind>,
+  slack: number,
+): number {
   const { carries, leastGroups, mostGroups } = rule;
   for (let groups = leastGroups; groups < mostGroups; groups++) {
     const units = unitsOf(rule, groups);
-    const carried = (role: keyof UnitCounts) => units[role] * carries[role] * (1 - slack);
-    if (demand.prefill <= carried("prefill") && demand.decode <= carried("decode")) return groups;
+    const carried = (kind: Kind) => units[kind] * carries[kind] * (1 - slack);
+    if (kindsOf(carries).every((kind) => demand[kind] <= carried(kind))) return groups;
   }
   return mostGroups;
 }
+
+const kindsOf = <Kind extends string>(each: Amounts<Kind>) => Object.keys(each) as Kind[];
+
+const amounts = <Kind extends string>(kinds: readonly Kind[], of: (kind: Kind) => number) =>
+  Object.fromEntries(kinds.map((kind) => [kind, of(kind)])) as Amounts<Kind>;

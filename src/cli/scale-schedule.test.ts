@@ -10,9 +10,7 @@ const at = (clock: string) => Date.parse(`2026-03-01T${clock}:00Z`);
 test("units come and go when the clock says so, and what was asked between holds until then", () => {
   const asked: object[] = [];
   const schedule = parseScaleSchedule("08:30 prefill=3,decode=2\n22:00 prefill=1,decode=1");
-  const units = new ScheduledUnits({ scale: (wanted) => asked.push(wanted) }, schedule, {
-    info: () => undefined,
-  });
+  const units = new ScheduledUnits({ scale: (wanted) => asked.push(wanted) }, schedule);
   for (const clock of ["08:00", "08:29", "08:30", "12:00", "21:59", "22:00"]) units.look(at(clock));
   assert.deepEqual(asked, [
     { prefill: 1, decode: 1 },

@@ -1,5 +1,4 @@
 import { readFile } from "node:fs/promises";
-import type { Logger } from "pino";
 import { parseScaleSchedule, scheduledUnits, type ScaleSchedule } from "../balancing/index.ts";
 import type { Engine } from "../engine/index.ts";
 import { textIf, UsageError } from "./arguments.ts";
@@ -24,13 +23,11 @@ export async function scheduleOf(
 export class ScheduledUnits {
   readonly #engine: Pick<Engine, "scale">;
   readonly #schedule: ScaleSchedule;
-  readonly #log: Pick<Logger, "info">;
   #asked: string | undefined;
 
-  constructor(engine: Pick<Engine, "scale">, schedule: ScaleSchedule, log: Pick<Logger, "info">) {
+  constructor(engine: Pick<Engine, "scale">, schedule: ScaleSchedule) {
     this.#engine = engine;
     this.#schedule = schedule;
-    this.#log = log;
   }
 
   /**
@@ -42,16 +39,13 @@ export class ScheduledUnits {
     const asked = JSON.stringify(units);
     if (asked === this.#asked) return;
     this.#asked = asked;
-    this.#engine.scale(units);
-    this.#log.info(units, "units by the schedule");
+    this.#engine.scale(units, "the schedule says so");
   }
 }
 
 /** @throws RangeError where the engine has no units of a role */
-export function keepSchedule(
-  ...[engine, schedule, log]: ConstructorParameters<typeof ScheduledUnits>
-): void {
-  const units = new ScheduledUnits(engine, schedule, log);
+export function keepSchedule(engine: Pick<Engine, "scale">, schedule: ScaleSchedule): void {
+  const units = new ScheduledUnits(engine, schedule);
   units.look(Date.now());
   setInterval(() => units.look(Date.now()), LOOK_MS).unref();
 }

@@ -5,6 +5,7 @@ import { apiKeyOf } from "./api-key.ts";
 import { integerOf, namesOf, present, reasoningFieldOf, textIf, textOf } from "./arguments.ts";
 import { engineOf, withEngine } from "./engine-options.ts";
 import { openLog, withLog } from "./log.ts";
+import { scalePolicyOf } from "./scale-policy.ts";
 import { scheduleOf } from "./scale-schedule.ts";
 import { serve } from "./serve.ts";
 
@@ -42,6 +43,10 @@ export function withServe(command: Command): Command {
       "--scale-schedule <file>",
       "Units start and drain by the clock: 08:30 prefill=3,decode=2",
     )
+    .option(
+      "--scale-policy <policy>",
+      "Units start and drain with the load: load,prefill=TOKENS,decode=TOKENS a second that a unit is aimed at; min=, max= units of a kind, every=, patience=, slack=",
+    )
     .option("--trace <file>", "Write a Chrome trace of every step, for Perfetto or daysix trace");
 }
 
@@ -74,6 +79,7 @@ export async function runServe(flags: Flags): Promise<never> {
       ledger: textIf(flags, "ledger"),
       prices: textIf(flags, "prices"),
       schedule: await scheduleOf(flags),
+      scalePolicy: scalePolicyOf(flags),
       trace: textIf(flags, "trace"),
     }),
     engine: await engineOf(flags),

@@ -23,6 +23,7 @@ import { greet, kernelsOf, urlOf } from "./greeting.ts";
 import { boundHeaps } from "./heap-bounds.ts";
 import { modelNameOf } from "./model-folder.ts";
 import { openKeyring } from "./keyring.ts";
+import { keepToLoad } from "./scale-policy.ts";
 import { keepSchedule } from "./scale-schedule.ts";
 import type { ServeOptions, Serving } from "./serving.ts";
 import { runUntilStopped, type Shutdown } from "./shutdown.ts";
@@ -87,6 +88,8 @@ export async function startServing(options: ServeOptions, shutdown: Shutdown): P
       trace,
       lost: (rank, reason) => log.error({ rank, reason }, "a rank is lost"),
       changed: () => fleet?.look(),
+      scaled: ({ role, from, to, because }) =>
+        log.info({ role, from, to, because }, `scale: ${role} ${from}→${to}, because ${because}`),
       moved: (requests, reason) => log.warn({ requests, reason }, "requests go on elsewhere"),
     },
   );
@@ -97,7 +100,8 @@ export async function startServing(options: ServeOptions, shutdown: Shutdown): P
   });
   if (options.engine.contextCache) watchContextCache(engine, log);
   if (options.balancesItself === true) keepBalanced(engine, log);
-  if (options.schedule) keepSchedule(engine, options.schedule, log);
+  if (options.schedule) keepSchedule(engine, options.schedule);
+  if (options.scalePolicy) keepToLoad(engine, options.scalePolicy, log);
   const gateway = new Gateway({
     engine,
     text,

@@ -2,6 +2,7 @@ import type { Logger } from "pino";
 import type { ScaleSchedule } from "../balancing/index.ts";
 import type { Engine, EngineOptions } from "../engine/index.ts";
 import type { GatewayOptions, ReasoningField } from "../gateway/index.ts";
+import type { ScalePolicy } from "./scale-policy.ts";
 
 export interface ServeOptions {
   readonly engine: EngineOptions;
@@ -31,6 +32,8 @@ export interface ServeOptions {
   readonly balancesItself?: boolean;
   /** How many units serve, by the clock; undefined: until told. */
   readonly schedule?: ScaleSchedule;
+  /** The same, by the load. */
+  readonly scalePolicy?: ScalePolicy;
   /** File for a trace, from the start until the server ends. */
   readonly trace?: string;
 }

@@ -5,6 +5,8 @@ export {
   type Journey,
   type MaskSource,
   type Rebalanced,
+  type ScaleChange,
+  type UnitScaling,
 } from "./api/index.ts";
 export {
   defaultPolicy,

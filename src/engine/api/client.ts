@@ -1,5 +1,6 @@
 import { setMaxListeners } from "node:events";
 import {
+  inTime,
   parseTopology,
   systemClock,
   type Clock,
@@ -38,6 +39,8 @@ import type { EngineObserver, EngineOptions, EngineParts, Rebalanced } from "./e
 import { addStats, lostStats, withoutTraffic } from "./engine-stats.ts";
 import type { Journey } from "./journeys.ts";
 import type { MaskSource } from "./live-request.ts";
+import { UnitScaling } from "./unit-scaling.ts";
+import { nodesOf, topologyOf } from "./unit-places.ts";
 
 const DEFAULT_CHUNK_ROWS = 256;
 /** Time that closing leaves for blocks not yet in the context cache. */
@@ -45,6 +48,8 @@ const FLUSH_MS = 10_000;
 
 /** Answers requests on the ranks of a cluster. The caller's thread only passes messages. */
 export class Engine {
+  /** How many units are wanted, and how that came about. */
+  readonly scaling: UnitScaling;
   /** Units that have served, by number, until nothing is left of them. */
   readonly #units = new Map<number, Unit>();
   readonly #experts: ExpertPlacements;
@@ -139,6 +144,7 @@ export class Engine {
     this.#keepsBlocks = plan.contextCache !== undefined;
     this.#moeLayers = config.layers - config.firstDense;
     this.#observer = observer;
+    this.scaling = new UnitScaling(() => this.#fleet, now, observer);
     this.#fatal = new Promise((resolve) => (this.#tellFatal = resolve));
   }
 
@@ -167,18 +173,12 @@ export class Engine {
 
   /** Those units and their ranks, whose numbers have gaps once ranks have ended. */
   get topology(): Topology {
-    const units = this.units.map(({ role, ranks }) => ({
-      role,
-      ranks: ranks.map(({ rank }) => rank),
-    }));
-    return { units, ranks: units.reduce((sum, { ranks }) => sum + ranks.length, 0) };
+    return topologyOf(this.units);
   }
 
   /** The node of each rank, by its number. */
   get nodeOfRank(): readonly number[] {
-    const nodes: number[] = [];
-    for (const { rank, node } of this.units.flatMap(({ ranks }) => ranks)) nodes[rank] = node;
-    return nodes;
+    return nodesOf(this.units);
   }
 
   /** By unit: where its experts lie; null where each rank has all of them. */
@@ -191,12 +191,17 @@ export class Engine {
     return this.#fleet.problems;
   }
 
+  /** As `Dispatcher` counts them. */
+  get tokens(): Dispatcher["tokens"] {
+    return this.#dispatcher?.tokens ?? { prefill: 0, decode: 0 };
+  }
+
   /**
    * So many units of the roles that are named are to serve: more are started, or the last ones drained.
    * @throws RangeError where there are no units of a role, or there would be none
    */
-  scale(wanted: WantedUnits): void {
-    this.#fleet.scale(wanted);
+  scale(wanted: WantedUnits, because = "it was asked for"): void {
+    this.scaling.scale(wanted, because);
   }
 
   /** The ranks that are gone. */
@@ -299,10 +304,8 @@ export class Engine {
     this.#closing = true;
     if (this.#keepsBlocks && this.#ended === undefined) {
       const flushed = Promise.allSettled(this.#fleet.ranks.map((rank) => rank.ask("flush")));
-      await new Promise<void>((resolve) => {
-        const cancel = this.#clock.after(FLUSH_MS, resolve);
-        void flushed.then(cancel).then(resolve);
-      });
+      const late = () => new EngineError("blocks were not written in time");
+      await inTime(flushed, this.#clock, FLUSH_MS, late).catch(() => undefined);
     }
     await this.#fleet.close();
   }

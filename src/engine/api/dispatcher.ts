@@ -68,13 +68,20 @@ export class Dispatcher {
   readonly #drains = new Set<Drain>();
   #looks = false;
   readonly #masks = new MaskPost();
+  readonly #tokens = { prefill: 0, decode: 0 };
   #nextHandle = 0;
 
   constructor(parts: DispatcherParts) {
     this.#parts = parts;
   }
 
+  /** Since the start: tokens of prompts that came, once for all choices, and of answers that were told. */
+  get tokens(): { readonly prefill: number; readonly decode: number } {
+    return { ...this.#tokens };
+  }
+
   begin(request: GenerationRequest, masks: MaskSource | undefined): LiveRequest {
+    if (request.choice === 0) this.#tokens.prefill += request.prompt.length;
     const live = new LiveRequest(request, masks);
     this.#live.add(live);
     this.#place(live);
@@ -227,6 +234,7 @@ export class Dispatcher {
 
   #tell(live: LiveRequest, event: TimedEvent): void {
     live.tell(event);
+    if (event.kind === "token") this.#tokens.decode++;
     // After its first token a request may need its prefill rank no more.
     this.#lookAtDrains();
     if (event.kind === "token") this.#askForMask(live, event.token);

@@ -5,6 +5,7 @@ import type { TraceWriter } from "../../trace/index.ts";
 import type { FleetPlan, NodeOptions } from "../fleet/index.ts";
 import type { ContextCacheOptions, RankOptions } from "../rank/index.ts";
 import type { ExpertOptions, Routing } from "../routing/index.ts";
+import type { ScaleChange } from "./unit-scaling.ts";
 
 export interface EngineOptions extends Omit<
   RankOptions,
@@ -36,6 +37,8 @@ export interface EngineObserver {
   readonly lost?: (rank: number, reason: string) => void;
   /** A unit's state is another one. */
   readonly changed?: () => void;
+  /** Another number of a role's units is wanted. */
+  readonly scaled?: (change: ScaleChange) => void;
   /** Told once for each loss after which requests go on elsewhere: how many, and why. */
   readonly moved?: (requests: number, reason: string) => void;
 }

@@ -2,3 +2,4 @@ export { Engine } from "./client.ts";
 export type { Journey } from "./journeys.ts";
 export type { EngineOptions, Rebalanced } from "./engine-options.ts";
 export type { MaskSource } from "./live-request.ts";
+export type { ScaleChange, UnitScaling } from "./unit-scaling.ts";

@@ -133,6 +133,14 @@ export class VirtualRanks implements RankFleet, UnitHands {
     return this.#keeper.units;
   }
 
+  get wanted(): WantedUnits {
+    return this.#keeper.wanted;
+  }
+
+  get room(): number {
+    return Infinity;
+  }
+
   get problems(): readonly string[] {
     return this.#keeper.problems;
   }

@@ -38,6 +38,12 @@ export async function expectMemory(
   );
 }
 
+/** How many more ranks the machine's memory holds, on nodes that have their weights. */
+export const roomForRanks = (
+  kvMemoryBytes: number,
+  available: number = availableMemory(),
+): number => Math.max(0, Math.floor(available / (kvMemoryBytes + THREAD_BYTES)));
+
 async function weightBytes(modelDirectory: string, packed?: string): Promise<number> {
   const files = packed === undefined ? (await openCheckpoint(modelDirectory)).files : [packed];
   const sizes = await Promise.all(files.map(async (file) => (await stat(file)).size));

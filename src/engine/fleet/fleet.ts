@@ -9,7 +9,7 @@ import type { WeightMemory } from "../../kernels/index.ts";
 import type { HashedBytes } from "../../model/index.ts";
 import type { EngineLimits } from "../messages.ts";
 import type { Placement } from "../rank/index.ts";
-import { expectMemory } from "./expect-memory.ts";
+import { expectMemory, roomForRanks } from "./expect-memory.ts";
 import { fleetIdentity, ReadIdentity } from "./fleet-identity.ts";
 import {
   partnersOf,
@@ -105,6 +105,15 @@ export class Fleet implements RankFleet, UnitHands {
 
   get units(): readonly UnitLife[] {
     return this.#keeper.units;
+  }
+
+  get wanted(): WantedUnits {
+    return this.#keeper.wanted;
+  }
+
+  get room(): number {
+    const { plan, nodes } = this.#options;
+    return nodes.await ? Infinity : roomForRanks(plan.kvMemoryBytes);
   }
 
   get problems(): readonly string[] {

@@ -51,6 +51,10 @@ export interface RankFleet {
   readonly ranks: readonly RankHandle[];
   /** Those that there are, whatever their state; numbered in the order in which they were started. */
   readonly units: readonly UnitLife[];
+  /** How many units of each role are to serve. */
+  readonly wanted: WantedUnits;
+  /** Ranks that this machine's memory has room for beside those that there are; Infinity where other machines have ranks. */
+  readonly room: number;
   /** Why units do not start. */
   readonly problems: readonly string[];
   /** Whether what is lost may come again. */

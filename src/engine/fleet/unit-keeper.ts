@@ -48,6 +48,10 @@ export class UnitKeeper {
     return this.#table.units;
   }
 
+  get wanted(): WantedUnits {
+    return this.#table.wanted;
+  }
+
   /** Why units that are wanted do not start. */
   get problems(): readonly string[] {
     return this.#table.problems;

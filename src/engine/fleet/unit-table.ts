@@ -110,6 +110,15 @@ export class UnitTable {
     return [...this.#lives].sort((a, b) => order(a) - order(b) || a.unit - b.unit);
   }
 
+  /** How many units of each role are wanted. */
+  get wanted(): WantedUnits {
+    const wanted: Partial<Record<UnitRole, number>> = {};
+    for (const { role, isWanted } of this.#slots) {
+      wanted[role] = (wanted[role] ?? 0) + (isWanted ? 1 : 0);
+    }
+    return wanted;
+  }
+
   /** Why wanted units have failed to start, where the last start failed. */
   get problems(): readonly string[] {
     return this.#slots.flatMap(({ problem }) => problem ?? []);

@@ -5,6 +5,7 @@ import type {
   Journey,
   Rebalanced,
   UnitLife,
+  UnitScaling,
   WantedUnits,
 } from "../../engine/index.ts";
 import { readConfig } from "../../model/index.ts";
@@ -38,6 +39,8 @@ export interface ClusterView {
   readonly nodeOfRank: readonly number[];
   /** In the topology's order. */
   units(): readonly UnitView[];
+  /** How many units are wanted, and how that came about. */
+  readonly scaling: Pick<UnitScaling, "wanted" | "changes" | "countsOf">;
   /** Why units that are wanted do not start. */
   problems(): readonly string[];
   /** So many units are to serve. @throws RangeError where that makes no sense */
@@ -65,8 +68,9 @@ export async function viewCluster(engine: Engine, modelDirectory: string): Promi
       return engine.nodeOfRank;
     },
     units: () => engine.units,
+    scaling: engine.scaling,
     problems: () => engine.problems,
-    scale: (wanted) => engine.scale(wanted),
+    scale: (wanted) => engine.scale(wanted, "POST /scale asked for it"),
     placements: () =>
       engine.placements.map((unit) => ({
         shared: unit !== null,
@@ -88,6 +92,11 @@ export function viewDriver(engine: EngineDriver): ClusterView {
     topology: parseTopology("combined=1x1"),
     nodeOfRank: [0],
     units: () => [{ unit: 0, role: "combined", state: "serving" }],
+    scaling: {
+      wanted: { combined: 1 },
+      changes: [],
+      countsOf: () => ({ up: 0, down: 0 }),
+    },
     problems: () => [],
     scale: (wanted) => {
       if (Object.keys(wanted).length === 0) return;

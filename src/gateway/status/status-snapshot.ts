@@ -74,6 +74,17 @@ const unitStatus = unitLife.extend({
   experts: z.array(expertLayer),
 });
 
+const role = z.enum(["prefill", "decode", "combined"]);
+
+/** Another number of units was wanted. */
+const scaleChange = z.object({
+  time: z.int(),
+  role,
+  from: count,
+  to: count,
+  because: z.string(),
+});
+
 const milliseconds = z.number().nonnegative();
 const percentiles = z.object({ p50: milliseconds, p95: milliseconds }).nullable();
 
@@ -116,6 +127,11 @@ export const statusSnapshot = z
     /** Nobody is let in any more. */
     draining: z.boolean(),
     units: z.array(unitStatus),
+    /** Units that are wanted, by what they compute, and how that came about: the last changes, oldest first. */
+    scaling: z.object({
+      wanted: z.partialRecord(role, count),
+      changes: z.array(scaleChange),
+    }),
     /** Sequences inside, by what they have: no computation yet, no token yet, tokens. */
     requests: z.object({ waiting: count, prefill: count, decode: count }),
     /** Sequences that went on after a loss of ranks, and the tokens that were computed again for it. */

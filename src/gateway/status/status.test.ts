@@ -26,6 +26,7 @@ function twoRanks() {
       topology: parseTopology("combined=1x2"),
       nodeOfRank: [0, 0],
       units: () => [{ unit: 3, role: "combined", state: "serving" }],
+      scaling: { wanted: {}, changes: [], countsOf: () => ({ up: 0, down: 0 }) },
       problems: () => [],
       scale: () => undefined,
       rebalance: async () => [],

@@ -88,6 +88,13 @@ export class Status {
       engine: reading.ranks ? "up" : "down",
       draining,
       units: this.#units(reading, before, seconds),
+      scaling: {
+        wanted: { ...cluster.scaling.wanted },
+        changes: cluster.scaling.changes.map((change) => ({
+          ...change,
+          time: Math.round(change.time),
+        })),
+      },
       requests: { waiting, prefill: running - decoding, decode: decoding },
       resumed: { ...this.#options.resumed() },
       tokens: { ...reading.tokens },

@@ -37,13 +37,18 @@ const end: GenerationEnd = {
   },
 };
 
-const cluster: Pick<ClusterView, "topology" | "nodeOfRank" | "units"> = {
+const cluster: Pick<ClusterView, "topology" | "nodeOfRank" | "units" | "scaling"> = {
   topology: parseTopology("prefill=1x1,decode=1x1"),
   nodeOfRank: [0, 1],
   units: () => [
     { unit: 0, role: "prefill", state: "serving" },
     { unit: 7, role: "decode", state: "lost" },
   ],
+  scaling: {
+    wanted: { prefill: 1, decode: 3 },
+    changes: [],
+    countsOf: (role) => ({ up: role === "decode" ? 2 : 0, down: 0 }),
+  },
 };
 
 /** A server that has answered, been refused to and lost a rank. */
@@ -115,6 +120,8 @@ test("what ranks count has their place, and a lost rank shows", () => {
   assert.equal(valueOf("daysix_rank_up", second), 0);
   assert.equal(valueOf("daysix_units", { role: "decode", state: "lost" }), 1);
   assert.equal(valueOf("daysix_units", { role: "decode", state: "serving" }), 0);
+  assert.equal(valueOf("daysix_units_wanted", { role: "decode" }), 3);
+  assert.equal(valueOf("daysix_scale_changes_total", { role: "decode", direction: "up" }), 2);
   assert.equal(valueOf("vllm:kv_cache_usage_perc", first), 0.75);
   assert.equal(valueOf("vllm:external_prefix_cache_hits_total", second), 128);
   assert.equal(valueOf("daysix_exchange_bytes_total", second), 500);

@@ -106,7 +106,7 @@ export class Metrics {
   /** `ranks`: undefined when the engine does not answer. */
   expose(
     admission: Pick<Admission, "waiting" | "running">,
-    cluster: Pick<ClusterView, "topology" | "nodeOfRank" | "units">,
+    cluster: Pick<ClusterView, "topology" | "nodeOfRank" | "units" | "scaling">,
     ranks: readonly EngineStats[] | undefined,
   ): Promise<string> {
     const labels = { model_name: this.#model };
@@ -114,6 +114,7 @@ export class Metrics {
     this.#gauges.running.set(labels, admission.running);
     this.#gauges.up.set(ranks ? 1 : 0);
     this.#setUnits(cluster.units());
+    this.#setScaling(cluster.scaling);
     this.#ranks.set(this.#model, cluster, ranks ?? []);
     return this.#registry.metrics();
   }
@@ -124,6 +125,16 @@ export class Metrics {
         const those = units.filter((unit) => unit.role === role && unit.state === state);
         this.#gauges.units.set({ role, state }, those.length);
       }
+    }
+  }
+
+  #setScaling(scaling: ClusterView["scaling"]): void {
+    this.#counters.scaled.reset();
+    for (const [role, units] of Object.entries(scaling.wanted) as [UnitView["role"], number][]) {
+      this.#gauges.wanted.set({ role }, units);
+      const { up, down } = scaling.countsOf(role);
+      this.#counters.scaled.inc({ role, direction: "up" }, up);
+      this.#counters.scaled.inc({ role, direction: "down" }, down);
     }
   }
 }
@@ -165,6 +176,10 @@ const counters = {
     },
     labelNames: ofModel,
   },
+  scaled: {
+    ...{ name: "daysix_scale_changes_total", help: "Times that more or fewer units were wanted." },
+    labelNames: ["role", "direction"],
+  },
   finished: {
     ...{ name: "vllm:request_success_total", help: "Choices, by what ended them." },
     labelNames: ["model_name", "finished_reason"],
@@ -181,6 +196,9 @@ const gauges = {
   units: {
     ...{ name: "daysix_units", help: "Units by what they compute and their state." },
     labelNames: ["role", "state"],
+  },
+  wanted: {
+    ...{ name: "daysix_units_wanted", help: "Units that are to serve.", labelNames: ["role"] },
   },
   up: { name: "daysix_engine_up", help: "1 when the engine answers.", labelNames: [] },
 };
