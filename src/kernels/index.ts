@@ -33,6 +33,7 @@ export type {
   QuantizedWeight,
   Rope,
   RowGroups,
+  SortedRows,
   StepLayout,
   Stream,
 } from "./stream.ts";

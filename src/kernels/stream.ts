@@ -88,13 +88,17 @@ export interface GateRule {
 }
 
 /** Rows sorted by expert: a step's (row, choice) pairs in the order their experts compute them. */
-export interface RowGroups {
-  /** Rows of expert e are `starts[e]` up to `starts[e + 1]`. [experts + 1] */
-  readonly starts: Int32Array;
-  /** Source row of each sorted pair. [rows × topK] */
-  readonly sources: Int32Array;
+export interface RowGroups extends SortedRows {
   /** Sorted place of pair (row, choice). [rows, topK] */
   readonly places: Int32Array;
+}
+
+/** Pairs sorted by expert. */
+export interface SortedRows {
+  /** Rows of expert e are `starts[e]` up to `starts[e + 1]`. [experts + 1] */
+  readonly starts: Int32Array;
+  /** Source row of each sorted pair. [pairs] */
+  readonly sources: Int32Array;
 }
 
 /** Matrices of SwiGLUs, by expert. What a kernel makes of a list it keeps as long as the list. */
@@ -194,7 +198,7 @@ export interface Stream {
     out: StoredRows,
     x: Operand,
     weights: readonly Weight[],
-    groups: RowGroups,
+    groups: SortedRows,
     rows: number,
   ): void;
   /**
@@ -205,7 +209,7 @@ export interface Stream {
     out: StoredRows,
     x: Operand,
     weights: ExpertWeights,
-    groups: RowGroups,
+    groups: SortedRows,
     buffers: MlpBuffers,
   ): void;
   /** out = silu(gate) ⊙ up, over `count` values. */
@@ -274,9 +278,11 @@ export interface Stream {
   ): void;
   /**
    * Writes when what was enqueued before has run, in microseconds of process.hrtime since `epoch`. Only
-   * of streams that compute on their own, as soon as they can: other callers have a clock themselves.
+   * of streams that compute on their own: other callers have a clock themselves.
    */
   readonly stamp?: ((at: Float64Array, epoch: number) => void) | undefined;
+  /** Nothing need run before a fence: what is enqueued when nothing is awaited has no time yet. */
+  readonly computesAtFence?: boolean;
   /**
    * Resolves when everything enqueued has been computed; rejects if an operation failed. After a
    * failure no operation runs, and every fence rejects, until the stream is reset.

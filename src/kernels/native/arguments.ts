@@ -10,7 +10,7 @@ import {
   type MlaShape,
   type MlpBuffers,
   type Rope,
-  type RowGroups,
+  type SortedRows,
   type StepLayout,
 } from "../stream.ts";
 import type { Weight } from "../weight.ts";
@@ -77,7 +77,7 @@ export function writeGroupedMlp(
   ring: CommandRing,
   x: Operand,
   { gate, up, down }: ExpertWeights,
-  { starts, sources }: RowGroups,
+  { starts, sources }: SortedRows,
   { pairs, sorted, product, ...between }: MlpBuffers,
   weights: MappedWeights,
 ): void {

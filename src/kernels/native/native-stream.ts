@@ -34,10 +34,10 @@ import {
   type QuantizedWeight,
   type Rope,
   type RowGroups,
+  type SortedRows,
   type SampledRows,
   type SamplingRows,
   type StepLayout,
-  type Stream,
 } from "../stream.ts";
 import { rowBytes, scaleShape } from "../weight-format.ts";
 import type { Weight } from "../weight.ts";
@@ -57,7 +57,7 @@ export class NativeStream extends CommandStream implements ExchangeStream {
   readonly #weights: MappedWeights;
   readonly #roundInputs: number;
   readonly #powerOfTwoScales: number;
-  readonly stamp: Stream["stamp"];
+  readonly computesAtFence: boolean;
 
   constructor({ policy, scales, ...options }: NativeStreamOptions) {
     super(options);
@@ -65,7 +65,7 @@ export class NativeStream extends CommandStream implements ExchangeStream {
     this.#weights = options.weights;
     this.#roundInputs = precisions[policy].activation === "f32" ? 0 : 1;
     this.#powerOfTwoScales = scales === "ue8m0" ? 1 : 0;
-    if (!options.atFence) this.stamp = (at, epoch) => this.#stamp(at, epoch);
+    this.computesAtFence = options.atFence;
   }
 
   operandFormat(weight: Weight): Operand["format"] {
@@ -139,7 +139,7 @@ export class NativeStream extends CommandStream implements ExchangeStream {
     out: StoredRows,
     x: Operand,
     weights: readonly Weight[],
-    groups: RowGroups,
+    groups: SortedRows,
     rows: number,
   ): void {
     const count = Math.min(weights.length, groups.starts.length - 1);
@@ -158,7 +158,7 @@ export class NativeStream extends CommandStream implements ExchangeStream {
     out: StoredRows,
     x: Operand,
     weights: ExpertWeights,
-    groups: RowGroups,
+    groups: SortedRows,
     buffers: MlpBuffers,
   ): void {
     const ring = this.begin("groupedMlp");
@@ -383,7 +383,7 @@ export class NativeStream extends CommandStream implements ExchangeStream {
     this.#awaitRanks(shared, turn, exchangeActs.giveBack);
   }
 
-  #stamp(at: Float64Array, epoch: number): void {
+  stamp(at: Float64Array, epoch: number): void {
     const ring = this.begin("stamp");
     ring.array("at", at, 1);
     ring.number("epoch", epoch);

@@ -112,7 +112,7 @@ test("grouped rows have the bits of their own products, and float rows take INT8
   const grouped = createStoredRows("bf16", rows * outputs);
   const groups = { starts: Int32Array.of(0, 2, rows), sources: new Int32Array(0) };
   const handles = weights.map(({ weight }) => weight);
-  stream.groupedGemm(grouped, x, handles, { ...groups, places: groups.sources }, rows);
+  stream.groupedGemm(grouped, x, handles, groups, rows);
   for (const [group, { weight, values: exact }] of weights.entries()) {
     const whole = new Float32Array(rows * outputs);
     stream.gemm(whole, x, weight, rows);

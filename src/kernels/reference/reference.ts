@@ -25,6 +25,7 @@ import {
   type QuantizedWeight,
   type Rope,
   type RowGroups,
+  type SortedRows,
   type SampledRows,
   type SamplingRows,
   type StepLayout,
@@ -104,7 +105,7 @@ class ReferenceStream implements Stream {
     out: StoredRows,
     x: Operand,
     weights: readonly Weight[],
-    groups: RowGroups,
+    groups: SortedRows,
     rows: number,
   ): void {
     const count = Math.min(weights.length, groups.starts.length - 1);
@@ -117,7 +118,7 @@ class ReferenceStream implements Stream {
     out: StoredRows,
     x: Operand,
     weights: ExpertWeights,
-    groups: RowGroups,
+    groups: SortedRows,
     { pairs: most, sorted, gate, up, product }: MlpBuffers,
   ): void {
     const experts = Math.min(weights.gate.length, groups.starts.length - 1);

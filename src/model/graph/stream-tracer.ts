@@ -15,14 +15,15 @@ export function streamTracer(tracer: Tracer, stream: Stream): Tracer {
 
 /**
  * A step is timed from its first command to the last token, what is in it when the stream computes it, and
- * what is waited for when it is.
+ * what is waited for when it is. So are rows under way from and to a rank that awaits its stream for them.
  */
 class StreamTracer implements Tracer {
   readonly #tracer: TimedTracer;
   readonly #stream: Stream;
   readonly #epoch: number;
   #step: Span | undefined;
-  readonly #waits = new Set<Span>();
+  /** Spans that begin and end when they are told to. */
+  readonly #told = new Set<Span>();
 
   constructor(tracer: TimedTracer, stream: Stream) {
     this.#tracer = tracer;
@@ -37,8 +38,9 @@ class StreamTracer implements Tracer {
 
   begin(name: SpanName, layer: number, rows: number, microBatch?: number): Span {
     const span = this.#tracer.begin(name, layer, rows, microBatch);
-    if (activityOf(name) === "waiting") {
-      this.#waits.add(span);
+    const activity = activityOf(name);
+    if (activity === "waiting" || (activity === "communication" && this.#stream.computesAtFence)) {
+      this.#told.add(span);
       return span;
     }
     this.#stream.stamp?.(this.#tracer.timesOf(span).start, this.#epoch);
@@ -46,7 +48,7 @@ class StreamTracer implements Tracer {
   }
 
   end(span: Span): void {
-    if (this.#waits.delete(span) || span === this.#step) this.#tracer.end(span);
+    if (this.#told.delete(span) || span === this.#step) this.#tracer.end(span);
     else this.#stream.stamp?.(this.#tracer.timesOf(span).end, this.#epoch);
   }
 }
