@@ -20,3 +20,10 @@ export const channels = {
   /** Gradients of weights, to the rank with the other copy of the stages. */
   weightGradients: 5 + 2 * MICRO_BATCHES,
 } as const;
+
+/**
+ * Messages between two ranks pass a link in the order sent where their channels are of one lane; lanes take
+ * turns. A micro-batch's rows that set out first are needed first.
+ */
+export const laneOf = (channel: number): number =>
+  channel >= channels.dispatch(0) && channel < channels.loss ? channels.dispatch(0) : channel;

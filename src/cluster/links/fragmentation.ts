@@ -1,3 +1,4 @@
+import { laneOf } from "../channels.ts";
 import {
   CONTROL_FRAME_BYTES,
   type Frame,
@@ -21,13 +22,13 @@ interface Outgoing extends RankMessage {
   sent: number;
 }
 
-/** Messages that share a stream stay in order; streams take turns, frame by frame. */
+/** Messages of a channel between two ranks. */
 const streamOf = ({ from, to, channel }: Omit<RankMessage, "message">) =>
   `${from} ${to} ${channel}`;
 
-/** Messages on their way to a link, cut into frames so that a long one holds up no other stream. */
+/** Messages on their way to a link, cut into frames so that a long one holds up no other lane. */
 export class Outbox {
-  readonly #streams = new Map<string, Outgoing[]>();
+  readonly #lanes = new Map<string, Outgoing[]>();
 
   /** `done` is called when the message's last frame is taken. @throws RangeError if too long. */
   push(message: RankMessage, done: () => void): void {
@@ -37,27 +38,28 @@ export class Outbox {
       );
     }
     const outgoing = { ...message, done, sent: 0 };
-    const stream = this.#streams.get(streamOf(message));
-    if (stream) stream.push(outgoing);
-    else this.#streams.set(streamOf(message), [outgoing]);
+    const key = streamOf({ ...message, channel: laneOf(message.channel) });
+    const lane = this.#lanes.get(key);
+    if (lane) lane.push(outgoing);
+    else this.#lanes.set(key, [outgoing]);
   }
 
-  /** The next frame of the stream whose turn it is. */
+  /** The next frame of the lane whose turn it is. */
   next(): Frame | undefined {
-    const [first] = this.#streams;
+    const [first] = this.#lanes;
     if (!first) return undefined;
-    const [key, stream] = first;
-    const [outgoing] = stream;
+    const [key, lane] = first;
+    const [outgoing] = lane;
     const { from, to, channel, message, sent } = outgoing;
     const payload = message.subarray(sent, sent + MAXIMUM_DATA_BYTES);
     outgoing.sent += payload.length;
     const remaining = message.length - outgoing.sent;
     if (remaining === 0) {
-      stream.shift();
+      lane.shift();
       outgoing.done();
     }
-    this.#streams.delete(key);
-    if (stream.length > 0) this.#streams.set(key, stream);
+    this.#lanes.delete(key);
+    if (lane.length > 0) this.#lanes.set(key, lane);
     return { type: "data", from, to, channel, remaining, payload };
   }
 }

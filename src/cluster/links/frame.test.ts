@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
+import { channels } from "../channels.ts";
 import { controlFrames, MessageAssembler, Outbox, type RankMessage } from "./fragmentation.ts";
 import {
   CONTROL_FRAME_BYTES,
@@ -144,6 +145,21 @@ test("a long message lets those of other channels pass", () => {
   outbox.push({ ...stream, channel: 1, message: new Uint8Array(10) }, () => order.push("short"));
   while (outbox.next());
   assert.deepEqual(order, ["short", "long"]);
+});
+
+test("expert rows pass in the order sent, whichever micro-batch they are of", () => {
+  const outbox = new Outbox();
+  const order: string[] = [];
+  const send = (name: string, channel: number, bytes: number) =>
+    outbox.push({ from: 0, to: 1, channel, message: new Uint8Array(bytes) }, () =>
+      order.push(name),
+    );
+  send("combine b", channels.combine(0), 1_000_000);
+  send("dispatch a", channels.dispatch(1), 10);
+  send("combine a", channels.combine(1), 200_000);
+  send("step", channels.step, 10);
+  while (outbox.next());
+  assert.deepEqual(order, ["step", "combine b", "dispatch a", "combine a"]);
 });
 
 test("a frame that does not continue its message is refused", () => {
