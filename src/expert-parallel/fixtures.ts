@@ -116,7 +116,13 @@ export async function oracle(way: Way, policy: Policy, share: RankRows): Promise
   const stream = way.kernels().createStream(policy);
   const local = new LocalExperts(stream, rule, share.rows, nullTracer);
   const input = inputOf(stream, share);
-  const output = await threeActs(local, { microBatch: 0, layer: 0, input, ...share });
+  const output = await threeActs(local, {
+    microBatch: 0,
+    overlaps: false,
+    layer: 0,
+    input,
+    ...share,
+  });
   const outputs = await outputsOf(stream, output, share.rows);
   stream.close();
   return outputs;
@@ -158,7 +164,7 @@ export function openUnit(
       ...{ unit: { transport, ranks }, ...options },
     });
     const batchOf = (layer: number, share: RankRows, microBatch = 0) => ({
-      ...{ microBatch, layer, input: inputOf(stream, share), ...share },
+      ...{ microBatch, overlaps: true, layer, input: inputOf(stream, share), ...share },
     });
     return {
       ...{ stream, transport, experts, batchOf },

@@ -8,7 +8,7 @@ export {
 } from "./placement.ts";
 export { createSharedExchange, ParallelExperts, type SharedExchange } from "./parallel-experts.ts";
 export type { TrafficCounts } from "./traffic.ts";
-export { MessageExchange } from "./message-exchange.ts";
+export { MessageExchange, MOST_PARTS } from "./message-exchange.ts";
 export type { RowExchange, UnitExperts } from "./row-exchange.ts";
 export { StreamExchange } from "./stream-exchange.ts";
 export { Traffic } from "./traffic.ts";

@@ -6,9 +6,9 @@ import type { LayerPlacement } from "./placement.ts";
 export interface DispatchPart {
   /** Source rows, ascending. */
   readonly rows: number[];
-  /** For each (row, choice) that goes there: its row's index in `rows`, and the expert's slot. */
-  readonly pairRows: number[];
-  readonly pairSlots: number[];
+  /** For each (row, choice) that goes there, by slot: its row's index in `rows`, and the expert's slot. */
+  readonly pairRows: Int32Array;
+  readonly pairSlots: Int32Array;
 }
 
 /** Which rows go where (DeepEP's dispatch layout). */
@@ -74,27 +74,35 @@ export function dispatchLayout(
   const { ranks, slots } = placement;
   const chosen = ids.subarray(0, rows * topK);
   const physical = chosenPlaces(chosen, placement, replicaChoices(placement), ownRank);
-  const parts = Array.from({ length: ranks }, () => ({
-    rows: [] as number[],
-    pairRows: [] as number[],
-    pairSlots: [] as number[],
-  }));
-  const pairRanks = new Int32Array(rows * topK);
+  const starts = startsOf(physical, ranks * slots);
+  const parts = Array.from({ length: ranks }, (_, rank) => {
+    const pairs = starts[(rank + 1) * slots] - starts[rank * slots];
+    const [pairRows, pairSlots] = [new Int32Array(pairs), new Int32Array(pairs)];
+    return { rows: [] as number[], pairRows, pairSlots };
+  });
+  const next = starts.slice();
   const places = new Int32Array(rows * topK);
   for (let row = 0; row < rows; row++) {
     for (let pair = row * topK; pair < (row + 1) * topK; pair++) {
+      const place = next[physical[pair]]++;
       const rank = Math.floor(physical[pair] / slots);
       const part = parts[rank];
       if (part.rows.at(-1) !== row) part.rows.push(row);
-      pairRanks[pair] = rank;
-      places[pair] = part.pairRows.length;
-      part.pairRows.push(part.rows.length - 1);
-      part.pairSlots.push(physical[pair] % slots);
+      const at = place - starts[rank * slots];
+      part.pairRows[at] = part.rows.length - 1;
+      part.pairSlots[at] = physical[pair] % slots;
+      places[pair] = place;
     }
   }
-  const firsts = exclusiveSums(parts.map((part) => part.pairRows.length));
-  for (let pair = 0; pair < places.length; pair++) places[pair] += firsts[pairRanks[pair]];
   return { parts, places };
+}
+
+/** Where the pairs of each physical expert begin once they are sorted. [experts + 1] */
+function startsOf(physical: Int32Array, experts: number): Int32Array {
+  const starts = new Int32Array(experts + 1);
+  for (const expert of physical) starts[expert + 1]++;
+  for (let expert = 0; expert < experts; expert++) starts[expert + 1] += starts[expert];
+  return starts;
 }
 
 /** Sum of the counts before each. */

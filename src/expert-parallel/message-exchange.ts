@@ -2,17 +2,16 @@ import { channels } from "../cluster/index.ts";
 import {
   createOperand,
   createStoredRows,
+  operandRowBytes,
   precisions,
-  storedOperand,
   type Operand,
-  type RowGroups,
   type StoredRows,
 } from "../kernels/index.ts";
 import type { ExpertBatch, ExpertOutput } from "../model/index.ts";
 import { dispatchLayout, exclusiveSums, type DispatchLayout } from "./layout.ts";
-import { groupPairs } from "./pairs.ts";
+import { GroupedPairs } from "./pairs.ts";
 import type { LayerPlacement } from "./placement.ts";
-import type { ArrivedRows, RowExchange, UnitExperts } from "./row-exchange.ts";
+import type { ArrivedRows, RowExchange, SlotRange, UnitExperts } from "./row-exchange.ts";
 import {
   decodeDispatch,
   DispatchError,
@@ -27,8 +26,9 @@ interface Dispatched {
   readonly batch: ExpertBatch;
   readonly slots: number;
   readonly layout: DispatchLayout;
-  readonly sent: Promise<void>;
   readonly bytesTo: Float64Array;
+  /** Bytes of outputs of each rank's experts that have come home. */
+  readonly home: Float64Array;
 }
 
 /**
@@ -37,9 +37,13 @@ interface Dispatched {
  */
 const FIXED_ROWS = 128;
 
+/** Outputs go home in parts of about so many bytes for all other ranks, but in no more parts than these. */
+const PART_BYTES = 256 * 1024;
+export const MOST_PARTS = 4;
+
 /**
- * Rows as messages of any transport, one to each rank and one back, in buffers that grow as needed. Where a
- * rank sends more rows than have a fixed place, as with prompts, all are placed behind each other once they
+ * Rows as messages of any transport, one to each rank and one or some back, in buffers that grow as needed.
+ * Where a rank sends more rows than have a fixed place, as with prompts, all are placed behind each other once they
  * have come, and no memory is lost between them.
  */
 export class MessageExchange implements RowExchange {
@@ -50,20 +54,13 @@ export class MessageExchange implements RowExchange {
   #fixed: Operand | undefined;
   #arrived: Operand | undefined;
   #arrivedRows = 0;
-  #groups: RowGroups | undefined;
-  /** Pairs that each rank has sent here, once its rows have arrived. */
-  #pairsOf: readonly number[] = [];
-  /** Outputs of the own experts by rank, in the order of its pairs. [pairs, hidden] */
-  #ordered: StoredRows;
-  /** The other ranks' outputs have been sent: their memory may be used again. */
-  #returning: Promise<void> = Promise.resolve();
+  #groups: GroupedPairs | undefined;
   /** [rows × topK, hidden], by rank and then as dispatched */
   #returned: StoredRows;
 
   constructor(unit: UnitExperts) {
     this.#unit = unit;
     this.#others = unit.unit.ranks.map((_, index) => index).filter((index) => index !== unit.own);
-    this.#ordered = createStoredRows(precisions[unit.stream.policy].rows, 0);
     this.#returned = createStoredRows(precisions[unit.stream.policy].rows, 0);
   }
 
@@ -76,14 +73,16 @@ export class MessageExchange implements RowExchange {
     const { loads, rowsTo, bytesTo } = traffic.countsOf(layer);
     for (const id of ids.subarray(0, rows * rule.topK)) loads[id]++;
     layout.parts.forEach((part, rank) => (rowsTo[rank] += part.rows.length));
-    const message = (rank: number) => encodeDispatch(layout.parts[rank], input);
-    const sent = this.#send(channels.dispatch(microBatch), bytesTo, message, "given");
-    const { slots } = placement;
-    this.#dispatched = { batch, slots, layout, bytesTo, sent };
+    const home = new Float64Array(layout.parts.length);
+    this.#returned = this.#storedRows(this.#returned, layout.places.length);
+    this.#dispatched = { batch, slots: placement.slots, layout, bytesTo, home };
+    for (const rank of this.#others) {
+      this.#send(rank, channels.dispatch(microBatch), encodeDispatch(layout.parts[rank], input));
+    }
   }
 
   async receive(): Promise<ArrivedRows> {
-    const { batch, slots, layout, sent } = this.#inFlight;
+    const { batch, slots, layout } = this.#inFlight;
     const { own } = this.#unit;
     const like = batch.input;
     const ownPart = layout.parts[own];
@@ -92,22 +91,28 @@ export class MessageExchange implements RowExchange {
     const received = new Map<number, ReceivedRows>();
     let fits = ownRows.rows <= FIXED_ROWS;
     if (fits) placeOwnRows(fixed, own * FIXED_ROWS, ownPart, like);
-    await this.#take(channels.dispatch(batch.microBatch), (rank, message) => {
-      const rows = decodeDispatch(message, like, slots);
+    await this.#take(async (rank, next) => {
+      const rows = decodeDispatch(await next(channels.dispatch(batch.microBatch)), like, slots);
       received.set(rank, rows);
       fits &&= rows.rows <= FIXED_ROWS;
       if (fits) placeRows(fixed, rank * FIXED_ROWS, rows);
     });
-    await sent;
     const parts = layout.parts.map((_, rank) => received.get(rank) ?? ownRows);
     const firstRows = fits
       ? parts.map((_, rank) => rank * FIXED_ROWS)
       : exclusiveSums(parts.map(({ rows }) => rows));
     const input = fits ? fixed : this.#placeBehind(received, firstRows);
-    const groups = groupPairs(parts, firstRows, slots);
+    const groups = new GroupedPairs(parts, firstRows, slots);
     this.#groups = groups;
-    this.#pairsOf = parts.map(({ pairRows }) => pairRows.length);
-    return { input, groups, pairs: groups.sources.length };
+    const pairs = groups.sources.length;
+    return { input, groups, pairs, parts: batch.overlaps ? this.#partsOf(pairs, slots) : 1 };
+  }
+
+  /** How many parts pay for waiting for the stream once more. */
+  #partsOf(pairs: number, slots: number): number {
+    const others = this.#others.length / (this.#others.length + 1);
+    const parts = Math.floor((others * pairs * this.#outputBytes) / PART_BYTES);
+    return Math.max(1, Math.min(parts, MOST_PARTS, slots));
   }
 
   /** All rows behind each other, those of a rank from its first on. */
@@ -122,47 +127,56 @@ export class MessageExchange implements RowExchange {
     return input;
   }
 
-  /** Outputs go home in the order of each rank's pairs. */
-  async returnRows(outputs: StoredRows, computed: () => void): Promise<void> {
-    const { stream, hidden } = this.#unit;
-    const { batch, bytesTo } = this.#inFlight;
-    const { places } = this.#groups as RowGroups;
-    this.#ordered = this.#storedRows(this.#ordered, places.length);
-    const [ordered, sorted] = [this.#ordered, outputs].map((rows) => storedOperand(rows, hidden));
-    stream.gather(ordered, sorted, places, places.length);
+  /** Outputs go home by slot, in the order of a rank's pairs inside one. */
+  async returnRows(outputs: StoredRows, computed: () => void, slots: SlotRange): Promise<void> {
+    const { stream, hidden, own, unit } = this.#unit;
     await stream.fence();
     computed();
-    const messages = this.#outputsByRank();
-    const channel = channels.combine(batch.microBatch);
-    this.#returning = this.#send(channel, bytesTo, (rank) => messages[rank]);
+    const channel = channels.combine(this.#inFlight.batch.microBatch);
+    for (const rank of unit.ranks.keys()) {
+      const ranges = [...this.#arrivedPairs.rangesOf(rank, slots)];
+      const bytes = ranges.map(([from, to]) => storedBytes(outputs, from * hidden, to * hidden));
+      if (rank === own) for (const each of bytes) this.#bringHome(own, each);
+      else if (bytes.length > 0) this.#send(rank, channel, joined(bytes));
+    }
   }
 
   async takeHome(): Promise<ExpertOutput> {
-    const { batch, layout } = this.#inFlight;
-    const { hidden, own } = this.#unit;
-    const { parts, places } = layout;
-    this.#returned = this.#storedRows(this.#returned, places.length);
-    const firsts = exclusiveSums(parts.map(({ pairRows }) => pairRows.length * hidden));
-    const place = (rank: number, message: Uint8Array) => {
-      const end = firsts[rank] + parts[rank].pairRows.length * hidden;
-      const target = storedBytes(this.#returned, firsts[rank], end);
-      if (message.byteLength !== target.byteLength) {
-        const problem = `expected ${target.byteLength} bytes of expert rows`;
-        throw new DispatchError(`${problem}, got ${message.byteLength}`);
+    const { batch, layout, home } = this.#inFlight;
+    await this.#take(async (rank, next) => {
+      const bytes = layout.parts[rank].pairRows.length * this.#outputBytes;
+      while (home[rank] < bytes) {
+        this.#bringHome(rank, await next(channels.combine(batch.microBatch)));
       }
-      target.set(message);
-    };
-    place(own, this.#outputsByRank()[own]);
-    await this.#take(channels.combine(batch.microBatch), place);
-    await this.#returning;
-    return { expertRows: this.#returned, places };
+    });
+    return { expertRows: this.#returned, places: layout.places };
   }
 
-  #outputsByRank(): Uint8Array[] {
-    let at = 0;
-    return this.#pairsOf.map((pairs) =>
-      storedBytes(this.#ordered, at, (at += pairs * this.#unit.hidden)),
-    );
+  /** Puts outputs of a rank's experts behind those that have come before. */
+  #bringHome(rank: number, outputs: Uint8Array): void {
+    const { layout, home } = this.#inFlight;
+    const { hidden } = this.#unit;
+    const pairs = layout.parts.map(({ pairRows }) => pairRows.length);
+    const first = exclusiveSums(pairs)[rank] * hidden;
+    const place = storedBytes(this.#returned, first, first + pairs[rank] * hidden);
+    const room = place.subarray(home[rank]);
+    if (outputs.byteLength > room.byteLength) {
+      const problem = `expected ${room.byteLength} more bytes of expert rows`;
+      throw new DispatchError(`${problem}, got ${outputs.byteLength}`);
+    }
+    room.set(outputs);
+    home[rank] += outputs.byteLength;
+  }
+
+  /** Of a row that comes home. */
+  get #outputBytes(): number {
+    const { stream, hidden } = this.#unit;
+    return operandRowBytes({ format: precisions[stream.policy].rows, columns: hidden }).values;
+  }
+
+  get #arrivedPairs(): GroupedPairs {
+    if (!this.#groups) throw new Error("nothing has arrived");
+    return this.#groups;
   }
 
   get #inFlight(): Dispatched {
@@ -170,33 +184,21 @@ export class MessageExchange implements RowExchange {
     return this.#dispatched;
   }
 
-  /** One message to each other rank. Whoever awaits theirs, or this, hears of a failure. */
-  #send(
-    channel: number,
-    bytesTo: Float64Array,
-    messageTo: (rank: number) => Uint8Array,
-    given?: "given",
-  ): Promise<void> {
+  /** A message in memory of its own. Whoever awaits those of the rank hears of a failure. */
+  #send(rank: number, channel: number, message: Uint8Array): void {
     const { unit } = this.#unit;
-    const sends = this.#others.map((rank) => {
-      const message = messageTo(rank);
-      bytesTo[rank] += message.byteLength;
-      return unit.transport.send(unit.ranks[rank], channel, message, given);
-    });
-    const sent = Promise.all(sends).then(() => undefined);
-    sent.catch(() => undefined);
-    return sent;
+    this.#inFlight.bytesTo[rank] += message.byteLength;
+    unit.transport.send(unit.ranks[rank], channel, message, "given").catch(() => undefined);
   }
 
-  /** One message of each other rank, as they come. */
+  /** What each other rank sends, as it comes. */
   async #take(
-    channel: number,
-    arrived: (rank: number, message: Uint8Array) => void,
+    from: (rank: number, next: (channel: number) => Promise<Uint8Array>) => Promise<void>,
   ): Promise<void> {
     const { unit, traffic } = this.#unit;
     const began = performance.now();
-    const taken = this.#others.map(async (rank) =>
-      arrived(rank, await unit.transport.receive(unit.ranks[rank], channel, "soon")),
+    const taken = this.#others.map((rank) =>
+      from(rank, (channel) => unit.transport.receive(unit.ranks[rank], channel, "soon")),
     );
     await Promise.all(taken);
     traffic.waitedMs += performance.now() - began;
@@ -222,4 +224,16 @@ export class MessageExchange implements RowExchange {
     }
     return this.#arrived;
   }
+}
+
+/** In memory of its own, of which all is written. */
+function joined(parts: readonly Uint8Array[]): Uint8Array {
+  const bytes = parts.reduce((sum, { byteLength }) => sum + byteLength, 0);
+  const all = new Uint8Array(Buffer.allocUnsafeSlow(bytes).buffer);
+  let at = 0;
+  for (const part of parts) {
+    all.set(part, at);
+    at += part.byteLength;
+  }
+  return all;
 }

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import fc from "fast-check";
 import { gaussian, policies, randomSource, type Policy } from "../kernels/index.ts";
+import { clockSince, nullTracer, SpanRecorder, spanNames, type Tracer } from "../trace/index.ts";
 import {
   EXPERTS,
   folder,
@@ -27,8 +28,19 @@ after(() => {
 });
 
 /** Two layers whose experts lie alike. */
-async function parallel(way: Way, policy: Policy, shares: RankRows[], placement: LayerPlacement) {
-  const unit = openUnit(way, { policy, ranks: shares.length, placementOf: () => placement });
+async function parallel(
+  way: Way,
+  policy: Policy,
+  shares: RankRows[],
+  placement: LayerPlacement,
+  tracer: Tracer = nullTracer,
+) {
+  const unit = openUnit(way, {
+    policy,
+    ranks: shares.length,
+    placementOf: () => placement,
+    tracer,
+  });
   const outputs: Buffer[] = [];
   for (let layer = 0; layer < 2; layer++) {
     await Promise.all(
@@ -81,6 +93,21 @@ for (const way of ways.filter(({ sharesMemory }) => !sharesMemory)) {
         );
       }
     }
+  });
+}
+
+for (const way of ways.filter(({ sharesMemory }) => !sharesMemory)) {
+  const { name, skip } = way;
+  test(`${name}: many rows go home part by part, and keep their bits`, { skip }, async () => {
+    const tracer = new SpanRecorder({ node: 0, rank: 0, clock: clockSince(Date.now()) });
+    const shares = [many(9000), many(40)];
+    const placement = orderedPlacement(EXPERTS, 2);
+    const { outputs } = await parallel(way, "f32", shares, placement, tracer);
+    for (const [rank, own] of shares.entries()) {
+      assert.ok(outputs[rank].equals(await oracle(way, "f32", own)), `rank ${rank}`);
+    }
+    const mlps = [...tracer.take().names].filter((kind) => spanNames[kind] === "MLP");
+    assert.ok(mlps.length > 2 * shares.length, `${mlps.length} parts`);
   });
 }
 

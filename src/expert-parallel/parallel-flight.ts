@@ -6,6 +6,7 @@ import {
   type ExpertOutput,
 } from "../model/index.ts";
 import type { Span, SpanName } from "../trace/index.ts";
+import { expertParts } from "./expert-parts.ts";
 import type { LayerPlacement } from "./placement.ts";
 import type { RowExchange, UnitExperts } from "./row-exchange.ts";
 
@@ -14,8 +15,8 @@ interface Dispatched {
   readonly batch: ExpertBatch;
   readonly placement: LayerPlacement;
   /** Span of the dispatch or of the combination, open until the rows have arrived. */
-  span?: Span;
-  returned?: Promise<void>;
+  span?: Span | undefined;
+  returned?: Promise<unknown>;
 }
 
 /** One micro-batch between the ranks of its unit, with buffers of its own. */
@@ -43,14 +44,22 @@ export class ParallelFlight implements ExpertFlight {
     const { tracer, ownWeights } = this.#unit;
     const flight = this.#inFlight;
     const { batch, placement } = flight;
-    const { input, groups, pairs } = await this.#exchange.receive();
+    const { input, groups, pairs, parts } = await this.#exchange.receive();
     if (flight.span !== undefined) tracer.end(flight.span);
-    const mlp = this.#begin("MLP", batch);
-    const outputs = this.#mlp.compute(input, groups, ownWeights(placement, weights), pairs);
-    flight.returned = this.#exchange.returnRows(outputs, () => {
+    flight.span = undefined;
+    const own = ownWeights(placement, weights);
+    const returned: Promise<void>[] = [];
+    const computed = () => void (flight.span ??= this.#begin("COMBINE", batch));
+    for (const part of expertParts(own, parts)) {
+      const mlp = this.#begin("MLP", batch);
+      const outputs =
+        parts > 1
+          ? this.#mlp.computePart(input, groups, part.weights, part.first)
+          : this.#mlp.compute(input, groups, part.weights, pairs);
       tracer.end(mlp);
-      flight.span = this.#begin("COMBINE", batch);
-    });
+      returned.push(this.#exchange.returnRows(outputs, computed, part));
+    }
+    flight.returned = Promise.all(returned);
     // Who takes the outputs home hears of a failure.
     flight.returned.catch(() => undefined);
   }

@@ -2,7 +2,7 @@ import type {
   ExpertWeights,
   GateRule,
   Operand,
-  RowGroups,
+  SortedRows,
   StoredRows,
   Stream,
 } from "../kernels/index.ts";
@@ -37,9 +37,17 @@ export interface UnitExperts {
 export interface ArrivedRows {
   readonly input: Operand;
   /** By slot. */
-  readonly groups: RowGroups;
+  readonly groups: SortedRows;
   /** At most. */
   readonly pairs: number;
+  /** In so many parts the experts are computed, each of which goes home while the next one is. */
+  readonly parts: number;
+}
+
+/** Slots of experts that are computed together. */
+export interface SlotRange {
+  readonly first: number;
+  readonly end: number;
 }
 
 /**
@@ -51,8 +59,11 @@ export interface RowExchange {
   /** Sends the rows to their experts once the gate has run; then `gated` is called. */
   dispatch(batch: ExpertBatch, placement: LayerPlacement, gated: () => void): Promise<void>;
   receive(): Promise<ArrivedRows>;
-  /** Sends the outputs home, one row for each pair, once they are computed; then `computed` is called. */
-  returnRows(outputs: StoredRows, computed: () => void): Promise<void>;
+  /**
+   * Sends outputs home, of the pairs of some slots, once they are computed; then `computed` is called. To be
+   * called for all slots, part by part.
+   */
+  returnRows(outputs: StoredRows, computed: () => void, slots: SlotRange): Promise<void>;
   /** The outputs of the own rows. */
   takeHome(): Promise<ExpertOutput>;
 }

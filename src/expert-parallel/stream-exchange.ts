@@ -74,7 +74,8 @@ export class StreamExchange implements RowExchange {
     this.#stream.awaitDispatched(shared, this.#turn);
     this.#stream.groupArrived(this.#groups, shared, this.#turn);
     const groups = this.#groups;
-    return { input: shared.dispatched, groups, pairs: groups.sources.length };
+    // Only the stream will know how many come for a part of the experts.
+    return { input: shared.dispatched, groups, pairs: groups.sources.length, parts: 1 };
   }
 
   async returnRows(outputs: StoredRows, computed: () => void): Promise<void> {

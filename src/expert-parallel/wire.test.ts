@@ -14,14 +14,18 @@ function operandOf(format: "f32" | "bf16" | "fp8", rows: number) {
   return operand;
 }
 
-const part = { rows: [1, 4], pairRows: [0, 1, 1], pairSlots: [3, 0, 2] };
+const part = {
+  rows: [1, 4],
+  pairRows: Int32Array.of(1, 1, 0),
+  pairSlots: Int32Array.of(0, 2, 3),
+};
 
 test("rows arrive with the bits they left with, in every operand format", () => {
   for (const format of ["f32", "bf16", "fp8"] as const) {
     const sent = operandOf(format, 5);
     const received = decodeDispatch(encodeDispatch(part, sent), sent, SLOTS);
-    assert.deepEqual([...received.pairRows], part.pairRows);
-    assert.deepEqual([...received.pairSlots], part.pairSlots);
+    assert.deepEqual(received.pairRows, part.pairRows);
+    assert.deepEqual(received.pairSlots, part.pairSlots);
     const placed = createOperand(format, 3, COLUMNS);
     placeRows(placed, 1, received);
     part.rows.forEach((row, i) => {
@@ -46,6 +50,6 @@ test("a message cut anywhere, or one that points outside, is refused", () => {
     }),
   );
   assert.throws(() => decodeDispatch(message, like, 3), DispatchError);
-  const outside = encodeDispatch({ ...part, pairRows: [0, 1, 2] }, like);
+  const outside = encodeDispatch({ ...part, pairRows: Int32Array.of(0, 1, 2) }, like);
   assert.throws(() => decodeDispatch(outside, like, SLOTS), DispatchError);
 });

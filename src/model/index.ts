@@ -21,7 +21,8 @@ export {
 } from "./checkpoint/index.ts";
 export { inspectModel, type Inspection } from "./checkpoint/index.ts";
 export { type HashedBytes, modelHash } from "./checkpoint/index.ts";
-export type { KvPool, Mtp, MtpBatch, Order, StepBatch } from "./graph/index.ts";
+export type { KvPool, Mtp, MtpBatch, Order, Stages, StepBatch } from "./graph/index.ts";
+export { passLayers } from "./graph/index.ts";
 export { loadModel, Model, type ChosenTokens, type ModelOptions } from "./graph/index.ts";
 export { argmax, SingleSequence } from "./graph/index.ts";
 export {

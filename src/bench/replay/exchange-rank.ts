@@ -85,7 +85,10 @@ function drawBatch(rows: number): ExpertBatch {
     const first = experts.toSorted((a, b) => a.at - b.at).slice(0, topK);
     return first.map(({ expert }) => expert).toSorted((a, b) => a - b);
   });
-  return { ...{ microBatch: 0, layer: 0, rows, input }, ids: Int32Array.from(chosen.flat()) };
+  return {
+    ...{ microBatch: 0, overlaps: false, layer: 0, rows, input },
+    ids: Int32Array.from(chosen.flat()),
+  };
 }
 
 async function measure(rows: number): Promise<ExchangeMeasured> {
@@ -93,7 +96,8 @@ async function measure(rows: number): Promise<ExchangeMeasured> {
   const once = async () => {
     await exchange.dispatch(batch, placement, () => undefined);
     await exchange.receive();
-    await exchange.returnRows(outputs, () => undefined);
+    const all = { first: 0, end: placement.slots };
+    await exchange.returnRows(outputs, () => undefined, all);
     await exchange.takeHome();
     await stream.fence();
   };

@@ -8,32 +8,41 @@ export interface Link {
   /** The words that run a command in a namespace. */
   readonly near: readonly string[];
   readonly far: readonly string[];
+  readonly ends: readonly LinkEnd[];
   remove(): void;
 }
 
+export interface LinkEnd {
+  readonly namespace: string;
+  readonly device: string;
+}
+
 const ADDRESSES = ["10.86.0.1", "10.86.0.2"] as const;
+
+const run = (command: string) => execFileSync("/bin/sh", ["-c", command], { stdio: "pipe" });
+const bucketOf = (bitsPerSecond: number) =>
+  `root handle 1: tbf rate ${Math.round(bitsPerSecond)}bit burst 256kb latency 10s`;
 
 /**
  * Lays a pair of virtual Ethernet devices, each of which lets so much through (a token bucket) and, where
  * the kernel has netem, delays it.
  */
 export function layLink({ latencyMs, bitsPerSecond }: WireRate): Link {
-  const names = [`daysix-${process.pid}-a`, `daysix-${process.pid}-b`] as const;
-  const devices = [`ds${process.pid}a`, `ds${process.pid}b`] as const;
-  const run = (command: string) => execFileSync("/bin/sh", ["-c", command], { stdio: "pipe" });
-  const remove = () => names.forEach((name) => run(`ip netns del ${name} || true`));
+  const ends = ["a", "b"].map((end) => ({
+    namespace: `daysix-${process.pid}-${end}`,
+    device: `ds${process.pid}${end}`,
+  }));
+  const remove = () => ends.forEach(({ namespace }) => run(`ip netns del ${namespace} || true`));
   try {
-    for (const name of names) run(`ip netns add ${name}`);
-    run(`ip link add ${devices[0]} type veth peer name ${devices[1]}`);
-    names.forEach((name, end) => {
-      const device = devices[end];
-      const inside = `ip netns exec ${name}`;
-      run(`ip link set ${device} netns ${name}`);
+    for (const { namespace } of ends) run(`ip netns add ${namespace}`);
+    run(`ip link add ${ends[0].device} type veth peer name ${ends[1].device}`);
+    ends.forEach(({ namespace, device }, end) => {
+      const inside = `ip netns exec ${namespace}`;
+      run(`ip link set ${device} netns ${namespace}`);
       run(`${inside} ip address add ${ADDRESSES[end]}/24 dev ${device}`);
       run(`${inside} ip link set ${device} up && ${inside} ip link set lo up`);
       const add = `${inside} tc qdisc add dev ${device}`;
-      const bucket = `tbf rate ${bitsPerSecond}bit burst 256kb latency 10s`;
-      if (bitsPerSecond) run(`${add} root handle 1: ${bucket}`);
+      if (bitsPerSecond) run(`${add} ${bucketOf(bitsPerSecond)}`);
       const place = bitsPerSecond ? "parent 1:1" : "root";
       if (latencyMs) run(`${add} ${place} netem delay ${latencyMs * 1000}us limit 100000`);
     });
@@ -41,6 +50,13 @@ export function layLink({ latencyMs, bitsPerSecond }: WireRate): Link {
     remove();
     throw error;
   }
-  const [near, far] = names.map((name) => ["ip", "netns", "exec", name]);
-  return { address: ADDRESSES[0], near, far, remove };
+  const [near, far] = ends.map(({ namespace }) => ["ip", "netns", "exec", namespace]);
+  return { address: ADDRESSES[0], near, far, ends, remove };
+}
+
+/** Gives a wire that has no latency another rate. */
+export function setRate(ends: readonly LinkEnd[], bitsPerSecond: number): void {
+  for (const { namespace, device } of ends) {
+    run(`ip netns exec ${namespace} tc qdisc replace dev ${device} ${bucketOf(bitsPerSecond)}`);
+  }
 }

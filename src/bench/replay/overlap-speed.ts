@@ -1,11 +1,13 @@
 #!/usr/bin/env node
 /**
  * What overlap hides of a link's time: two nodes of one core each, in two network namespaces joined by a
- * wire of a given rate, one unit of two ranks. Steps with and without overlap are measured in turns. For
- * root, on Linux.
+ * wire, one unit of two ranks. Steps with and without overlap are measured in turns, beside what the stages'
+ * windows allow. The wire has a given rate, or `equal`: one at which it takes a step's rows as long as the ranks
+ * compute. For root, on Linux.
  *
- *   npm run bench:overlap -- [wire] [shape] [layers] [prompt] [rounds]
- *   by default 1Gbps v2-lite 4 2048 8
+ *   npm run bench:overlap -- [wire] [shape] [layers] [rounds] [prompt] [requests] [context]
+ *   by default equal v2-lite 4 8 2048 64 512; a prompt, or so many requests behind a context, for each rank.
+ *   No prompt or no requests: nothing of that is measured.
  */
 import { spawn, type ChildProcess } from "node:child_process";
 import { writeFileSync, mkdtempSync, rmSync } from "node:fs";
@@ -14,29 +16,41 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { clusterSecret, generateSecret, parseTopology, parseWire } from "../../cluster/index.ts";
 import { Engine, greedySampling, type OverlapMode } from "../../engine/index.ts";
-import { randomSource } from "../../kernels/index.ts";
+import { MOST_PARTS } from "../../expert-parallel/index.ts";
+import { operandRowBytes, randomSource } from "../../kernels/index.ts";
+import { readConfig } from "../../model/index.ts";
+import type { SpanBatch } from "../../trace/index.ts";
+import { spansByRank } from "../ladder/index.ts";
 import { cachedCheckpoint, type ShapeName } from "../model/index.ts";
 import { median } from "../percentiles.ts";
-import { layLink } from "./link.ts";
+import { layLink, setRate, type Link } from "./link.ts";
+import { overlapFigures, stepTimes, type StepTimes, type StepTraffic } from "./overlap-figures.ts";
 
-const [wire = "1Gbps", shape = "v2-lite", layers = "4", prompt = "2048", rounds = "8"] =
-  process.argv.slice(2);
+const [wire = "equal", shape = "v2-lite", ...counts] = process.argv.slice(2);
+const [layers = 4, rounds = 8, prompt = 2048, requests = 64, context = 512] = counts.map(Number);
 const FORMAT = "int8";
 const POLICY = "int8";
 const RANKS = 2;
-const DECODING = 64;
-const DECODED_TOKENS = 16;
-const DECODE_PROMPT = 64;
+const DECODED_TOKENS = 6;
+/** Requests that go on from the same tokens, each for itself. */
+const SHARING = 16;
+/** While no rate has been found. */
+const FAST = 1e11;
 const INSIDE = "DAYSIX_BENCH_LINK";
 
 const main = fileURLToPath(new URL("../../cli/main.js", import.meta.url));
 
+interface Inside extends Pick<Link, "address" | "far" | "ends"> {
+  readonly directory: string;
+}
+
 /** Runs this program again inside the near namespace. */
 async function runInside(): Promise<never> {
-  const directory = await cachedCheckpoint(shape as ShapeName, Number(layers), FORMAT);
-  const link = layLink(parseWire(wire));
+  const directory = await cachedCheckpoint(shape as ShapeName, layers, FORMAT);
+  const rate = wire === "equal" ? { latencyMs: 0, bitsPerSecond: FAST } : parseWire(wire);
+  const link = layLink(rate);
   const [program, ...words] = [...link.near, "taskset", "-c", "0", ...process.argv];
-  const inside = JSON.stringify({ directory, address: link.address, far: link.far });
+  const inside = JSON.stringify({ directory, ...link } satisfies Inside);
   const child = spawn(program, words, {
     stdio: "inherit",
     env: { ...process.env, [INSIDE]: inside },
@@ -48,83 +62,159 @@ async function runInside(): Promise<never> {
   process.exit(status);
 }
 
-interface Inside {
-  readonly directory: string;
-  readonly address: string;
-  readonly far: readonly string[];
-}
-
-async function startEngine({ directory, address, far }: Inside, overlap: OverlapMode) {
-  const secret = generateSecret();
-  const folder = mkdtempSync(join(tmpdir(), "daysix-overlap-"));
-  const secretFile = join(folder, "secret");
-  writeFileSync(secretFile, secret);
-  let node: ChildProcess | undefined;
-  const listening = (port: number) => {
-    const flags = ["--join", `${address}:${port}`, "--model", directory, "--policy", POLICY];
-    const words = [...far, "taskset", "-c", "1", process.execPath, main, "node", ...flags];
-    const [program, ...rest] = [...words, "--secret-file", secretFile];
-    node = spawn(program, rest, { stdio: ["ignore", "ignore", "inherit"] });
-  };
-  const listen = { host: address, port: 0 };
-  const awaited = { listen, secret: clusterSecret(secret), listening, refused: console.error };
-  const engine = await Engine.start({
-    ...{ modelDirectory: directory, policy: POLICY, overlap, kvMemoryBytes: 2 ** 28 },
-    ...{ chunkRows: Number(prompt), topology: parseTopology(`combined=1x${RANKS}`) },
-    nodes: { count: 2, await: awaited },
-  });
-  const close = async () => {
-    await engine.close();
-    node?.kill();
-    rmSync(folder, { recursive: true });
-  };
-  return { engine, close };
-}
-
 const draw = randomSource(5);
 
-/** Seconds until all of so many requests are answered. */
-async function answer(engine: Engine, requests: number, promptTokens: number, maxTokens: number) {
-  const began = performance.now();
-  const ask = async (id: number) => {
-    const tokens = Array.from({ length: promptTokens }, () =>
-      Math.floor(draw() * engine.vocabSize),
+/** Two nodes in one mode, and the spans of their ranks. */
+class MeasuredEngine {
+  readonly engine: Engine;
+  readonly #node: ChildProcess | undefined;
+  readonly #folder: string;
+  readonly #batches: SpanBatch[];
+
+  static async start(
+    { directory, address, far }: Inside,
+    overlap: OverlapMode,
+  ): Promise<MeasuredEngine> {
+    const secret = generateSecret();
+    const folder = mkdtempSync(join(tmpdir(), "daysix-overlap-"));
+    const secretFile = join(folder, "secret");
+    writeFileSync(secretFile, secret);
+    let node: ChildProcess | undefined;
+    const listening = (port: number) => {
+      const flags = ["--join", `${address}:${port}`, "--model", directory, "--policy", POLICY];
+      const words = [...far, "taskset", "-c", "1", process.execPath, main, "node", ...flags];
+      const [program, ...rest] = [...words, "--secret-file", secretFile];
+      node = spawn(program, rest, { stdio: ["ignore", "ignore", "inherit"] });
+    };
+    const listen = { host: address, port: 0 };
+    const awaited = { listen, secret: clusterSecret(secret), listening, refused: console.error };
+    const batches: SpanBatch[] = [];
+    const engine = await Engine.start(
+      {
+        ...{ modelDirectory: directory, policy: POLICY, overlap, kvMemoryBytes: 2 ** 29 },
+        ...{ chunkRows: Math.max(prompt, 256), topology: parseTopology(`combined=1x${RANKS}`) },
+        nodes: { count: 2, await: awaited },
+      },
+      { trace: { epochMs: Date.now(), write: (batch) => batches.push(batch) } },
     );
-    const asked = { id: `${id}`, tenant: "", prompt: tokens, choice: 0, stopTokens: [], maxTokens };
-    for await (const event of engine.generate({ ...asked, sampling: greedySampling })) {
-      if (event.kind === "failed") throw new Error(event.message);
-    }
-  };
-  await Promise.all(Array.from({ length: requests }, (_, id) => ask(id)));
-  return (performance.now() - began) / 1000;
+    return new MeasuredEngine(engine, node, folder, batches);
+  }
+
+  private constructor(
+    engine: Engine,
+    node: ChildProcess | undefined,
+    folder: string,
+    batches: SpanBatch[],
+  ) {
+    this.engine = engine;
+    this.#node = node;
+    this.#folder = folder;
+    this.#batches = batches;
+  }
+
+  /** Steps of so many rows on each rank while the requests are answered. */
+  async run(asked: readonly number[][], maxTokens: number, rows: number): Promise<StepTimes> {
+    this.#batches.splice(0);
+    await this.answer(asked, maxTokens);
+    return stepTimes(spansByRank(this.#batches, RANKS, 0), rows);
+  }
+
+  async answer(asked: readonly number[][], maxTokens: number): Promise<void> {
+    const answers = asked.map(async (tokens, id) => {
+      const request = { id: `${id}`, tenant: "", prompt: tokens, choice: 0, stopTokens: [] };
+      const sampling = greedySampling;
+      for await (const event of this.engine.generate({ ...request, maxTokens, sampling })) {
+        if (event.kind === "failed") throw new Error(event.message);
+      }
+    });
+    await Promise.all(answers);
+  }
+
+  /** Bytes that a rank has sent so far, and the mean of its rows to other ranks. */
+  async sent(): Promise<{ readonly rows: number; readonly bytes: number }> {
+    const told = await this.engine.rankStats();
+    const off = (rank: number, values: readonly number[] = []) =>
+      values.reduce((total, value, to) => total + (to === rank ? 0 : value), 0);
+    const mean = (of: "rowsTo" | "bytesTo") =>
+      told.reduce((total, { traffic }, rank) => total + off(rank, traffic?.[of]), 0) / RANKS;
+    return { rows: mean("rowsTo"), bytes: mean("bytesTo") };
+  }
+
+  async close(): Promise<void> {
+    await this.engine.close();
+    this.#node?.kill();
+    rmSync(this.#folder, { recursive: true });
+  }
 }
 
-const workloads = {
-  prefill: (engine: Engine) => answer(engine, RANKS, Number(prompt), 1),
-  decode: async (engine: Engine) => {
-    const alone = await answer(engine, DECODING, DECODE_PROMPT, 1);
-    return (await answer(engine, DECODING, DECODE_PROMPT, 1 + DECODED_TOKENS)) - alone;
-  },
-};
+/** What each rank is given in a round. */
+interface Workload {
+  readonly name: "prefill" | "decode";
+  /** Of a measured step, on each rank. */
+  readonly rows: number;
+  readonly maxTokens: number;
+  readonly drawPrompts: (vocabSize: number) => number[][];
+}
+
+const drawTokens = (length: number, vocabSize: number) =>
+  Array.from({ length }, () => Math.floor(draw() * vocabSize));
+
+function workloads(vocabSize: number): Workload[] {
+  const prefill: Workload = {
+    ...{ name: "prefill", rows: prompt, maxTokens: 1 },
+    drawPrompts: () => Array.from({ length: RANKS }, () => drawTokens(prompt, vocabSize)),
+  };
+  const contexts = Array.from({ length: Math.ceil((RANKS * requests) / SHARING) }, () =>
+    drawTokens(context, vocabSize),
+  );
+  const decode: Workload = {
+    ...{ name: "decode", rows: requests, maxTokens: 1 + DECODED_TOKENS },
+    drawPrompts: () =>
+      Array.from({ length: RANKS * requests }, (_, i) => [
+        ...contexts[i % contexts.length],
+        ...drawTokens(1, vocabSize),
+      ]),
+  };
+  return [...(prompt > 0 ? [prefill] : []), ...(requests > 0 ? [decode] : [])];
+}
+
+const modes = ["off", "on", "auto"] as const;
 
 async function measure(inside: Inside): Promise<void> {
-  const modes = ["off", "on", "auto"] as const;
-  const engines = [];
-  for (const mode of modes) engines.push(await startEngine(inside, mode));
-  for (const [name, work] of Object.entries(workloads)) {
-    const seconds = engines.map((): number[] => []);
-    for (const { engine } of engines) await work(engine);
-    for (let round = 0; round < Number(rounds); round++) {
-      for (const [i, { engine }] of engines.entries()) seconds[i].push(await work(engine));
+  const engines: MeasuredEngine[] = [];
+  for (const mode of modes) engines.push(await MeasuredEngine.start(inside, mode));
+  const config = await readConfig(inside.directory);
+  const row = operandRowBytes({ format: "int8", columns: config.hiddenSize });
+  for (const work of workloads(engines[0].engine.vocabSize)) {
+    const { name, rows, maxTokens, drawPrompts } = work;
+    const once = (engine: MeasuredEngine) =>
+      engine.run(drawPrompts(engines[0].engine.vocabSize), maxTokens, rows);
+    if (wire === "equal") setRate(inside.ends, FAST);
+    for (const engine of engines) await once(engine);
+    const before = await engines[0].sent();
+    const alone = await once(engines[0]);
+    const after = await engines[0].sent();
+    const { steps } = alone;
+    const bytes = (after.bytes - before.bytes) / steps;
+    const dispatched = ((after.rows - before.rows) * (row.values + row.scales)) / steps;
+    const traffic: StepTraffic = { dispatched, returned: bytes - dispatched };
+    let { bitsPerSecond = FAST } = wire === "equal" ? {} : parseWire(wire);
+    if (wire === "equal") setRate(inside.ends, (bitsPerSecond = (8000 * bytes) / alone.compute));
+    const times = modes.map((): StepTimes[] => []);
+    for (let round = 0; round < rounds; round++) {
+      for (const [i, engine] of engines.entries()) times[i].push(await once(engine));
     }
-    const medians = seconds.map((each) => median(each));
-    const told = Object.fromEntries(modes.map((mode, i) => [mode, Number(medians[i].toFixed(3))]));
-    const gains = seconds.map((each) => median(each.map((time, i) => seconds[0][i] / time)));
+    const [off, on, auto] = times;
+    const told = await overlapFigures(name, off, on, traffic, bitsPerSecond, MOST_PARTS);
+    const stepMs = Object.fromEntries(
+      modes.map((mode, i) => [mode, median(times[i].map(({ step }) => step))]),
+    );
+    const autoGain = median(off.map(({ step }, round) => step / auto[round].step));
     console.log(
-      JSON.stringify({ name, wire, seconds: told, gain: { on: gains[1], auto: gains[2] } }),
+      JSON.stringify({ name, mbps: bitsPerSecond / 1e6, stepMs, autoGain, ...told, times }),
     );
   }
-  for (const { close } of engines) await close();
+  for (const engine of engines) await engine.close();
 }
 
 const given = process.env[INSIDE];

@@ -9,7 +9,7 @@ export {
   LocalExperts,
   type RoutedExperts,
 } from "./routed-experts.ts";
-export type { Order } from "./overlap.ts";
+export { passLayers, type Order, type Stages } from "./overlap.ts";
 export { argmax, SingleSequence } from "./single-sequence.ts";
 export type { KvPool, StepBatch } from "./step.ts";
 export { streamTracer } from "./stream-tracer.ts";

@@ -3,6 +3,7 @@ import type { Span, SpanName, Tracer } from "../../trace/index.ts";
 import type { LayerWeights, ModelConfig } from "../checkpoint/index.ts";
 import { forwardMlp, gateRows, reduceExperts } from "./feed-forward.ts";
 import type { LatentAttention } from "./mla.ts";
+import type { Stages } from "./overlap.ts";
 import type { ExpertFlight, RoutedExperts } from "./routed-experts.ts";
 import type { Workspace } from "./workspace.ts";
 
@@ -23,18 +24,13 @@ export interface Layer {
 }
 
 /**
- * What a layer consists of: h += attention(norm(h)); h += feed-forward(norm(h)), h = w.hidden.
- * Attention is a stage, or two.
- */
-export type Stage = "attention" | "project" | "attend" | "shared" | "experts";
-
-/**
- * Rows of a step that pass the layers together. A stage enqueues its work, and awaits only what other
+ * Rows of a step, their state in w.hidden. A stage enqueues its work, and awaits only what other
  * ranks send for it; the rows that an earlier stage has sent are under way meanwhile.
  */
-export class MicroBatch {
+export class MicroBatch implements Stages<Layer> {
   readonly #context: LayerContext;
   readonly #number: number;
+  readonly #overlaps: boolean;
   readonly #workspace: Workspace;
   readonly #layout: StepLayout;
   /** Rows that were dispatched to their experts. */
@@ -42,9 +38,11 @@ export class MicroBatch {
   /** The layer whose experts' outputs are to be added to w.hidden. */
   #open: Layer | undefined;
 
-  constructor(context: LayerContext, number: number, workspace: Workspace, layout: StepLayout) {
+  /** `number`: of the two of a step that overlaps. */
+  constructor(context: LayerContext, workspace: Workspace, layout: StepLayout, number?: 0 | 1) {
     this.#context = context;
-    this.#number = number;
+    this.#number = number ?? 0;
+    this.#overlaps = number !== undefined;
     this.#workspace = workspace;
     this.#layout = layout;
   }
@@ -100,7 +98,6 @@ export class MicroBatch {
     tracer.end(span);
   }
 
-  /** Adds what the last layer's feed-forward has given, once it has come home. */
   async finish(): Promise<void> {
     const layer = this.#open;
     if (!layer) return;
@@ -144,8 +141,8 @@ export class MicroBatch {
     const span = this.#begin("GATE", layer);
     const gated = gateRows(stream, this.#workspace, ffn, config.gate, rows);
     tracer.end(span);
-    const { index } = layer;
-    this.#flight = experts.dispatch({ microBatch: this.#number, layer: index, rows, ...gated });
+    const own = { microBatch: this.#number, overlaps: this.#overlaps, layer: layer.index, rows };
+    this.#flight = experts.dispatch({ ...own, ...gated });
     // Who awaits the flight hears of a failure.
     this.#flight.catch(() => undefined);
   }

@@ -232,11 +232,11 @@ export class Model {
 
   #microBatches(batch: StepBatch, order: Order): { b: MicroBatch; a?: MicroBatch } {
     const w = this.#workspace;
-    if (order === "whole") return { b: new MicroBatch(this.#layers, 0, w, batch) };
+    if (order === "whole") return { b: new MicroBatch(this.#layers, w, batch) };
     const [earlier, later] = cutStep(batch);
     return {
-      b: new MicroBatch(this.#layers, 0, w, earlier),
-      a: new MicroBatch(this.#layers, 1, w.from(earlier.rows), later),
+      b: new MicroBatch(this.#layers, w, earlier, 0),
+      a: new MicroBatch(this.#layers, w.from(earlier.rows), later, 1),
     };
   }
 

@@ -141,7 +141,7 @@ export class Mtp {
     this.#project(batch);
     const { layer, outputNorm } = this.#weights;
     const plane = { index: this.plane, weights: layer, cache: pool.layers[this.plane] };
-    await passLayers([plane], { b: new MicroBatch(this.#layers, 0, w, batch) }, "whole");
+    await passLayers([plane], { b: new MicroBatch(this.#layers, w, batch) }, "whole");
     const count = logitRows.length;
     const hidden = storedOperand(w.hidden, hiddenSize);
     const logits = w.logits(count);

@@ -1,4 +1,14 @@
-import type { Layer, MicroBatch, Stage } from "./micro-batch.ts";
+/**
+ * What a layer consists of: h += attention(norm(h)); h += feed-forward(norm(h)). Attention is a stage, or
+ * two.
+ */
+export type Stage = "attention" | "project" | "attend" | "shared" | "experts";
+
+/** Rows of a step that pass the layers together. */
+export type Stages<Layer> = Readonly<Record<Stage, (layer: Layer) => Promise<void>>> & {
+  /** Adds what the last layer's feed-forward has given, once it has come home. */
+  finish(): Promise<void>;
+};
 
 /** A stage of one micro-batch, in the layer that a period is for or in the one before it. */
 type Turn = readonly [microBatch: "a" | "b", stage: Stage, layer?: "before"];
@@ -45,9 +55,9 @@ export type Order = keyof typeof orders;
  * Takes one micro-batch, or the two of an order that overlaps them, through the layers. `projected`
  * is called when the work is enqueued that writes a layer's KV.
  */
-export async function passLayers(
+export async function passLayers<Layer>(
   layers: readonly Layer[],
-  microBatches: { readonly b: MicroBatch; readonly a?: MicroBatch },
+  microBatches: { readonly b: Stages<Layer>; readonly a?: Stages<Layer> },
   order: Order,
   projected: (layer: Layer) => void = () => undefined,
 ): Promise<void> {

@@ -8,6 +8,7 @@ import {
   type MlpBuffers,
   type Operand,
   type RowGroups,
+  type SortedRows,
   type StoredRows,
   type Stream,
 } from "../../kernels/index.ts";
@@ -23,6 +24,8 @@ export interface ExpertBatch {
   readonly input: Operand;
   /** [rows, topK], logical experts, ascending in a row */
   readonly ids: Int32Array;
+  /** Whether rows of this micro-batch are to be under way while anything is computed. */
+  readonly overlaps: boolean;
 }
 
 /** The experts' outputs, one row for each (row, choice), in any order. */
@@ -70,9 +73,31 @@ export class GroupedMlp {
    * `groups` numbers the experts of `weights`, and has at most so many pairs; output row i is that of
    * the i-th sorted pair.
    */
-  compute(input: Operand, groups: RowGroups, weights: ExpertWeights, pairs: number): StoredRows {
+  compute(input: Operand, groups: SortedRows, weights: ExpertWeights, pairs: number): StoredRows {
     const buffers = this.#buffersFor(pairs, weights);
     this.#stream.groupedMlp(this.#out, input, weights, groups, buffers);
+    return this.#out;
+  }
+
+  /**
+   * The same for the experts from number `first` on that `weights` are of; the groups are known already, and
+   * outputs get their places among all.
+   */
+  computePart(
+    input: Operand,
+    { starts, sources }: SortedRows,
+    weights: ExpertWeights,
+    first: number,
+  ): StoredRows {
+    const buffers = this.#buffersFor(sources.length, weights);
+    const part = starts.subarray(first, first + weights.gate.length + 1);
+    const [from, to] = [part[0], part[part.length - 1]];
+    const groups = {
+      starts: part.map((start) => start - from),
+      sources: sources.subarray(from, to),
+    };
+    const out = this.#out.subarray(from * input.columns, to * input.columns);
+    this.#stream.groupedMlp(out, input, weights, groups, { ...buffers, pairs: to - from });
     return this.#out;
   }
 
