@@ -28,7 +28,7 @@ constexpr KernelTable table(const char* name, const KernelTable* fastDecode, con
 #define HOST_OPERATION(name, Name, ...)
 #include "host/operations.h"
       .readBytes = readBytes,
-      .multiplyRegisters = multiplyRegisters,
+      .peaks = {CODE_PEAK, PAIR_PEAK, FLOAT_PEAK},
       .fastDecode = fastDecode,
       .onVectors = onVectors,
   };
@@ -45,17 +45,23 @@ constexpr KernelTable tableWith(const char* name) {
   kernels.projectValue = projectValue<Use>;
   return kernels;
 }
-constexpr KernelTable FAST_DECODE = tableWith<TileUse::notForSingleRows>(DAYSIX_NAME(DAYSIX_ISA) "-fast-decode");
+constexpr KernelTable withPairTiles(KernelTable kernels) {
+  kernels.peaks[static_cast<int>(MultiplyKind::bf16)] = {"AMX-BF16", multiplyPairTiles};
+  return kernels;
+}
+constexpr KernelTable FAST_DECODE =
+    withPairTiles(tableWith<TileUse::notForSingleRows>(DAYSIX_NAME(DAYSIX_ISA) "-fast-decode"));
 constexpr KernelTable ON_VECTORS_TABLE = tableWith<TileUse::never>(DAYSIX_NAME(DAYSIX_ISA) "-on-vectors");
 constexpr const KernelTable *fastDecode = &FAST_DECODE, *onVectors = &ON_VECTORS_TABLE;
 #else
 constexpr const KernelTable *fastDecode = nullptr, *onVectors = nullptr;
+constexpr KernelTable withPairTiles(const KernelTable& kernels) { return kernels; }
 #endif
 
 }  // namespace DAYSIX_ISA
 
 extern const KernelTable DAYSIX_TABLE(DAYSIX_ISA);
 constexpr KernelTable DAYSIX_TABLE(DAYSIX_ISA) =
-    DAYSIX_ISA::table(DAYSIX_NAME(DAYSIX_ISA), DAYSIX_ISA::fastDecode, DAYSIX_ISA::onVectors);
+    DAYSIX_ISA::withPairTiles(DAYSIX_ISA::table(DAYSIX_NAME(DAYSIX_ISA), DAYSIX_ISA::fastDecode, DAYSIX_ISA::onVectors));
 
 }  // namespace daysix

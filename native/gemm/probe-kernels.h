@@ -4,6 +4,7 @@
 #include <iterator>
 
 #include "gemm/product-integer.h"
+#include "host/kernel-table.h"
 #if defined(DAYSIX_TILES)
 #include "simd/tile.h"
 #endif
@@ -69,6 +70,26 @@ inline int64_t multiplyCodes(int64_t rounds) {
   return rounds * PROBE_CHAINS * DOT_LANES * 8;
 }
 
+/// Sums that do not wait for each other, as many as the registers hold; more than any core's units have in flight.
+constexpr int PROBE_SUMS = REGISTERS == 32 ? 24 : 6;
+
+/// `rounds` fused multiply-adds of each of PROBE_SUMS vectors; the floating-point operations of all.
+inline int64_t multiplyFloats(int64_t rounds) {
+  Vec sums[PROBE_SUMS];
+  for (int i = 0; i < PROBE_SUMS; i++) sums[i] = splat(static_cast<float>(i));
+  const Vec factor = splat(0.5f), summand = splat(1.0f);
+  for (int64_t round = 0; round < rounds; round++) {
+#pragma GCC unroll 24
+    for (int i = 0; i < PROBE_SUMS; i++) sums[i] = fma(sums[i], factor, summand);
+  }
+  Vec total = sums[0];
+  for (int i = 1; i < PROBE_SUMS; i++) total = total + sums[i];
+  // Read through a volatile, or the compiler would leave the products out.
+  const volatile float result = sum(total);
+  static_cast<void>(result);
+  return rounds * PROBE_SUMS * WIDTH * 2;
+}
+
 #if defined(DAYSIX_TILES)
 
 /// `rounds` products of INT8 tiles into four sums by turns; the operations of all.
@@ -84,7 +105,7 @@ inline int64_t multiplyCodeTiles(int64_t rounds) {
 }
 
 /// `rounds` products of BF16 tiles into four sums by turns; the floating-point operations of all.
-inline int64_t multiplyRegisters(int64_t rounds) {
+inline int64_t multiplyPairTiles(int64_t rounds) {
   const UseTiles tiles;
   alignas(LINE_BYTES) uint16_t ones[TILE_BYTES / 2];
   std::fill(std::begin(ones), std::end(ones), 0x3f80);
@@ -102,28 +123,26 @@ inline int64_t multiplyRegisters(int64_t rounds) {
   return roundUp(rounds, SUMS) * TILE_LINES * TILE_LINES * LINE_VALUES * 2;
 }
 
+#endif
+
+#if defined(__AVX512F__) || defined(__AVX2__)
+constexpr MultiplyPeak FLOAT_PEAK = {"FP32 FMA", multiplyFloats};
 #else
-
-/// Sums that do not wait for each other, as many as the registers hold; more than any core's units have in flight.
-constexpr int PROBE_SUMS = REGISTERS == 32 ? 24 : 6;
-
-/// `rounds` fused multiply-adds of each of PROBE_SUMS vectors; the floating-point operations of all.
-inline int64_t multiplyRegisters(int64_t rounds) {
-  Vec sums[PROBE_SUMS];
-  for (int i = 0; i < PROBE_SUMS; i++) sums[i] = splat(static_cast<float>(i));
-  const Vec factor = splat(0.5f), summand = splat(1.0f);
-  for (int64_t round = 0; round < rounds; round++) {
-#pragma GCC unroll 24
-    for (int i = 0; i < PROBE_SUMS; i++) sums[i] = fma(sums[i], factor, summand);
-  }
-  Vec total = sums[0];
-  for (int i = 1; i < PROBE_SUMS; i++) total = total + sums[i];
-  // Read through a volatile, or the compiler would leave the products out.
-  const volatile float result = sum(total);
-  static_cast<void>(result);
-  return rounds * PROBE_SUMS * WIDTH * 2;
-}
-
+constexpr MultiplyPeak FLOAT_PEAK = {"C++", multiplyFloats};
+#endif
+#if defined(DAYSIX_DOTS)
+constexpr MultiplyPeak PAIR_PEAK = {"vdpbf16ps", multiplyPairs};
+#else
+constexpr MultiplyPeak PAIR_PEAK = {FLOAT_PEAK.instructions, multiplyPairs};
+#endif
+#if defined(DAYSIX_TILES)
+constexpr MultiplyPeak CODE_PEAK = {"AMX-INT8", multiplyCodeTiles};
+#elif defined(__AVX512VNNI__)
+constexpr MultiplyPeak CODE_PEAK = {"VNNI", multiplyCodes};
+#elif defined(__AVX2__)
+constexpr MultiplyPeak CODE_PEAK = {"vpmaddubsw", multiplyCodes};
+#else
+constexpr MultiplyPeak CODE_PEAK = {"C++", multiplyCodes};
 #endif
 
 }  // namespace daysix::DAYSIX_ISA

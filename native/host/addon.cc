@@ -186,9 +186,19 @@ Napi::Value readProbe(const Napi::CallbackInfo& info) {
   return probedObject(info.Env(), probeRead(probeOptions(info[0].As<Napi::Object>()), probed));
 }
 
-/// probeMultiply({ instructionSet, threads, seconds }): { seconds, amount }
+/// probeMultiply({ instructionSet, threads, seconds }, kind): { seconds, amount }
 Napi::Value multiplyProbe(const Napi::CallbackInfo& info) {
-  return probedObject(info.Env(), probeMultiply(probeOptions(info[0].As<Napi::Object>())));
+  const auto kind = static_cast<MultiplyKind>(info[1].As<Napi::Number>().Int32Value());
+  return probedObject(info.Env(), probeMultiply(probeOptions(info[0].As<Napi::Object>()), kind));
+}
+
+/// multiplyInstructions(instructionSet): what multiplies most of each kind
+Napi::Value multiplyInstructions(const Napi::CallbackInfo& info) {
+  Napi::Array names = Napi::Array::New(info.Env());
+  for (const MultiplyPeak& peak : kernelsFor(info[0].As<Napi::String>()).peaks) {
+    names[names.Length()] = Napi::String::New(info.Env(), peak.instructions);
+  }
+  return names;
 }
 
 Napi::Object memoryObject(Napi::Env env, const WeightFile& file) {
@@ -353,6 +363,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports["packStripsLater"] = Napi::Function::New<packStripsLater>(env, "packStripsLater");
   exports["probeRead"] = Napi::Function::New<readProbe>(env, "probeRead");
   exports["probeMultiply"] = Napi::Function::New<multiplyProbe>(env, "probeMultiply");
+  exports["multiplyInstructions"] = Napi::Function::New<multiplyInstructions>(env, "multiplyInstructions");
   exports["residentFiles"] = Napi::Function::New<residentMemory>(env, "residentFiles");
   exports["WeightFiles"] = WeightFilesObject::define(env);
   exports["Stream"] = StreamObject::define(env);

@@ -57,9 +57,10 @@ Probed probeRead(const ProbeOptions& options, const ProbedMemory& memory) {
   });
 }
 
-Probed probeMultiply(const ProbeOptions& options) {
+Probed probeMultiply(const ProbeOptions& options, MultiplyKind kind) {
   constexpr int64_t ROUNDS = 20'000;
-  return repeat(options, [&](int) { return static_cast<double>(options.kernels.multiplyRegisters(ROUNDS)); });
+  const MultiplyPeak& peak = options.kernels.peaks[static_cast<int>(kind)];
+  return repeat(options, [&](int) { return static_cast<double>(peak.multiply(ROUNDS)); });
 }
 
 }  // namespace daysix

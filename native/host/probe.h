@@ -16,7 +16,7 @@ struct ProbeOptions {
 /// What all threads did together from their common start until the last of them was done.
 struct Probed {
   double seconds;
-  /// Bytes, or floating-point operations.
+  /// Bytes, or operations.
   double amount;
 };
 
@@ -33,7 +33,6 @@ struct ProbedMemory {
 
 Probed probeRead(const ProbeOptions& options, const ProbedMemory& memory);
 
-/// Products between registers: of BF16 on tiles, FP32 on vectors.
-Probed probeMultiply(const ProbeOptions& options);
+Probed probeMultiply(const ProbeOptions& options, MultiplyKind kind);
 
 }  // namespace daysix

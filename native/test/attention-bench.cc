@@ -8,9 +8,7 @@
 #include <cstdio>
 
 #include "attention/attention.h"
-#if defined(DAYSIX_TILES)
 #include "gemm/probe-kernels.h"
-#endif
 #include "attention-case.h"
 #include "test-team.h"
 
@@ -33,32 +31,19 @@ double timeOf(Run&& run) {
 
 volatile float sink;
 
+/// The flops of BF16 products between registers.
+int64_t multiply() {
 #if defined(DAYSIX_TILES)
-int64_t multiplyPairs() { return multiplyRegisters(1 << 18); }
+  return multiplyPairTiles(1 << 18);
 #else
-/// Steps of BF16 chains that do not wait for each other; their floating-point operations.
-int64_t multiplyPairs() {
-  constexpr int COUNT = sizeof(float) * WIDTH == 64 ? 16 : 4, ROUNDS = 1 << 16;
-  const uint32_t ones = 0x3f803f80;
-  Pairs a = splatPairAt(&ones);
-  Chains sums[COUNT];
-  each<COUNT>([&](auto i) __attribute__((always_inline)) { sums[i] = splatChains(i); });
-  for (int round = 0; round < ROUNDS; round++) {
-    each<COUNT>([&](auto i) __attribute__((always_inline)) { sums[i] = chain(a, a, sums[i]); });
-  }
-  float out[CHAINS];
-  each<COUNT>([&](auto i) __attribute__((always_inline)) {
-    storeChains(out, sums[i]);
-    sink = out[0];
-  });
-  return int64_t{ROUNDS} * COUNT * CHAINS * 4;
-}
+  return multiplyPairs(1 << 16);
 #endif
+}
 
 /// FLOP/s of every thread's products in registers.
 double probePeak(Team& team) {
   std::atomic<int64_t> flops{0};
-  const double time = timeOf([&] { team.fork(team.threads(), [&](int64_t, Scratch&) { flops += multiplyPairs(); }); });
+  const double time = timeOf([&] { team.fork(team.threads(), [&](int64_t, Scratch&) { flops += multiply(); }); });
   return flops / time;
 }
 

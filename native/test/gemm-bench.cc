@@ -99,10 +99,10 @@ double multiplyBetween(Probe probe, double operations, Team& team) {
 Probe peakOf(Dtype dtype) {
 #if defined(DAYSIX_TILES)
   if (dtype == Dtype::i4) return multiplyCodes;
-  return dtype == Dtype::i8 ? multiplyCodeTiles : multiplyRegisters;
+  return dtype == Dtype::i8 ? multiplyCodeTiles : multiplyPairTiles;
 #else
   if (dtype == Dtype::i8 || dtype == Dtype::i4) return multiplyCodes;
-  return formatOf(dtype).fitsBf16 ? multiplyPairs : multiplyRegisters;
+  return formatOf(dtype).fitsBf16 ? multiplyPairs : multiplyFloats;
 #endif
 }
 

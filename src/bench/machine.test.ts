@@ -2,6 +2,12 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { adviceFor, type Machine } from "./machine.ts";
 
+const speed = (threads: number, readGBs: number, peak: number) => ({
+  ...{ threads, readGBs },
+  peaks: { int8: 4 * peak, bf16: peak, f32: peak },
+  instructions: { int8: "VNNI", bf16: "FP32 FMA", f32: "FP32 FMA" },
+});
+
 const sound: Machine = {
   platform: "linux x64, Node v20.0.0",
   processor: "a processor",
@@ -16,10 +22,7 @@ const sound: Machine = {
   memoryBytes: 64e9,
   availableBytes: 60e9,
   load: 0.2,
-  speeds: [
-    { threads: 1, readGBs: 15, peakGFlops: 200 },
-    { threads: 8, readGBs: 90, peakGFlops: 1500 },
-  ],
+  speeds: [speed(1, 15, 200), speed(8, 90, 1500)],
 };
 
 const cases: readonly [string, Partial<Machine>, RegExp][] = [
@@ -38,10 +41,7 @@ const cases: readonly [string, Partial<Machine>, RegExp][] = [
   [
     "hyper-threads",
     {
-      speeds: [
-        { threads: 1, readGBs: 15, peakGFlops: 200 },
-        { threads: 8, readGBs: 90, peakGFlops: 800 },
-      ],
+      speeds: [speed(1, 15, 200), speed(8, 90, 800)],
     },
     /8 threads multiply only 4\.0 times/,
   ],

@@ -2,6 +2,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { availableParallelism, cpus } from "node:os";
 import {
   availableMemory,
+  byMultiplyKind,
   createKernels,
   instructionSets,
   mapsHugePages,
@@ -9,6 +10,7 @@ import {
   Probes,
   usableCores,
   usableMemory,
+  type ByMultiplyKind,
 } from "../kernels/index.ts";
 
 /** What a machine has and does, as far as it decides the kernels' speed. */
@@ -40,8 +42,9 @@ export interface Machine {
 export interface MachineSpeed {
   readonly threads: number;
   readonly readGBs: number;
-  /** Of BF16 on tiles, FP32 on vectors. */
-  readonly peakGFlops: number;
+  /** Billions of operations a second, and the instructions that do them. */
+  readonly peaks: ByMultiplyKind<number>;
+  readonly instructions: ByMultiplyKind<string>;
 }
 
 const PROBE_MS = 100;
@@ -82,7 +85,8 @@ function speedOf(threads: number): MachineSpeed {
   return {
     threads,
     readGBs: best(() => probes.readBandwidth(PROBE_MS)),
-    peakGFlops: best(() => probes.matrixPeak(PROBE_MS)),
+    peaks: byMultiplyKind((kind) => best(() => probes.multiplyPeak(kind, PROBE_MS))),
+    instructions: probes.instructions,
   };
 }
 
@@ -151,8 +155,8 @@ export function adviceFor(machine: Machine): string[] {
     );
   }
   const [one, all] = [speeds[0], speeds[speeds.length - 1]];
-  if (speeds.length > 1 && all.peakGFlops < 0.7 * all.threads * one.peakGFlops) {
-    const times = (all.peakGFlops / one.peakGFlops).toFixed(1);
+  if (speeds.length > 1 && all.peaks.bf16 < 0.7 * all.threads * one.peaks.bf16) {
+    const times = (all.peaks.bf16 / one.peaks.bf16).toFixed(1);
     advice.push(
       `${all.threads} threads multiply only ${times} times as fast as one: ` +
         "cores are shared or hyper-threads; give ranks fewer threads.",

@@ -1,3 +1,4 @@
+import { cpus } from "node:os";
 import { join } from "node:path";
 import type { Command } from "cac";
 import {
@@ -9,7 +10,7 @@ import {
   type ShapeName,
   type Workload,
 } from "../bench/index.ts";
-import { usableCores } from "../kernels/index.ts";
+import { multiplyKinds, usableCores } from "../kernels/index.ts";
 import { formatOf, integerOf, integersOf, policyOf, textOf, UsageError } from "./arguments.ts";
 import { readTopology } from "./engine-options.ts";
 import { checkpointFormats } from "../model/index.ts";
@@ -65,6 +66,7 @@ export async function runBenchModel(flags: Readonly<Record<string, unknown>>): P
     ...{ directory, packed, policy, weights, fastDecode },
     ...{ experts, ranks, threads, wholeLayers, workloads },
   });
+  tellInstructions(bench);
   if (weights === "resident") console.error(`daysix: ${describeResident()}`);
   const rows: string[][] = [];
   try {
@@ -86,7 +88,8 @@ export async function runBenchModel(flags: Readonly<Record<string, unknown>>): P
 }
 
 const header = [
-  ...["", "tokens/s", "ms p20", "ms median", "GB/step", "read GB/s", "peak GFLOP/s"],
+  ...["", "tokens/s", "ms p20", "ms median", "GB/step", "read GB/s"],
+  ...multiplyKinds.map((kind) => `${kind.toUpperCase()} GOP/s`),
   ...["of roof", "peak GB"],
 ];
 const extrapolatedHeader = ["ms/layer", "of roof", "whole tokens/s"];
@@ -100,8 +103,8 @@ function rowOf(measured: Measured): string[] {
     measured.median.toFixed(2),
     (measured.bytesPerStep / 1e9).toPrecision(3),
     measured.readGBs.toFixed(1),
-    measured.peakGFlops.toFixed(0),
-    percent(measured.roofShare),
+    ...multiplyKinds.map((kind) => measured.peaks[kind].toFixed(0)),
+    `${percent(measured.roofShare)} ${boundNames[measured.bound]}`,
     (measured.peakRssBytes / 1e9).toFixed(1),
     ...(extrapolated
       ? [
@@ -111,6 +114,15 @@ function rowOf(measured: Measured): string[] {
         ]
       : []),
   ];
+}
+
+/** A roof is that of reading bytes or that of arithmetic. */
+const boundNames = { read: "read", arithmetic: "arith" };
+
+/** What probed peaks are those of. */
+function tellInstructions(bench: ModelBench): void {
+  const peaks = multiplyKinds.map((kind) => `${kind.toUpperCase()} by ${bench.instructions[kind]}`);
+  console.error(`daysix: ${cpus()[0]?.model ?? "an unknown processor"}; ${peaks.join(", ")}`);
 }
 
 function percent(share: number): string {

@@ -1,5 +1,6 @@
 import type { Command } from "cac";
 import { adviceFor, inspectMachine, type Machine } from "../bench/index.ts";
+import { multiplyKinds, type ByMultiplyKind } from "../kernels/index.ts";
 import { packedFolder } from "./packed.ts";
 import { table } from "./table.ts";
 
@@ -13,6 +14,11 @@ export function runDoctor(flags: Readonly<Record<string, unknown>>): void {
   const advice = adviceFor(machine);
   if (flags["json"] === true) console.log(JSON.stringify({ ...machine, advice }, null, 2));
   else printMachine(machine, advice);
+}
+
+/** Columns of peaks: what is multiplied, and by which instructions. */
+function peakHeader(instructions: ByMultiplyKind<string>): string[] {
+  return multiplyKinds.map((kind) => `${kind.toUpperCase()} GOP/s (${instructions[kind]})`);
 }
 
 function pagesOf({ mapsHugePages }: Machine): string {
@@ -35,12 +41,13 @@ function printMachine(machine: Machine, advice: readonly string[]): void {
   ];
   for (const [name, value] of lines) console.log(`${name.padEnd(12)}${value}`);
   if (machine.speeds.length > 0) {
-    const rows = machine.speeds.map(({ threads, readGBs, peakGFlops }) => [
+    const rows = machine.speeds.map(({ threads, readGBs, peaks }) => [
       String(threads),
       readGBs.toFixed(1),
-      peakGFlops.toFixed(0),
+      ...multiplyKinds.map((kind) => peaks[kind].toFixed(0)),
     ]);
-    console.log(`\n${table([["threads", "read GB/s", "peak GFLOP/s"], ...rows])}`);
+    const [{ instructions }] = machine.speeds;
+    console.log(`\n${table([["threads", "read GB/s", ...peakHeader(instructions)], ...rows])}`);
   }
   if (advice.length > 0) console.log(`\n${advice.map((line) => `- ${line}`).join("\n")}`);
 }

@@ -1,4 +1,5 @@
-export type { Policy, ScaleFormat } from "./policy.ts";
+export type { ByMultiplyKind, MultiplyKind, Policy, ScaleFormat } from "./policy.ts";
+export { byMultiplyKind, multiplyKindOf, multiplyKinds } from "./policy.ts";
 export { operandFormat, policies, precisions, scaleFormats } from "./policy.ts";
 export type { Weight } from "./weight.ts";
 export type { Int4Packing } from "./int4-packing.ts";

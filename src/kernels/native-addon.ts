@@ -32,8 +32,10 @@ export interface NativeAddon {
   packStripsLater(out: Uint8Array, source: AddonStripSource, first: number): Promise<void>;
   /** Blocks while its threads read; the amount is bytes. */
   probeRead(options: ProbeOptions, memory: ProbedMemory): Probed;
-  /** Blocks while its threads multiply; the amount is floating-point operations. */
-  probeMultiply(options: ProbeOptions): Probed;
+  /** Blocks while its threads multiply; the amount is operations. `kind`: 0 INT8, 1 BF16, 2 float32. */
+  probeMultiply(options: ProbeOptions, kind: number): Probed;
+  /** What does most multiplications of each kind. */
+  multiplyInstructions(instructionSet: string): readonly string[];
   /** The copies of files that this process holds. */
   residentFiles(): readonly FileMemory[];
   readonly WeightFiles: new (options: AddonWeightOptions) => AddonWeightFiles;

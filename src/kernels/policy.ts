@@ -54,6 +54,30 @@ export function operandFormat(policy: Policy, weight: WeightDtype): OperandForma
   return quantized[weight] ?? activation;
 }
 
+/** What products multiply: integer codes, BF16 values or float32. In the order of native/host/kernel-table.h. */
+export const multiplyKinds = ["int8", "bf16", "f32"] as const;
+export type MultiplyKind = (typeof multiplyKinds)[number];
+/** Of each kind: its instructions, operations, or billions of them a second. */
+export type ByMultiplyKind<Value> = Readonly<Record<MultiplyKind, Value>>;
+
+export function byMultiplyKind<Value>(
+  valueOf: (kind: MultiplyKind, number: number) => Value,
+): ByMultiplyKind<Value> {
+  const [int8, bf16, f32] = multiplyKinds.map(valueOf);
+  return { int8, bf16, f32 };
+}
+
+/** What rows are multiplied as with a weight of this dtype, in a linear layer or absorbed. */
+export function multiplyKindOf(
+  policy: Policy,
+  weight: WeightDtype,
+  use: "linear" | "absorbed",
+): MultiplyKind {
+  const input = use === "linear" ? operandFormat(policy, weight) : precisions[policy].activation;
+  if (input === "int8") return "int8";
+  return input === "f32" || weight === "F32" || weight === "F16" ? "f32" : "bf16";
+}
+
 /**
  * How the scales of quantised values are kept: any float32, or powers of two ("ue8m0", as
  * DeepSeek-V3.1 was trained), rounded up so that no value overflows.

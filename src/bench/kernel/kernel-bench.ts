@@ -6,10 +6,12 @@ import {
   gemmInputs,
   groupedGemmInputs,
   mlaInputs,
+  multiplyKindOf,
   operandFormats,
   precisions,
   Probes,
   type MlaShape,
+  type MultiplyKind,
   type Policy,
   type Stream,
   type WeightDtype,
@@ -30,6 +32,8 @@ export interface KernelCase {
   /** Of one call: weights, or KV, and multiply-adds counted twice. */
   readonly bytes: number;
   readonly flops: number;
+  /** What is multiplied. */
+  readonly kind: MultiplyKind;
   /** Makes the inputs of one copy; what enqueues a call with them. */
   readonly create: (seed: number) => (stream: Stream) => void;
 }
@@ -47,6 +51,7 @@ export interface KernelMeasured {
   readonly GBs: number;
   readonly GFlops: number;
   readonly readGBs: number;
+  /** Of what is multiplied. */
   readonly peakGFlops: number;
   /** Of the roof that is nearer. */
   readonly roofShare: number;
@@ -94,7 +99,7 @@ export async function* benchKernels(options: {
   const pool = new WeightPool();
   const stream = createNativeKernels({ threads }).createStream(policy);
   try {
-    const probes = new Probes({ threads, file: pool.file });
+    const probes = new Probes({ threads, policy, file: pool.file });
     probes.readThrough();
     const cases = [gemmCases, groupedGemmCases, attentionCases];
     for (const each of cases.flatMap((casesOf) => casesOf(pool, policy))) {
@@ -112,7 +117,7 @@ function gemmCases(folder: WeightPool, policy: Policy): KernelCase[] {
       const bytes = codeBytes(dtype, [outputs, columns]);
       const cold = Math.min(MOST_COPIES, Math.ceil(COLD_BYTES / bytes));
       return {
-        ...{ kernel: "gemm", name, rows, bytes },
+        ...{ kernel: "gemm", name, rows, bytes, kind: multiplyKindOf(policy, dtype, "linear") },
         flops: 2 * rows * outputs * columns,
         copies: rows <= 32 ? cold : 2,
         create(seed) {
@@ -133,6 +138,7 @@ function groupedGemmCases(folder: WeightPool, policy: Policy): KernelCase[] {
       const bytes = experts * codeBytes(dtype, [outputs, columns]);
       return {
         ...{ kernel: "grouped gemm", name, rows, experts, bytes },
+        kind: multiplyKindOf(policy, dtype, "linear"),
         flops: 2 * rows * outputs * columns,
         copies: 2,
         create(seed) {
@@ -159,6 +165,7 @@ function attentionCases(folder: WeightPool, policy: Policy): KernelCase[] {
           bytes:
             rows * context * width * operandFormats[precisions[policy].kv].Values.BYTES_PER_ELEMENT,
           flops: 2 * rows * context * heads * (width + shape.latent),
+          kind: multiplyKindOf(policy, "BF16", "absorbed"),
           create(seed) {
             const sequences = Array.from({ length: rows }, () => ({ context, rows: 1 }));
             const sizes = { shape, dtype, sequences };
@@ -175,7 +182,7 @@ function attentionCases(folder: WeightPool, policy: Policy): KernelCase[] {
 }
 
 async function measure(each: KernelCase, stream: Stream, probes: Probes): Promise<KernelMeasured> {
-  const { kernel, name, rows, experts = 0, context = 0, bytes, flops } = each;
+  const { kernel, name, rows, experts = 0, context = 0, bytes, flops, kind } = each;
   const calls = Array.from({ length: each.copies }, (_, seed) => each.create(seed));
   let next = 0;
   const timed = async (count: number) => {
@@ -192,7 +199,7 @@ async function measure(each: KernelCase, stream: Stream, probes: Probes): Promis
   for (let sample = 0; sample < SAMPLES; sample++) {
     times.push(await timed(count));
     reads.push(probes.readBandwidth(SAMPLE_MS));
-    peaks.push(probes.matrixPeak(SAMPLE_MS));
+    peaks.push(probes.multiplyPeak(kind, SAMPLE_MS));
   }
   const [time, readGBs, peakGFlops] = [times, reads, peaks].map(median);
   const GBs = bytes / time / 1e6;

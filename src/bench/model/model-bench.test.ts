@@ -6,20 +6,24 @@ import { after, before, suite, test } from "node:test";
 import { nativeProblem } from "../../kernels/index.ts";
 import { modelWeights, openCheckpoint, readConfig, type ModelConfig } from "../../model/index.ts";
 import { ModelBench } from "./model-bench.ts";
-import { bytesRead, figures, rowsPerExpert } from "./model-figures.ts";
+import { figures, rowsPerExpert, workOf } from "./model-figures.ts";
 import { writeRandomCheckpoint } from "./random-checkpoint.ts";
 import { shapes } from "./shapes.ts";
 import { stepBytes, type StepBytes } from "./step-bytes.ts";
-import { contextRead, stepsOf, type Workload } from "./workload.ts";
+import { stepOperations, type StepOperations } from "./step-operations.ts";
+import { attendedPairs, contextRead, stepsOf, type Workload } from "./workload.ts";
 
 const directory = mkdtempSync(join(tmpdir(), "daysix-model-bench-"));
 after(() => rmSync(directory, { recursive: true }));
 let config: ModelConfig;
 let bytes: StepBytes;
+let operations: StepOperations;
 before(async () => {
   await writeRandomCheckpoint(directory, { config: shapes.grain, seed: 1 });
   config = await readConfig(directory);
-  bytes = stepBytes(config, modelWeights(await openCheckpoint(directory), config), "w8a16");
+  const weights = modelWeights(await openCheckpoint(directory), config);
+  bytes = stepBytes(config, weights, "w8a16");
+  operations = stepOperations(config, weights, "w8a16");
 });
 
 const drawn = (workload: Workload) =>
@@ -36,6 +40,7 @@ test("a prompt is computed in chunks, and each reads the context so far", () => 
     ],
   );
   assert.equal(contextRead(steps), 512 + 1024 + 1100);
+  assert.equal(attendedPairs(steps), (1100 * 1101) / 2);
 });
 
 test("decode has a row for each request, each in pages of its own", () => {
@@ -43,6 +48,7 @@ test("decode has a row for each request, each in pages of its own", () => {
   assert.deepEqual([...step.positions], [129, 129, 129]);
   assert.equal(new Set(step.pageTables).size, 9);
   assert.equal(contextRead([step]), 390);
+  assert.equal(attendedPairs([step]), 390);
 });
 
 const chosen = (...experts: number[]) => {
@@ -51,7 +57,7 @@ const chosen = (...experts: number[]) => {
   return rows;
 };
 const reading = (...experts: number[]) => ({
-  ...{ chosen: [chosen(...experts)], rows: 2, contextTokens: 100 },
+  ...{ chosen: [chosen(...experts)], rows: 2, logitRows: 1, contextTokens: 100, pairs: 100 },
 });
 
 suite("bytes of a step", () => {
@@ -62,20 +68,20 @@ suite("bytes of a step", () => {
 
   test("ranks that share experts read each once", () => {
     const readings = [[reading(1, 2, 3)], [reading(3, 4)]];
-    const read = bytesRead({ config, bytes, readings, sharesExperts: true });
-    assert.equal(read.all, rest() + 4 * bytes.expert);
+    const { all } = workOf({ config, bytes, operations, readings, sharesExperts: true });
+    assert.equal(all.bytes, rest() + 4 * bytes.expert);
   });
 
   test("ranks with all experts read those each has chosen", () => {
     const readings = [[reading(1, 2, 3)], [reading(3, 4)]];
-    const read = bytesRead({ config, bytes, readings, sharesExperts: false });
-    assert.equal(read.all, rest() + 5 * bytes.expert);
+    const { all } = workOf({ config, bytes, operations, readings, sharesExperts: false });
+    assert.equal(all.bytes, rest() + 5 * bytes.expert);
   });
 
   test("drawings count by their mean", () => {
     const readings = [[reading(1), reading(1, 2, 3)]];
-    const read = bytesRead({ config, bytes, readings, sharesExperts: false });
-    assert.equal(read.all, rest() / 2 + 2 * bytes.expert);
+    const { all } = workOf({ config, bytes, operations, readings, sharesExperts: false });
+    assert.equal(all.bytes, rest() / 2 + 2 * bytes.expert);
   });
 });
 
@@ -90,19 +96,22 @@ test("rows of an expert are those of all ranks that share it", () => {
 });
 
 test("fewer layers are extrapolated by the time of one with experts", () => {
+  const peaks = { int8: 1e6, bf16: 1e6, f32: 1e6 };
   const measured = figures({
-    ...{ config, bytes, readings: [[reading(1)]], sharesExperts: false },
+    ...{ config, bytes, operations, readings: [[reading(1)]], sharesExperts: false },
+    instructions: { int8: "none", bf16: "none", f32: "none" },
     workload: { measure: "decode", batch: 2, context: 50 },
     rounds: [
-      { whole: [20], dense: [5], readGBs: 10, peakGFlops: 100 },
+      { whole: [20], dense: [5], readGBs: 10, peaks },
       // The machine was busy with something else.
-      { whole: [40], dense: [10], readGBs: 5, peakGFlops: 50 },
-      { whole: [10, 20], dense: [5], readGBs: 10, peakGFlops: 100 },
+      { whole: [40], dense: [10], readGBs: 5, peaks },
+      { whole: [10, 20], dense: [5], readGBs: 10, peaks },
     ],
     ...{ wholeLayers: 12, peakRssBytes: 1 },
   });
   assert.equal(measured.tokensPerSecond, 100);
   assert.equal(measured.roofShare, measured.bytesPerStep / 200e6);
+  assert.equal(measured.bound, "read");
   assert.equal(measured.extrapolated?.layerMedian, 15);
   assert.equal(measured.extrapolated?.median, 20 + 10 * 15);
   assert.equal(measured.extrapolated?.tokensPerSecond, 2000 / 170);

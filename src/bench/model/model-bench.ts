@@ -8,6 +8,7 @@ import {
   PAGE_TOKENS,
   Probes,
   usableMemory,
+  type ByMultiplyKind,
   type Policy,
   type WeightMemory,
 } from "../../kernels/index.ts";
@@ -17,6 +18,7 @@ import type { Depth, ModelRankOptions } from "./model-rank.ts";
 import type { RankAnswer, RankCommand } from "./model-worker.ts";
 import { median } from "../percentiles.ts";
 import { stepBytes, type StepBytes } from "./step-bytes.ts";
+import { stepOperations, type StepOperations } from "./step-operations.ts";
 import { pagesOf, rowsOf, type Workload } from "./workload.ts";
 
 export interface ModelBenchOptions {
@@ -53,6 +55,7 @@ export class ModelBench {
   readonly #options: ModelBenchOptions;
   readonly #config: ModelConfig;
   readonly #bytes: StepBytes;
+  readonly #operations: StepOperations;
   readonly #probes: Probes;
   readonly #workers: readonly Worker[];
   readonly #sharesExperts: boolean;
@@ -62,12 +65,13 @@ export class ModelBench {
     const { directory, packed, policy, weights, fastDecode, ranks, threads, workloads } = options;
     const config = await readConfig(directory);
     const checkpoint = await openCheckpoint(directory, config.quantization);
-    const bytes = stepBytes(config, modelWeights(checkpoint, config), policy);
+    const all = modelWeights(checkpoint, config);
+    const bytes = stepBytes(config, all, policy);
     const file = packed ?? join(directory, "model.safetensors");
     const pages = Math.max(...workloads.map(pagesOf));
     const kvBytes = ranks * pages * PAGE_TOKENS * config.layers * bytes.context;
     expectMemory((await stat(file)).size, kvBytes);
-    const probes = new Probes({ threads: ranks * threads, file, weights });
+    const probes = new Probes({ threads: ranks * threads, policy, file, weights });
     // Brings mapped weights into the page cache and their pages into this process's tables.
     probes.readThrough();
     const numbers = Array.from({ length: ranks }, (_, rank) => rank);
@@ -83,24 +87,36 @@ export class ModelBench {
       };
       return new Worker(new URL("./model-worker.js", import.meta.url), { workerData });
     });
-    const bench = new ModelBench(options, config, bytes, probes, workers);
+    const bench = new ModelBench(options, {
+      ...{ config, bytes, probes, workers },
+      operations: stepOperations(config, all, policy),
+    });
     await bench.#askAll({ kind: "open" });
     return bench;
   }
 
   private constructor(
     options: ModelBenchOptions,
-    config: ModelConfig,
-    bytes: StepBytes,
-    probes: Probes,
-    workers: readonly Worker[],
+    opened: {
+      readonly config: ModelConfig;
+      readonly bytes: StepBytes;
+      readonly operations: StepOperations;
+      readonly probes: Probes;
+      readonly workers: readonly Worker[];
+    },
   ) {
     this.#options = options;
-    this.#config = config;
-    this.#bytes = bytes;
-    this.#probes = probes;
-    this.#workers = workers;
+    this.#config = opened.config;
+    this.#bytes = opened.bytes;
+    this.#operations = opened.operations;
+    this.#probes = opened.probes;
+    this.#workers = opened.workers;
     this.#sharesExperts = options.experts === "parallel";
+  }
+
+  /** Of the kernels that are measured, and of the peaks beside them. */
+  get instructions(): ByMultiplyKind<string> {
+    return this.#probes.instructions;
   }
 
   async measure(workload: Workload): Promise<Measured> {
@@ -109,7 +125,8 @@ export class ModelBench {
     const { wholeLayers } = this.#options;
     return figures({
       ...{ workload, readings, wholeLayers },
-      ...{ config: this.#config, bytes: this.#bytes, sharesExperts: this.#sharesExperts },
+      ...{ config: this.#config, bytes: this.#bytes, operations: this.#operations },
+      ...{ sharesExperts: this.#sharesExperts, instructions: this.#probes.instructions },
       rounds: await this.#measureRounds(wholeLayers > this.#config.layers),
       peakRssBytes: process.resourceUsage().maxRSS * 1024,
     });
@@ -143,7 +160,7 @@ export class ModelBench {
         whole: await this.#run(passes, "whole"),
         readGBs: this.#probes.readBandwidth(probeMs),
         dense: withDense ? await this.#run(passes, "dense") : [],
-        peakGFlops: this.#probes.matrixPeak(probeMs),
+        peaks: this.#probes.multiplyPeaks(probeMs),
       });
     }
     return rounds;

@@ -1,20 +1,21 @@
-import { forwardCosts, type ModelConfig } from "../../model/index.ts";
+import { byMultiplyKind, type ByMultiplyKind } from "../../kernels/index.ts";
+import type { ModelConfig } from "../../model/index.ts";
 import type { Reading } from "./model-rank.ts";
 import { median, percentile } from "../percentiles.ts";
+import { roofOf, type Roof, type Speeds, type Work } from "./roof.ts";
 import type { StepBytes } from "./step-bytes.ts";
+import { total, type StepOperations } from "./step-operations.ts";
 import { tokensOf, type Workload } from "./workload.ts";
 
 /** Some passes of a workload, and the probes taken right behind them. */
-export interface Round {
+export interface Round extends Speeds {
   /** Milliseconds of each pass of each rank. */
   readonly whole: readonly number[];
   /** The same through the dense layers and the head alone; none where nothing is extrapolated. */
   readonly dense: readonly number[];
-  readonly readGBs: number;
-  readonly peakGFlops: number;
 }
 
-export interface Measured {
+export interface Measured extends Speeds {
   readonly measure: Workload["measure"];
   /** Requests of each rank. */
   readonly batch: number;
@@ -28,11 +29,11 @@ export interface Measured {
   /** What all ranks together read: dense weights, the experts chosen, and KV. */
   readonly bytesPerStep: number;
   readonly rowsPerExpert: RowsPerExpert;
-  /** Roofs, probed between the steps on as many threads. */
-  readonly readGBs: number;
-  readonly peakGFlops: number;
-  /** Of read bandwidth for decode, of matrix peak for prefill. */
+  /** The instructions whose peaks were probed. */
+  readonly instructions: ByMultiplyKind<string>;
+  /** Of the roof of bytes or that of arithmetic, whichever is slower. */
   readonly roofShare: number;
+  readonly bound: Roof["bound"];
   readonly peakRssBytes: number;
   readonly layers: number;
   /** What all the model's layers would take, where fewer were measured. */
@@ -61,6 +62,8 @@ export interface FiguresOf {
   readonly workload: Workload;
   readonly config: ModelConfig;
   readonly bytes: StepBytes;
+  readonly operations: StepOperations;
+  readonly instructions: ByMultiplyKind<string>;
   /** By rank and drawing. */
   readonly readings: readonly (readonly Reading[])[];
   /** Each expert is read once for all ranks, not once on each. */
@@ -72,21 +75,20 @@ export interface FiguresOf {
 }
 
 export function figures(of: FiguresOf): Measured {
-  const { workload, config, readings, rounds, wholeLayers, peakRssBytes } = of;
+  const { workload, config, instructions, readings, rounds, wholeLayers, peakRssBytes } = of;
   const tokens = readings.length * tokensOf(workload);
   const times = rounds.flatMap(({ whole }) => whole);
   const time = median(times);
-  const read = bytesRead(of);
-  const { perToken } = forwardCosts(config);
+  const work = workOf(of);
+  const speeds: Speeds = {
+    readGBs: median(rounds.map(({ readGBs }) => readGBs)),
+    peaks: byMultiplyKind((kind) => median(rounds.map(({ peaks }) => peaks[kind]))),
+  };
   /** Others on the machine slow a round's passes and its probes alike: shares are taken by round. */
-  const share = (readBytes: number, multiplyAdds: number, timeOf: (round: Round) => number) =>
-    workload.measure === "decode"
-      ? readBytes / median(rounds.map((round) => timeOf(round) * 1e6 * round.readGBs))
-      : (2 * multiplyAdds * tokens) /
-        median(rounds.map((round) => timeOf(round) * 1e6 * round.peakGFlops));
+  const share = (part: Work, timeOf: (round: Round) => number) =>
+    median(rounds.map((round) => roofOf(part, round).milliseconds / timeOf(round)));
   const expertLayers = config.layers - config.firstDense;
   const layerTime = ({ whole, dense }: Round) => (median(whole) - median(dense)) / expertLayers;
-  const densePerToken = forwardCosts({ ...config, layers: config.firstDense }).perToken;
   const layerMedian = median(rounds.map(layerTime));
   const wholeTime = time + (wholeLayers - config.layers) * layerMedian;
   return {
@@ -97,11 +99,11 @@ export function figures(of: FiguresOf): Measured {
     tokensPerSecond: (1000 * tokens) / time,
     p20: percentile(times, 0.2),
     median: time,
-    bytesPerStep: read.all,
+    bytesPerStep: work.all.bytes,
     rowsPerExpert: rowsPerExpert(of),
-    readGBs: median(rounds.map(({ readGBs }) => readGBs)),
-    peakGFlops: median(rounds.map(({ peakGFlops }) => peakGFlops)),
-    roofShare: share(read.all, perToken, ({ whole }) => median(whole)),
+    ...{ ...speeds, instructions },
+    roofShare: share(work.all, ({ whole }) => median(whole)),
+    bound: roofOf(work.all, speeds).bound,
     peakRssBytes,
     layers: config.layers,
     ...(wholeLayers > config.layers && {
@@ -110,24 +112,18 @@ export function figures(of: FiguresOf): Measured {
         tokensPerSecond: (1000 * tokens) / wholeTime,
         median: wholeTime,
         layerMedian,
-        layerRoofShare: share(
-          read.expertLayer,
-          (perToken - densePerToken) / expertLayers,
-          layerTime,
-        ),
+        layerRoofShare: share(work.expertLayer, layerTime),
       },
     }),
   };
 }
 
-/** Bytes of a pass on all ranks, the mean of its drawings: all of them, and a layer with experts. */
-export function bytesRead(
-  passes: Pick<FiguresOf, "config" | "bytes" | "readings" | "sharesExperts">,
-): {
-  readonly all: number;
-  readonly expertLayer: number;
-} {
-  const { config, bytes, readings } = passes;
+/** A pass on all ranks, the mean of its drawings: all of it, and a layer with experts. */
+export function workOf(
+  passes: Pick<FiguresOf, "config" | "bytes" | "operations" | "readings" | "sharesExperts">,
+): { readonly all: Work; readonly expertLayer: Work } {
+  const { config, bytes, operations, readings } = passes;
+  const { layers, firstDense, gate } = config;
   const ranks = readings.length;
   const drawings = readings[0].length;
   const steps = readings[0][0].chosen.length;
@@ -136,17 +132,34 @@ export function bytesRead(
   const experts = chosenRows(passes).flatMap(chosenCounts).length;
   const expertBytes = (experts / drawings) * bytes.expert;
   const contextTokens = mean((reading) => reading.contextTokens);
-  const expertLayers = Math.max(1, config.layers - config.firstDense);
+  const rows = mean((reading) => reading.rows);
+  const pairs = mean((reading) => reading.pairs);
+  const expertLayers = layers - firstDense;
   return {
-    all:
-      ranks * (steps * bytes.dense + bytes.head) +
-      expertBytes +
-      mean((reading) => reading.rows) * bytes.embedding +
-      contextTokens * config.layers * bytes.context,
-    expertLayer:
-      ranks * steps * bytes.expertLayer +
-      expertBytes / expertLayers +
-      contextTokens * bytes.context,
+    all: {
+      bytes:
+        ranks * (steps * bytes.dense + bytes.head) +
+        expertBytes +
+        rows * bytes.embedding +
+        contextTokens * layers * bytes.context,
+      operations: total([
+        [rows, operations.dense],
+        [rows * gate.topK * expertLayers, operations.expert],
+        [mean((reading) => reading.logitRows), operations.head],
+        [pairs * layers, operations.pair],
+      ]),
+    },
+    expertLayer: {
+      bytes:
+        ranks * steps * bytes.expertLayer +
+        expertBytes / Math.max(1, expertLayers) +
+        contextTokens * bytes.context,
+      operations: total([
+        [rows, operations.expertLayer],
+        [rows * gate.topK, operations.expert],
+        [pairs, operations.pair],
+      ]),
+    },
   };
 }
 

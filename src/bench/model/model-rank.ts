@@ -24,7 +24,7 @@ import {
 } from "../../model/index.ts";
 import { nullTracer } from "../../trace/index.ts";
 import { CountedExperts } from "./counted-experts.ts";
-import { contextRead, drawingsOf, stepsOf, type Workload } from "./workload.ts";
+import { attendedPairs, contextRead, drawingsOf, stepsOf, type Workload } from "./workload.ts";
 
 export interface ModelRankOptions {
   readonly directory: string;
@@ -50,7 +50,11 @@ export interface Reading {
   /** By step: the rows that chose each (layer, expert). */
   readonly chosen: readonly Uint32Array[];
   readonly rows: number;
+  /** Of them, those whose logits are wanted. */
+  readonly logitRows: number;
   readonly contextTokens: number;
+  /** (row, token it sees) */
+  readonly pairs: number;
 }
 
 /** Which model a pass runs through: the whole, or its dense layers and head alone. */
@@ -112,8 +116,13 @@ export class ModelRank {
         const run = () => this.#models.whole.forward(step, this.#pool);
         chosen.push(await this.#experts.count(layers * gate.experts, run));
       }
-      const rows = steps.reduce((sum, step) => sum + step.rows, 0);
-      readings.push({ chosen, rows, contextTokens: contextRead(steps) });
+      readings.push({
+        chosen,
+        rows: steps.reduce((sum, step) => sum + step.rows, 0),
+        logitRows: steps.reduce((sum, step) => sum + step.logitRows.length, 0),
+        contextTokens: contextRead(steps),
+        pairs: attendedPairs(steps),
+      });
     }
     return readings;
   }

@@ -5,6 +5,7 @@ import {
   type ModelConfig,
   type ModelWeights,
 } from "../../model/index.ts";
+import { denseProducts, expertProducts } from "./step-weights.ts";
 
 /** Bytes of a weight in its file, with its scales. */
 export function weightBytes({ dtype, shape, scale }: Weight): number {
@@ -29,14 +30,10 @@ export interface StepBytes {
 
 export function stepBytes(config: ModelConfig, weights: ModelWeights, policy: Policy): StepBytes {
   const layers = weights.layers.map(denseBytes);
-  const routed = weights.layers.find(({ ffn }) => ffn.kind === "moe")?.ffn;
   return {
     dense: layers.reduce((total, bytes) => total + bytes, 0),
     head: sum(weights.finalNorm, weights.head),
-    expert:
-      routed?.kind === "moe"
-        ? sum(routed.experts.gate[0], routed.experts.up[0], routed.experts.down[0])
-        : 0,
+    expert: sum(...expertProducts(weights.layers)),
     embedding: weightBytes(weights.embed) / config.vocabSize,
     expertLayer: layers[layers.length - 1],
     context: kvEntryBytes(config, policy),
@@ -44,18 +41,15 @@ export function stepBytes(config: ModelConfig, weights: ModelWeights, policy: Po
 }
 
 /** A layer without its routed experts. */
-function denseBytes({ inputNorm, postNorm, attention, ffn }: LayerWeights): number {
-  const { query, kvA, kvANorm, kvB, output } = attention;
-  const queries = query.kind === "direct" ? [query.weight] : [query.a, query.norm, query.b];
-  const rest =
-    ffn.kind === "dense"
-      ? [ffn.gate, ffn.up, ffn.down]
-      : [
-          ffn.router,
-          ...(ffn.bias ? [ffn.bias] : []),
-          ...(ffn.shared ? [ffn.shared.gate, ffn.shared.up, ffn.shared.down] : []),
-        ];
-  return sum(inputNorm, postNorm, ...queries, kvA, kvANorm, kvB, output, ...rest);
+function denseBytes(layer: LayerWeights): number {
+  const { inputNorm, postNorm, attention, ffn } = layer;
+  const { query, kvANorm, kvB } = attention;
+  return sum(
+    ...[inputNorm, postNorm, kvANorm, kvB],
+    ...(query.kind === "latent" ? [query.norm] : []),
+    ...(ffn.kind === "moe" && ffn.bias ? [ffn.bias] : []),
+    ...denseProducts(layer),
+  );
 }
 
 function sum(...weights: Weight[]): number {

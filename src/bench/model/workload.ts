@@ -86,6 +86,14 @@ function shuffle(values: Int32Array, random: () => number): Int32Array {
   return values;
 }
 
+/** (row, token it sees) of a pass. */
+export function attendedPairs(steps: readonly StepBatch[]): number {
+  return steps.reduce(
+    (pairs, { positions }) => positions.reduce((sum, position) => sum + position + 1, pairs),
+    0,
+  );
+}
+
 /** Tokens of context that a pass reads: each sequence's once in a step. */
 export function contextRead(steps: readonly StepBatch[]): number {
   let tokens = 0;

@@ -77,13 +77,18 @@ export function createNativeKernels(options: NativeOptions = {}): NativeKernels 
     stripDtypes: (policy) => stripDtypes(policy, hasTiles),
     load: (paths) => paths.forEach((path) => files.load(path)),
     createStream: (policy, scales = "f32") => {
-      const names = precisions[policy].tiles ? kernels : `${instructionSet}-on-vectors`;
+      const names = kernelsUnder(policy, kernels, instructionSet);
       const weights = new MappedWeights(addon, files, stripDtypes(policy, hasTiles));
       return new NativeStream({
         ...{ addon, weights, policy, scales, kernels: names, threads, cores, atFence },
       });
     },
   };
+}
+
+/** What kernels are called under a policy: those of an instruction set, or its without BF16 tiles. */
+export function kernelsUnder(policy: Policy, kernels: string, instructionSet: string): string {
+  return precisions[policy].tiles ? kernels : `${instructionSet}-on-vectors`;
 }
 
 /**

@@ -5,13 +5,22 @@ import {
   type Probed,
 } from "../native-addon.ts";
 import { availableMemory } from "../memory.ts";
-import { chooseInstructionSet } from "./native.ts";
+import {
+  byMultiplyKind,
+  multiplyKinds,
+  type ByMultiplyKind,
+  type MultiplyKind,
+  type Policy,
+} from "../policy.ts";
+import { chooseInstructionSet, kernelsUnder } from "./native.ts";
 import type { WeightMemory } from "./resident-weights.ts";
 
 export interface ProbesOptions {
   readonly threads: number;
   /** By default what DAYSIX_ISA names, else the best this machine has. */
   readonly instructionSet?: string;
+  /** Whose kernels are to be measured against the peaks; by default kernels may use all instructions. */
+  readonly policy?: Policy;
   /** A file to read, best in the page cache; by default memory of the probes' own. */
   readonly file?: string;
   /** How the file is in memory: by default mapped. */
@@ -40,20 +49,25 @@ interface Memory {
  * compared with, on as many threads and for as long. A probe blocks its caller, one of the threads.
  */
 export class Probes {
-  readonly instructionSet: string;
   readonly threads: number;
+  /** The instructions that do most multiplications. */
+  readonly instructions: ByMultiplyKind<string>;
+  readonly #kernels: string;
   readonly #addon: NativeAddon;
   readonly #memory: Memory;
   /** Probes read slices in turn, so that no slice is in a cache from the probe before. */
   #next = 0;
 
   /** @throws Error where there are no native kernels */
-  constructor({ threads, instructionSet, file, weights }: ProbesOptions) {
+  constructor({ threads, instructionSet, policy, file, weights }: ProbesOptions) {
     const { addon, problem } = loadNative();
     if (!addon) throw new Error(problem);
     this.#addon = addon;
     this.threads = threads;
-    this.instructionSet = chooseInstructionSet(addon.instructionSets, instructionSet);
+    const chosen = chooseInstructionSet(addon.instructionSets, instructionSet);
+    this.#kernels = policy ? kernelsUnder(policy, chosen, chosen) : chosen;
+    const instructions = addon.multiplyInstructions(this.#kernels);
+    this.instructions = byMultiplyKind((_, number) => instructions[number]);
     const how = { resident: weights === "resident", threads };
     this.#memory = file === undefined ? ownMemory(addon) : fileMemory(addon, file, how);
   }
@@ -74,9 +88,15 @@ export class Probes {
     return this.#read(milliseconds, true).rate;
   }
 
-  /** GFLOP/s of all threads: of BF16 on tiles, FP32 on vectors. */
-  matrixPeak(milliseconds: number): number {
-    return gigas(this.#addon.probeMultiply(this.#options(milliseconds)));
+  /** Billions of operations a second that all threads do between registers. */
+  multiplyPeak(kind: MultiplyKind, milliseconds: number): number {
+    const number = multiplyKinds.indexOf(kind);
+    return gigas(this.#addon.probeMultiply(this.#options(milliseconds), number));
+  }
+
+  /** All of them, in `milliseconds` together. */
+  multiplyPeaks(milliseconds: number): ByMultiplyKind<number> {
+    return byMultiplyKind((kind) => this.multiplyPeak(kind, milliseconds / multiplyKinds.length));
   }
 
   #read(milliseconds: number, together: boolean) {
@@ -90,8 +110,10 @@ export class Probes {
   }
 
   #options(milliseconds: number) {
-    const { instructionSet, threads } = this;
-    return { instructionSet, threads, seconds: milliseconds / 1000 };
+    return {
+      ...{ instructionSet: this.#kernels, threads: this.threads },
+      seconds: milliseconds / 1000,
+    };
   }
 }
 
