@@ -21,6 +21,7 @@ export {
 export type { Address, ListenAddress } from "./links/index.ts";
 export {
   assignRanks,
+  defaultTopology,
   formatTopology,
   parseTopology,
   spreadRanks,

@@ -118,3 +118,5 @@ function checkRoles(roles: ReadonlySet<UnitRole>, text: string, flag: string): v
 }
 
 const range = (start: number, length: number) => Array.from({ length }, (_, at) => start + at);
+
+export const defaultTopology = parseTopology("combined=1x1");

@@ -2,6 +2,7 @@ export { greedySampling, type SamplingParameters, type TokenLogprob } from "../k
 export {
   Engine,
   type EngineOptions,
+  expectEngines,
   type Journey,
   type MaskSource,
   type Rebalanced,

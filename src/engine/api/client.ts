@@ -1,6 +1,7 @@
 import { setMaxListeners } from "node:events";
 import {
   inTime,
+  defaultTopology,
   parseTopology,
   systemClock,
   type Clock,
@@ -72,7 +73,7 @@ export class Engine {
   static async start(options: EngineOptions, observer: EngineObserver = {}): Promise<Engine> {
     const { modelDirectory, modelBytes = "sample", weights = "mapped", ...others } = options;
     const { nodes, packed, routing, now = Date.now, ...rest } = others;
-    const { topology = parseTopology("combined=1x1") } = options;
+    const { topology = defaultTopology } = options;
     const stepRows = options.chunkRows ?? DEFAULT_CHUNK_ROWS;
     const config = await readConfig(modelDirectory);
     const plan = planFleet(

@@ -11,19 +11,30 @@ const GB = 1e9;
 const some = { ranks: 4, kvMemoryBytes: 2 * GB, nodes: 1, modelDirectory } as const;
 
 test("pools, threads and copies of the weights must fit, and each is told", async () => {
-  await expectMemory({ ...some, weights: "mapped" }, 8.1 * GB);
-  await assert.rejects(expectMemory({ ...some, weights: "mapped" }, 8 * GB), {
+  await expectMemory([{ ...some, weights: "mapped" }], 8.1 * GB);
+  await assert.rejects(expectMemory([{ ...some, weights: "mapped" }], 8 * GB), {
     name: "EngineError",
     message:
       "4 ranks do not fit this machine: 4 × 2.0 GB of KV (--kv-memory) + 0.067 GB for threads are " +
       "8.1 GB, but 8.0 GB are available",
   });
   const resident = { ...some, kvMemoryBytes: 1000, nodes: 2, weights: "resident" } as const;
-  await expectMemory(resident, 0.08 * GB);
+  await expectMemory([resident], 0.08 * GB);
   await assert.rejects(
-    expectMemory(resident, 0.067 * GB),
+    expectMemory([resident], 0.067 * GB),
     /\+ 0\.00\d GB of weights \(--weights resident\)/,
   );
+});
+
+test("models beside each other must fit together, each of them told", async () => {
+  const mapped = { ...some, weights: "mapped" } as const;
+  const other = { ...mapped, ranks: 2, kvMemoryBytes: GB } as const;
+  await expectMemory([mapped, other], 10.2 * GB);
+  await assert.rejects(expectMemory([mapped, other], 10 * GB), {
+    message:
+      "6 ranks do not fit this machine: 4 × 2.0 GB + 2 × 1.0 GB of KV (--kv-memory) + 0.1 GB for " +
+      "threads are 10.1 GB, but 10.0 GB are available",
+  });
 });
 
 const engineOf = (topology: string, kvMemoryBytes: number, nodes = 1) =>

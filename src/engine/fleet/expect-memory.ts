@@ -6,7 +6,7 @@ import { EngineError } from "./rank-handle.ts";
 /** What a rank's thread takes beside its pool, at the very least: an isolate with this code. */
 const THREAD_BYTES = 16 * 2 ** 20;
 
-/** What ranks need on one machine. */
+/** What a model's ranks need on one machine. */
 export interface RankMemory {
   readonly ranks: number;
   /** Of each rank. */
@@ -19,19 +19,25 @@ export interface RankMemory {
   readonly modelDirectory: string;
 }
 
-/** @throws EngineError where the machine's memory does not hold the ranks, with every number */
+/**
+ * `models`: what the ranks of each need that are to run beside each other.
+ * @throws EngineError where the machine's memory does not hold the ranks, with every number
+ */
 export async function expectMemory(
-  { ranks, kvMemoryBytes, nodes, weights, packed, modelDirectory }: RankMemory,
+  models: readonly RankMemory[],
   available: number = availableMemory(),
 ): Promise<void> {
-  const copied = weights === "resident" ? nodes * (await weightBytes(modelDirectory, packed)) : 0;
-  const [pools, threads] = [ranks * kvMemoryBytes, ranks * THREAD_BYTES];
+  const copied = sum(await Promise.all(models.map(copiedBytes)));
+  const ranks = sum(models.map((model) => model.ranks));
+  const pools = sum(models.map((model) => model.ranks * model.kvMemoryBytes));
+  const threads = ranks * THREAD_BYTES;
   if (pools + threads + copied <= available) return;
   const parts = [
-    `${ranks} × ${gigabytes(kvMemoryBytes)} of KV (--kv-memory)`,
+    ...models.map((model) => `${model.ranks} × ${gigabytes(model.kvMemoryBytes)}`),
     `${gigabytes(threads)} for threads`,
     ...(copied > 0 ? [`${gigabytes(copied)} of weights (--weights resident)`] : []),
   ];
+  parts[models.length - 1] += " of KV (--kv-memory)";
   throw new EngineError(
     `${ranks} ranks do not fit this machine: ${parts.join(" + ")} are ` +
       `${gigabytes(pools + threads + copied)}, but ${gigabytes(available)} are available`,
@@ -44,10 +50,16 @@ export const roomForRanks = (
   available: number = availableMemory(),
 ): number => Math.max(0, Math.floor(available / (kvMemoryBytes + THREAD_BYTES)));
 
+async function copiedBytes({ weights, nodes, modelDirectory, packed }: RankMemory) {
+  return weights === "resident" ? nodes * (await weightBytes(modelDirectory, packed)) : 0;
+}
+
 async function weightBytes(modelDirectory: string, packed?: string): Promise<number> {
   const files = packed === undefined ? (await openCheckpoint(modelDirectory)).files : [packed];
   const sizes = await Promise.all(files.map(async (file) => (await stat(file)).size));
-  return sizes.reduce((sum, size) => sum + size, 0);
+  return sum(sizes);
 }
+
+const sum = (values: readonly number[]) => values.reduce((total, each) => total + each, 0);
 
 const gigabytes = (bytes: number) => `${(bytes / 1e9).toFixed(bytes < 1e8 ? 3 : 1)} GB`;

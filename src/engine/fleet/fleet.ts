@@ -71,11 +71,9 @@ export class Fleet implements RankFleet, UnitHands {
     const ranks = plan.nodeOfRank.length;
     // Other machines look after themselves.
     if (!nodes.await) {
-      await expectMemory({
-        ...{ ranks, modelDirectory, weights, packed },
-        kvMemoryBytes: plan.kvMemoryBytes,
-        nodes: new Set(plan.nodeOfRank).size,
-      });
+      const { kvMemoryBytes } = plan;
+      const own = { ranks, kvMemoryBytes, nodes: new Set(plan.nodeOfRank).size };
+      await expectMemory([{ ...own, modelDirectory, weights, packed }]);
     }
     const fleet = new Fleet(options);
     try {

@@ -1,3 +1,4 @@
+export { expectMemory } from "./expect-memory.ts";
 export { version } from "./fleet-identity.ts";
 export { placeAgain, planFleet, type FleetPlan, type NodeOptions } from "./fleet-plan.ts";
 export { Fleet } from "./fleet.ts";

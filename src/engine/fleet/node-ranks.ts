@@ -73,14 +73,8 @@ export class NodeRanks {
     if (own.length === 0) return [];
     const { modelDirectory, identity, weights, packed, wire } = this.#options;
     const { kvMemoryBytes, contextCache: kept } = settings;
-    await expectMemory({
-      ranks: own.length,
-      kvMemoryBytes,
-      nodes: 1,
-      weights,
-      packed,
-      modelDirectory,
-    });
+    const needed = { ranks: own.length, kvMemoryBytes, nodes: 1 };
+    await expectMemory([{ ...needed, weights, packed, modelDirectory }]);
     const contextCache = kept && { ...kept, model: await identity.get() };
     const together = wire ? [] : own;
     const config = await readConfig(modelDirectory);
