@@ -22,6 +22,7 @@ import {
   type ReportOptions,
 } from "../gateway/index.ts";
 import { UsageError } from "./arguments.ts";
+import { table } from "./table.ts";
 
 /** Options as they were typed. */
 export interface ReportArguments {
@@ -50,7 +51,10 @@ export async function report(given: ReportArguments): Promise<void> {
   const figures = await reportOn(recordsOf(given.ledger, unreadable), options);
   for (const problem of unreadable) console.error(`daysix: ${problem}; passed over`);
   if (given.json) printJson({ ...figures, unreadable });
-  else printTable(periodOf(figures), rowsOf(figures));
+  else {
+    printTable(periodOf(figures), rowsOf(figures));
+    if (figures.models.length > 1) printModels(figures.models);
+  }
 }
 
 /** `daysix report --published-day`: DeepSeek's day through the same code, beside what it printed. */
@@ -88,6 +92,7 @@ const perRequest: ReadonlySet<string> = new Set<keyof Report>([
   "billedIncome",
   "incomeGap",
   "billedMargin",
+  "models",
 ]);
 
 const shareOf = (share: number) => `${100 * share} %`;
@@ -247,6 +252,19 @@ function printTable(title: string, rows: readonly Row[]): void {
     const line = `${label.padEnd(24)}${value.padStart(width)}`;
     console.log(published ? `${line}   published: ${published}` : line);
   }
+}
+
+function printModels(models: Report["models"]): void {
+  const names = ["of these", "requests", "input tokens", "hit the cache", "output tokens"];
+  const rows = models.map((each) => [
+    each.model,
+    ...[each.requests, each.inputTokens, each.hitTokens, each.outputTokens].map((count) =>
+      decimal(count, 0),
+    ),
+    dollars(each.theoreticalIncome),
+    dollars(each.billedIncome),
+  ]);
+  console.log(`\n${table([[...names, "theoretical income", "billed income"], ...rows])}`);
 }
 
 const UNKNOWN = "–";

@@ -51,6 +51,7 @@ test("requests add up to DeepSeek's statistics", async () => {
     requestRecord({ time: at("12:10:00") }),
     requestRecord({
       time: at("12:20:00"),
+      model: "cow",
       outcome: "left",
       tokens: { hit: 0, miss: 300, output: 30, reasoning: 5 },
       kvTokensRead: 9435,
@@ -94,6 +95,16 @@ test("requests add up to DeepSeek's statistics", async () => {
     unbilledRequests: 1,
     resumedRequests: 1,
     recomputedTokens: 450,
+    models: [
+      {
+        ...{ model: "calf", requests: 1, inputTokens: 100, hitTokens: 64, outputTokens: 10 },
+        ...{ theoreticalIncome: billed, billedIncome: billed },
+      },
+      {
+        ...{ model: "cow", requests: 1, inputTokens: 300, hitTokens: 0, outputTokens: 30 },
+        ...{ theoreticalIncome: theoreticalIncome - billed, billedIncome: 0n },
+      },
+    ],
   });
 });
 

@@ -1,6 +1,7 @@
 import { FleetTime, type NodeTime } from "./fleet-time.ts";
 import { addGaps, gapOf, noGap, type IncomeGap } from "./income-gap.ts";
 import type { LedgerRecord, RequestRecord } from "./ledger-record.ts";
+import { type ModelSums, withRequest } from "./model-sums.ts";
 import { charge, totalOf, type Picodollars } from "./money.ts";
 import type { PriceBook } from "./price-book.ts";
 
@@ -53,6 +54,8 @@ export interface Report {
   /** Requests that went on after a loss of ranks, and the tokens computed again, which nobody pays. */
   readonly resumedRequests: number;
   readonly recomputedTokens: number;
+  /** By name; they add up to the whole. */
+  readonly models: readonly ModelSums[];
 }
 
 /**
@@ -92,13 +95,14 @@ class RequestSums {
   unbilledRequests = 0;
   resumedRequests = 0;
   recomputedTokens = 0;
+  readonly models = new Map<string, ModelSums>();
 
   constructor(options: ReportOptions) {
     this.#options = options;
   }
 
   add(record: RequestRecord): void {
-    const { time, outcome, tokens, timing, kvTokensRead, resumed, billing } = record;
+    const { time, model, outcome, tokens, timing, kvTokensRead, resumed, billing } = record;
     const { prices, priceModel } = this.#options;
     this.requests[outcome]++;
     addTo(this.tokens, tokens);
@@ -108,6 +112,7 @@ class RequestSums {
     this.recomputedTokens += resumed?.recomputedTokens ?? 0;
     const theoretical = totalOf(charge(tokens, prices.standardPriceAt(priceModel, time).rates));
     this.theoretical += theoretical;
+    this.models.set(model, withRequest(this.models.get(model), record, theoretical));
     this.gap = addGaps(this.gap, gapOf(record, theoretical, prices));
     if (billing.kind === "billed") this.billed += totalOf(billing.picodollars);
     else this.unbilledRequests++;
@@ -165,6 +170,7 @@ function assemble(
     unbilledRequests: sums.unbilledRequests,
     resumedRequests: sums.resumedRequests,
     recomputedTokens: sums.recomputedTokens,
+    models: [...sums.models.values()].sort((a, b) => (a.model < b.model ? -1 : 1)),
   };
 }
 
