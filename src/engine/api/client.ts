@@ -341,11 +341,8 @@ export class Engine {
    * what they were computing.
    */
   #lose(rank: number, reason: string, isOwnFault: boolean): void {
-    const found = [...this.#units].find(([, { ranks }]) => ranks.includes(rank));
-    // Its unit does not serve yet, or is forgotten: the rank has ended later than it was waited for.
-    if (!found) return;
-    const [unit, { ranks }] = found;
-    const together = this.#experts.of(unit) ? ranks : [rank];
+    const [unit, { ranks }] = this.#unitOf(rank) ?? [undefined, { ranks: [rank] }];
+    const together = unit !== undefined && this.#experts.of(unit) ? ranks : [rank];
     const gone = together.filter((each) => !this.#lost.has(each));
     for (const each of gone) {
       this.#lost.set(each, reason);
@@ -358,6 +355,11 @@ export class Engine {
     );
     if (this.#closing || (areAllLost && !this.#fleet.recovers)) this.#end(reason);
     else this.#dispatcher.lose(gone, reason, isOwnFault ? rank : undefined);
+  }
+
+  /** Undefined where it was forgotten, or does not serve yet. */
+  #unitOf(rank: number): [number, Unit] | undefined {
+    return [...this.#units].find(([, { ranks }]) => ranks.includes(rank));
   }
 
   /** A unit has started while others serve. */
