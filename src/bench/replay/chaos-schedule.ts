@@ -1,8 +1,5 @@
-/**
- * A schedule of chaos as data, drawn from a seed: a cluster, requests, and what befalls them. One unit is
- * always left in peace.
- */
-import { assignRanks, parseTopology } from "../../cluster/index.ts";
+/** A schedule of chaos as data, drawn from a seed: a cluster, requests, and what befalls them. */
+import { assignRanks, parseTopology, type UnitRole } from "../../cluster/index.ts";
 import { greedySampling, randomSource, type SamplingParameters } from "../../kernels/index.ts";
 
 export const cacheStates = ["off", "cold", "warm", "damaged", "slow"] as const;
@@ -32,17 +29,41 @@ export type Mishap = { readonly at: number } & (
   | { readonly kind: "cut"; readonly from: number; readonly ranks: readonly number[] }
   | { readonly kind: "fault"; readonly rank: number }
   | { readonly kind: "rebalance" }
+  | Passing
 );
+
+/**
+ * What befalls a cluster that recovers, whose nodes and ranks get new numbers: `pick` chooses of those that
+ * there are then. `break`: a rank's thread ends; `trip`: its next step throws; a node that is killed, falls
+ * silent or loses its way to another one comes again after so many milliseconds, if at all.
+ */
+export type Passing =
+  | { readonly kind: "break"; readonly pick: number }
+  | { readonly kind: "trip"; readonly pick: number }
+  | {
+      readonly kind: "nodeKilled" | "nodeSilent" | "nodeSevered";
+      readonly pick: number;
+      readonly back: number | undefined;
+    }
+  | { readonly kind: "join" }
+  | { readonly kind: "scale"; readonly wanted: Wanted };
+
+/** How many units of each role are wanted. */
+export type Wanted = Readonly<Partial<Record<UnitRole, number>>>;
 
 export interface ChaosSchedule {
   readonly seed: number;
   readonly topology: string;
   readonly nodes: number | readonly number[];
   readonly sharesExperts: boolean;
+  /** What is lost is started anew where there are nodes for it; else it stays lost. */
+  readonly recovers: boolean;
   /** Of each rank's pool. */
   readonly pages: number;
   readonly stepRows: number;
   readonly speculates: boolean;
+  /** Steps do not wait for all that constrained answers are told of which tokens may come. */
+  readonly hasLateMasks: boolean;
   readonly cache: (typeof cacheStates)[number];
   readonly requests: readonly ChaosRequest[];
   readonly mishaps: readonly Mishap[];
@@ -83,21 +104,27 @@ export class Draw {
   }
 }
 
-export function drawSchedule(seed: number): ChaosSchedule {
+/** One unit is left in peace; what is lost stays lost. */
+export function drawLosses(seed: number): ChaosSchedule {
   const draw = new Draw(seed);
   const topology = drawTopology(draw);
   const sharesExperts = draw.chance(0.5);
   const { units } = parseTopology(topology);
   const nodes = draw.chance(0.5) ? units.map(({ ranks }) => draw.between(1, ranks.length)) : 1;
-  const requests = Array.from({ length: draw.between(2, 8) }, () => drawRequest(draw));
+  const requests = drawRequests(draw, { most: 8, within: 120 });
   const cluster = { topology, nodes, sharesExperts };
   const mishaps = drawMishaps(draw, cluster);
   // With two faults beside it another request might be alone with the third.
   const isCalm = !mishaps.some(({ kind }) => kind === "fault");
   if (isCalm && draw.chance(0.1) && survivesPoison(cluster, mishaps)) requests.push(poisoned(draw));
+  const losses = { recovers: false, hasLateMasks: false };
+  return { ...{ seed, ...cluster, ...losses, requests, mishaps }, ...drawSizes(draw) };
+}
+
+/** Of each rank, and what it is beside. */
+export function drawSizes(draw: Draw) {
   const fewestPages = Math.ceil((LONGEST_PROMPT + LONGEST_ANSWER + 1) / PAGE_TOKENS);
   return {
-    ...{ seed, ...cluster, requests, mishaps },
     pages: draw.between(fewestPages, 4 * fewestPages),
     stepRows: draw.oneOf([8, 32, 64, 128]),
     speculates: draw.chance(0.5),
@@ -105,13 +132,21 @@ export function drawSchedule(seed: number): ChaosSchedule {
   };
 }
 
-function drawTopology(draw: Draw): string {
+/** Two and more, which come within so many milliseconds. */
+export function drawRequests(
+  draw: Draw,
+  { most, within }: { readonly most: number; readonly within: number },
+): ChaosRequest[] {
+  return Array.from({ length: draw.between(2, most) }, () => drawRequest(draw, within));
+}
+
+export function drawTopology(draw: Draw): string {
   const units = () => `${draw.between(1, 3)}x${draw.between(1, 3)}`;
   if (draw.chance(0.4)) return `combined=${draw.between(2, 4)}x${draw.between(1, 3)}`;
   return `prefill=${units()},decode=${units()}`;
 }
 
-function drawRequest(draw: Draw): ChaosRequest {
+function drawRequest(draw: Draw, within: number): ChaosRequest {
   const length = draw.between(1, LONGEST_PROMPT);
   // Two kinds of prompts, which begin alike.
   const kind = draw.below(2);
@@ -120,7 +155,7 @@ function drawRequest(draw: Draw): ChaosRequest {
   const isSeeded = draw.chance(0.5);
   const penalties = { presencePenalty: 0.5, frequencyPenalty: 0.3, repetitionPenalty: 1.2 };
   return {
-    at: draw.below(120),
+    at: draw.below(within),
     prompt: Array.from({ length }, (_, i) => token(i)),
     maxTokens: draw.between(1, LONGEST_ANSWER),
     stopTokens: draw.chance(0.3) ? [draw.below(POISON)] : [],
@@ -140,7 +175,7 @@ function drawRequest(draw: Draw): ChaosRequest {
 }
 
 const poisoned = (draw: Draw): ChaosRequest => {
-  const { patience: _, ...request } = drawRequest(draw);
+  const { patience: _, ...request } = drawRequest(draw, 120);
   return { ...request, n: 1, prompt: [...request.prompt.slice(0, 40), POISON, 1] };
 };
 

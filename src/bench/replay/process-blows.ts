@@ -44,8 +44,12 @@ export async function strike(cluster: ProcessCluster, blow: Blow): Promise<void>
 }
 
 /** Who was frozen or cut off joins again by itself, which takes a while. */
-export async function heal(cluster: ProcessCluster, blow: Blow): Promise<void> {
-  if (blow.kind === "kill") await cluster.replace(blow.node);
-  if (blow.kind === "freeze") cluster.strike(blow.node, "SIGCONT");
-  if (blow.kind === "cut" || blow.kind === "block") cluster.way(blow.node, blow.way).heal();
+export async function heal(cluster: ProcessCluster, blows: readonly Blow[]): Promise<void> {
+  for (const blow of blows) {
+    if (blow.kind === "freeze") cluster.strike(blow.node, "SIGCONT");
+    if (blow.kind === "cut" || blow.kind === "block") cluster.way(blow.node, blow.way).heal();
+  }
+  for (const node of new Set(blows.flatMap((blow) => (blow.kind === "kill" ? blow.node : [])))) {
+    await cluster.replace(node);
+  }
 }

@@ -81,8 +81,8 @@ class Life {
     for (const blow of blows) {
       this.#count(blow.kind);
       if (blow.kind === "scale") this.#wanted = blow.wanted;
-      await heal(this.#cluster, blow);
     }
+    await heal(this.#cluster, blows);
     // The next burst need not wait for those who join again.
     if (draw.chance(0.7)) await this.#cluster.await(this.#ranks, AWHILE_MS);
   }

@@ -1,22 +1,24 @@
 /**
- * Nothing is lost: schedules of chaos, drawn from seeds, in which ranks and nodes die, fall silent and lose
- * each other, steps fail, clients leave and stores are damaged, while requests of every kind are answered.
+ * Nothing is lost: schedules of chaos, drawn from seeds, in which ranks and nodes die, fall silent, lose each
+ * other and come again, units are started and drained, experts moved, steps fail, clients leave and stores are
+ * damaged, while requests of every kind are answered.
  * Every finished answer is compared with that of one undisturbed rank. Ends with status 1 if a token
  * differs, a request fails while a rank is left, one hangs, pages are left in use, or a bill is lost.
  *
- *   npm run soak:chaos -- [schedules] [seed]                by default 10000 1, in one thread
+ *   npm run soak:chaos -- [schedules] [seed]                by default 10000 1, in one thread, two of a seed
  *   npm run soak:chaos -- --model [schedules] [seed]        by default 300 1, with a tiny checkpoint
  *   npm run soak:chaos -- --processes [schedules] [seed]    by default 300 1, on calf
  *
  * What fails is run again by its own seed, which is printed with it.
  */
-import { drawSchedule } from "./chaos-schedule.ts";
+import { drawLosses, type ChaosSchedule } from "./chaos-schedule.ts";
 import { runProcesses, withCalmServer } from "./process-chaos.ts";
+import { drawRecovery } from "./recovery-schedule.ts";
 import {
   runSchedule,
   scriptedModel,
   tinyModel,
-  type ChaosOutcome,
+  type ChaosModel,
 } from "./virtual-chaos-fixtures.ts";
 
 /** Prints problems as they come, and sums now and then. */
@@ -53,26 +55,32 @@ class Tally {
   }
 }
 
-async function soakVirtual(tally: Tally, schedules: Schedules, count: number, first: number) {
-  for (let seed = first; seed < first + count; seed++) {
-    const { problems, ...counts } = await schedules(seed);
-    tally.add(seed, problems, counts);
-    if (tally.schedules % 1000 === 0) tally.tell();
+async function soakVirtual(tally: Tally, { model, kinds }: Soak, count: number, first: number) {
+  for (let seed = first; tally.schedules < count; seed++) {
+    for (const draw of kinds) {
+      const { problems, ...counts } = await runSchedule(draw(seed), model);
+      tally.add(seed, problems, counts);
+      if (tally.schedules % 1000 === 0) tally.tell();
+    }
   }
 }
 
-type Schedules = (seed: number) => Promise<ChaosOutcome>;
-
-async function scripted(): Promise<Schedules> {
-  const model = await scriptedModel();
-  return (seed) => runSchedule(drawSchedule(seed), model);
+interface Soak {
+  readonly model: ChaosModel;
+  /** Of each seed. */
+  readonly kinds: readonly ((seed: number) => ChaosSchedule)[];
 }
+
+const scripted = async (): Promise<Soak> => ({
+  model: await scriptedModel(),
+  kinds: [drawLosses, drawRecovery],
+});
 
 /** On the tiny checkpoint every rank has all experts. */
-async function tiny(): Promise<Schedules> {
-  const model = await tinyModel();
-  return (seed) => runSchedule({ ...drawSchedule(seed), sharesExperts: false }, model);
-}
+const tiny = async (): Promise<Soak> => ({
+  model: await tinyModel(),
+  kinds: [(seed) => ({ ...drawLosses(seed), sharesExperts: false })],
+});
 
 async function soakProcesses(tally: Tally, count: number, first: number): Promise<void> {
   await withCalmServer(async (calm) => {
@@ -87,7 +95,7 @@ async function soakProcesses(tally: Tally, count: number, first: number): Promis
 const given = process.argv.slice(2);
 const flag = given.find((argument) => argument.startsWith("--"));
 const [count, first = "1"] = given.filter((argument) => argument !== flag);
-const tally = new Tally(`npm run soak:chaos -- ${flag === undefined ? "" : `${flag} `}1`);
+const tally = new Tally(`npm run soak:chaos -- ${flag === undefined ? "2" : `${flag} 1`}`);
 if (flag === "--processes") await soakProcesses(tally, Number(count ?? 300), Number(first));
 else if (flag === "--model")
   await soakVirtual(tally, await tiny(), Number(count ?? 300), Number(first));

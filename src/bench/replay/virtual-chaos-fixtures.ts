@@ -3,14 +3,13 @@ import { webcrypto } from "node:crypto";
 import { ManualClock } from "../../cluster/fixtures.ts";
 import { parseTopology } from "../../cluster/index.ts";
 import { contextModel, inVirtualTime } from "../../engine/api/context-model-fixtures.ts";
-import { answer, request, untimed } from "../../engine/api/fixtures.ts";
-import type { Engine, MaskSource } from "../../engine/api/index.ts";
-import { openVirtual, runClock, type VirtualRanks } from "../../engine/api/virtual-fixtures.ts";
-import type { AskedRequest, GenerationEvent, TimedEvent } from "../../engine/messages.ts";
+import { request } from "../../engine/api/fixtures.ts";
+import type { MaskSource } from "../../engine/api/index.ts";
+import { openVirtual, runClock } from "../../engine/api/virtual-fixtures.ts";
+import type { AskedRequest, TimedEvent } from "../../engine/messages.ts";
 import type { CoreOptions, StepComputer } from "../../engine/rank/core-options.ts";
 import { Repeats, Speculation } from "../../engine/speculation/index.ts";
 import { createReferenceKernels } from "../../kernels/index.ts";
-import { MemoryBlobStore, type BlobStore } from "../../kv-cache/index.ts";
 import {
   loadModel,
   readConfig,
@@ -25,28 +24,19 @@ import {
   POISON,
   type ChaosRequest,
   type ChaosSchedule,
-  type Mishap,
 } from "./chaos-schedule.ts";
-
-/** What a schedule has shown. */
-export interface ChaosOutcome {
-  /** What should not be; empty where all is well. */
-  readonly problems: readonly string[];
-  readonly finished: number;
-  readonly cancelled: number;
-  readonly resumed: number;
-  readonly recomputedTokens: number;
-  readonly lostRanks: number;
-}
+import { TroubledStore } from "./troubled-store-fixtures.ts";
+import { makePeace, problemsOf, strike, type World } from "./virtual-mishaps-fixtures.ts";
+import { judge, type ChaosOutcome, type Played } from "./virtual-verdict-fixtures.ts";
 
 /** Virtual milliseconds. */
 const STEP_MS = 4;
 const ROW_MS = 0.1;
 const MASK_MS = 3;
-/** After which silence is noticed. */
-const FAILURE_TIMEOUT_MS = 1000;
-/** How long two nodes that have lost each other may both be alive. */
-const CUT_MS = 300;
+/** More than a step waits for one. */
+const LATE_MASK_MS = 7000;
+/** One mask of so many is late, where some are. */
+const LATE_MASKS = 40;
 
 let working = 0;
 /** Blocks are sealed and checked on threads of their own: meanwhile a virtual clock has to stand still. */
@@ -92,20 +82,11 @@ function maskAfter(token: number): Uint32Array {
   return words;
 }
 
-/** A virtual cluster at work on a schedule. */
-interface World {
-  readonly clock: ManualClock;
-  readonly engine: Engine;
-  readonly ranks: VirtualRanks;
-  /** Ranks whose next step throws. */
-  readonly faulty: Set<number>;
-  readonly draw: Draw;
-}
-
 /** What ranks compute with. */
 export interface ChaosModel {
   readonly config: ModelConfig;
-  readonly create: (rank: number, maxRows: number) => Promise<StepComputer>;
+  /** For so many ranks, and those that are started later: by rank. */
+  readonly open: (ranks: number, maxRows: number) => Promise<(rank: number) => StepComputer>;
 }
 
 const [{ directory }] = tinyFixtures().filter(({ name }) => name === "v3");
@@ -114,20 +95,28 @@ const [{ directory }] = tinyFixtures().filter(({ name }) => name === "v3");
 export async function scriptedModel(): Promise<ChaosModel> {
   const tiny = await readConfig(directory);
   const config = { ...tiny, maxPositions: 2048, vocabSize: CHAOS_VOCABULARY };
-  return { config, create: async (_, maxRows) => contextModel(config, maxRows) };
+  return { config, open: async (_, maxRows) => () => contextModel(config, maxRows) };
 }
 
-/** A tiny checkpoint, for ranks that have all experts; each is opened once and computes for all schedules. */
+/**
+ * A tiny checkpoint, for ranks that have all experts; each is opened once and computes for all schedules.
+ * None is started later.
+ */
 export async function tinyModel(): Promise<ChaosModel> {
   const opened = new Map<string, Promise<StepComputer>>();
   const kernels = createReferenceKernels();
+  const openOne = (rank: number, maxRows: number) => {
+    const key = `${rank} ${maxRows}`;
+    const model = opened.get(key) ?? loadModel(directory, { kernels, policy: "f32", maxRows });
+    opened.set(key, model);
+    return model;
+  };
   return {
     config: await readConfig(directory),
-    create: (rank, maxRows) => {
-      const key = `${rank} ${maxRows}`;
-      const model = opened.get(key) ?? loadModel(directory, { kernels, policy: "f32", maxRows });
-      opened.set(key, model);
-      return model;
+    async open(ranks, maxRows) {
+      const numbers = [...Array(ranks).keys()];
+      const models = await Promise.all(numbers.map((rank) => openOne(rank, maxRows)));
+      return (rank) => models[rank];
     },
   };
 }
@@ -140,6 +129,7 @@ export async function runSchedule(
   const quiet: ChaosSchedule = {
     ...{ seed: schedule.seed, topology: "combined=1x1", nodes: 1, sharesExperts: false },
     ...{ pages: 400, stepRows: 64, speculates: false, cache: "off", mishaps: [] },
+    ...{ recovers: false, hasLateMasks: false },
     requests: schedule.requests.filter(({ prompt }) => !prompt.includes(POISON)),
   };
   const expected = await play(quiet, model, undefined);
@@ -150,13 +140,6 @@ export async function runSchedule(
   store?.begin();
   const told = await play(schedule, model, store);
   return judge(sequences, expected.told, told);
-}
-
-interface Played {
-  /** By sequence; undefined where it hangs. */
-  readonly told: readonly (readonly TimedEvent[] | undefined)[];
-  readonly left: readonly string[];
-  readonly lostRanks: number;
 }
 
 async function play(
@@ -173,6 +156,7 @@ async function play(
     });
   }
   for (const mishap of schedule.mishaps) clock.after(mishap.at, () => void strike(world, mishap));
+  if (schedule.recovers) makePeace(world);
   await runClock(clock, () => working > 0);
   const left = ranks.alive.flatMap((rank) => {
     const { pagesInUse, waiting, running } = ranks.cores[rank].stats;
@@ -181,10 +165,12 @@ async function play(
       ? []
       : [`rank ${rank} still holds ${pagesInUse} pages, ${waiting}+${running} requests`];
   });
+  if (schedule.recovers) left.push(...problemsOf(world, schedule));
   if (engine.ended !== undefined) left.push(`the engine has ended: ${engine.ended}`);
   const lostRanks = ranks.ranks.length - ranks.alive.length;
+  const startedUnits = ranks.starts - parseTopology(schedule.topology).units.length;
   await ranks.close();
-  return { told: Array.from(told, (each) => each), left, lostRanks };
+  return { told: Array.from(told, (each) => each), left, lostRanks, startedUnits };
 }
 
 async function openWorld(
@@ -192,7 +178,7 @@ async function openWorld(
   model: ChaosModel,
   store: TroubledStore | undefined,
 ): Promise<World> {
-  const { topology, nodes, sharesExperts, stepRows, pages, speculates } = schedule;
+  const { topology, nodes, sharesExperts, stepRows, pages, speculates, recovers } = schedule;
   const clock = new ManualClock();
   const draw = new Draw(schedule.seed + 1);
   const faulty = new Set<number>();
@@ -203,13 +189,13 @@ async function openWorld(
     if (faulty.delete(rank)) throw new Error("a step that fails");
     if (batch.tokens.subarray(0, batch.rows).includes(POISON)) throw new Error("a poisoned row");
   };
-  const numbers = [...Array(parseTopology(topology).ranks).keys()];
-  const models = await Promise.all(numbers.map((rank) => model.create(rank, stepRows)));
+  const computer = await model.open(parseTopology(topology).ranks, stepRows);
   const opened = await openVirtual({
     ...{ topology, nodes, sharesExperts, config: model.config, clock, stepRows },
     linkMs: () => draw.below(4) + draw.below(2) * draw.below(20),
+    ...(recovers && { startMs: () => 20 + draw.below(400) }),
     core: (rank): Omit<CoreOptions, "transport" | "unit" | "clock"> => ({
-      model: inVirtualTime(models[rank], (batch) => takeTime(rank, batch)),
+      model: inVirtualTime(computer(rank), (batch) => takeTime(rank, batch)),
       ...{ pages, usableTokens: CHAOS_VOCABULARY },
       ...(speculates && {
         speculation: new Speculation(
@@ -220,7 +206,8 @@ async function openWorld(
       ...(store && { contextCache: { store, identity, clock, now: () => clock.now() } }),
     }),
   });
-  return { ...opened, clock, faulty, draw };
+  const isLate = () => schedule.hasLateMasks && draw.below(LATE_MASKS) === 0;
+  return { ...opened, clock, faulty, draw, maskMs: () => (isLate() ? LATE_MASK_MS : MASK_MS) };
 }
 
 const identity: NumericIdentity = {
@@ -228,12 +215,12 @@ const identity: NumericIdentity = {
   numericsVersion: 1,
 };
 
-async function tell({ engine, clock }: World, { asked, of }: Sequence, maysLeave: boolean) {
+async function tell({ engine, clock, maskMs }: World, { asked, of }: Sequence, maysLeave: boolean) {
   const left = new AbortController();
   if (maysLeave && of.patience !== undefined) clock.after(of.patience, () => left.abort());
   const masks: MaskSource = {
     async next(token) {
-      await new Promise<void>((resolve) => clock.after(MASK_MS, resolve));
+      await new Promise<void>((resolve) => clock.after(maskMs(), resolve));
       return of.stopTokens.includes(token) ? undefined : maskAfter(token);
     },
     ahead: () => [],
@@ -242,140 +229,4 @@ async function tell({ engine, clock }: World, { asked, of }: Sequence, maysLeave
   const source = engine.generate(asked, left.signal, of.isConstrained ? masks : undefined);
   for await (const event of source) events.push(event);
   return events;
-}
-
-async function strike(
-  { clock, ranks, engine, faulty, draw }: World,
-  mishap: Mishap,
-): Promise<void> {
-  switch (mishap.kind) {
-    case "kill":
-      ranks.lose(mishap.ranks, { reason: "its node was killed", losesWay: () => draw.chance(0.5) });
-      break;
-    case "freeze":
-      ranks.lose(mishap.ranks, { reason: "it is silent", heardAfter: () => FAILURE_TIMEOUT_MS });
-      break;
-    case "cut":
-      for (const rank of mishap.ranks) ranks.cut(mishap.from, rank);
-      clock.after(CUT_MS, () => ranks.lose(mishap.ranks, { reason: "it was cut off" }));
-      break;
-    case "fault":
-      faulty.add(mishap.rank);
-      break;
-    case "rebalance":
-      await engine.rebalance();
-  }
-}
-
-function judge(
-  sequences: readonly Sequence[],
-  undisturbed: Played["told"],
-  { told, left, lostRanks }: Played,
-): ChaosOutcome {
-  const problems = [...left];
-  const counts = { finished: 0, cancelled: 0, resumed: 0, recomputedTokens: 0 };
-  const expected = undisturbed.map((events) => answer(untimed(events ?? [])));
-  for (const [i, { of, asked }] of sequences.entries()) {
-    const events = told[i];
-    if (!events) {
-      problems.push(`request ${asked.id} hangs`);
-      continue;
-    }
-    for (const event of events) {
-      if (event.kind !== "resumed") continue;
-      counts.resumed++;
-      counts.recomputedTokens += event.recomputedTokens;
-    }
-    const last = untimed(events).at(-1);
-    if (last?.kind === "finished") counts.finished++;
-    else if (of.patience !== undefined && last?.kind !== "failed") counts.cancelled++;
-    const problem = problemWith(of, untimed(events), expected[i]);
-    if (problem !== undefined) problems.push(`request ${asked.id}: ${problem}`);
-  }
-  return { problems, ...counts, lostRanks };
-}
-
-function problemWith(
-  { prompt, patience }: ChaosRequest,
-  events: readonly GenerationEvent[],
-  expected: readonly GenerationEvent[] | undefined,
-): string | undefined {
-  const last = events.at(-1);
-  if (prompt.includes(POISON)) {
-    const isNamed = last?.kind === "failed" && last.code === "request_failed_thrice";
-    return isNamed ? undefined : `expected to fail by name, got ${JSON.stringify(last)}`;
-  }
-  const got = answer(events);
-  const isWhole = last?.kind === "finished";
-  if (!isWhole && (patience === undefined || last?.kind === "failed")) return JSON.stringify(last);
-  const due = isWhole ? expected : expected?.slice(0, got.length);
-  if (JSON.stringify(got) !== JSON.stringify(due)) return "the answer is another";
-  const started = events.flatMap((event) => (event.kind === "started" ? [event.hitTokens] : []));
-  if (started.length > 1) return "it has started twice";
-  const [hits = 0] = started;
-  if (hits % 64 !== 0 || hits >= prompt.length) return `${hits} hits of ${prompt.length} tokens`;
-  return undefined;
-}
-
-/** Blocks in memory that come late, damaged, or not at all, as a schedule has it. */
-class TroubledStore implements BlobStore {
-  readonly key: Uint8Array;
-  readonly #inner = new MemoryBlobStore({ maxBytes: 2 ** 20, maxAgeMs: Infinity });
-  readonly #draw: Draw;
-  readonly #trouble: ChaosSchedule["cache"];
-  #clock: ManualClock | undefined;
-  #hasBegun = false;
-
-  constructor({ seed, cache }: ChaosSchedule) {
-    this.key = this.#inner.key;
-    this.#draw = new Draw(seed + 2);
-    this.#trouble = cache;
-  }
-
-  /** From now on there is trouble. */
-  begin(): void {
-    this.#hasBegun = true;
-  }
-
-  use(clock: ManualClock): void {
-    this.#clock = clock;
-  }
-
-  async get(name: string, bytes: number, usedAt: number) {
-    await this.#delay();
-    const content = await this.#inner.get(name, bytes, usedAt);
-    if (!this.#isTroubled("damaged") || typeof content === "string") return content;
-    const kind = this.#draw.below(4);
-    if (kind === 0) return "absent" as const;
-    if (kind === 1) throw new Error("the store is broken");
-    if (kind === 2) return content;
-    const damaged = content.slice();
-    damaged[this.#draw.below(damaged.length)] ^= 1 << this.#draw.below(8);
-    return damaged;
-  }
-
-  async put(name: string, content: Uint8Array, usedAt: number): Promise<void> {
-    await this.#delay();
-    if (this.#isTroubled("damaged") && this.#draw.chance(0.3)) throw new Error("the store is full");
-    await this.#inner.put(name, content, usedAt);
-  }
-
-  async touch(name: string, bytes: number, usedAt: number): Promise<boolean> {
-    await this.#delay();
-    return this.#inner.touch(name, bytes, usedAt);
-  }
-
-  async delete(name: string): Promise<void> {
-    await this.#inner.delete(name);
-  }
-
-  #isTroubled(kind: ChaosSchedule["cache"]): boolean {
-    return this.#hasBegun && this.#trouble === kind;
-  }
-
-  /** A slow store misses its deadline now and then. */
-  async #delay(): Promise<void> {
-    const milliseconds = this.#isTroubled("slow") ? this.#draw.below(3000) : this.#draw.below(3);
-    await new Promise<void>((resolve) => this.#clock?.after(milliseconds, resolve));
-  }
 }

@@ -149,6 +149,11 @@ export class VirtualRanks implements RankFleet, UnitHands {
     return this.#keeper.recovers;
   }
 
+  /** How many units have been started. */
+  get starts(): number {
+    return this.#placed.length;
+  }
+
   /** The nodes that are there. */
   get nodes(): readonly number[] {
     return [...this.#nodes];
@@ -262,7 +267,8 @@ export class VirtualRanks implements RankFleet, UnitHands {
   }
 
   async close(): Promise<void> {
-    for (const mailbox of this.#mailboxes) mailbox.close();
+    // Ranks whose start has failed have none.
+    this.#mailboxes.forEach((mailbox) => mailbox.close());
   }
 
   #startLoop(core: EngineCore, number: number): RankHandle {
