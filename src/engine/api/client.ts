@@ -89,7 +89,7 @@ export class Engine {
       observer,
       (listener, loads) =>
         Fleet.start({
-          ...{ plan, modelDirectory, modelBytes, weights, packed, listener },
+          ...{ plan, modelDirectory, modelBytes, weights, packed, listener, clock: systemClock },
           nodes: nodes ?? { count: 1 },
           place: ({ role, ranks }) => {
             const nodeCount = new Set(ranks.map(({ node }) => node)).size;

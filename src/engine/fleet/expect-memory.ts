@@ -54,7 +54,8 @@ async function copiedBytes({ weights, nodes, modelDirectory, packed }: RankMemor
   return weights === "resident" ? nodes * (await weightBytes(modelDirectory, packed)) : 0;
 }
 
-async function weightBytes(modelDirectory: string, packed?: string): Promise<number> {
+/** Of the files that hold the weights. */
+export async function weightBytes(modelDirectory: string, packed?: string): Promise<number> {
   const files = packed === undefined ? (await openCheckpoint(modelDirectory)).files : [packed];
   const sizes = await Promise.all(files.map(async (file) => (await stat(file)).size));
   return sum(sizes);

@@ -1,7 +1,7 @@
 import {
   inTime,
   parseTopology,
-  systemClock,
+  type Clock,
   type NodeMesh,
   type RankNode,
 } from "../../cluster/index.ts";
@@ -9,7 +9,7 @@ import type { WeightMemory } from "../../kernels/index.ts";
 import type { HashedBytes } from "../../model/index.ts";
 import type { EngineLimits } from "../messages.ts";
 import type { Placement } from "../rank/index.ts";
-import { expectMemory, roomForRanks } from "./expect-memory.ts";
+import { expectMemory, roomForRanks, weightBytes } from "./expect-memory.ts";
 import { fleetIdentity, ReadIdentity } from "./fleet-identity.ts";
 import {
   partnersOf,
@@ -42,7 +42,13 @@ export interface FleetOptions {
   readonly nodes: NodeOptions;
   readonly listener: FleetListener;
   readonly place: UnitKeeperOptions["place"];
+  /** For deadlines, and for trying again. */
+  readonly clock: Clock;
 }
+
+/** Milliseconds that a node has to start ranks, and what it may read of weights in one more. */
+const START_MS = 600_000;
+const SLOWEST_BYTES_PER_MS = 50_000;
 
 /** Milliseconds that the ranks of a unit have to end. */
 export const END_MS = 10_000;
@@ -92,7 +98,7 @@ export class Fleet implements RankFleet, UnitHands {
     this.#keeper = new UnitKeeper({
       ...{ topology: parseTopology(plan.topology), nodes: plan.nodes },
       sharesExperts: plan.placements.some((placement) => placement !== null),
-      ...{ hands: this, listener: options.listener, clock: systemClock, place: options.place },
+      ...{ hands: this, listener: options.listener, clock: options.clock, place: options.place },
     });
     this.#keeper.join(0);
   }
@@ -196,7 +202,20 @@ export class Fleet implements RankFleet, UnitHands {
     );
   }
 
+  /** A node that lives but does not start its ranks is given up, so that others may have its place. */
   async #startOn(node: number, launch: Launch): Promise<EngineLimits[]> {
+    const { modelDirectory, weights, packed, clock } = this.#options;
+    const read = weights === "resident" ? await weightBytes(modelDirectory, packed) : 0;
+    const milliseconds = START_MS + Math.ceil(read / SLOWEST_BYTES_PER_MS);
+    const late = () => {
+      const reason = `it has not started its ranks within ${Math.round(milliseconds / 1000)} s`;
+      this.#others?.mesh.cut(node, reason);
+      return new EngineError(reason);
+    };
+    return inTime(this.#askToStart(node, launch), clock, milliseconds, late);
+  }
+
+  async #askToStart(node: number, launch: Launch): Promise<EngineLimits[]> {
     if (node === 0) return (this.#own as NodeRanks).start(launch);
     const question: NodeQuestion = { kind: "start", launch };
     return parseBody(await this.#others?.mesh.ask(node, question), startedSchema);
@@ -220,13 +239,13 @@ export class Fleet implements RankFleet, UnitHands {
     const isLost = state === "lost";
     if (!isLost) {
       for (const { rank } of ranks) this.#dismissed.add(rank);
-      await within(SETTLE_MS, this.#settle(ranks));
+      await this.#within(SETTLE_MS, this.#settle(ranks));
     }
     await Promise.all(
       [...new Set(ranks.map(({ node }) => node))].map((node) => {
         const theirs = ranks.filter((each) => each.node === node).map(({ rank }) => rank);
         // A node that is gone has ended them; one that cannot is no better after more time.
-        return within(END_MS, this.#endOn(node, theirs, isLost));
+        return this.#within(END_MS, this.#endOn(node, theirs, isLost));
       }),
     );
   }
@@ -245,11 +264,17 @@ export class Fleet implements RankFleet, UnitHands {
         for (;;) {
           const { waiting, running } = await handle.ask("stats");
           if (waiting + running === 0) break;
-          await new Promise<void>((resolve) => systemClock.after(LOOK_MS, resolve));
+          await new Promise<void>((resolve) => this.#options.clock.after(LOOK_MS, resolve));
         }
         if (this.#options.plan.contextCache) await handle.ask("flush");
       }),
     );
+  }
+
+  /** Resolves when something has come about or failed, or after some milliseconds. */
+  #within(milliseconds: number, work: Promise<unknown>): Promise<unknown> {
+    const late = () => new EngineError("late");
+    return inTime(work, this.#options.clock, milliseconds, late).catch(() => undefined);
   }
 
   /** An error thrown here cuts the link to the node. */
@@ -285,7 +310,3 @@ export class Fleet implements RankFleet, UnitHands {
 }
 
 const closing: NodeOrder = { kind: "close" };
-
-/** Resolves when something has come about or failed, or after some milliseconds. */
-const within = (milliseconds: number, work: Promise<unknown>): Promise<unknown> =>
-  inTime(work, systemClock, milliseconds, () => new EngineError("late")).catch(() => undefined);

@@ -40,6 +40,8 @@ export class NodeRanks {
   readonly #options: NodeRanksOptions;
   readonly #router: RankRouter;
   readonly #workers = new Map<number, RankWorker>();
+  /** Those that were to end, maybe before they had started. */
+  readonly #ending = new Set<number>();
   readonly #filePermits = createPermits();
   readonly #listener: RankListener;
   #closed = false;
@@ -104,6 +106,7 @@ export class NodeRanks {
    * @param isLost their unit is: those that notice end by themselves, and say what is wrong with them
    */
   async end(ranks: readonly number[], isLost: boolean): Promise<void> {
+    for (const rank of ranks) this.#ending.add(rank);
     const workers = ranks.flatMap((rank) => this.#workers.get(rank) ?? []);
     await Promise.all(
       workers.map(async (worker) => {
@@ -121,8 +124,9 @@ export class NodeRanks {
 
   async #startRank(options: WorkerOptions): Promise<EngineLimits> {
     const worker = await RankWorker.start(options, this.#listener);
-    this.#workers.set(options.place.endpoint.rank, worker);
-    if (this.#closed) await worker.terminate();
+    const { rank } = options.place.endpoint;
+    this.#workers.set(rank, worker);
+    if (this.#closed || this.#ending.has(rank)) await worker.terminate();
     return worker.limits;
   }
 }
