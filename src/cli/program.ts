@@ -24,6 +24,7 @@ import { inspect } from "./inspect.ts";
 import { modelFolderOf } from "./model-folder.ts";
 import { printLogits } from "./logits.ts";
 import { runNode, withNode } from "./node.ts";
+import { timeoutOf } from "./node-options.ts";
 import { int4Groups, quantizedFormats } from "../model/index.ts";
 import { pull } from "./pull.ts";
 import { quantize } from "./quantize.ts";
@@ -184,10 +185,13 @@ program
   .command("scale <units>", "Have a running server start or drain units: prefill=1,decode=2")
   .option("--url <url>", "Server", { default: "http://127.0.0.1:8000" })
   .option("--api-key <key>", "Key of the server")
+  .option("--timeout <time>", "How long it waits for the units to serve", { default: "15m" })
   .option("--json", "Print JSON")
-  .action(async (units: string, flags: Record<string, unknown>) =>
-    scale({ server: await serverOf(flags), wanted: wantedOf(units), json: flags["json"] === true }),
-  );
+  .action(async (units: string, flags: Record<string, unknown>) => {
+    const timeoutMs = timeoutOf("timeout", flags["timeout"]);
+    const wanted = wantedOf(units);
+    await scale({ server: await serverOf(flags), wanted, timeoutMs, json: flags["json"] === true });
+  });
 
 withLadder(
   program.command("ladder", "Measure DeepSeek's ideas one on top of the other, on one load"),

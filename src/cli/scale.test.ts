@@ -1,13 +1,19 @@
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
+import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
+import { setImmediate } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { pino } from "pino";
 import { parseTopology } from "../cluster/index.ts";
+import { ManualClock } from "../cluster/fixtures.ts";
 import { bundledModel } from "./bundled-model.ts";
+import { scale as waitForUnits } from "./scale.ts";
 import { startServing } from "./serve.ts";
 import { Shutdown } from "./shutdown.ts";
 
@@ -79,4 +85,40 @@ test("a running server has as many units as it is told, and says so everywhere",
     .filter((line) => /"event":"(start|change)"/.test(line))
     .map((line) => (JSON.parse(line) as { acceleratorsPerNode: number }).acceleratorsPerNode);
   assert.deepEqual(accelerators, [2, 3, 2], "the ledger counts what there was");
+});
+
+test("who waits for units is told in the end what serves, and of a server that does not answer", async (t) => {
+  let states: readonly string[] | undefined = ["serving", "starting"];
+  let looks = 0;
+  const fake = createServer((_, response) => {
+    looks++;
+    const units = states?.map((state, unit) => ({ unit, role: "decode", state }));
+    if (units) response.end(JSON.stringify({ units, problems: [] }));
+  });
+  fake.listen(0, "127.0.0.1");
+  await once(fake, "listening");
+  t.after(() => {
+    fake.closeAllConnections();
+    fake.close();
+  });
+  const url = `http://127.0.0.1:${(fake.address() as AddressInfo).port}`;
+  const clock = new ManualClock();
+  const options = { server: { url }, wanted: { decode: 2 }, json: false, clock };
+  const message = "decode: 1 serving, not 2 after 900 s; the server goes on trying";
+  const slow = assert.rejects(waitForUnits({ ...options, timeoutMs: 900_000 }), { message });
+  while (looks < 3) {
+    clock.advance(200);
+    await setImmediate();
+  }
+  clock.advance(900_000);
+  await slow;
+  states = undefined;
+  const silent = assert.rejects(waitForUnits({ ...options, timeoutMs: 60_000 }), {
+    message: "decode: 0 serving, not 2 after 60 s; the server goes on trying",
+  });
+  const before = looks;
+  while (looks === before) await setImmediate();
+  clock.advance(60_000);
+  await silent;
+  assert.equal(clock.pending, 0);
 });

@@ -1,4 +1,4 @@
-import { setTimeout as delay } from "node:timers/promises";
+import { systemClock, type Clock } from "../cluster/index.ts";
 import { askServer, type Scaling, type Server } from "../gateway/index.ts";
 import { UsageError } from "./arguments.ts";
 
@@ -9,35 +9,61 @@ const LOOK_MS = 200;
 
 /**
  * `daysix scale`: so many units serve, which is waited for.
- * @throws Error with what keeps units from starting
+ * @throws Error with what keeps units from starting, or with what serves when the time is over
  */
 export async function scale(options: {
   readonly server: Server;
   /** Units of each role that is named. */
   readonly wanted: Readonly<Record<string, number>>;
+  readonly timeoutMs: number;
   readonly json: boolean;
+  readonly clock?: Clock;
 }): Promise<void> {
-  const { server, wanted, json } = options;
-  const began = performance.now();
-  const ask = async (path: string, body?: object) => {
-    const response = await askServer(server, path, body).catch((error: Error) => {
-      throw new UsageError(`--url: ${error.message}`);
-    });
-    return (await response.json()) as Scaling;
-  };
-  let { units } = await ask("/scale", wanted);
-  const seconds: Record<string, number> = {};
-  for (let left = Object.keys(wanted); left.length > 0;) {
-    left = left.filter((role) => !isReached(units, role, wanted[role]));
-    for (const role of Object.keys(wanted)) {
-      if (!left.includes(role)) seconds[role] ??= (performance.now() - began) / 1000;
-    }
-    if (left.length === 0) break;
-    await delay(LOOK_MS);
-    const now = await ask("/scale", {});
-    if (now.problems.length > 0) throw new Error(now.problems.join("; "));
+  const { server, wanted, timeoutMs, json, clock = systemClock } = options;
+  const late = new AbortController();
+  const cancel = clock.after(timeoutMs, () => late.abort());
+  let units: readonly Unit[] = [];
+  const look = async (asked: object) => {
+    const response = await askServer(server, "/scale", asked, late.signal);
+    const now = (await response.json()) as Scaling;
     ({ units } = now);
+    return now;
+  };
+  try {
+    const began = clock.now();
+    await look(wanted).catch((error: Error) => {
+      throw late.signal.aborted ? error : new UsageError(`--url: ${error.message}`);
+    });
+    const seconds: Record<string, number> = {};
+    for (;;) {
+      for (const [role, count] of Object.entries(wanted)) {
+        if (isReached(units, role, count)) seconds[role] ??= (clock.now() - began) / 1000;
+        else delete seconds[role];
+      }
+      if (Object.keys(seconds).length === Object.keys(wanted).length) break;
+      await new Promise<void>((resolve) => clock.after(LOOK_MS, resolve));
+      const { problems } = await look({});
+      if (problems.length > 0) throw new Error(problems.join("; "));
+    }
+    print(units, seconds, wanted, json);
+  } catch (error) {
+    if (!late.signal.aborted) throw error;
+    const serving = Object.entries(wanted).map(([role, count]) => {
+      const own = units.filter((unit) => unit.role === role && unit.state === "serving");
+      return `${role}: ${own.length} serving, not ${count}`;
+    });
+    throw new Error(`${serving.join(", ")} after ${timeoutMs / 1000} s; the server goes on trying`);
+  } finally {
+    cancel();
   }
+}
+
+function print(
+  units: readonly Unit[],
+  seconds: Readonly<Record<string, number>>,
+  wanted: Readonly<Record<string, number>>,
+  json: boolean,
+): void {
   if (json) console.log(JSON.stringify({ units, seconds }));
   else {
     for (const [role, count] of Object.entries(wanted)) {
