@@ -6,6 +6,7 @@ import { contextModel, inVirtualTime } from "../../engine/api/context-model-fixt
 import { request } from "../../engine/api/fixtures.ts";
 import type { MaskSource } from "../../engine/api/index.ts";
 import { openVirtual, runClock } from "../../engine/api/virtual-fixtures.ts";
+import { END_MS } from "../../engine/fleet/fleet.ts";
 import type { AskedRequest, TimedEvent } from "../../engine/messages.ts";
 import type { CoreOptions, StepComputer } from "../../engine/rank/core-options.ts";
 import { Repeats, Speculation } from "../../engine/speculation/index.ts";
@@ -190,10 +191,12 @@ async function openWorld(
     if (batch.tokens.subarray(0, batch.rows).includes(POISON)) throw new Error("a poisoned row");
   };
   const computer = await model.open(parseTopology(topology).ranks, stepRows);
+  const linkMs = () => draw.below(4) + draw.below(2) * draw.below(20);
+  // At once, after a message, or when nobody waits for it any more.
+  const endMs = () => draw.oneOf([0, linkMs(), 2 * END_MS]);
   const opened = await openVirtual({
-    ...{ topology, nodes, sharesExperts, config: model.config, clock, stepRows },
-    linkMs: () => draw.below(4) + draw.below(2) * draw.below(20),
-    ...(recovers && { startMs: () => 20 + draw.below(400) }),
+    ...{ topology, nodes, sharesExperts, config: model.config, clock, stepRows, linkMs },
+    ...(recovers && { startMs: () => 20 + draw.below(400), endMs }),
     core: (rank): Omit<CoreOptions, "transport" | "unit" | "clock"> => ({
       model: inVirtualTime(computer(rank), (batch) => takeTime(rank, batch)),
       ...{ pages, usableTokens: CHAOS_VOCABULARY },
