@@ -87,6 +87,7 @@ export async function startServing(options: ServeOptions, shutdown: Shutdown): P
     {
       trace,
       lost: (rank, reason) => log.error({ rank, reason }, "a rank is lost"),
+      silent: (rank) => log.warn({ rank }, "a rank does not answer; its last counts are told"),
       changed: () => fleet?.look(),
       scaled: ({ role, from, to, because }) =>
         log.info({ role, from, to, because }, `scale: ${role} ${from}→${to}, because ${because}`),

@@ -27,7 +27,13 @@ import {
   type ChaosSchedule,
 } from "./chaos-schedule.ts";
 import { TroubledStore } from "./troubled-store-fixtures.ts";
-import { makePeace, problemsOf, strike, type World } from "./virtual-mishaps-fixtures.ts";
+import {
+  makePeace,
+  problemsOf,
+  strike,
+  watchCounts,
+  type World,
+} from "./virtual-mishaps-fixtures.ts";
 import { judge, type ChaosOutcome, type Played } from "./virtual-verdict-fixtures.ts";
 
 /** Virtual milliseconds. */
@@ -158,6 +164,7 @@ async function play(
   }
   for (const mishap of schedule.mishaps) clock.after(mishap.at, () => void strike(world, mishap));
   if (schedule.recovers) makePeace(world);
+  const miscounted = watchCounts(world);
   await runClock(clock, () => working > 0);
   const left = ranks.alive.flatMap((rank) => {
     const { pagesInUse, waiting, running } = ranks.cores[rank].stats;
@@ -166,6 +173,7 @@ async function play(
       ? []
       : [`rank ${rank} still holds ${pagesInUse} pages, ${waiting}+${running} requests`];
   });
+  left.push(...miscounted);
   if (schedule.recovers) left.push(...problemsOf(world, schedule));
   if (engine.ended !== undefined) left.push(`the engine has ended: ${engine.ended}`);
   const lostRanks = ranks.ranks.length - ranks.alive.length;

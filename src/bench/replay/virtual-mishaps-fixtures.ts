@@ -84,12 +84,31 @@ const picked = (numbers: readonly number[], pick: number): number | undefined =>
 /** Milliseconds after which nothing more befalls a cluster, and nodes come for all that is wanted. */
 const PEACE_MS = 5000;
 const COMING_NODES = 30;
+/** Between two looks at what ranks have counted. */
+const LOOK_MS = 20;
 
 /** A cluster that recovers becomes whole in the end. */
 export function makePeace({ clock, ranks }: World): void {
   clock.after(PEACE_MS, () => {
     for (let node = 0; node < COMING_NODES; node++) ranks.join();
   });
+}
+
+/** Reads what ranks have counted while all befalls them; the returned list fills with what is wrong. */
+export function watchCounts({ clock, engine }: World): readonly string[] {
+  const problems: string[] = [];
+  const generated: number[] = [];
+  const look = async (): Promise<void> => {
+    for (const [rank, { generatedTokens }] of (await engine.rankStats()).entries()) {
+      if (generatedTokens < (generated[rank] ?? 0)) problems.push(`rank ${rank} uncounts tokens`);
+      generated[rank] = generatedTokens;
+    }
+    if (clock.now() < PEACE_MS) clock.after(LOOK_MS, watch);
+  };
+  const watch = () =>
+    void look().catch((error: Error) => problems.push(`no counts: ${error.message}`));
+  watch();
+  return problems;
 }
 
 /** What is not as it is wanted in a cluster that recovers. */

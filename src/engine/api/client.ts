@@ -37,11 +37,12 @@ import {
 } from "../routing/index.ts";
 import { Dispatcher } from "./dispatcher.ts";
 import type { EngineObserver, EngineOptions, EngineParts, Rebalanced } from "./engine-options.ts";
-import { addStats, lostStats, withoutTraffic } from "./engine-stats.ts";
+import { addStats } from "./engine-stats.ts";
 import type { Journey } from "./journeys.ts";
 import type { MaskSource } from "./live-request.ts";
-import { UnitScaling } from "./unit-scaling.ts";
+import { RankCounts } from "./rank-counts.ts";
 import { nodesOf, topologyOf } from "./unit-places.ts";
+import { UnitScaling } from "./unit-scaling.ts";
 
 const DEFAULT_CHUNK_ROWS = 256;
 /** Time that closing leaves for blocks not yet in the context cache. */
@@ -56,9 +57,9 @@ export class Engine {
   readonly #experts: ExpertPlacements;
   readonly #now: () => number;
   readonly #clock: Clock;
-  /** Why ranks are lost, with the last that was heard of their counts. */
+  /** Why ranks are lost. */
   readonly #lost = new Map<number, string>();
-  readonly #lastStats = new Map<number, EngineStats>();
+  readonly #counts: RankCounts;
   readonly #observer: EngineObserver;
   readonly #fatal: Promise<EngineError>;
   #tellFatal!: (error: EngineError) => void;
@@ -139,6 +140,7 @@ export class Engine {
     for (const [number, unit] of topology.units.entries()) this.#units.set(number, unit);
     this.#now = now;
     this.#clock = clock;
+    this.#counts = new RankCounts(clock, (rank) => observer.silent?.(rank));
     this.#experts = new ExpertPlacements({
       ...{ ...plan, topology, groups: config.gate.groups },
     });
@@ -261,7 +263,6 @@ export class Engine {
 
   /** Of all ranks together. */
   async stats(): Promise<EngineStats> {
-    if (this.#ended !== undefined) throw new EngineError(this.#ended);
     const [first, ...others] = await this.rankStats();
     return others.reduce(addStats, first);
   }
@@ -271,10 +272,12 @@ export class Engine {
     return this.#dispatcher?.journeysSince(time) ?? [];
   }
 
-  /** Of each rank, by its number. */
+  /** Of each rank, by its number; rejects once the engine has ended. */
   async rankStats(): Promise<EngineStats[]> {
     const { length } = this.#fleet.ranks;
-    return Promise.all(Array.from({ length }, (_, rank) => this.#statsOf(rank)));
+    const stats = await Promise.all(Array.from({ length }, (_, rank) => this.#statsOf(rank)));
+    if (this.#ended !== undefined) throw new EngineError(this.#ended);
+    return stats;
   }
 
   /**
@@ -323,17 +326,10 @@ export class Engine {
 
   async #statsOf(rank: number): Promise<EngineStats> {
     const handle = this.#fleet.ranks[rank] as RankHandle | undefined;
+    const reason = this.#lost.get(rank);
     // One whose start has failed has no handle.
-    if (handle && !this.#lost.has(rank)) {
-      try {
-        const stats = await handle.ask("stats");
-        this.#lastStats.set(rank, stats);
-        return stats;
-      } catch (error) {
-        if (!this.#lost.has(rank) || this.#ended !== undefined) throw error;
-      }
-    }
-    return lostStats(this.#lastStats.get(rank), this.#lost.get(rank) ?? "");
+    if (!handle || reason !== undefined) return this.#counts.ofLost(rank, reason ?? "");
+    return this.#counts.ask(rank, handle);
   }
 
   /**
@@ -376,7 +372,7 @@ export class Engine {
     const { ranks } = this.#units.get(unit) as Unit;
     this.#dispatcher?.drain(ranks, () => {
       const counted = ranks.map((rank) => this.#statsOf(rank));
-      void Promise.allSettled(counted).then(() => this.#fleet.drained(unit));
+      void Promise.all(counted).then(() => this.#fleet.drained(unit));
     });
   }
 
@@ -391,10 +387,7 @@ export class Engine {
       const gone = ranks.filter((rank) => !this.#lost.has(rank));
       for (const rank of gone) this.#lost.set(rank, "its unit has ended");
       this.#dispatcher.lose(gone, "its unit has ended");
-      for (const rank of ranks) {
-        const last = this.#lastStats.get(rank);
-        if (last) this.#lastStats.set(rank, withoutTraffic(last));
-      }
+      for (const rank of ranks) this.#counts.keepSums(rank);
     }
     this.#observer.changed?.();
   }
@@ -403,7 +396,7 @@ export class Engine {
   #loadsOf(role: UnitRole): ExpertLoads | undefined {
     const units = [...this.#units.values()].filter((unit) => unit.role === role);
     const ranks = units.flatMap((unit) => unit.ranks);
-    const counted = ranks.flatMap((rank) => this.#lastStats.get(rank) ?? []);
+    const counted = ranks.flatMap((rank) => this.#counts.last(rank) ?? []);
     return loadsOf(counted, this.#moeLayers);
   }
 

@@ -35,6 +35,8 @@ export interface EngineObserver {
   readonly trace?: Pick<TraceWriter, "epochMs" | "write"> | undefined;
   /** Told once for each rank that is gone, or cannot step without one that is. */
   readonly lost?: (rank: number, reason: string) => void;
+  /** A rank has not told its counts in time; told again when it has, and then has not again. */
+  readonly silent?: (rank: number) => void;
   /** A unit's state is another one. */
   readonly changed?: () => void;
   /** Another number of a role's units is wanted. */

@@ -2,7 +2,8 @@ import { addContextCacheStats } from "../../kv-cache/index.ts";
 import type { EngineStats } from "../messages.ts";
 
 const idle = { waiting: 0, running: 0, pages: 0, pagesInUse: 0, pagesCached: 0 } as const;
-const noStats: EngineStats = {
+/** Of a rank of which nothing was heard. */
+export const noStats: EngineStats = {
   ...idle,
   steps: 0,
   promptTokens: 0,

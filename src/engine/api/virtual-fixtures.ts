@@ -12,7 +12,12 @@ import {
   type LaunchedUnit,
 } from "../fleet/fleet-plan.ts";
 import { END_MS } from "../fleet/fleet.ts";
-import type { FleetListener, RankFleet, RankHandle } from "../fleet/rank-handle.ts";
+import {
+  EngineError,
+  type FleetListener,
+  type RankFleet,
+  type RankHandle,
+} from "../fleet/rank-handle.ts";
 import { UnitKeeper, type UnitHands } from "../fleet/unit-keeper.ts";
 import type { UnitLife, WantedUnits } from "../fleet/unit-table.ts";
 import type { RankCommand } from "../messages.ts";
@@ -289,7 +294,10 @@ export class VirtualRanks implements RankFleet, UnitHands {
       tell: (command: RankCommand) => {
         this.#send("client", number, () => loop.hear(structuredClone(command)));
       },
-      ask: (question) => loop.answer(question),
+      ask: async (question) => {
+        if (this.#lost.has(number)) throw new EngineError("it has ended");
+        return loop.answer(question);
+      },
     };
   }
 
