@@ -1,6 +1,5 @@
 import { randomBytes } from "node:crypto";
 import { systemClock, type Clock } from "../cluster/index.ts";
-import { PAGE_TOKENS } from "../kernels/index.ts";
 import type { KvPool, NumericIdentity } from "../model/index.ts";
 import { BlockCodec, type BlockDamage } from "./block-codec.ts";
 import type { BlobProblem, BlobStore } from "./blob-store.ts";
@@ -41,7 +40,7 @@ export interface ContextCacheStats {
   readonly hits: number;
   /** Blocks that were asked for and must be computed. */
   readonly misses: number;
-  /** Blocks that were not asked for, since computing them was faster by what both took so far. */
+  /** Blocks that were not asked for, or not waited for, since computing them was faster by what both took so far. */
   readonly computed: number;
   readonly bytesRead: number;
   readonly written: number;
@@ -132,11 +131,15 @@ export class ContextCache {
   }
 
   /** Whether a load of so many blocks would ask the store, and be there before they are computed. */
-  isWorthReading(blocks: number): boolean {
-    if (!this.#reads.admits) return false;
-    if (this.#gain.pays(blocks, blocks * PAGE_TOKENS)) return true;
+  isWorthReading(blocks: number, computeMs = this.#gain.computeMs(blocks)): boolean {
+    return this.#reads.admits && this.#gain.pays(blocks, computeMs);
+  }
+
+  /** So many blocks are computed because they are not worth reading. */
+  pass(blocks: number): void {
+    if (!this.#reads.admits) return;
+    this.#gain.passed();
     this.#count.computed += blocks;
-    return false;
   }
 
   /** A step with prompts, of so many rows, begins; to be called when it is computed. */
@@ -146,29 +149,50 @@ export class ContextCache {
   }
 
   /**
-   * Copies blocks from the store to their pages, up to the first that it does not have in time; how
-   * many.
-   * Once the signal is aborted no page is touched any more. Never rejects.
+   * Copies blocks from the store to their pages, up to the first that it does not have, or not before it
+   * and those after it would be computed; how many. Once the signal is aborted no page is touched any more.
+   * Never rejects.
+   * @param computeMs milliseconds in which all of them would be computed
    */
-  async load({ keys, pages, first }: BlockRun, signal: AbortSignal): Promise<number> {
-    const began = this.#clock.now();
+  async load(
+    { keys, pages, first }: BlockRun,
+    signal: AbortSignal,
+    computeMs = this.#gain.computeMs(keys.length),
+  ): Promise<number> {
     let loaded = 0;
-    let complete = true;
-    for (let window = 1; complete && loaded < keys.length; window = READS_AHEAD) {
+    let outcome: "whole" | "missing" | "slow" = "whole";
+    for (let window = 1; outcome === "whole" && loaded < keys.length; window = READS_AHEAD) {
       const next = keys.slice(loaded, loaded + window);
       const from = first + loaded;
-      const blocks = await Promise.all(next.map((key, i) => this.#read(key, from + i)));
+      const began = this.#clock.now();
+      const left = () => (computeMs * (keys.length - loaded)) / keys.length;
+      const reads = Promise.all(next.map((key, i) => this.#read(key, from + i)));
+      const blocks = await this.#inTime(reads, this.#gain.patience(left()));
       if (signal.aborted) return loaded;
-      const missing = blocks.indexOf(undefined);
-      complete = missing < 0;
-      for (const payload of complete ? blocks : blocks.slice(0, missing)) {
+      const missing = blocks?.indexOf(undefined) ?? 0;
+      for (const payload of missing < 0 ? (blocks ?? []) : (blocks ?? []).slice(0, missing)) {
         this.#pages.copyIn(pages[loaded++], payload as Uint8Array);
       }
+      const roundMs = this.#clock.now() - began;
+      if (!blocks || missing < 0) this.#gain.sawRound(roundMs);
+      if (blocks && missing >= 0) outcome = "missing";
+      else if (!blocks || !this.#gain.goesOn(keys.length - loaded, roundMs, left()))
+        outcome = "slow";
     }
-    if (complete) this.#gain.sawRead(loaded, this.#clock.now() - began);
     this.#count.hits += loaded;
-    this.#count.misses += keys.length - loaded;
+    this.#count[outcome === "slow" ? "computed" : "misses"] += keys.length - loaded;
     return loaded;
+  }
+
+  /** What reads give, or undefined where they take longer than some milliseconds. */
+  async #inTime<T>(reads: Promise<T>, milliseconds: number): Promise<T | undefined> {
+    return new Promise((resolve) => {
+      const cancel = this.#clock.after(milliseconds, () => {
+        // A process that was stopped hears its clock before what has come meanwhile.
+        this.#clock.soon(() => this.#clock.soon(() => resolve(undefined)));
+      });
+      void reads.finally(cancel).then(resolve);
+    });
   }
 
   /**

@@ -1,50 +1,85 @@
-/** Share of the newest measurement in a mean. */
+import { PAGE_TOKENS } from "../kernels/index.ts";
+
+/** Share of the newest step in the mean of compute times. */
 const NEWEST = 0.2;
-/** Runs of reads before their time is believed. */
-const ENOUGH_READS = 8;
+/** Of so many last rounds of reads the fastest is believed: a machine's stalls are not the store's. */
+const ROUNDS = 3;
 /**
  * Reading takes nothing from others who compute, so that blocks are computed only where reading them
  * would take so many milliseconds longer.
  */
 const WORTH_COMPUTING_MS = 50;
-/** Every so many runs are read against that, to find out whether the store is faster again. */
-const TRIAL = 16;
+/** What is under way is waited for a little longer. */
+const UNDER_WAY_MS = 250;
+/** Milliseconds of a token until a step was measured. */
+const ASSUMED_MS = 2;
+/** Runs that are computed before a slow store is tried again: one at first, and twice as many each time, up to this. */
+const MOST_PASSED = 16;
 
 /** Whether blocks come sooner from a store than from computing them, by what both took so far. */
 export class ReadGain {
   readonly #readsAhead: number;
-  #reads = 0;
-  #msPerRound = 0;
+  /** Milliseconds of the last rounds. */
+  readonly #rounds: number[] = [];
   #msPerToken: number | undefined;
-  #refused = 0;
+  /** Runs since the last that was read. */
+  #passed = 0;
+  #tryAfter = 1;
 
   /** `readsAhead`: blocks that are asked for together, after the first. */
   constructor(readsAhead: number) {
     this.#readsAhead = readsAhead;
   }
 
-  /** So many blocks came in one run. */
-  sawRead(blocks: number, ms: number): void {
-    const newest = ms / this.#roundsOf(blocks);
-    this.#msPerRound = this.#reads++ === 0 ? newest : mean(this.#msPerRound, newest);
+  /** A round of reads took so long, or had not come by then. */
+  sawRound(ms: number): void {
+    this.#rounds.push(ms);
+    if (this.#rounds.length > ROUNDS) this.#rounds.shift();
+    if (this.#passed > 0) this.#tryAfter = Math.min(MOST_PASSED, 2 * this.#tryAfter);
+    this.#passed = 0;
   }
 
   /** A step with prompts took so long for so many rows. */
   sawComputed(rows: number, ms: number): void {
     const newest = ms / rows;
-    this.#msPerToken = this.#msPerToken === undefined ? newest : mean(this.#msPerToken, newest);
+    const before = this.#msPerToken ?? newest;
+    this.#msPerToken = before + NEWEST * (newest - before);
   }
 
-  /** Whether to read a run of blocks, of so many tokens. */
-  pays(blocks: number, tokens: number): boolean {
-    if (this.#reads < ENOUGH_READS || this.#msPerToken === undefined) return true;
-    const later = this.#roundsOf(blocks) * this.#msPerRound - tokens * this.#msPerToken;
-    return later < WORTH_COMPUTING_MS || ++this.#refused % TRIAL === 0;
+  /** A run of blocks is computed because that is faster. */
+  passed(): void {
+    this.#passed++;
   }
 
-  #roundsOf(blocks: number): number {
-    return 1 + Math.ceil((blocks - 1) / this.#readsAhead);
+  /** Milliseconds in which blocks would be computed here. */
+  computeMs(blocks: number): number {
+    return blocks * PAGE_TOKENS * (this.#msPerToken ?? ASSUMED_MS);
+  }
+
+  /** Milliseconds in which a run of blocks would be read; undefined while that is not known. */
+  readMs(blocks: number): number | undefined {
+    if (this.#rounds.length < ROUNDS) return undefined;
+    return this.#roundsOf(blocks) * Math.min(...this.#rounds);
+  }
+
+  /** Whether to read a run of blocks that somebody would compute in so many milliseconds. */
+  pays(blocks: number, computeMs: number): boolean {
+    const readMs = this.readMs(blocks);
+    if (readMs === undefined || readMs < computeMs + WORTH_COMPUTING_MS) return true;
+    return this.#passed >= this.#tryAfter;
+  }
+
+  /** Whether to go on where a round has just taken so long. */
+  goesOn(blocks: number, roundMs: number, computeMs: number): boolean {
+    return this.#roundsOf(blocks, 0) * roundMs < computeMs + WORTH_COMPUTING_MS;
+  }
+
+  /** How long to wait for a round of blocks that would be computed, with all after them, in so many milliseconds. */
+  patience(computeMs: number): number {
+    return computeMs + UNDER_WAY_MS;
+  }
+
+  #roundsOf(blocks: number, alone = 1): number {
+    return alone + Math.ceil((blocks - alone) / this.#readsAhead);
   }
 }
-
-const mean = (before: number, newest: number) => before + NEWEST * (newest - before);

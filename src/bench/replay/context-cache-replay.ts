@@ -49,6 +49,9 @@ export async function replayTrace(
   return { blocks, hits, stats: rank.stats };
 }
 
+/** Nothing is computed in its place: each block is waited for. */
+const COMPUTE_MS = 3_600_000;
+
 class ReplayRank {
   readonly #entries: Uint16Array;
   readonly #pool: PagePool;
@@ -77,7 +80,8 @@ class ReplayRank {
       i < inPool ? this.#pool.reuse(key) : (this.#pool.allocate() as number),
     );
     const missing = { keys: keys.slice(inPool), pages: pages.slice(inPool), first: inPool };
-    const hits = inPool + (await this.#cache.load(missing, new AbortController().signal));
+    const hits =
+      inPool + (await this.#cache.load(missing, new AbortController().signal, COMPUTE_MS));
     blocks.forEach((block, i) => {
       if (i < hits) this.#expectValues(pages[i], block);
       else this.#page(pages[i]).set(valuesOf(block));

@@ -194,7 +194,6 @@ export class Engine {
     return this.#fleet.problems;
   }
 
-  /** As `Dispatcher` counts them. */
   get tokens(): Dispatcher["tokens"] {
     return this.#dispatcher?.tokens ?? { prefill: 0, decode: 0 };
   }

@@ -25,7 +25,7 @@ import { tinyFixtures, type Fixture } from "../../model/fixtures.ts";
 import { loadModel, modelIdentity, numericIdentity } from "../../model/index.ts";
 import { Engine } from "../api/client.ts";
 import { EngineCore } from "./core.ts";
-import { lateKernels, runToEnd } from "./fixtures.ts";
+import { lateKernels, nextTurn, runToEnd } from "./fixtures.ts";
 import { answer, hits, read, request } from "../api/fixtures.ts";
 import type { GenerationEvent, AskedRequest } from "../messages.ts";
 
@@ -252,6 +252,52 @@ test("a store that never answers delays those who have blocks to fetch, once, an
   assert.deepEqual(told.map(answer), expected.map(answer));
   assert.equal(core.stats.contextCache?.late, 8);
 });
+
+test("what a slow store has is computed, and what a quick one has is read, by what both take", async () => {
+  const warm = new MemoryBlobStore(limits);
+  const kinds = [0, 40, 90, 7].map((from) =>
+    request(promptOf(fixture, 186, from), { maxTokens: 2 }),
+  );
+  const expected = await runToEnd(await createCore({ store: warm }), kinds);
+  for (const [readMs, expectedHits] of [
+    [5, 128],
+    [1000, 0],
+  ]) {
+    const clock = new ManualClock();
+    const store = delayed(warm, clock, readMs);
+    const core = await createCore({ store, clock });
+    for (const [i, one] of kinds.entries()) {
+      const told: GenerationEvent[] = [];
+      core.submit(i, one);
+      while (!core.idle) {
+        const step = core.step();
+        let isOver = false;
+        void step.then(() => (isOver = true));
+        for (; !isOver; await nextTurn()) if (store.waits > 0) clock.advanceToNext();
+        told.push(...(await step).map(({ event }) => event));
+      }
+      assert.deepEqual(answer(told), answer(expected[i]));
+      assert.equal(hits(told), expectedHits, `${readMs} ms`);
+    }
+    const { computed = 0, misses } = core.stats.contextCache ?? {};
+    assert.deepEqual([computed, misses], [expectedHits === 0 ? 2 * kinds.length : 0, 0]);
+  }
+});
+
+/** A store that takes nothing, and whose reads take so many milliseconds of a clock. */
+function delayed(store: BlobStore, clock: Clock, ms: number) {
+  return {
+    ...slowed(store, [0]),
+    /** Reads that are under way. */
+    waits: 0,
+    async get(...asked: Parameters<BlobStore["get"]>) {
+      this.waits++;
+      await new Promise<void>((resolve) => clock.after(ms, resolve));
+      this.waits--;
+      return store.get(...asked);
+    },
+  };
+}
 
 test("however slowly a store answers, whoever leaves and whatever runs out, answers stay the same", async () => {
   const kinds = [0, 40, 90].map((from) => request(promptOf(fixture, 150, from), { maxTokens: 4 }));

@@ -6,7 +6,7 @@ import type { GenerationEvent, AskedRequest } from "../messages.ts";
 import { admitted } from "../requests.ts";
 import type { EngineCore } from "./core.ts";
 
-const nextTurn = () => new Promise<void>((resolve) => setImmediate(resolve));
+export const nextTurn = () => new Promise<void>((resolve) => setImmediate(resolve));
 
 /** Kernels that compute while the thread hears other things, as native ones do. */
 export const lateKernels = () => changedKernels(() => ({ fence: nextTurn }));

@@ -212,6 +212,7 @@ function heldCache() {
   const cache = {
     isWorthReading: () => true,
     load: () => new Promise((resolve) => loads.push(resolve)),
+    pass: () => undefined,
     save: (_key, _page, depth) => saved.push(depth),
   } satisfies BlockSource;
   const end = async (load: number, blocks: number) => {
@@ -385,6 +386,7 @@ test("who has nothing to compute says what it waits for", () => {
   const reading = new Scheduler(new PagePool(4), 64, {
     cache: {
       isWorthReading: () => true,
+      pass: () => undefined,
       load: () => new Promise(() => undefined),
       save: () => undefined,
     },

@@ -30,7 +30,7 @@ export interface SchedulerOptions {
 }
 
 /** What scheduling needs of the context cache. */
-export type BlockSource = Pick<ContextCache, "isWorthReading" | "load" | "save">;
+export type BlockSource = Pick<ContextCache, "isWorthReading" | "pass" | "load" | "save">;
 
 /** Who hears of sequences on their way through the scheduler. */
 export interface SchedulerListener {
@@ -229,7 +229,10 @@ export class Scheduler {
     if (arriving || sequence.decodeRank !== undefined) this.#allocateUpTo(blocks, sequence);
     (arriving ? this.#moving : this.#running).add(sequence);
     if (this.#cache && fetches) void this.#fetch(sequence, keys.slice(hits), this.#cache);
-    else if (!arriving) this.#stepBack(sequence);
+    else if (!arriving) {
+      if (missing > 0) this.#cache?.pass(missing);
+      this.#stepBack(sequence);
+    }
     this.#listener.onAdmitted?.(sequence);
     return "admitted";
   }
