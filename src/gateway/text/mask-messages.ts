@@ -31,13 +31,15 @@ export interface MaskNews {
 }
 
 /** One for each task. `refused`: what is wrong with a schema or grammar, or
- * with a function that may be called; `forgotten`: open it again. */
+ * with a function that may be called; `forgotten`: open it again; `spent`: the same, if that can help. */
 export type MaskReport = { readonly id: number } & (
   | {
       readonly kind: "opened";
       readonly grammar: number;
       readonly start: Place;
       readonly place: Place;
+      /** Half of what it may cost is spent on this answer alone. */
+      readonly isFull: boolean;
     }
   | {
       readonly kind: "place";
@@ -45,7 +47,7 @@ export type MaskReport = { readonly id: number } & (
       /** Where each of 256 bytes leads from states on the way; UNKNOWN where that has not been asked for. */
       readonly steps: readonly (readonly [state: number, steps: Int32Array])[];
     }
-  | { readonly kind: "forgotten" }
+  | { readonly kind: "forgotten" | "spent" }
   | { readonly kind: "refused"; readonly message: string; readonly isFunctions: boolean }
   | { readonly kind: "failed"; readonly message: string }
 );

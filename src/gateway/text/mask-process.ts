@@ -62,7 +62,8 @@ class MaskDesk {
     const grammar = this.#grammars.open(source);
     const state = tokens.reduce((at, token) => grammar.stateAfter(at, token), grammar.start);
     const start = this.#placeAt(grammar, grammar.start);
-    return { kind: "opened", id, grammar: grammar.id, start, place: this.#placeAt(grammar, state) };
+    const place = this.#placeAt(grammar, state);
+    return { kind: "opened", id, grammar: grammar.id, start, place, isFull: grammar.isFull };
   }
 
   #follow({ grammar: wanted, state, token }: FollowTask, id: number): MaskReport {
@@ -72,7 +73,7 @@ class MaskDesk {
       const place = this.#placeAt(grammar, grammar.stateAfter(state, token));
       return { kind: "place", id, place, steps: grammar.stepsThrough(state, token) };
     } catch (error) {
-      if (grammar.isFull) return { kind: "forgotten", id };
+      if (grammar.isSpent) return { kind: "spent", id };
       throw error;
     }
   }

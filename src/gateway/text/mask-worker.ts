@@ -6,7 +6,6 @@ import {
   type GrammarSource,
   markersOf,
   maskWithout,
-  type Place,
   Vocabulary,
 } from "../../model/index.ts";
 import { ApiError } from "../errors.ts";
@@ -82,14 +81,14 @@ export class MaskWorker {
   ): Promise<Constraint[]> {
     try {
       const opened = await this.#open(source, []);
-      const follower = this.#followerOn(this.#child);
+      const child = this.#child;
       const thoughts = this.#thoughtsOf(source, thinking);
       const first = this.#firstMask(opened, thoughts);
       const { endTokens } = this.#start;
-      return Array.from(
-        { length: answers },
-        () => new FollowedAnswer(source, opened, first, thoughts, { follower, endTokens }),
-      );
+      return Array.from({ length: answers }, () => {
+        const follower = this.#followerOn(child, param);
+        return new FollowedAnswer(source, opened, first, thoughts, { follower, endTokens });
+      });
     } catch (error) {
       if (!(error instanceof Refusal)) throw error;
       const at = error.isFunctions ? "tools" : param;
@@ -102,35 +101,41 @@ export class MaskWorker {
     this.#end(this.#child, "the server is closing");
   }
 
-  /** Answers that one child follows do not go on with the next. */
-  #followerOn(child: ChildProcess | undefined): Follower {
+  /** For one answer. Those that one child follows do not go on with the next. */
+  #followerOn(child: ChildProcess | undefined, param: string): Follower {
     const assertThere = () => {
       if (this.#child !== child) throw gone();
     };
+    // Whether another grammar, for this answer alone, would be spent as soon.
+    let isLong = false;
     return {
       open: async (source, tokens) => {
         assertThere();
-        return this.#open(source, tokens);
+        const opened = await this.#open(source, tokens).catch((error: Error) => {
+          throw error instanceof Refusal ? tooLong(param) : error;
+        });
+        isLong = opened.isFull;
+        return opened;
       },
       follow: async (table, state, token) => {
         assertThere();
-        return this.#follow(table, state, token);
+        const report = await this.#ask({ kind: "follow", grammar: table.id, state, token });
+        if (report.kind === "spent" && isLong) throw tooLong(param);
+        if (report.kind !== "place") return undefined;
+        table.learn(state, token, report.place, report.steps);
+        return report.place;
       },
     };
   }
 
-  async #open(source: GrammarSource, tokens: readonly number[]): Promise<Opened> {
+  async #open(
+    source: GrammarSource,
+    tokens: readonly number[],
+  ): Promise<Opened & { readonly isFull: boolean }> {
     const report = await this.#ask({ kind: "open", source, tokens });
     if (report.kind !== "opened") throw new Error(`expected a grammar, got ${report.kind}`);
-    const { grammar, start, place } = report;
-    return { table: this.#table(grammar), start, place };
-  }
-
-  async #follow(table: GrammarTable, state: number, token: number): Promise<Place | undefined> {
-    const report = await this.#ask({ kind: "follow", grammar: table.id, state, token });
-    if (report.kind !== "place") return undefined;
-    table.learn(state, token, report.place, report.steps);
-    return report.place;
+    const { grammar, start, place, isFull } = report;
+    return { table: this.#table(grammar), start, place, isFull };
   }
 
   /** Calls in thoughts would be read as the answer's. */
@@ -254,6 +259,9 @@ class Refusal extends Error {
     this.isFunctions = isFunctions;
   }
 }
+
+const tooLong = (param: string): Error =>
+  new Error(`${param}: this answer has more states than can be followed; it counts too far`);
 
 const gone = (reason = "has ended"): ApiError =>
   new ApiError(503, "mask_worker_failed", `following this answer's constraint ${reason}`);

@@ -23,6 +23,15 @@ export class Effort {
     return this.#left < this.#limit / 2;
   }
 
+  /** Whether something was asked for that was not left. */
+  get isSpent(): boolean {
+    return this.#left < 0;
+  }
+
+  get spent(): number {
+    return this.#limit - this.#left;
+  }
+
   /** @throws GrammarError when nothing is left. */
   spend(amount = 1): void {
     this.#left -= amount;

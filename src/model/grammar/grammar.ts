@@ -23,7 +23,7 @@ export type TextSource =
   /** One of these texts. */
   | { readonly kind: "choice"; readonly texts: readonly string[] };
 
-/** About 50 MiB, and a second or two. */
+/** About 50 MiB, and a second of compute. */
 const MOST_EFFORT = 1_000_000;
 
 /**
@@ -42,7 +42,7 @@ export function compileGrammar(
       ? callsOrElse(source, workshop, new MarkerText(expressions, specials))
       : textNode(source, workshop);
   const machine = new Machine(root, expressions, effort);
-  if (!machine.isLarge) return machine;
+  if (!machine.effort.isLow) return machine;
   throw new GrammarError("the grammar is too large to be followed");
 }
 

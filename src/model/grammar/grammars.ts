@@ -4,8 +4,11 @@ import { compileGrammar, type GrammarSource } from "./grammar.ts";
 import { DEAD, type Machine } from "./machine.ts";
 import type { TokenOrder } from "./token-masks.ts";
 
-const MOST_GRAMMARS = 16;
-const MOST_MASK_BYTES = 64 * 2 ** 20;
+const MOST_BYTES = 768 * 2 ** 20;
+const MOST_MASK_BYTES = 128 * 2 ** 20;
+/** What a machine keeps for each unit of its effort. */
+const EFFORT_BYTES = 50;
+const LEAST_BYTES = 256 * 2 ** 10;
 
 /** Where an answer is in a grammar. */
 export interface Place {
@@ -32,21 +35,34 @@ export class FollowedGrammar {
     this.#maskAt = order.masksOf(machine);
   }
 
-  /** Whether the next answer had better have it made anew. */
+  /** Whether the next answer had better have it made anew: half of what it may cost is spent. */
   get isFull(): boolean {
-    const bytes = (4 * this.#numbers.size * this.#order.vocabulary.vocabSize) / 32;
-    return this.#machine.isLarge || bytes > MOST_MASK_BYTES;
+    return this.#machine.effort.isLow || this.#maskBytes > MOST_MASK_BYTES / 2;
+  }
+
+  /** Whether it has nothing left for what it has not met yet. */
+  get isSpent(): boolean {
+    return this.#machine.effort.isSpent || this.#maskBytes > MOST_MASK_BYTES;
+  }
+
+  get bytes(): number {
+    return EFFORT_BYTES * this.#machine.effort.spent + this.#maskBytes;
+  }
+
+  get #maskBytes(): number {
+    return (4 * this.#numbers.size * this.#order.vocabulary.vocabSize) / 32;
   }
 
   get start(): number {
     return this.#machine.start;
   }
 
-  /** @throws GrammarError when the vocabulary has no token for what must come */
+  /** @throws GrammarError when the vocabulary has no token for what must come, or it is spent */
   placeAt(state: number): Place {
     const mask = this.#maskAt(state);
     const known = this.#numbers.get(mask);
     if (known !== undefined) return { state, mask: known };
+    if (this.isSpent) throw new GrammarError("the grammar has too many masks to be followed");
     const content = createHash("sha1").update(mask).digest("base64");
     const number = this.#contents.get(content) ?? this.#contents.size;
     if (number === this.#contents.size) {
@@ -80,7 +96,7 @@ export class FollowedGrammar {
     });
   }
 
-  /** @throws GrammarError when the token is not allowed */
+  /** @throws GrammarError when the token is not allowed, or it is spent */
   stateAfter(state: number, token: number): number {
     const { vocabulary } = this.#order;
     let next = state;
@@ -94,51 +110,68 @@ export class FollowedGrammar {
   }
 }
 
-/** Grammars that are followed, the last used ones kept. */
+interface KeptGrammar {
+  readonly key: string;
+  readonly grammar: FollowedGrammar;
+}
+
+/** Grammars that are followed; the last used ones are kept. */
 export class Grammars {
   readonly #order: TokenOrder;
-  readonly #bySource = new Map<string, FollowedGrammar>();
+  readonly #mostBytes: number;
+  /** By number, in the order of their last use. */
+  readonly #kept = new Map<number, KeptGrammar>();
+  /** The number of a source's newest; full ones before it are still followed. */
+  readonly #newest = new Map<string, number>();
   #made = 0;
-  #dropped: number[] = [];
 
-  constructor(order: TokenOrder) {
+  constructor(order: TokenOrder, mostBytes = MOST_BYTES) {
     this.#order = order;
+    this.#mostBytes = mostBytes;
   }
 
   /** @throws GrammarError */
   open(source: GrammarSource): FollowedGrammar {
     const key = JSON.stringify(source);
-    const known = this.#bySource.get(key);
-    if (known?.isFull) this.#drop(key);
-    const grammar = this.#bySource.get(key) ?? this.#make(source);
-    this.#bySource.delete(key);
-    this.#bySource.set(key, grammar);
-    const [oldest] = this.#bySource.keys();
-    if (this.#bySource.size > MOST_GRAMMARS) this.#drop(oldest);
-    return grammar;
+    const newest = this.find(this.#newest.get(key));
+    return newest && !newest.isFull ? newest : this.#make(source, key);
   }
 
-  /** Undefined where it is no longer kept, or had better not be followed any further. */
-  find(id: number): FollowedGrammar | undefined {
-    const found = [...this.#bySource.values()].find((each) => each.id === id);
-    return found?.isFull ? undefined : found;
+  /** Undefined where it is no longer kept. */
+  find(id: number | undefined): FollowedGrammar | undefined {
+    const kept = id === undefined ? undefined : this.#kept.get(id);
+    if (kept) this.#keep(kept);
+    return kept?.grammar;
   }
 
-  /** Grammars that have been forgotten since the last time. */
+  /** Drops those for which there is no room, and says which. */
   takeDropped(): number[] {
-    const dropped = this.#dropped;
-    this.#dropped = [];
+    const dropped: number[] = [];
+    let bytes = 0;
+    for (const kept of this.#kept.values()) bytes += bytesOf(kept);
+    for (const [id, kept] of this.#kept) {
+      if (bytes <= this.#mostBytes || this.#kept.size === 1) break;
+      bytes -= bytesOf(kept);
+      this.#kept.delete(id);
+      if (this.#newest.get(kept.key) === id) this.#newest.delete(kept.key);
+      dropped.push(id);
+    }
     return dropped;
   }
 
-  #make(source: GrammarSource): FollowedGrammar {
+  #make(source: GrammarSource, key: string): FollowedGrammar {
     const machine = compileGrammar(source, this.#order.specials);
-    return new FollowedGrammar(this.#made++, machine, this.#order);
+    const grammar = new FollowedGrammar(this.#made++, machine, this.#order);
+    this.#newest.set(key, grammar.id);
+    this.#keep({ key, grammar });
+    return grammar;
   }
 
-  #drop(key: string): void {
-    const grammar = this.#bySource.get(key);
-    this.#bySource.delete(key);
-    if (grammar) this.#dropped.push(grammar.id);
+  #keep(kept: KeptGrammar): void {
+    this.#kept.delete(kept.grammar.id);
+    this.#kept.set(kept.grammar.id, kept);
   }
 }
+
+/** With its source, of which its rules may still be made. */
+const bytesOf = ({ key, grammar }: KeptGrammar) => LEAST_BYTES + grammar.bytes + 4 * key.length;

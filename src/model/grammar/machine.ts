@@ -81,9 +81,9 @@ export class Machine {
     this.start = this.#stateOf(this.#expand(this.#pushAll([root], undefined)));
   }
 
-  /** Whether it had better be made anew. */
-  get isLarge(): boolean {
-    return this.#effort.isLow;
+  /** What it may cost, and has cost. */
+  get effort(): Pick<Effort, "isLow" | "isSpent" | "spent"> {
+    return this.#effort;
   }
 
   /** The state after a byte, or DEAD. */
