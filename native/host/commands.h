@@ -21,7 +21,9 @@ constexpr int KV_PIECE_TOKENS = 256;
 struct SamplingRule { double temperature, topK, topP, minP, random, likeliest, repetition, presence, frequency; };
 struct CountedToken { int32_t token, generated; };
 /// Where a row's LogitAdjustments of kernels/stream.ts lie: addresses and counts, each a float64.
-struct LogitAdjustments { double counted, distinct, proposed, proposals, biasTokens, biases, biasCount; };
+struct LogitAdjustments {
+  double counted, distinct, proposed, proposals, biasTokens, biases, biasCount, allowed, allowedWords;
+};
 
 /// What all ranks do once in an exchange of rows.
 enum class ExchangeAct : int32_t { dispatch, giveBack };

@@ -2,6 +2,8 @@
 // keys: whole numbers have maxima that compilers turn into vectors, and sort together with their tokens.
 #pragma once
 #include <algorithm>
+#include <bit>
+#include <cstring>
 #include <functional>
 #include <limits>
 #include <numeric>
@@ -54,6 +56,29 @@ struct Passing {
   }
 };
 
+/// Which tokens may come, 64 at a time: all, or those that a mask allows.
+class AllowedTokens {
+ public:
+  static constexpr uint64_t ALL = ~uint64_t{0};
+  static constexpr int64_t TOKENS = 64;
+
+  AllowedTokens(const uint32_t* mask, int64_t words) : mask_(mask), words_(words) {}
+
+  bool areAll() const { return mask_ == nullptr; }
+  bool allow(int32_t token) const { return areAll() || (half(token / 32) >> (token % 32) & 1); }
+
+  /// Bits of the tokens from `first` on, a multiple of 64.
+  uint64_t from(int64_t first) const {
+    return areAll() ? ALL : half(first / 32 + 1) << 32 | half(first / 32);
+  }
+
+ private:
+  uint64_t half(int64_t word) const { return word < words_ ? mask_[word] : 0; }
+
+  const uint32_t* mask_;
+  const int64_t words_;
+};
+
 /// A sampler's arrays, each of a value for every token.
 struct SamplerMemory {
   double* weights;
@@ -61,33 +86,75 @@ struct SamplerMemory {
   uint64_t* ranked;
   int32_t* keys;
   int32_t* tokens;
+  int32_t* names;
 
   SamplerMemory(Scratch& scratch, int64_t size) {
     const size_t blocks = (size + SUM_BLOCK - 1) / SUM_BLOCK;
     weights = static_cast<double*>(
-        scratch.reserve((2 * size + blocks) * sizeof(double) + 2 * size * sizeof(int32_t)));
+        scratch.reserve((2 * size + blocks) * sizeof(double) + 3 * size * sizeof(int32_t)));
     ranked = reinterpret_cast<uint64_t*>(weights + size);
     sums = reinterpret_cast<double*>(ranked + size);
     keys = reinterpret_cast<int32_t*>(sums + blocks);
     tokens = keys + size;
+    names = tokens + size;
   }
 };
 
 /// Chooses tokens row by row, in memory for one row.
 class Sampler {
  public:
-  Sampler(const Sample& command, Scratch& scratch) : c_(command), size_(command.usable), m_(scratch, size_) {}
+  Sampler(const Sample& command, Scratch& scratch)
+      : c_(command), usable_(command.usable), m_(scratch, usable_), size_(usable_) {}
 
   void choose(int64_t row) {
     const float* logits = c_.logits + row * c_.vocabSize;
-    for (int64_t i = 0; i < size_; i++) m_.keys[i] = keyOf(logits[i]);
+    const LogitAdjustments& adjustments = c_.adjustments[row];
     const SamplingRule& rule = c_.rules[row];
-    if (rule.likeliest > 0 && bestToken() >= 0) findLikeliest(row, static_cast<int64_t>(rule.likeliest));
-    adjust(c_.adjustments[row], rule, logits);
-    c_.out.tokens[row] = chooseToken(rule);
+    const AllowedTokens allowed(at<uint32_t>(adjustments.allowed), static_cast<int64_t>(adjustments.allowedWords));
+    const auto wanted = static_cast<int64_t>(rule.likeliest);
+    read(logits, wanted > 0 ? AllowedTokens(nullptr, 0) : allowed);
+    if (wanted > 0 && bestToken() >= 0) findLikeliest(row, wanted);
+    adjust(adjustments, rule, logits, allowed);
+    if (allowed.areAll()) {
+      c_.out.tokens[row] = chooseToken(rule);
+      return;
+    }
+    keepAllowed(allowed);
+    const int32_t place = size_ > 0 ? chooseToken(rule) : -1;
+    c_.out.tokens[row] = place < 0 ? place : m_.names[place];
   }
 
  private:
+  /// Makes keys of logits; where 64 tokens have none that may come, those are left out.
+  void read(const float* logits, const AllowedTokens& allowed) {
+    for (int64_t first = 0; first < usable_; first += AllowedTokens::TOKENS) {
+      if (allowed.from(first) == 0) continue;
+      const int64_t end = std::min(usable_, first + AllowedTokens::TOKENS);
+      for (int64_t i = first; i < end; i++) m_.keys[i] = keyOf(logits[i]);
+    }
+  }
+
+  /// Leaves only keys of tokens that may come, in their order, as if there were no others; and whose they are.
+  void keepAllowed(const AllowedTokens& allowed) {
+    size_ = 0;
+    for (int64_t first = 0; first < usable_; first += AllowedTokens::TOKENS) {
+      uint64_t bits = allowed.from(first);
+      const int64_t count = std::min(usable_ - first, AllowedTokens::TOKENS);
+      if (count < AllowedTokens::TOKENS) bits &= (uint64_t{1} << count) - 1;
+      if (bits == AllowedTokens::ALL) {
+        std::iota(m_.names + size_, m_.names + size_ + count, static_cast<int32_t>(first));
+        std::memmove(m_.keys + size_, m_.keys + first, count * sizeof(int32_t));
+        size_ += count;
+        continue;
+      }
+      for (; bits != 0; bits &= bits - 1) {
+        const int64_t token = first + std::countr_zero(bits);
+        m_.names[size_] = static_cast<int32_t>(token);
+        m_.keys[size_++] = m_.keys[token];
+      }
+    }
+  }
+
   void findLikeliest(int64_t row, int64_t count) {
     rank(count);
     for (int64_t i = 0; i < count; i++) c_.out.likeliest[row * c_.most + i] = tokenOf(m_.ranked[i]);
@@ -95,19 +162,15 @@ class Sampler {
     c_.out.sums[row] = total(size_);
   }
 
-  void adjust(const LogitAdjustments& a, const SamplingRule& rule, const float* logits) {
+  void adjust(const LogitAdjustments& a, const SamplingRule& rule, const float* logits, const AllowedTokens& allowed) {
     penalise(at<CountedToken>(a.counted), a.distinct, rule, logits);
     penalise(at<CountedToken>(a.proposed), a.proposals, rule, logits);
     const auto* tokens = at<int32_t>(a.biasTokens);
     const auto* biases = at<double>(a.biases);
-    const int32_t forbidden = keyOf(-std::numeric_limits<float>::infinity());
     for (int64_t i = 0; i < static_cast<int64_t>(a.biasCount); i++) {
-      if (!isUsable(tokens[i])) continue;
+      if (!isUsable(tokens[i]) || !allowed.allow(tokens[i])) continue;
       int32_t& key = m_.keys[tokens[i]];
-      // Masks forbid most tokens of every row: the sum is known but for logits that are NaN or infinite.
-      const bool forbids = biases[i] == -std::numeric_limits<double>::infinity();
-      const bool isKnown = forbids && key >= forbidden && key < INFINITY_KEY;
-      key = isKnown ? forbidden : keyOf(static_cast<float>(logitOf(key) + biases[i]));
+      key = keyOf(static_cast<float>(logitOf(key) + biases[i]));
     }
   }
 
@@ -123,7 +186,7 @@ class Sampler {
     }
   }
 
-  bool isUsable(int32_t token) const { return token >= 0 && token < size_; }
+  bool isUsable(int32_t token) const { return token >= 0 && token < usable_; }
 
   template <typename T>
   static const T* at(double address) {
@@ -261,8 +324,10 @@ class Sampler {
   }
 
   const Sample& c_;
-  const int64_t size_;
+  const int64_t usable_;
   SamplerMemory m_;
+  /// How many there are to choose from; what follows calls their places tokens.
+  int64_t size_;
   double inverse_ = 1;
   double largest_ = 0;
   /// How many of the likeliest are ranked.

@@ -113,6 +113,7 @@ std::vector<float> runSample(Producer& producer, const std::vector<float>& logit
   std::vector<int32_t> tokens(rows), likeliest(rows * most);
   std::vector<CountedToken> counted(rows), proposed(rows);
   std::vector<LogitAdjustments> adjustments(rows);
+  const std::vector<uint32_t> mask{0xffffffff, 0x80000001};
   const double bias = -1;
   const int32_t beyond = columns;
   const auto word = [](const auto& value) { return static_cast<double>(reinterpret_cast<uintptr_t>(&value)); };
@@ -120,7 +121,8 @@ std::vector<float> runSample(Producer& producer, const std::vector<float>& logit
     counted[row] = {row % columns, 1};
     proposed[row] = {(row + 1) % columns, row % 2};
     const int32_t& biased = row % 3 ? counted[row].token : beyond;
-    adjustments[row] = {word(counted[row]), 1, word(proposed[row]), row % 2 * 1.0, word(biased), word(bias), 1};
+    adjustments[row] = {word(counted[row]), 1, word(proposed[row]), row % 2 * 1.0, word(biased), word(bias), 1, 0, 0};
+    if (row % 4 == 3) adjustments[row].allowed = word(mask[0]), adjustments[row].allowedWords = mask.size();
     for (const double value : {row % 5 ? 0.7 : 0.0, row % 4 * 1.0, row % 3 ? 0.9 : 1.0, row % 2 * 0.01, row / 400.0,
                                row % 2 * 1.0 * most, 2.0, 0.5, 0.25}) {
       rules.push_back(value);

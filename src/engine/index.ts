@@ -5,6 +5,7 @@ export {
   expectEngines,
   type Journey,
   type MaskSource,
+  type MaskStep,
   type Rebalanced,
   type ScaleChange,
   type UnitScaling,

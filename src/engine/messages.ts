@@ -4,6 +4,7 @@
  */
 import { z } from "zod";
 import { MAXIMUM_RANK } from "../cluster/index.ts";
+import { maskColumns } from "./mask-columns.ts";
 import type { TrafficCounts } from "../expert-parallel/index.ts";
 import type { SamplingParameters, TokenLogprob } from "../kernels/index.ts";
 import type { ContextCacheStats } from "../kv-cache/index.ts";
@@ -61,26 +62,6 @@ export type AskedRequest = Omit<GenerationRequest, "prompt"> & {
   readonly prompt: Uint32Array | readonly number[];
 };
 
-/** Masks that a rank keeps. */
-export const MASK_SLOTS = 256;
-
-/** A mask in a slot where the rank finds it again: whole the first time. */
-const toldMask = z
-  .object({
-    slot: z
-      .int()
-      .min(0)
-      .max(MASK_SLOTS - 1),
-    allowed: words.exactOptional(),
-  })
-  .readonly();
-
-export type ToldMask = z.infer<typeof toldMask>;
-
-const placedMask = z.object({ handle, position: whole, mask: toldMask }).readonly();
-
-export type PlacedMask = z.infer<typeof placedMask>;
-
 /** What a rank is told. */
 export const commandSchema = z.discriminatedUnion("kind", [
   z.object({
@@ -94,7 +75,7 @@ export const commandSchema = z.discriminatedUnion("kind", [
   z.object({ kind: z.literal("expect"), handle, request: requestSchema, prefillRank: rank }),
   z.object({ kind: z.literal("cancel"), handle }),
   /** Tokens that may come at places of sequences that began with a mask. */
-  z.object({ kind: z.literal("masks"), masks: z.array(placedMask).readonly() }),
+  z.object({ kind: z.literal("masks"), masks: maskColumns }),
   /** A report of events has been read. */
   z.object({ kind: z.literal("heard") }),
   /** There are more ranks that will hand sequences over, or take them over. */
@@ -195,6 +176,13 @@ const spans: z.ZodType<SpanBatch> = z
     "expected columns of one length",
   );
 
+/** Of each sequence its handle, its length, how many tokens are guessed to follow, and these. */
+const guessesSchema = words.refine((guesses) => {
+  let at = 0;
+  while (at + 2 < guesses.length) at += 3 + guesses[at + 2];
+  return at === guesses.length;
+}, "expected guessed tokens, as many as are told");
+
 /** What a rank says unasked; all events of a step travel together. */
 export const newsSchema = z.discriminatedUnion("kind", [
   z.object({
@@ -206,6 +194,8 @@ export const newsSchema = z.discriminatedUnion("kind", [
     stepMs: z.number().min(0),
   }),
   z.object({ kind: z.literal("spans"), spans }),
+  /** Tokens that the rank is computing, in case they come: what may follow them is of use until it has. */
+  z.object({ kind: z.literal("guesses"), guesses: guessesSchema }),
 ]);
 
 export type RankNews = z.infer<typeof newsSchema>;

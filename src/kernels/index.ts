@@ -37,6 +37,7 @@ export type {
   SortedRows,
   StepLayout,
   Stream,
+  TokenMask,
 } from "./stream.ts";
 export { KV_PIECE_TOKENS, PAGE_TOKENS } from "./stream.ts";
 export { allocate } from "./buffers.ts";
@@ -85,8 +86,8 @@ export { createKernels } from "./create-kernels.ts";
 export {
   greedySampling,
   SamplingState,
+  allows,
   onlyToken,
-  TokenMask,
   StepSampling,
   type ChosenToken,
   type SamplingParameters,

@@ -120,11 +120,14 @@ export interface MlpBuffers {
   readonly product: Operand;
 }
 
+/** A bit for each token that may come, the lowest of the first word being token 0's; none beyond its words. */
+export type TokenMask = Uint32Array;
+
 /** Numbers of a row's sampling rule, and of a counted token. */
 export const RULE_WIDTH = 9;
 export const COUNT_WIDTH = 2;
 
-/** What changes a row's logits before its token is chosen: penalties, then biases. */
+/** What changes a row's logits before its token is chosen: penalties, then biases; and which tokens it may be. */
 export interface LogitAdjustments {
   /**
    * Distinct tokens of the context, and how often each was generated: a logit x becomes
@@ -138,6 +141,8 @@ export interface LogitAdjustments {
   /** Tokens and what is added to their logits. */
   readonly biasTokens: Int32Array;
   readonly biases: Float64Array;
+  /** The token is chosen as if there were no others. Undefined: there are all. */
+  readonly allowed?: TokenMask | undefined;
 }
 
 /** How tokens are chosen, row by row. */

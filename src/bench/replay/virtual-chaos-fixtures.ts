@@ -4,7 +4,7 @@ import { ManualClock } from "../../cluster/fixtures.ts";
 import { parseTopology } from "../../cluster/index.ts";
 import { contextModel, inVirtualTime } from "../../engine/api/context-model-fixtures.ts";
 import { request } from "../../engine/api/fixtures.ts";
-import type { MaskSource } from "../../engine/api/index.ts";
+import { maskOf, masksAfter } from "../../engine/api/mask-fixtures.ts";
 import { openVirtual, runClock } from "../../engine/api/virtual-fixtures.ts";
 import { END_MS } from "../../engine/fleet/fleet.ts";
 import type { AskedRequest, TimedEvent } from "../../engine/messages.ts";
@@ -82,12 +82,7 @@ const sequencesOf = ({ requests }: ChaosSchedule): Sequence[] =>
   );
 
 /** Of the tokens whose remainder by 4 differs from that of the one before. */
-function maskAfter(token: number): Uint32Array {
-  const words = new Uint32Array(1);
-  for (let next = 0; next < CHAOS_VOCABULARY; next++)
-    if (next % 4 !== token % 4) words[0] |= 1 << next;
-  return words;
-}
+const maskAfter = (token: number) => maskOf(CHAOS_VOCABULARY, (next) => next % 4 !== token % 4);
 
 /** What ranks compute with. */
 export interface ChaosModel {
@@ -229,13 +224,8 @@ const identity: NumericIdentity = {
 async function tell({ engine, clock, maskMs }: World, { asked, of }: Sequence, maysLeave: boolean) {
   const left = new AbortController();
   if (maysLeave && of.patience !== undefined) clock.after(of.patience, () => left.abort());
-  const masks: MaskSource = {
-    async next(token) {
-      await new Promise<void>((resolve) => clock.after(maskMs(), resolve));
-      return of.stopTokens.includes(token) ? undefined : maskAfter(token);
-    },
-    ahead: () => [],
-  };
+  const wait = () => new Promise<void>((resolve) => clock.after(maskMs(), resolve));
+  const masks = masksAfter(maskAfter, { wait, ends: of.stopTokens });
   const events: TimedEvent[] = [];
   const source = engine.generate(asked, left.signal, of.isConstrained ? masks : undefined);
   for await (const event of source) events.push(event);

@@ -35,11 +35,11 @@ import {
   type ExpertLoads,
   type ExpertMove,
 } from "../routing/index.ts";
+import type { MaskSource } from "./answer-masks.ts";
 import { Dispatcher } from "./dispatcher.ts";
 import type { EngineObserver, EngineOptions, EngineParts, Rebalanced } from "./engine-options.ts";
 import { addStats } from "./engine-stats.ts";
 import type { Journey } from "./journeys.ts";
-import type { MaskSource } from "./live-request.ts";
 import { RankCounts } from "./rank-counts.ts";
 import { nodesOf, topologyOf } from "./unit-places.ts";
 import { UnitScaling } from "./unit-scaling.ts";
@@ -318,6 +318,7 @@ export class Engine {
       this.#observer.trace?.write(news.spans);
       return;
     }
+    if (news.kind === "guesses") return this.#dispatcher?.hearGuesses(rank, news.guesses);
     // Once those who wait for these events have had their turn.
     this.#clock.soon(() => this.#fleet.ranks[rank].tell({ kind: "heard" }));
     this.#dispatcher?.hear(rank, news);

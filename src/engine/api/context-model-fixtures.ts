@@ -37,16 +37,16 @@ export function contextModel(config: ModelConfig, maxRows: number): StepComputer
         entries: createStoredRows("f32", pages * PAGE_TOKENS),
       })),
     }),
-    async choose(batch, pool, { choices, usableTokens, beforeChoice, onLayer }) {
+    async choose(batch, pool, { choices: asked, usableTokens, onLayer }) {
       for (let layer = 0; layer < layers; layer++) {
         writeLayer(batch, pool, layer);
         onLayer?.(layer);
       }
-      const logits = new Float32Array(choices.length * vocabSize);
+      const logits = new Float32Array(batch.logitRows.length * vocabSize);
       for (const [i, row] of batch.logitRows.entries()) {
         writeLogits(logits.subarray(i * vocabSize, (i + 1) * vocabSize), batch, pool, row);
       }
-      await beforeChoice?.();
+      const choices = typeof asked === "function" ? await asked() : asked;
       const sampling = new StepSampling(choices, usableTokens);
       sampling.enqueue({ sample: sampleRows }, logits, vocabSize);
       return (row) => sampling.chosen(row);

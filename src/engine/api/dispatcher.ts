@@ -3,9 +3,10 @@ import { eventsOf } from "../event-columns.ts";
 import type { RankFleet } from "../fleet/index.ts";
 import type { GenerationEvent, GenerationRequest, RankNews, TimedEvent } from "../messages.ts";
 import type { Router } from "../routing/index.ts";
+import type { MaskSource } from "./answer-masks.ts";
 import { HashedPrompts } from "./hashed-prompts.ts";
 import { Journeys, travel, type Journey } from "./journeys.ts";
-import { LiveRequest, type Mask, type MaskSource } from "./live-request.ts";
+import { LiveRequest } from "./live-request.ts";
 import { MaskPost } from "./mask-post.ts";
 
 /** What a rank says of requests. */
@@ -68,6 +69,8 @@ export class Dispatcher {
   readonly #drains = new Set<Drain>();
   #looks = false;
   readonly #masks = new MaskPost();
+  /** Whose ranks may have to be told of masks. */
+  readonly #followed = new Set<LiveRequest>();
   readonly #tokens = { prefill: 0, decode: 0 };
   #nextHandle = 0;
 
@@ -243,34 +246,40 @@ export class Dispatcher {
 
   /** While the step computes of which the next token is chosen. */
   #askForMask(live: LiveRequest, token: number): void {
-    const { attempt, length: position, masks } = live;
-    if (!masks) return;
-    const keep = (mask: Mask) => {
-      // A later attempt begins with it.
-      if (!mask || !attempt || live.attempt !== attempt) return;
-      const { rank, decodeRank = rank } = attempt.route;
-      for (const [i, each] of [mask, ...masks.ahead()].entries()) {
-        this.#masks.add(decodeRank, { handle: attempt.handle, position: position + i, mask: each });
-      }
-    };
-    const mask = masks.next(token);
-    live.nextMask = mask;
-    if (!(mask instanceof Promise)) {
-      keep(mask);
-      return;
-    }
-    const later = mask.catch((error: Error) => {
-      this.#fail(live, "constraint_failed", error.message);
-      return undefined;
-    });
-    live.nextMask = later;
-    void later.then((known) => {
-      keep(known);
-      this.#parts.clock.soon(() => this.#tellMasks());
-    });
+    if (!live.masks) return;
+    this.#followed.add(live);
+    const unknown = live.masks.follow(token);
+    void unknown?.then(
+      () => {
+        this.#followed.add(live);
+        this.#parts.clock.soon(() => this.#tellMasks());
+      },
+      (error: Error) => this.#fail(live, "constraint_failed", error.message),
+    );
   }
 
+  /** A rank computes tokens in case they come. */
+  hearGuesses(rank: number, guesses: Uint32Array): void {
+    for (let at = 0; at < guesses.length;) {
+      const [handle, length, count] = guesses.subarray(at, (at += 3));
+      const tokens = Array.from(guesses.subarray(at, (at += count)));
+      const live = this.#attempts.get(handle);
+      if (!live?.masks || live.computingRank !== rank) continue;
+      live.masks.guess(length, tokens);
+      this.#followed.add(live);
+    }
+    this.#tellMasks();
+  }
+
+  /** All that ranks do not know yet; of an answer whose next mask is still to come later. */
   #tellMasks(): void {
+    for (const { masks, attempt } of this.#followed) {
+      if (!masks || !attempt) continue;
+      const { rank, decodeRank = rank } = attempt.route;
+      const untold = masks.takeUntold();
+      if (untold) this.#masks.add(decodeRank, attempt.handle, untold);
+    }
+    this.#followed.clear();
     for (const [rank, masks] of this.#masks.take()) {
       this.#parts.ranks[rank].tell({ kind: "masks", masks });
     }
@@ -319,7 +328,7 @@ export class Dispatcher {
   async #resumeOne(live: LiveRequest): Promise<void> {
     const wait = RETRY_MS * (live.losses - 1);
     if (wait > 0) await new Promise<void>((resolve) => this.#parts.clock.after(wait, resolve));
-    const mask = await live.nextMask;
+    const mask = await live.masks?.next;
     if (live.isOver) return;
     live.continueWith(mask);
     this.#place(live);

@@ -1,18 +1,8 @@
 import type { GenerationRequest, TimedEvent } from "../messages.ts";
 import type { Aside, Route } from "../routing/index.ts";
+import { AnswerMasks, type Mask, type MaskSource } from "./answer-masks.ts";
 import { EventQueue } from "./event-queue.ts";
 import type { Journey } from "./journeys.ts";
-
-/** A bit for each token that may come; undefined when none has to. */
-export type Mask = Uint32Array | undefined;
-
-/** Says what may come in an answer. Masks that are the same are best the same object: ranks keep them. */
-export interface MaskSource {
-  /** What may follow a token that was told. */
-  next(token: number): Mask | Promise<Mask>;
-  /** Where only one token may come: what may follow it, and so on, as far as that is known. */
-  ahead(): readonly Uint32Array[];
-}
 
 /** What ranks do of a request, until one of them is lost. */
 interface Attempt {
@@ -33,15 +23,14 @@ const CHANCE_FAULTS = 2;
 
 /** A sequence that is not finished: what its reader was told, and which ranks go on with it. */
 export class LiveRequest {
-  readonly masks: MaskSource | undefined;
+  /** Of a constrained answer. */
+  readonly masks: AnswerMasks | undefined;
   readonly events = new EventQueue();
   /** As ranks are given it now: with the tokens told, and the mask of the next one. */
   given: GenerationRequest;
   attempt: Attempt | undefined;
   /** A rank that is kept for it alone. */
   aside: Aside | undefined;
-  /** What may come next, where a mask says so; never rejects. */
-  nextMask: Mask | Promise<Mask>;
   /** Attempts that came to nothing, whosever fault that was. */
   losses = 0;
   /** Ranks that failed by themselves while they computed it. */
@@ -60,8 +49,7 @@ export class LiveRequest {
   constructor(request: GenerationRequest, masks: MaskSource | undefined) {
     this.#asked = request;
     this.given = request;
-    this.masks = masks;
-    this.nextMask = request.mask;
+    this.masks = masks && new AnswerMasks(masks, request.mask, request.prompt.length);
   }
 
   /** Tokens of prompt and answer so far. */
@@ -76,6 +64,7 @@ export class LiveRequest {
   begin(handle: number, route: Route, journey: Journey | undefined): void {
     const early = route.decodeRank === undefined ? undefined : [];
     this.attempt = { handle, route, journey, early };
+    this.masks?.beginAnew();
   }
 
   get computingRank(): number | undefined {

@@ -7,7 +7,8 @@ import type { AskedRequest, TimedEvent } from "../messages.ts";
 import type { Engine } from "./client.ts";
 import { contextModel, inVirtualTime } from "./context-model-fixtures.ts";
 import { answer, request, untimed } from "./fixtures.ts";
-import type { MaskSource } from "./live-request.ts";
+import type { MaskSource } from "./answer-masks.ts";
+import { maskOf, masksAfter } from "./mask-fixtures.ts";
 import {
   openVirtual,
   runClock,
@@ -158,21 +159,21 @@ for (const [topology, lost] of [
 
 test("a mask goes on where the tokens told have led", async () => {
   /** Bits of the tokens that may follow: those with the same remainder by 3 as one more than this one. */
-  const maskAfter = (token: number) => {
-    const words = new Uint32Array(1);
-    for (let next = 0; next < 24; next++) if (next % 3 === (token + 1) % 3) words[0] |= 1 << next;
-    return words;
-  };
+  const maskAfter = (token: number) => maskOf(24, (next) => next % 3 === (token + 1) % 3);
   const one = { ...asked[5], stopTokens: [], mask: maskAfter(0) };
   const ask = async (scene: Scene, sixthMs = 3) => {
     const walked: number[] = [];
+    const wait = () => {
+      const milliseconds = walked.length === 6 ? sixthMs : 3;
+      return new Promise<void>((resolve) => scene.clock.after(milliseconds, resolve));
+    };
+    const source = masksAfter(maskAfter, { wait });
     const masks: MaskSource = {
-      async next(token) {
-        const milliseconds = walked.push(token) === 6 ? sixthMs : 3;
-        await new Promise<void>((resolve) => scene.clock.after(milliseconds, resolve));
-        return maskAfter(token);
+      ...source,
+      next(token) {
+        walked.push(token);
+        return source.next(token);
       },
-      ahead: () => [],
     };
     const [events] = await finish(scene, [tell(scene.engine, one, () => undefined, masks)]);
     return { events: answer(untimed(events)), walked };

@@ -1,7 +1,7 @@
 import { PeerLostError, systemClock, type Transport } from "../../cluster/index.ts";
-import { PAGE_TOKENS, type ChosenToken, type TokenChoice } from "../../kernels/index.ts";
+import type { TokenChoice } from "../../kernels/index.ts";
 import { ContextCache, decodeTransfer, PagePool } from "../../kv-cache/index.ts";
-import type { ChosenTokens, KvPool, StepBatch } from "../../model/index.ts";
+import type { KvPool, StepBatch } from "../../model/index.ts";
 import { waitFor } from "../../trace/index.ts";
 import { PrefillReceiver } from "./prefill-receiver.ts";
 import { PrefillSender } from "./prefill-sender.ts";
@@ -10,23 +10,27 @@ import type {
   EngineLimits,
   EngineStats,
   FinishReason,
-  GenerationEvent,
   GenerationRequest,
   HandledEvent,
-  PlacedMask,
 } from "../messages.ts";
+import type { MaskColumns } from "../mask-columns.ts";
 import { admitted, problemWith } from "../requests.ts";
 import type { UnitClock } from "./unit.ts";
 import type { CoreOptions, Speculator, StepComputer } from "./core-options.ts";
 import { Drafter } from "./drafter.ts";
 import { FailedSteps } from "./failed-steps.ts";
-import { Masks } from "./masks.ts";
+import { guessesOf, Masks } from "./masks.ts";
 import { boundedProposals } from "./proposal-room.ts";
+import { RequestNews } from "./request-news.ts";
 import { Scheduler, type StepPart } from "./scheduler.ts";
 import { Sequence } from "./sequence.ts";
 import { expectWhole, limitsOf } from "./rank-limits.ts";
+import { standingTokens, type Choices, type StandingToken } from "./standing-tokens.ts";
 import { layOut } from "./step-batch.ts";
 import { waitForWork } from "./wait-for-work.ts";
+
+/** What a proposal turns out to be after which nothing is known. */
+const NO_TOKEN = -1;
 
 /** One rank's engine: requests in, a step at a time, events out. */
 export class EngineCore {
@@ -47,14 +51,11 @@ export class EngineCore {
   readonly #lostRanks = new Map<number, string>();
   /** Live requests by handle. */
   readonly #sequences = new Map<number, Sequence>();
-  readonly #events: HandledEvent[] = [];
+  readonly #news = new RequestNews();
   /** Ends the wait of a step that has nothing to compute. */
   #wake: () => void = () => undefined;
   readonly #failed: FailedSteps;
-  readonly #counts = {
-    ...{ steps: 0, promptTokens: 0, hitTokens: 0 },
-    ...{ generatedTokens: 0, proposedTokens: 0, acceptedTokens: 0 },
-  };
+  #steps = 0;
 
   constructor(options: CoreOptions) {
     const { model, pages, usableTokens, unit, transport, contextCache, speculation } = options;
@@ -91,7 +92,7 @@ export class EngineCore {
 
   /** Whether there is nothing to compute and nothing to tell. */
   get idle(): boolean {
-    return this.#sequences.size === 0 && this.#events.length === 0;
+    return this.#sequences.size === 0 && this.#news.isEmpty;
   }
 
   get stats(): EngineStats {
@@ -101,7 +102,7 @@ export class EngineCore {
       pages: this.#pool.pages,
       pagesInUse: this.#pool.inUse,
       pagesCached: this.#pool.cached,
-      ...this.#counts,
+      ...{ steps: this.#steps, ...this.#news.counts },
       preemptions: this.#scheduler.preemptions,
       ...(this.#sender && { handedOver: this.#sender.handedOver }),
       ...(this.#contextCache && { contextCache: this.#contextCache.stats }),
@@ -154,7 +155,7 @@ export class EngineCore {
   }
 
   /** Tokens that may come at places of constrained sequences. */
-  allow(masks: readonly PlacedMask[]): void {
+  allow(masks: MaskColumns): void {
     this.#masks.hear(masks);
     this.#wake();
   }
@@ -175,17 +176,23 @@ export class EngineCore {
   /**
    * One step of the unit: plan, compute, sample, tell. A rank without rows waits for some, or joins
    * the step that another rank of its unit calls. Rejects when the rank can go on no more.
+   * @param tellGuesses told what constrained sequences are guessed to go on with, before that is computed
    */
-  async step(): Promise<readonly HandledEvent[]> {
+  async step(tellGuesses?: (guesses: Uint32Array) => void): Promise<readonly HandledEvent[]> {
     const parts = this.#scheduler.plan();
-    const waits = parts.length === 0 && this.#events.length === 0 && (this.#unit || !this.idle);
+    const waits = parts.length === 0 && this.#news.isEmpty && (this.#unit || !this.idle);
     const called = waits && (await this.#waitForWork());
-    if (parts.length > 0 || called) await this.#computeStep(parts);
-    return this.#events.splice(0);
+    if (parts.length > 0 || called) await this.#computeStep(parts, tellGuesses);
+    return this.#news.take();
   }
 
-  async #computeStep(planned: readonly StepPart[]): Promise<void> {
+  async #computeStep(
+    planned: readonly StepPart[],
+    tellGuesses?: (guesses: Uint32Array) => void,
+  ): Promise<void> {
     const parts = planned.some(({ drafts }) => drafts > 0) ? await this.#draft(planned) : planned;
+    const guesses = guessesOf(parts);
+    if (guesses.length > 0) tellGuesses?.(guesses);
     // Before the unit is heard: a cancellation meanwhile may take a sequence's pages.
     const { batch, choices } = layOut(parts);
     const hasPrompts = parts.some(({ rows, proposed }) => rows > proposed.length + 1);
@@ -196,8 +203,8 @@ export class EngineCore {
       this.#speculation?.endStep(0);
       return;
     }
-    const span = this.#model.tracer.beginStep(this.#counts.steps++, batch.rows);
-    this.#announce(parts);
+    const span = this.#model.tracer.beginStep(this.#steps++, batch.rows);
+    for (const { sequence } of parts) this.#news.started(sequence);
     const computed = hasPrompts ? this.#contextCache?.timed(batch.rows) : undefined;
     const chosen = await this.#compute(parts, batch, choices);
     if (chosen) computed?.();
@@ -242,7 +249,7 @@ export class EngineCore {
     const message = lost ?? problemWith(asked, this.limits);
     if (message === undefined) return false;
     const code = lost === undefined ? "invalid_request" : "rank_lost";
-    this.#publish(handle, { kind: "failed", code, message });
+    this.#news.failed(handle, code, message);
     return true;
   }
 
@@ -253,18 +260,6 @@ export class EngineCore {
     // An answer that lacks one token ends here.
     else if (decodeRank !== undefined && request.maxTokens - generated > 1) {
       this.#sender?.offer(sequence, decodeRank);
-    }
-  }
-
-  /** Tells a request that computation began, and how much of its prompt the cache answered. */
-  #announce(parts: readonly StepPart[]): void {
-    for (const { sequence } of parts) {
-      if (sequence.started) continue;
-      sequence.started = true;
-      this.#counts.promptTokens += sequence.givenLength;
-      const hitTokens = sequence.published * PAGE_TOKENS;
-      this.#counts.hitTokens += hitTokens;
-      this.#publish(sequence.handle, { kind: "started", hitTokens });
     }
   }
 
@@ -281,20 +276,23 @@ export class EngineCore {
     parts: readonly StepPart[],
     batch: StepBatch,
     choices: readonly TokenChoice[],
-  ): Promise<ChosenTokens | undefined> {
+  ): Promise<Choices | undefined> {
+    let settled = choices;
+    const settle = async () => (settled = await this.#masks.settled(parts, choices));
     const onLayer = (layer: number) => this.#sender?.completeLayer(this.#liveOf(parts), layer);
     const chosen = await this.#orFail(parts, async () => {
       const tokens = await this.#model.choose(batch, this.#kv, {
-        ...{ choices, usableTokens: this.#usableTokens, order: this.#unit?.order ?? "whole" },
-        beforeChoice: this.#masks.concern(parts) ? () => this.#masks.applyTo(parts) : undefined,
-        onLogits: () => this.#unit?.computed(),
+        ...{ usableTokens: this.#usableTokens, order: this.#unit?.order ?? "whole" },
+        choices: this.#masks.concern(parts) ? settle : choices,
+        ...(this.#unit && { onLogits: () => this.#unit?.computed() }),
         ...(this.#sender?.sendsLayersOf(parts) && { onLayer }),
       });
       await this.#drafter?.follow(parts);
       return tokens;
     });
-    if (chosen) this.#failed.forget();
-    return chosen;
+    if (!chosen) return undefined;
+    this.#failed.forget();
+    return { choices: settled, chosen };
   }
 
   /** What is computed for the parts; undefined if that failed, which ends their requests. */
@@ -316,7 +314,7 @@ export class EngineCore {
   }
 
   /** Takes in the chosen tokens. Any sequence may have been cancelled while computing. */
-  #advance(parts: readonly StepPart[], chosen: ChosenTokens): void {
+  #advance(parts: readonly StepPart[], chosen: Choices): void {
     let row = 0;
     for (const part of parts) {
       const { sequence, rows, proposed, logitRows } = part;
@@ -326,43 +324,33 @@ export class EngineCore {
       this.#scheduler.complete({ sequence, rows: rows - proposed.length });
       this.#sender?.complete(sequence);
       try {
-        this.#appendTokens(part, (i) => chosen(first + i));
+        this.#appendTokens(part, standingTokens(part, first, chosen));
       } catch (error) {
         this.#failStep(sequence, error);
       }
     }
   }
 
-  /** A proposal stands if it is what would have been chosen; so does the token chosen after it. */
-  #appendTokens({ sequence, logitRows, proposed, drafts }: StepPart, chosen: ChosenTokens): void {
-    this.#counts.proposedTokens += proposed.length;
+  #appendTokens({ sequence, proposed, drafts }: StepPart, standing: Iterable<StandingToken>): void {
+    this.#news.proposed(proposed.length);
     const taken: number[] = [];
-    for (const i of logitRows.keys()) {
-      const choice = chosen(i);
-      const stands = choice.token === proposed[i];
-      taken.push(choice.token);
-      this.#appendToken(sequence, choice, stands, stands ? 0 : proposed.length - i);
-      if (!this.#isLive(sequence) || !stands) break;
-      this.#scheduler.complete({ sequence, rows: 1 });
+    for (const token of standing) {
+      const inVain = token.proposed && !token.goesOn;
+      taken.push(inVain ? NO_TOKEN : token.choice.token);
+      this.#appendToken(sequence, token);
+      if (!this.#isLive(sequence)) break;
+      if (token.goesOn) this.#scheduler.complete({ sequence, rows: 1 });
     }
     this.#speculation?.learn(sequence, taken, drafts > 0 ? proposed : []);
   }
 
-  /** `refuted`: proposals that the token shows to be wrong. */
-  #appendToken(
-    sequence: Sequence,
-    { token, top, logprob }: ChosenToken,
-    proposed: boolean,
-    refuted: number,
-  ): void {
+  #appendToken(sequence: Sequence, standing: StandingToken): void {
+    const { token } = standing.choice;
     sequence.append(token);
-    this.#counts.generatedTokens++;
-    if (proposed) this.#counts.acceptedTokens++;
-    const reported = logprob === undefined ? {} : { logprob };
-    this.#publish(sequence.handle, { kind: "token", token, top, proposed, refuted, ...reported });
+    this.#news.token(sequence.handle, standing);
     const reason = this.#finishReason(sequence, token);
     if (reason) {
-      this.#publish(sequence.handle, { kind: "finished", reason });
+      this.#news.finished(sequence.handle, reason);
       this.#drop(sequence);
     } else if (sequence.decodeRank !== undefined) {
       this.#scheduler.hold(sequence);
@@ -374,10 +362,6 @@ export class EngineCore {
     if (request.stopTokens.includes(token)) return "stop";
     const full = generated >= request.maxTokens || tokens.length >= this.limits.maxModelLen;
     return full ? "length" : undefined;
-  }
-
-  #publish(handle: number, event: GenerationEvent): void {
-    this.#events.push({ handle, event });
   }
 
   #isLive(sequence: Sequence): boolean {
@@ -397,7 +381,7 @@ export class EngineCore {
   }
 
   #fail(sequence: Sequence, code: string, message: string): void {
-    this.#publish(sequence.handle, { kind: "failed", code, message });
+    this.#news.failed(sequence.handle, code, message);
     this.#drop(sequence);
   }
 

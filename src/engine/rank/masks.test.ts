@@ -6,6 +6,7 @@ import { createKernels } from "../../kernels/index.ts";
 import { tinyFixtures } from "../../model/fixtures.ts";
 import { loadModel } from "../../model/index.ts";
 import { request } from "../api/fixtures.ts";
+import { maskColumnsOf } from "../mask-columns.ts";
 import type { GenerationEvent } from "../messages.ts";
 import { Speculation } from "../speculation/index.ts";
 import { EngineCore } from "./core.ts";
@@ -25,10 +26,21 @@ function maskOf(vocabSize: number, ...tokens: number[]): Uint32Array {
   return mask;
 }
 
-const told = (vocabSize: number, token: number, slot = 0) => ({
-  slot,
-  allowed: maskOf(vocabSize, token),
-});
+/** The only tokens that may come from a position of a request on, one after the other. */
+const told = (
+  vocabSize: number,
+  position: number,
+  [after, ...tokens]: readonly number[],
+  { handle = 0, slot = 0 } = {},
+) =>
+  maskColumnsOf([
+    {
+      ...{ handle, position },
+      places: tokens.map((token, i) => ({
+        ...{ after: [after, ...tokens][i], slot: slot + i, allowed: maskOf(vocabSize, token) },
+      })),
+    },
+  ]);
 
 const tokensOf = (events: readonly { handle: number; event: GenerationEvent }[], of: number) =>
   events.flatMap(({ handle, event }) =>
@@ -46,12 +58,13 @@ test("tokens are those that their masks allow, and a step waits for one that is 
   for (let turn = 0; turn < 5; turn++) await nextTurn();
   assert.equal(over, false);
   // One of an earlier place is none.
-  core.allow([{ handle: 0, position: prompt.length, mask: told(vocabSize, 3) }]);
-  core.allow([{ handle: 0, position: prompt.length + 1, mask: told(vocabSize, 71, 1) }]);
+  core.allow(told(vocabSize, prompt.length, [prompt[4], 3]));
+  core.allow(told(vocabSize, prompt.length + 1, [70, 71], { slot: 1 }));
   assert.deepEqual(tokensOf(await second, 0), [71]);
-  core.allow([{ handle: 1, position: prompt.length, mask: told(vocabSize, 72, 2) }]);
+  core.allow(told(vocabSize, prompt.length, [5, 72], { handle: 1, slot: 2 }));
   // One that was told is known by its slot.
-  core.allow([{ handle: 0, position: prompt.length + 2, mask: { slot: 2 } }]);
+  const places = [{ after: 71, slot: 2 }];
+  core.allow(maskColumnsOf([{ handle: 0, position: prompt.length + 2, places }]));
   assert.deepEqual(tokensOf(await core.step(), 0), [72]);
   assert.ok(core.idle);
 });
@@ -59,25 +72,26 @@ test("tokens are those that their masks allow, and a step waits for one that is 
 test("a mask that comes late costs others one wait, and one that does not come its own sequence", async () => {
   const { core, clock, vocabSize } = await createCore();
   const mask = maskOf(vocabSize, 70);
-  const again = told(vocabSize, 70);
+  const allowAgain = (places: number) =>
+    core.allow(told(vocabSize, prompt.length + places, [70, 70]));
   core.submit(0, request(prompt, { maxTokens: 5, mask }));
   core.submit(1, request(prompt, { maxTokens: 5 }));
   await core.step();
   const late = core.step();
   await nextTurn();
   clock.advance(20);
-  core.allow([{ handle: 0, position: prompt.length + 1, mask: again }]);
+  allowAgain(1);
   await late;
   // From now on it is in no step without one.
   assert.deepEqual(tokensOf(await core.step(), 0), []);
-  core.allow([{ handle: 0, position: prompt.length + 2, mask: again }]);
+  allowAgain(2);
   assert.deepEqual(tokensOf(await core.step(), 0), [70]);
   // That one came in time: steps wait for the next.
   const waiting = core.step();
   await nextTurn();
-  core.allow([{ handle: 0, position: prompt.length + 3, mask: again }]);
+  allowAgain(3);
   assert.deepEqual(tokensOf(await waiting, 0), [70]);
-  core.allow([{ handle: 0, position: prompt.length + 4, mask: again }]);
+  allowAgain(4);
   core.submit(2, request(prompt, { maxTokens: 5, mask }));
   await core.step();
   const silent = core.step();
@@ -99,16 +113,13 @@ test("what must come is computed along with the token before it", async () => {
   const core = new EngineCore({ model, pages: 16, clock: new ManualClock(), speculation });
   core.submit(0, request(prompt, { maxTokens: 5, mask: maskOf(vocabSize, 70) }));
   assert.deepEqual(tokensOf(await core.step(), 0), [70]);
-  const position = prompt.length + 1;
+  const places = [71, 72, 73].map((token, slot) => ({
+    ...{ after: token - 1, slot, allowed: maskOf(vocabSize, token) },
+  }));
+  const free = { after: 73, slot: 3, allowed: maskOf(vocabSize, 3, 4) };
   core.allow(
-    [71, 72, 73].map((token, i) => ({
-      ...{ handle: 0, position: position + i },
-      mask: told(vocabSize, token, i),
-    })),
+    maskColumnsOf([{ handle: 0, position: prompt.length + 1, places: [...places, free] }]),
   );
-  core.allow([
-    { handle: 0, position: position + 3, mask: { slot: 3, allowed: maskOf(vocabSize, 3, 4) } },
-  ]);
   const events = await core.step();
   const tokens = tokensOf(events, 0);
   assert.deepEqual(tokens.slice(0, 3), [71, 72, 73]);

@@ -82,7 +82,7 @@ export class RankLoop {
     const { core } = this.#rank;
     while (this.#rank.joinsSteps || !core.idle) {
       const began = this.#clock.now();
-      const events = await core.step();
+      const events = await core.step((guesses) => this.#port.say({ kind: "guesses", guesses }));
       // Before the events: after a request's last one nobody may be listening.
       if (this.#recorder) this.#port.say({ kind: "spans", spans: this.#recorder.take() });
       if (events.length > 0) {

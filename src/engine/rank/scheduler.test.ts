@@ -399,7 +399,6 @@ test("who has nothing to compute says what it waits for", () => {
   const constrained = new Sequence(2, request);
   masked.add(constrained);
   masked.complete(masked.plan()[0]);
-  constrained.applyMasks();
   constrained.append(0);
   constrained.hasLateMasks = true;
   assert.deepEqual([masked.plan(), masked.waitsFor], [[], "MASK"]);

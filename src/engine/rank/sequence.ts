@@ -1,6 +1,18 @@
-import { PAGE_TOKENS, SamplingState, TokenMask } from "../../kernels/index.ts";
+import {
+  allows,
+  onlyToken,
+  PAGE_TOKENS,
+  SamplingState,
+  type TokenMask,
+} from "../../kernels/index.ts";
 import { BlockKeys, type BlockKey } from "../../kv-cache/index.ts";
 import type { GenerationRequest } from "../messages.ts";
+
+/** What may come after a token. */
+export interface MaskedPlace {
+  readonly after: number;
+  readonly mask: TokenMask;
+}
 
 /** One request on its way: its tokens so far and the pages that hold their KV. */
 export class Sequence {
@@ -24,8 +36,9 @@ export class Sequence {
   hasLateMasks = false;
   /** When the mask of its next token was first of use, in milliseconds of the rank's clock. */
   maskWantedAt = 0;
-  /** By the number of tokens before the place that they are of. */
-  readonly #masks = new Map<number, TokenMask>();
+  /** What may come next, and after each of the tokens that are foreseen. */
+  readonly #masks: TokenMask[] = [];
+  readonly #foreseen: number[] = [];
   #tokens: Uint32Array;
   /** What `#tokens` is the beginning of; at first the prompt, which is the caller's. */
   #room: Uint32Array;
@@ -38,8 +51,7 @@ export class Sequence {
     this.decodeRank = decodeRank;
     this.#tokens = request.prompt;
     this.#room = request.prompt;
-    const { mask, prompt } = request;
-    if (mask) this.#masks.set(prompt.length, new TokenMask(mask));
+    if (request.mask) this.#masks.push(request.mask);
     this.#keys = new BlockKeys(request.tenant, request.blockKeys);
   }
 
@@ -87,31 +99,55 @@ export class Sequence {
 
   /** Whether its next token has to wait for a mask. */
   get lacksMask(): boolean {
-    return this.isConstrained && !this.#masks.has(this.#tokens.length);
+    return this.isConstrained && this.#masks.length === 0;
   }
 
-  allow(position: number, mask: TokenMask): void {
-    if (position >= this.#tokens.length) this.#masks.set(position, mask);
-  }
-
-  /** Tokens that must come next, as far as the mask behind them is known too. */
-  get forced(): number[] {
-    const tokens: number[] = [];
-    for (let at = this.#tokens.length; this.#masks.has(at + 1); at++) {
-      const only = this.#masks.get(at)?.only;
-      if (only === undefined) break;
-      tokens.push(only);
+  /** What may come from a position on, at each place if the tokens before it come or have come. */
+  allow(position: number, places: readonly MaskedPlace[]): void {
+    for (const [i, { after, mask }] of places.entries()) {
+      const place = position + i - this.#tokens.length;
+      if (place > this.#masks.length) return;
+      if (place <= 0) {
+        if (this.#tokens[position + i - 1] !== after) return;
+        if (place < 0) continue;
+      } else if (this.#foreseen[place - 1] !== after) {
+        this.#foreseen.splice(place - 1, Infinity, after);
+        this.#masks.length = place;
+      }
+      this.#masks[place] = mask;
     }
-    return tokens;
   }
 
-  /** Has tokens chosen of those that their masks allow. */
-  applyMasks(): void {
-    for (const [position, mask] of this.#masks) this.sampling.allow(position, mask);
+  /** What may come after its tokens, or after others that are foreseen to follow them. */
+  maskAfter(tokens: ArrayLike<number>): TokenMask | undefined {
+    const { length } = this.#tokens;
+    for (let i = length; i < tokens.length; i++) {
+      if (tokens[i] !== this.#foreseen[i - length]) return undefined;
+    }
+    return this.#masks[tokens.length - length];
+  }
+
+  /** Guessed tokens while they may come; where only one may, and what may follow it is known, that one. */
+  possible(guessed: readonly number[]): readonly number[] {
+    const tokens: number[] = [];
+    for (const [i, mask] of this.#masks.entries()) {
+      const next = this.#foreseen[i];
+      const token = next !== undefined && onlyToken(mask) === next ? next : guessed[i];
+      if (token === undefined || !allows(mask, token)) return tokens;
+      tokens.push(token);
+      // Nothing is known of what follows other tokens, and nothing guessed.
+      if (token !== next) return [...tokens, ...guessed.slice(i + 1)];
+      if (token !== guessed[i]) guessed = [];
+    }
+    return [...tokens, ...guessed.slice(tokens.length)];
   }
 
   append(token: number): void {
-    this.#masks.delete(this.#tokens.length);
+    this.#masks.shift();
+    if (this.#foreseen.shift() !== token) {
+      this.#masks.length = 0;
+      this.#foreseen.length = 0;
+    }
     this.#tokens = this.followedBy([token]);
     this.#sampling?.append(token);
   }

@@ -21,6 +21,7 @@ import {
   type Clock,
   type SpanName,
 } from "../../trace/index.ts";
+import { maskColumnsOf } from "../mask-columns.ts";
 import { request } from "../api/fixtures.ts";
 import { EngineCore } from "./core.ts";
 
@@ -130,10 +131,12 @@ test("what a rank waits for is a span of its own time, also where a stream times
     const prompt = fixture.tokens.slice(0, PROMPT_TOKENS);
     const mask = new Uint32Array(Math.ceil(model.config.vocabSize / 32)).fill(0xffffffff);
     core.submit(0, request(prompt, { maxTokens: 2, mask }));
-    await core.step();
+    const events = (await core.step()).map(({ event }) => event);
     const step = core.step();
     await turn();
-    core.allow([{ handle: 0, position: prompt.length + 1, mask: { slot: 0, allowed: mask } }]);
+    const [after] = events.flatMap((event) => (event.kind === "token" ? [event.token] : []));
+    const places = [{ after, slot: 0, allowed: mask }];
+    core.allow(maskColumnsOf([{ handle: 0, position: prompt.length + 1, places }]));
     await step;
     core.expect(1, { ...request([]), prompt: Uint32Array.from(prompt) }, 7);
     const waiting = core.step();

@@ -39,5 +39,5 @@ export function layOut(parts: readonly StepPart[]): { batch: StepBatch; choices:
 export function choiceAfter(sequence: Sequence, tokens: Uint32Array): TokenChoice {
   const { request, promptLength, sampling: state } = sequence;
   const { choice, sampling: parameters } = request;
-  return { tokens, promptLength, choice, parameters, state };
+  return { tokens, promptLength, choice, parameters, state, mask: sequence.maskAfter(tokens) };
 }

@@ -120,11 +120,11 @@ test("tokens that must come are known ahead, and those told together are taken i
   const asked = [a, a, a, c].map(async (token) => one.next(token));
   const told = await Promise.all(asked);
   assert.ok(has(told[3], end) && !has(told[3], c));
-  assert.deepEqual(one.ahead(), []);
+  assert.deepEqual(one.ahead([]), []);
   const other = begun();
   assert.equal(await other.next(a), told[0]);
   // After the second there is a choice: tokens may end in `ab`.
-  assert.deepEqual(other.ahead(), [told[1]]);
+  assert.deepEqual(other.ahead([]), [{ token: a, mask: told[1] }]);
 });
 
 test("an answer whose grammar is forgotten goes on from all of its tokens", async () => {

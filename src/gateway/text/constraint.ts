@@ -1,5 +1,5 @@
-import type { MaskSource } from "../../engine/index.ts";
-import { onlyToken } from "../../kernels/index.ts";
+import type { MaskSource, MaskStep } from "../../engine/index.ts";
+import { allows, onlyToken, type TokenMask } from "../../kernels/index.ts";
 import type { GrammarSource, Place } from "../../model/index.ts";
 import type { GrammarTable } from "./grammar-table.ts";
 
@@ -13,14 +13,14 @@ export interface Thinking {
 
 /** What may come in one answer. */
 export interface Constraint extends MaskSource {
-  /** A bit for each token that may come first. */
-  readonly first: Uint32Array;
+  /** What may come first. */
+  readonly first: TokenMask;
 }
 
 /** Tokens that are looked ahead. */
 const MOST_AHEAD = 16;
 
-type Mask = Uint32Array | undefined;
+type Mask = TokenMask | undefined;
 
 /** Where an answer is after some tokens, and in which grammar. */
 export interface Opened {
@@ -41,19 +41,26 @@ export interface Thoughts extends Thinking {
   readonly beginToken: number | undefined;
   readonly endToken: number | undefined;
   /** While it thinks. */
-  readonly mask: Uint32Array;
+  readonly mask: TokenMask;
+}
+
+type Phase = "beginning" | "thinking" | "answer";
+
+/** Where an answer is, and in its grammar if its thoughts are over. */
+interface Spot {
+  readonly phase: Phase;
+  readonly place: Place;
 }
 
 /** One answer on its way through its grammar, behind thoughts that are free. */
 export class FollowedAnswer implements Constraint {
-  readonly first: Uint32Array;
+  readonly first: TokenMask;
   readonly #source: GrammarSource;
   readonly #follower: Follower;
   readonly #thoughts: Thoughts;
   readonly #endTokens: readonly number[];
-  #phase: "beginning" | "thinking" | "answer";
   #table: GrammarTable;
-  #place: Place;
+  #spot: Spot;
   /** Of the answer, without thoughts. */
   readonly #tokens: number[] = [];
   /** Where its last token leads is not known yet. */
@@ -62,7 +69,7 @@ export class FollowedAnswer implements Constraint {
   constructor(
     source: GrammarSource,
     { table, start }: Opened,
-    first: Uint32Array,
+    first: TokenMask,
     thoughts: Thoughts,
     { follower, endTokens }: { readonly follower: Follower; readonly endTokens: readonly number[] },
   ) {
@@ -70,9 +77,8 @@ export class FollowedAnswer implements Constraint {
     this.#follower = follower;
     this.#thoughts = thoughts;
     this.#endTokens = endTokens;
-    this.#phase = phaseOf(thoughts);
     this.#table = table;
-    this.#place = start;
+    this.#spot = { phase: phaseOf(thoughts), place: start };
     this.first = first;
   }
 
@@ -88,54 +94,65 @@ export class FollowedAnswer implements Constraint {
     return mask;
   }
 
-  ahead(): Uint32Array[] {
-    const masks: Uint32Array[] = [];
-    if (this.#phase !== "answer") return masks;
-    let place = this.#place;
-    while (masks.length < MOST_AHEAD) {
-      const only = onlyToken(this.#table.mask(place));
-      const next = only === undefined ? undefined : this.#table.after(place.state, only);
-      if (!next) break;
-      masks.push(this.#table.mask(next));
-      place = next;
+  ahead(guessed: readonly number[]): MaskStep[] {
+    const steps: MaskStep[] = [];
+    let spot: Spot | undefined = this.#asking ? undefined : this.#spot;
+    let guesses = guessed;
+    while (spot && steps.length < MOST_AHEAD) {
+      const mask = this.#maskAt(spot);
+      const guess = guesses[steps.length];
+      const token = onlyToken(mask) ?? guess;
+      if (token === undefined || !allows(mask, token) || this.#endTokens.includes(token)) break;
+      if (token !== guess) guesses = [];
+      spot = this.#after(spot, token);
+      if (spot) steps.push({ token, mask: this.#maskAt(spot) });
     }
-    return masks;
+    return steps;
   }
 
   #step(token: number): Mask | Promise<Mask> {
-    const { beginToken, endToken, mask } = this.#thoughts;
     if (this.#endTokens.includes(token)) return undefined;
-    if (this.#phase === "thinking") {
-      if (token !== endToken) return mask;
-      this.#phase = "answer";
-      return this.#table.mask(this.#place);
-    }
-    if (this.#phase === "beginning" && token === beginToken) {
-      this.#phase = "thinking";
-      return mask;
-    }
-    this.#phase = "answer";
-    this.#tokens.push(token);
-    const known = this.#table.after(this.#place.state, token);
+    const known = this.#after(this.#spot, token);
+    if (this.#isText(this.#spot, token)) this.#tokens.push(token);
     return known ? this.#goTo(known) : this.#ask(token);
   }
 
-  async #ask(token: number): Promise<Uint32Array> {
-    const { state } = this.#place;
-    const place = await this.#follower.follow(this.#table, state, token);
-    if (place) return this.#goTo(place);
-    const opened = await this.#follower.open(this.#source, this.#tokens);
-    this.#table = opened.table;
-    return this.#goTo(opened.place);
+  /** Undefined where that has not been heard. */
+  #after(spot: Spot, token: number): Spot | undefined {
+    if (spot.phase === "thinking") {
+      return token === this.#thoughts.endToken ? { phase: "answer", place: spot.place } : spot;
+    }
+    if (!this.#isText(spot, token)) return { phase: "thinking", place: spot.place };
+    const place = this.#table.after(spot.place.state, token);
+    return place && { phase: "answer", place };
   }
 
-  #goTo(place: Place): Uint32Array {
-    this.#place = place;
-    return this.#table.mask(place);
+  /** Whether a token is of the answer, not of its thoughts or around them. */
+  #isText({ phase }: Spot, token: number): boolean {
+    return phase === "answer" || (phase === "beginning" && token !== this.#thoughts.beginToken);
+  }
+
+  #maskAt({ phase, place }: Spot): TokenMask {
+    if (phase === "thinking") return this.#thoughts.mask;
+    return phase === "beginning" ? this.first : this.#table.mask(place);
+  }
+
+  async #ask(token: number): Promise<TokenMask> {
+    const { state } = this.#spot.place;
+    const place = await this.#follower.follow(this.#table, state, token);
+    if (place) return this.#goTo({ phase: "answer", place });
+    const opened = await this.#follower.open(this.#source, this.#tokens);
+    this.#table = opened.table;
+    return this.#goTo({ phase: "answer", place: opened.place });
+  }
+
+  #goTo(spot: Spot): TokenMask {
+    this.#spot = spot;
+    return this.#maskAt(spot);
   }
 }
 
-export function phaseOf(thoughts: Thoughts): "beginning" | "thinking" | "answer" {
+export function phaseOf(thoughts: Thoughts): Phase {
   const { beginToken, endToken, startsInReasoning, mayThink } = thoughts;
   if (endToken === undefined) return "answer";
   if (startsInReasoning) return "thinking";

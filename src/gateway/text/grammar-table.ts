@@ -1,3 +1,4 @@
+import type { TokenMask } from "../../kernels/index.ts";
 import { type Place, UNKNOWN, type Vocabulary } from "../../model/index.ts";
 
 /** Of 1 KiB each. */
@@ -7,10 +8,11 @@ const MOST_STATES = 16_384;
 export class GrammarTable {
   readonly id: number;
   readonly #vocabulary: Vocabulary;
-  readonly #masks = new Map<number, Uint32Array>();
-  /** By state. */
-  readonly #numbers = new Map<number, number>();
-  readonly #steps = new Map<number, Int32Array>();
+  readonly #masks: TokenMask[] = [];
+  /** By state; states are numbered from 0. */
+  readonly #places: (Place | undefined)[] = [];
+  #steps: (Int32Array | undefined)[] = [];
+  #stepped = 0;
   /** Where tokens lead that are no text, by state. */
   readonly #marked = new Map<number, Map<number, number>>();
 
@@ -19,23 +21,25 @@ export class GrammarTable {
     this.#vocabulary = vocabulary;
   }
 
-  addMask(number: number, mask: Uint32Array): void {
-    this.#masks.set(number, mask);
+  addMask(number: number, mask: TokenMask): void {
+    this.#masks[number] = mask;
   }
 
-  mask({ mask }: Place): Uint32Array {
-    return this.#masks.get(mask) as Uint32Array;
+  mask({ mask }: Place): TokenMask {
+    return this.#masks[mask];
   }
 
   /** Undefined where it has not been heard. */
   after(state: number, token: number): Place | undefined {
-    const next = this.#vocabulary.isSpecial(token)
-      ? (this.#marked.get(state)?.get(token) ?? UNKNOWN)
-      : this.#vocabulary
-          .tokenBytes(token)
-          .reduce((at, byte) => this.#steps.get(at)?.[byte] ?? UNKNOWN, state);
-    const mask = this.#numbers.get(next);
-    return mask === undefined ? undefined : { state: next, mask };
+    if (this.#vocabulary.isSpecial(token)) {
+      return this.#places[this.#marked.get(state)?.get(token) ?? UNKNOWN];
+    }
+    const { bytes, offsets } = this.#vocabulary.tables;
+    let at = state;
+    for (let i = offsets[token]; i < offsets[token + 1]; i++) {
+      at = this.#steps[at]?.[bytes[i]] ?? UNKNOWN;
+    }
+    return this.#places[at];
   }
 
   learn(
@@ -44,12 +48,18 @@ export class GrammarTable {
     place: Place,
     steps: readonly (readonly [state: number, steps: Int32Array])[],
   ): void {
-    if (this.#steps.size > MOST_STATES) this.#steps.clear();
-    for (const [from, row] of steps) this.#steps.set(from, row);
+    if (this.#stepped > MOST_STATES) {
+      this.#steps = [];
+      this.#stepped = 0;
+    }
+    for (const [from, row] of steps) {
+      if (!this.#steps[from]) this.#stepped++;
+      this.#steps[from] = row;
+    }
     if (steps.length === 0) {
       const marked = this.#marked.get(state) ?? new Map<number, number>();
       this.#marked.set(state, marked.set(token, place.state));
     }
-    this.#numbers.set(place.state, place.mask);
+    this.#places[place.state] = place;
   }
 }

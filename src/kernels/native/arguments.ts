@@ -135,7 +135,7 @@ export function writeGateRule(ring: CommandRing, name: string, rule: GateRule): 
 }
 
 /** Words of native/host/commands.h's LogitAdjustments. */
-const ADJUSTMENT_WORDS = 7;
+const ADJUSTMENT_WORDS = 9;
 
 /** A table of where each row's adjustments lie. */
 export function writeAdjustments(
@@ -148,7 +148,7 @@ export function writeAdjustments(
   for (let row = 0; row < rows; row++) {
     const own = adjustments[row];
     if (!own) continue;
-    const { counted, distinct, proposed, biasTokens, biases } = own;
+    const { counted, distinct, proposed, biasTokens, biases, allowed } = own;
     const at = row * ADJUSTMENT_WORDS;
     table[at] = ring.address("counted", counted, distinct * COUNT_WIDTH);
     table[at + 1] = distinct;
@@ -157,6 +157,9 @@ export function writeAdjustments(
     table[at + 4] = ring.address("biasTokens", biasTokens, biases.length);
     table[at + 5] = ring.address("biases", biases, 0);
     table[at + 6] = biases.length;
+    if (!allowed) continue;
+    table[at + 7] = ring.address("allowed", allowed, 0);
+    table[at + 8] = allowed.length;
   }
   ring.array(name, table, table.length);
 }

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { gaussian, randomSource } from "../inputs/index.ts";
 import { createReferenceKernels } from "../reference/reference.ts";
-import { greedySampling, SamplingState, StepSampling, TokenMask } from "../sampling/index.ts";
+import { greedySampling, StepSampling } from "../sampling/index.ts";
 import type { TokenChoice } from "../sampling/index.ts";
 import { backends } from "../testing/fixtures.ts";
 import type { Stream } from "../stream.ts";
@@ -25,9 +25,7 @@ function maskedRows(): { choices: () => TokenChoice[]; logits: Float32Array } {
     masks.map((mask, row) => {
       const biased = row % 3 === 0 ? { logitBias: { 7: 3, 8: -100 } } : {};
       const parameters = { ...greedySampling, ...biased, temperature: row % 2, seed: row };
-      const state = new SamplingState(parameters, 2);
-      state.allow(2, new TokenMask(mask));
-      return { tokens: [1, 2], promptLength: 2, choice: 0, parameters, state };
+      return { tokens: [1, 2], promptLength: 2, choice: 0, parameters, mask };
     });
   return { choices, logits };
 }

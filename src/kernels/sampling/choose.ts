@@ -1,5 +1,12 @@
 import { exponential } from "../elementary.ts";
-import { COUNT_WIDTH, RULE_WIDTH, type SampledRows, type SamplingRows } from "../stream.ts";
+import {
+  COUNT_WIDTH,
+  RULE_WIDTH,
+  type SampledRows,
+  type SamplingRows,
+  type TokenMask,
+} from "../stream.ts";
+import { allowedTokens } from "./mask.ts";
 
 /** Values are summed in blocks of this many, the blocks in order. */
 const SUM_BLOCK = 1024;
@@ -16,7 +23,8 @@ export function sampleRows(
   for (let row = 0; row < rows; row++) {
     const own = logits.subarray(row * vocabSize, row * vocabSize + sampling.usable);
     const rule = sampling.rules.subarray(row * RULE_WIDTH, (row + 1) * RULE_WIDTH);
-    out.tokens[row] = chooseToken(adjustedLogits(own, sampling, row), rule);
+    const adjusted = adjustedLogits(own, sampling, row);
+    out.tokens[row] = chooseAllowed(adjusted, sampling.adjustments[row]?.allowed, rule);
     const wanted = rule[5];
     if (wanted === 0 || largestIndex(own) < 0) continue;
     const best = likeliest(own, wanted);
@@ -60,6 +68,21 @@ export function adjustedLogits(
     if (token < logits.length) adjusted[token] += own.biases[i];
   }
   return adjusted;
+}
+
+/** The token that a rule chooses of those that may come: others are as if they were not there. */
+function chooseAllowed(
+  logits: Float32Array,
+  allowed: TokenMask | undefined,
+  rule: Float64Array,
+): number {
+  if (!allowed) return chooseToken(logits, rule);
+  const tokens = allowedTokens(allowed, logits.length);
+  const place = chooseToken(
+    Float32Array.from(tokens, (token) => logits[token]),
+    rule,
+  );
+  return place < 0 ? place : tokens[place];
 }
 
 /**

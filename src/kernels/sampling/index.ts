@@ -1,5 +1,5 @@
 export { sampleRows } from "./choose.ts";
-export { onlyToken, TokenMask } from "./mask.ts";
+export { allows, onlyToken } from "./mask.ts";
 export { greedySampling, type SamplingParameters } from "./parameters.ts";
 export { type ChosenToken, StepSampling, type TokenChoice, type TokenLogprob } from "./sample.ts";
 export { SamplingState } from "./state.ts";

@@ -1,9 +1,10 @@
 import { adjustedLogits, expSum, likeliest, sampleRows } from "./choose.ts";
+import { allows } from "./mask.ts";
 import type { SamplingParameters } from "./parameters.ts";
 import { uniform } from "./random.ts";
 import { SamplingState } from "./state.ts";
 import { logarithm } from "../elementary.ts";
-import type { SampledRows, SamplingRows, Stream } from "../stream.ts";
+import type { SampledRows, SamplingRows, Stream, TokenMask } from "../stream.ts";
 
 export interface TokenLogprob {
   readonly token: number;
@@ -24,6 +25,8 @@ export interface TokenChoice extends SampleContext {
   readonly parameters: SamplingParameters;
   /** Of the sequence, for its parameters; without it, the choice gets one of its own. */
   readonly state?: SamplingState;
+  /** What it may be; without it, any token. */
+  readonly mask?: TokenMask | undefined;
   /** Alternatives reported with the token; undefined reports no log-probabilities. */
   readonly topLogprobs?: number | undefined;
 }
@@ -53,7 +56,9 @@ export class StepSampling {
     this.#rows = {
       usable,
       rules: Float64Array.from(choices.flatMap((choice, row) => ruleOf(choice, wanted[row]))),
-      adjustments: choices.map((choice) => stateOf(choice).adjustmentsAfter(choice.tokens)),
+      adjustments: choices.map((choice) =>
+        stateOf(choice).adjustmentsAfter(choice.tokens, choice.mask),
+      ),
     };
     this.#out = {
       tokens: new Int32Array(choices.length),
@@ -79,8 +84,8 @@ export class StepSampling {
     const { usable } = this.#rows;
     const logits = this.#logits.subarray(row * this.#vocabSize).subarray(0, usable);
     const token = tokens[row];
-    if (token < 0) throw problemWith(adjustedLogits(logits, this.#rows, row));
-    const { topLogprobs } = this.#choices[row];
+    const { mask, topLogprobs } = this.#choices[row];
+    if (token < 0) throw problemWith(adjustedLogits(logits, this.#rows, row), mask);
     if (topLogprobs === undefined) return { token, top: [] };
     const best = order.subarray(row * most, row * most + likeliestFor(topLogprobs, usable));
     return { token, ...reported(logits, token, topLogprobs, best, sums[row]) };
@@ -161,9 +166,10 @@ function stateOf(choice: TokenChoice): SamplingState {
   return state;
 }
 
-function problemWith(logits: Float32Array): RangeError {
-  const wrong = logits.findIndex(Number.isNaN);
+function problemWith(logits: Float32Array, mask: TokenMask | undefined): RangeError {
+  const seen = logits.map((logit, token) => (!mask || allows(mask, token) ? logit : -Infinity));
+  const wrong = seen.findIndex(Number.isNaN);
   if (wrong >= 0) return new RangeError(`logits: token ${wrong}'s is not a number`);
-  const largest = logits.reduce((most, logit) => Math.max(most, logit));
+  const largest = seen.reduce((most, logit) => Math.max(most, logit));
   return new RangeError(`logits: expected a finite maximum, got ${largest}`);
 }

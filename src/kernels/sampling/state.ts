@@ -1,5 +1,4 @@
-import { COUNT_WIDTH, type LogitAdjustments } from "../stream.ts";
-import type { Biases, TokenMask } from "./mask.ts";
+import { COUNT_WIDTH, type LogitAdjustments, type TokenMask } from "../stream.ts";
 import type { SamplingParameters } from "./parameters.ts";
 
 /** Knuth's multiplier, the golden ratio of 2^32. */
@@ -9,6 +8,9 @@ const nothing = new Int32Array(0);
 
 /** Far below any logit that a bias of 100 may have raised. */
 const NEVER = -1e9;
+
+/** Changes to logits that no token before changes. */
+type Biases = Pick<LogitAdjustments, "biasTokens" | "biases">;
 
 const biasesOf = (logitBias: Readonly<Record<number, number>>): Biases => ({
   biasTokens: Int32Array.from(Object.keys(logitBias), Number),
@@ -28,8 +30,6 @@ export class SamplingState {
   /** The same before `#barredBefore` tokens are generated. */
   readonly #barringBiases: Biases;
   readonly #barredBefore: number;
-  /** What tokens at later places may be, by the number of tokens before them. */
-  readonly #masks = new Map<number, TokenMask>();
   #length = 0;
   #distinct = 0;
   /** [.., 2]: a token, and how often it was generated; in the order in which they first came. */
@@ -53,13 +53,7 @@ export class SamplingState {
     return this.#length;
   }
 
-  /** The token behind so many is one of the mask's. */
-  allow(length: number, mask: TokenMask): void {
-    this.#masks.set(length, mask);
-  }
-
   append(token: number): void {
-    this.#masks.delete(this.#length);
     const generated = this.#length >= this.#promptLength;
     this.#length++;
     if (!(generated ? this.#countsGenerated : this.#countsPrompt)) return;
@@ -76,16 +70,16 @@ export class SamplingState {
    * What changes the logits after `tokens`, which begin with those it has counted. It may not be
    * appended to before a step that reads it has run.
    */
-  adjustmentsAfter(tokens: ArrayLike<number>): LogitAdjustments | undefined {
+  adjustmentsAfter(tokens: ArrayLike<number>, allowed?: TokenMask): LogitAdjustments | undefined {
     const generated = tokens.length - this.#promptLength;
-    const barring = generated < this.#barredBefore ? this.#barringBiases : this.#biases;
-    const own = joined(barring, this.#masks.get(tokens.length)?.biases);
-    if (!this.#countsGenerated && own.biases.length === 0) return undefined;
+    const own = generated < this.#barredBefore ? this.#barringBiases : this.#biases;
+    if (!this.#countsGenerated && own.biases.length === 0 && !allowed) return undefined;
     return {
       counted: this.#counted,
       distinct: this.#distinct,
       proposed: this.#countsGenerated ? this.#countBeyond(tokens) : nothing,
       ...own,
+      allowed,
     };
   }
 
@@ -127,17 +121,4 @@ export class SamplingState {
     }
     return this.#slotOf(token);
   }
-}
-
-/** Both, one after the other. */
-function joined(a: Biases, b: Biases | undefined): Biases {
-  if (!b || b.biases.length === 0) return a;
-  if (a.biases.length === 0) return b;
-  const biasTokens = new Int32Array(a.biasTokens.length + b.biasTokens.length);
-  const biases = new Float64Array(biasTokens.length);
-  biasTokens.set(a.biasTokens);
-  biasTokens.set(b.biasTokens, a.biasTokens.length);
-  biases.set(a.biases);
-  biases.set(b.biases, a.biases.length);
-  return { biasTokens, biases };
 }

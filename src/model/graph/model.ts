@@ -50,17 +50,15 @@ export interface ModelOptions {
 
 /** How a step's tokens are chosen. */
 export interface ChoiceOptions {
-  /** One for each of the batch's logit rows. */
-  readonly choices: readonly TokenChoice[];
+  /** One for each of the batch's logit rows; those that are still open are awaited while logits are computed. */
+  readonly choices: readonly TokenChoice[] | (() => Promise<readonly TokenChoice[]>);
   /** Tokens from here on are never chosen. */
   readonly usableTokens: number;
   /** How micro-batches overlap; by default the step is one. */
   readonly order?: Order;
   /** Told when a layer's KV can be read. */
   readonly onLayer?: (layer: number) => void;
-  /** Awaited while logits are computed, before tokens are chosen of them. */
-  readonly beforeChoice?: (() => Promise<void>) | undefined;
-  /** Told when the logits are computed, if something is awaited before tokens are chosen. */
+  /** Told when the logits are computed, if choices are still open. */
   readonly onLogits?: () => void;
 }
 
@@ -163,12 +161,11 @@ export class Model {
   async choose(
     batch: StepBatch,
     pool: KvPool,
-    { choices, usableTokens, beforeChoice, onLogits, ...options }: ChoiceOptions,
+    { choices: asked, usableTokens, onLogits, ...options }: ChoiceOptions,
   ): Promise<ChosenTokens> {
     return this.#step(async () => {
       const logits = await this.#enqueue(batch, pool, options);
-      // The stream computes meanwhile.
-      if (beforeChoice) await Promise.all([beforeChoice(), this.#stream.fence().then(onLogits)]);
+      const choices = typeof asked === "function" ? await this.#settle(asked, onLogits) : asked;
       const sampling = new StepSampling(choices, usableTokens);
       const span = this.tracer.begin("SAMPLE", NO_LAYER, choices.length);
       sampling.enqueue(this.#stream, logits, this.config.vocabSize);
@@ -176,6 +173,18 @@ export class Model {
       await this.#stream.fence();
       return (row) => sampling.chosen(row);
     });
+  }
+
+  /** The stream computes meanwhile, and goes on with the choice of tokens where nobody asks when it is done. */
+  async #settle(
+    choices: () => Promise<readonly TokenChoice[]>,
+    onLogits: (() => void) | undefined,
+  ): Promise<readonly TokenChoice[]> {
+    const [settled] = await Promise.all([
+      choices(),
+      onLogits && this.#stream.fence().then(onLogits),
+    ]);
+    return settled;
   }
 
   /** A step that fails leaves nothing on the stream, so that the next one can be computed. */
