@@ -1,5 +1,6 @@
 import { fileURLToPath } from "node:url";
 import type { Logger } from "pino";
+import { systemClock, type Clock } from "../cluster/index.ts";
 import { Engine } from "../engine/index.ts";
 import {
   Accounts,
@@ -41,6 +42,7 @@ const CLOSE_MS = {
   text: 5000,
   ledger: 5000,
   traces: 5000,
+  watch: 5000,
 } as const;
 
 /** Loads a model and listens, until `shutdown` closes what was opened. */
@@ -99,7 +101,10 @@ export async function startServing(options: ServeOptions, shutdown: Shutdown): P
     withinMs: CLOSE_MS.engine,
     close: () => engine.close(),
   });
-  if (options.engine.contextCache) watchContextCache(engine, log);
+  if (options.engine.contextCache) {
+    const stop = watchContextCache(engine, log, options.clock ?? systemClock);
+    shutdown.opened({ name: "its watch", withinMs: CLOSE_MS.watch, close: async () => stop() });
+  }
   if (options.balancesItself === true) keepBalanced(engine, log);
   if (options.schedule) keepSchedule(engine, options.schedule);
   if (options.scalePolicy) keepToLoad(engine, options.scalePolicy, log);
@@ -140,11 +145,24 @@ function openRequestTraces(url: string, log: Logger) {
 /** Milliseconds between two looks at the ranks' context caches. */
 const WATCH_MS = 5000;
 
-function watchContextCache(engine: Engine, log: Logger): void {
+/** Returns what ends it. */
+function watchContextCache(engine: Engine, log: Logger, clock: Clock): () => void {
   const watch = new ContextCacheWatch(log);
-  const look = async () => watch.look(await engine.rankStats());
-  // An engine that has ended says so itself.
-  setInterval(() => void look().catch(() => undefined), WATCH_MS).unref();
+  let isOver = false;
+  let cancel = () => {};
+  const lookLater = () => {
+    cancel = clock.after(WATCH_MS, async () => {
+      // An engine that has ended says so itself.
+      const stats = await engine.rankStats().catch(() => []);
+      watch.look(stats);
+      if (!isOver) lookLater();
+    });
+  };
+  lookLater();
+  return () => {
+    isOver = true;
+    cancel();
+  };
 }
 
 /** @throws PriceBookError when a served name has no price, LedgerError when there is no writing. */

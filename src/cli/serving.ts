@@ -1,5 +1,6 @@
 import type { Logger } from "pino";
 import type { ScaleSchedule } from "../balancing/index.ts";
+import type { Clock } from "../cluster/index.ts";
 import type { Engine, EngineOptions } from "../engine/index.ts";
 import type { GatewayOptions, ReasoningField } from "../gateway/index.ts";
 import type { ScalePolicy } from "./scale-policy.ts";
@@ -36,6 +37,8 @@ export interface ServeOptions {
   readonly scalePolicy?: ScalePolicy;
   /** File for a trace, from the start until the server ends. */
   readonly trace?: string;
+  /** When the server looks at its context cache. */
+  readonly clock?: Clock;
 }
 
 /** A server that listens. */

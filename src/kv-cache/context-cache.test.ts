@@ -191,24 +191,53 @@ test("a store that never answers costs each load a while, then none, until it is
   const working = memory();
   const store = { ...hung, key: working.key };
   const rank = createRank(store, { clock });
+  // Two milliseconds a token are assumed of who computes, and what is under way is waited for a little longer.
+  const patience = 2 * 6 * PAGE_TOKENS + 250;
   for (let i = 0; i < 3; i++) {
     assert.ok(rank.cache.isWorthReading(1));
     const loading = loadAll(rank);
-    // Two milliseconds a token are assumed of who computes, and what is under way is waited for a little longer.
-    clock.advance(2 * 6 * PAGE_TOKENS + 250);
+    clock.advance(patience);
     assert.deepEqual(await loading, []);
-    clock.advance(2000);
+    clock.advance(2000 - patience);
   }
   const last = "given up after 2000 ms";
   const reason = `3 reads in a row had no answer, the last: ${last}`;
   assert.deepEqual(rank.cache.stats.bypassed, { reads: reason });
   assert.deepEqual([rank.cache.isWorthReading(1), await loadAll(rank)], [false, []]);
   assert.deepEqual([rank.cache.stats.late, rank.cache.stats.misses], [3, 6]);
-  clock.advance(15_000);
+  for (const wait of [1000, 2000, 4000, 8000, 16_000, 16_000]) {
+    clock.advance(wait - 1);
+    assert.ok(!rank.cache.isWorthReading(1));
+    clock.advance(1);
+    for (let runs = 0; runs < 16 && !rank.cache.isWorthReading(1); runs++) rank.cache.pass(1);
+    assert.ok(rank.cache.isWorthReading(1));
+    const loading = loadAll(rank);
+    assert.ok(!rank.cache.isWorthReading(1), "one tries it");
+    clock.advance(2000);
+    assert.deepEqual(await loading, []);
+  }
+  assert.deepEqual(rank.cache.stats.bypassed, { reads: reason });
+  clock.advance(16_000);
+  for (let runs = 0; runs < 16; runs++) rank.cache.pass(1);
   const saved = await saveAll(createRank(working));
   Object.assign(store, { get: working.get.bind(working) });
   assert.deepEqual(await loadAll(rank), saved);
   assert.deepEqual([rank.cache.isWorthReading(1), rank.cache.stats.bypassed], [true, {}]);
+});
+
+test("reads that fail at once bypass the store once, and not for longer", async () => {
+  const clock = new ManualClock();
+  const store = memory();
+  const rank = createRank(store, { clock });
+  const saved = await saveAll(rank);
+  const { get } = store;
+  store.get = () => Promise.reject(new Error("gone"));
+  await Promise.all(keys.map(() => loadAll(rank)));
+  assert.equal(rank.cache.stats.failed, keys.length);
+  store.get = get;
+  clock.advance(1000);
+  assert.deepEqual(await loadAll(rank), saved);
+  assert.deepEqual(rank.cache.stats.bypassed, {});
 });
 
 test("writes that never end hold few blocks, and are dropped until the store is tried again", async () => {

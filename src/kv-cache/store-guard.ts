@@ -12,8 +12,9 @@ export interface GuardOptions {
 
 /** Operations in a row without an answer after which a store is bypassed. */
 const PATIENCE = 3;
-/** Milliseconds until a bypassed store is tried again, by one operation. */
-const RETRY_MS = 15_000;
+/** Milliseconds until a bypassed store is tried again, by one operation: twice as many after each, up to a bound. */
+const FIRST_RETRY_MS = 1000;
+const LAST_RETRY_MS = 16_000;
 
 /**
  * Stands between a rank and a store that may be slow, hung or broken (a circuit breaker): every
@@ -28,7 +29,9 @@ export class StoreGuard {
   /** Not settled, whether given up or not. */
   #open = 0;
   #troubles = 0;
-  #bypassed: { readonly reason: string; readonly since: number } | undefined;
+  #bypassed:
+    | { readonly reason: string; readonly retryMs: number; readonly since: number }
+    | undefined;
   #isTrying = false;
 
   constructor(options: GuardOptions) {
@@ -60,7 +63,8 @@ export class StoreGuard {
     const { clock, maxOpen } = this.#options;
     if (this.#open >= maxOpen) return false;
     if (!this.#bypassed) return true;
-    return !this.#isTrying && clock.now() - this.#bypassed.since >= RETRY_MS;
+    const { since, retryMs } = this.#bypassed;
+    return !this.#isTrying && clock.now() - since >= retryMs;
   }
 
   /** What the operation resolves to; undefined if it is not begun, rejects or is late. */
@@ -69,7 +73,8 @@ export class StoreGuard {
       this.#skipped++;
       return undefined;
     }
-    this.#isTrying = this.#bypassed !== undefined;
+    const isTrial = this.#bypassed !== undefined;
+    this.#isTrying ||= isTrial;
     this.#open++;
     const { deadlineMs, clock } = this.#options;
     return new Promise((resolve) => {
@@ -78,7 +83,7 @@ export class StoreGuard {
         if (isOver) return;
         isOver = true;
         stopTimer();
-        this.#note(trouble);
+        this.#note(trouble, isTrial);
         resolve(value);
       };
       const stopTimer = clock.after(deadlineMs, () => {
@@ -97,15 +102,19 @@ export class StoreGuard {
     });
   }
 
-  /** An answer ends the bypass; `trouble` says why there was none. */
-  #note(trouble: string | undefined): void {
-    this.#isTrying = false;
+  /** An answer ends the bypass; `trouble` says why there was none. Of those begun before it only answers count. */
+  #note(trouble: string | undefined, isTrial: boolean): void {
+    if (isTrial) this.#isTrying = false;
     this.#troubles = trouble === undefined ? 0 : this.#troubles + 1;
+    const { operations, clock } = this.#options;
+    const before = this.#bypassed;
     if (trouble === undefined) this.#bypassed = undefined;
-    else if (this.#bypassed ?? this.#troubles >= PATIENCE) {
-      const { operations, clock } = this.#options;
+    else if (before && isTrial) {
+      const retryMs = Math.min(2 * before.retryMs, LAST_RETRY_MS);
+      this.#bypassed = { ...before, retryMs, since: clock.now() };
+    } else if (!before && this.#troubles >= PATIENCE) {
       const reason = `${PATIENCE} ${operations} in a row had no answer, the last: ${trouble}`;
-      this.#bypassed = { reason: this.#bypassed?.reason ?? reason, since: clock.now() };
+      this.#bypassed = { reason, retryMs: FIRST_RETRY_MS, since: clock.now() };
     }
   }
 }

@@ -13,7 +13,7 @@ const well: Figures = {
 /** A watch over ranks with these figures; what each look tells. */
 function watch() {
   const lines: unknown[] = [];
-  const tell = (facts: object, message: string) => void lines.push([facts, message]);
+  const tell = (...line: unknown[]) => void lines.push(line);
   const cache = new ContextCacheWatch({ info: tell, warn: tell } as never);
   return (...ranks: (Partial<Figures> | undefined)[]) => {
     cache.look(
@@ -25,25 +25,41 @@ function watch() {
   };
 }
 
-test("a store that is bypassed is told once, and once when it is back", () => {
+const back = ["the context cache is used again"];
+
+test("a store that fails is told once, whichever ranks and ways it fails on, and once when it is back", () => {
   const look = watch();
   const bypassed = { writes: "no space" };
+  const message = "the store of the context cache fails";
   assert.deepEqual(look({}, {}, undefined), []);
-  assert.deepEqual(look({}, { bypassed }), [
-    [{ rank: 1, reason: "no space" }, "the context cache is not written for now"],
+  assert.deepEqual(look({ failed: 1 }, { failed: 3, bypassed }), [
+    [{ reason: "no space", failed: 4 }, message],
   ]);
-  assert.deepEqual(look({}, { bypassed: { writes: "still no space" } }), []);
-  assert.deepEqual(look({}, {}), [[{ rank: 1 }, "the context cache is written again"]]);
+  assert.deepEqual(look({ failed: 3, late: 2, bypassed }, { failed: 3, dropped: 9, bypassed }), []);
+  const gone = { failed: 3, late: 2, dropped: 9 };
+  assert.deepEqual(look(gone, gone), [], "it has not answered yet");
+  assert.deepEqual(look({ ...gone, hits: 1 }, gone), [back]);
+  assert.deepEqual(look({ ...gone, hits: 2 }, gone), []);
+  assert.deepEqual(look({ ...gone, hits: 2, failed: 4 }, gone).length, 1);
 });
 
-test("a trouble is told when it begins, not while it goes on", () => {
+test("a slow store is told once, and again if it fails", () => {
+  const look = watch();
+  const slow = "blocks of the context cache are computed: its store is slower than that";
+  assert.deepEqual(look({ computed: 3 }), [[{ computed: 3 }, slow]]);
+  assert.deepEqual(look({ computed: 9, dropped: 4, hits: 1 }), []);
+  assert.deepEqual(look({ computed: 9, dropped: 4, hits: 1, late: 1 }), [
+    [{ late: 1 }, "the store of the context cache does not answer in time"],
+  ]);
+  assert.deepEqual(look({ computed: 12, dropped: 4, hits: 1, late: 1 }), []);
+  assert.deepEqual(look({ computed: 12, dropped: 4, hits: 2, late: 1 }), [back]);
+});
+
+test("blocks that are no good are told when they begin to come", () => {
   const look = watch();
   const message = "blocks of the context cache were no good and are removed";
-  const first = { rejected: { shape: 2 } };
-  assert.deepEqual(look(first), [[{ rank: 0, ...first }, message]]);
+  assert.deepEqual(look({ rejected: { shape: 2 } }), [[{ rejected: 2 }, message]]);
   assert.deepEqual(look({ rejected: { shape: 2, key: 1 } }), []);
-  assert.deepEqual(look({ rejected: { shape: 2, key: 1 } }), []);
-  const later = { rejected: { shape: 2, key: 2 } };
-  assert.deepEqual(look(later), [[{ rank: 0, ...later }, message]]);
-  assert.equal(look({ ...later, late: 1, failed: 1, dropped: 1 }).length, 3);
+  assert.deepEqual(look({ rejected: { shape: 2, key: 1 }, hits: 1 }), []);
+  assert.deepEqual(look({ rejected: { shape: 2, key: 2 }, hits: 1 }).length, 1);
 });

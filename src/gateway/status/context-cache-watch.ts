@@ -3,25 +3,29 @@ import type { EngineStats } from "../../engine/index.ts";
 
 type Figures = NonNullable<EngineStats["contextCache"]>;
 
+/** Counts whose rise is trouble with the store, the worst first. */
 const troubles = {
-  late: "reads or writes of the context cache were given up",
-  failed: "reads or writes of the context cache failed",
-  dropped: "blocks were not written: the context cache does not keep up",
-  rejected: "blocks of the context cache were no good and are removed",
+  failed: "the store of the context cache fails",
+  late: "the store of the context cache does not answer in time",
+  dropped: "blocks are not written: the store of the context cache does not keep up",
+  computed: "blocks of the context cache are computed: its store is slower than that",
 } as const;
 const troubleKinds = Object.keys(troubles) as (keyof typeof troubles)[];
-const directions = { reads: "read", writes: "written" } as const;
-const operations = Object.keys(directions) as (keyof typeof directions)[];
+type Trouble = keyof typeof troubles;
+
+/** What all ranks together have counted. */
+type Sums = Record<Trouble | "rejected" | "answers", number>;
 
 /**
- * Tells the log what becomes of each rank's context cache: when it is bypassed and when it is back,
- * and when a kind of trouble begins. What goes on as before is not told again.
+ * Tells the log what becomes of the context cache, for all ranks together: once when there is trouble with
+ * its store, again only if that gets worse than slow, and once when it is over; and when blocks begin to be
+ * no good. Metrics count what each rank meets.
  */
 export class ContextCacheWatch {
   readonly #log: Pick<Logger, "info" | "warn">;
-  readonly #last = new Map<number, Figures>();
-  /** Kinds of trouble, by rank, whose counts rose the last time. */
-  readonly #rising = new Map<string, boolean>();
+  #last: Sums = noSums();
+  #told: Trouble | undefined;
+  #isRejecting = false;
 
   constructor(log: Pick<Logger, "info" | "warn">) {
     this.#log = log;
@@ -29,38 +33,54 @@ export class ContextCacheWatch {
 
   /** Compares with the last look. */
   look(ranks: readonly EngineStats[]): void {
-    for (const [rank, { contextCache }] of ranks.entries()) {
-      if (!contextCache) continue;
-      this.#tellBypass(rank, contextCache);
-      for (const kind of troubleKinds) this.#tellTrouble(rank, kind, contextCache);
-      this.#last.set(rank, contextCache);
+    const caches = ranks.flatMap(({ contextCache }) => contextCache ?? []);
+    const now = sumsOf(caches);
+    const risen = (kind: keyof Sums) => now[kind] - this.#last[kind];
+    const reasons = caches.flatMap(({ bypassed }) => [bypassed.reads, bypassed.writes]);
+    const reason = reasons.find((each) => each !== undefined);
+    const trouble = troubleKinds.find((kind) => risen(kind) > 0);
+    const worst = reason === undefined ? trouble : "failed";
+    if (worst) this.#tell(worst, reason, now);
+    else if (this.#told && risen("answers") > 0) {
+      this.#log.info("the context cache is used again");
+      this.#told = undefined;
     }
+    this.#tellRejected(risen("rejected"), risen("answers"));
+    this.#last = now;
   }
 
-  #tellBypass(rank: number, { bypassed }: Figures): void {
-    const before = this.#last.get(rank)?.bypassed;
-    for (const operation of operations) {
-      const reason = bypassed[operation];
-      const verb = directions[operation];
-      if ((reason === undefined) === (before?.[operation] === undefined)) continue;
-      if (reason === undefined) this.#log.info({ rank }, `the context cache is ${verb} again`);
-      else this.#log.warn({ rank, reason }, `the context cache is not ${verb} for now`);
-    }
+  #tell(trouble: Trouble, reason: string | undefined, counts: Sums): void {
+    const isWorse = this.#told && isSlowness(this.#told) && !isSlowness(trouble);
+    if (this.#told && !isWorse) return;
+    this.#told = trouble;
+    const facts = { ...(reason !== undefined && { reason }), [trouble]: counts[trouble] };
+    this.#log.warn(facts, troubles[trouble]);
   }
 
-  #tellTrouble(rank: number, kind: keyof typeof troubles, figures: Figures): void {
-    const before = this.#last.get(rank);
-    const rises = countOf(figures, kind) > (before ? countOf(before, kind) : 0);
-    const place = `${rank} ${kind}`;
-    if (rises && !this.#rising.get(place)) {
-      this.#log.warn({ rank, [kind]: figures[kind] }, troubles[kind]);
+  #tellRejected(rejected: number, answers: number): void {
+    if (rejected > 0 && !this.#isRejecting) {
+      this.#log.warn({ rejected }, "blocks of the context cache were no good and are removed");
     }
-    this.#rising.set(place, rises);
+    if (rejected > 0 || answers > 0) this.#isRejecting = rejected > 0;
   }
 }
 
-function countOf(figures: Figures, kind: keyof typeof troubles): number {
-  const counted = figures[kind];
-  if (typeof counted === "number") return counted;
-  return Object.values(counted).reduce((sum, count) => sum + count, 0);
+const isSlowness = (trouble: Trouble) => trouble === "dropped" || trouble === "computed";
+
+const noSums = (): Sums => ({
+  ...{ failed: 0, late: 0, dropped: 0, computed: 0, rejected: 0, answers: 0 },
+});
+
+function sumsOf(caches: readonly Figures[]): Sums {
+  const sums = noSums();
+  for (const { failed, late, dropped, computed, rejected, hits, misses, written } of caches) {
+    const removed = Object.values(rejected).reduce((sum, count) => sum + count, 0);
+    sums.failed += failed;
+    sums.late += late;
+    sums.dropped += dropped;
+    sums.computed += computed;
+    sums.rejected += removed;
+    sums.answers += hits + misses + written;
+  }
+  return sums;
 }
