@@ -106,18 +106,17 @@ test("who waits for units is told in the end what serves, and of a server that d
   const options = { server: { url }, wanted: { decode: 2 }, json: false, clock };
   const message = "decode: 1 serving, not 2 after 900 s; the server goes on trying";
   const slow = assert.rejects(waitForUnits({ ...options, timeoutMs: 900_000 }), { message });
-  while (looks < 3) {
-    clock.advance(200);
-    await setImmediate();
-  }
+  const looked = async (times: number) => {
+    for (const until = looks + times; until > looks; clock.advance(200)) await setImmediate();
+  };
+  await looked(3);
   clock.advance(900_000);
   await slow;
   states = undefined;
   const silent = assert.rejects(waitForUnits({ ...options, timeoutMs: 60_000 }), {
     message: "decode: 0 serving, not 2 after 60 s; the server goes on trying",
   });
-  const before = looks;
-  while (looks === before) await setImmediate();
+  await looked(1);
   clock.advance(60_000);
   await silent;
   assert.equal(clock.pending, 0);

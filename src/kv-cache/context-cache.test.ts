@@ -230,7 +230,7 @@ test("reads that fail at once bypass the store once, and not for longer", async 
   const store = memory();
   const rank = createRank(store, { clock });
   const saved = await saveAll(rank);
-  const { get } = store;
+  const get = store.get.bind(store);
   store.get = () => Promise.reject(new Error("gone"));
   await Promise.all(keys.map(() => loadAll(rank)));
   assert.equal(rank.cache.stats.failed, keys.length);
