@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { mkdir, mkdtemp, rm } from "node:fs/promises";
+import { appendFile, mkdir, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
@@ -108,4 +108,58 @@ test("a second server on a ledger is refused in a line with the file and the fir
   first.process.kill("SIGTERM");
   assert.equal((await first.ended).status, 0);
   assert.deepEqual(await recordsOf(ledger), ["start", "stop"]);
+});
+
+/** Clients that ask again and again until the server is gone; the usages that they were told, by id. */
+async function readUsages(url: string, clients: number, enough: () => void) {
+  const told = new Map<string, { prompt_tokens: number; completion_tokens: number }>();
+  const client = async () => {
+    for (;;) {
+      const response = await fetch(`${url}/v1/completions`, {
+        method: "POST",
+        headers: { "content-type": "application/json" },
+        body: JSON.stringify({ model: "calf", prompt: "a", max_tokens: 1 + (told.size % 7) }),
+      });
+      const { id, usage } = (await response.json()) as { id: string; usage: never };
+      told.set(id, usage);
+      if (told.size === 40) enough();
+    }
+  };
+  await Promise.allSettled(Array.from({ length: clients }, client));
+  return told;
+}
+
+test("a server that is killed has on its disk what its clients were told, and the next one goes on", async () => {
+  const ledger = join(folder, "killed.jsonl");
+  const server = await startServer({ ledger });
+  const told = await readUsages(server.url, 6, () => server.process.kill("SIGKILL"));
+  await server.ended;
+  // As a write that was under way may leave it.
+  await appendFile(ledger, '{"kind":"request","id":"cut by a cra');
+  const next = await startServer({ ledger });
+  await (
+    await startAnswer(next.url)
+  ).text;
+  next.process.kill("SIGTERM");
+  assert.equal((await next.ended).status, 0);
+  const billed: [string, object][] = [];
+  let unreadable = 0;
+  for await (const line of readLedger(ledger)) {
+    if (line.kind === "unreadable") unreadable++;
+    else if (line.record.kind === "request") {
+      const { id, tokens } = line.record;
+      const prompt_tokens = tokens.hit + tokens.miss;
+      billed.push([id, { prompt_tokens, completion_tokens: tokens.output }]);
+    }
+  }
+  assert.equal(unreadable, 1);
+  assert.ok(told.size >= 40);
+  const bills = new Map(billed);
+  assert.equal(bills.size, billed.length, "each is billed once");
+  for (const [id, usage] of told) {
+    const { prompt_tokens, completion_tokens } = usage;
+    assert.deepEqual(bills.get(id), { prompt_tokens, completion_tokens });
+  }
+  // Those whose answer was still on its way, and the next server's.
+  assert.ok(billed.length <= told.size + 6 + 1);
 });

@@ -3,7 +3,7 @@
  * one of each in turn, with the context cache and without, on calf and this machine's loopback; beside it
  * that of an undisturbed stream. Ends with status 1 if one says other words than on one undisturbed rank.
  *
- *   npm run bench:gaps -- [prompt words] [tokens] [rounds]    by default 700 300 5
+ *   npm run bench:gaps -- [prompt words] [tokens] [rounds] [blow]    by default 700 300 5, and all four
  */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -13,7 +13,7 @@ import { randomSource } from "../../kernels/index.ts";
 import { withCalmServer } from "./process-chaos.ts";
 import { ProcessCluster } from "./process-cluster-fixtures.ts";
 
-const [promptWords = "700", answerTokens = "300", roundCount = "5"] = process.argv.slice(2);
+const [promptWords = "700", answerTokens = "300", roundCount = "5", only] = process.argv.slice(2);
 
 /** A node is struck when this share of the answer's tokens has come; or in the middle of its prompt. */
 type Moment = number | "prompt";
@@ -166,7 +166,7 @@ const median = (values: readonly number[]) =>
 
 let differing = 0;
 await withCalmServer(async (calm) => {
-  for (const blow of blows) {
+  for (const blow of only === undefined ? blows : [blows[Number(only) - 1]]) {
     for (const cached of [false, true]) {
       const rounds: Awaited<ReturnType<typeof strike>>[] = [];
       for (let round = 0; round < Number(roundCount); round++) {
