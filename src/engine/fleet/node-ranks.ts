@@ -14,7 +14,7 @@ import type { RankPlace } from "../rank/index.ts";
 import { expectMemory } from "./expect-memory.ts";
 import type { ReadIdentity } from "./fleet-identity.ts";
 import { placeOf, type Launch } from "./fleet-plan.ts";
-import type { RankListener } from "./rank-handle.ts";
+import { EngineError, type RankListener } from "./rank-handle.ts";
 import { RankWorker } from "./rank-worker.ts";
 import type { WorkerOptions } from "./worker.ts";
 
@@ -39,6 +39,7 @@ const OWN_END_MS = 1000;
 export class NodeRanks {
   readonly #options: NodeRanksOptions;
   readonly #router: RankRouter;
+  /** Those whose threads have begun and not ended. */
   readonly #workers = new Map<number, RankWorker>();
   /** Those that were to end, maybe before they had started. */
   readonly #ending = new Set<number>();
@@ -53,16 +54,16 @@ export class NodeRanks {
     this.#listener = {
       heard: (rank, news) => listener.heard(rank, news),
       lost: (rank, reason, isOwnFault) => {
-        this.#workers.delete(rank);
-        new FilePermits(this.#filePermits, rank).returnAll();
+        this.#forget(rank);
         listener.lost(rank, reason, isOwnFault);
       },
     };
   }
 
-  /** Undefined for one that has ended. */
+  /** Undefined for one that is not open, or has ended. */
   rank(rank: number): RankWorker | undefined {
-    return this.#workers.get(rank);
+    const worker = this.#workers.get(rank);
+    return worker?.isOpen === true ? worker : undefined;
   }
 
   /**
@@ -71,8 +72,11 @@ export class NodeRanks {
    * @returns the limits of the node's ranks, ascending
    */
   async start({ settings, units, ranks }: Launch): Promise<EngineLimits[]> {
-    const own = this.#router.add(ranks);
-    if (own.length === 0) return [];
+    const own = this.#ownOf(units);
+    if (own.length === 0) {
+      this.#router.add(ranks);
+      return [];
+    }
     const { modelDirectory, identity, weights, packed, wire } = this.#options;
     const { kvMemoryBytes, contextCache: kept } = settings;
     const needed = { ranks: own.length, kvMemoryBytes, nodes: 1 };
@@ -80,6 +84,10 @@ export class NodeRanks {
     const contextCache = kept && { ...kept, model: await identity.get() };
     const together = wire ? [] : own;
     const config = await readConfig(modelDirectory);
+    if (this.#closed || own.some((rank) => this.#ending.has(rank))) {
+      throw new EngineError("it was to end before it had started");
+    }
+    this.#router.add(ranks);
     const exchanges = createExchanges({ settings, units }, together, config);
     const started = await Promise.allSettled(
       own.map((rank) =>
@@ -110,7 +118,7 @@ export class NodeRanks {
     const workers = ranks.flatMap((rank) => this.#workers.get(rank) ?? []);
     await Promise.all(
       workers.map(async (worker) => {
-        if (isLost) await within(OWN_END_MS, worker.ended);
+        if (isLost && worker.isOpen) await within(OWN_END_MS, worker.ended);
         await worker.terminate();
       }),
     );
@@ -122,17 +130,33 @@ export class NodeRanks {
     await Promise.all([...this.#workers.values()].map((worker) => worker.terminate()));
   }
 
+  #ownOf(units: Launch["units"]): number[] {
+    const own = this.#options.mesh?.node ?? 0;
+    return units.flatMap(({ ranks }) =>
+      ranks.flatMap(({ rank, node }) => (node === own ? [rank] : [])),
+    );
+  }
+
   async #startRank(options: WorkerOptions): Promise<EngineLimits> {
-    const worker = await RankWorker.start(options, this.#listener);
     const { rank } = options.place.endpoint;
+    const worker = new RankWorker(options, this.#listener);
     this.#workers.set(rank, worker);
-    if (this.#closed || this.#ending.has(rank)) await worker.terminate();
-    return worker.limits;
+    try {
+      return await worker.open();
+    } catch (error) {
+      this.#forget(rank);
+      throw error;
+    }
+  }
+
+  #forget(rank: number): void {
+    this.#workers.delete(rank);
+    new FilePermits(this.#filePermits, rank).returnAll();
   }
 }
 
 /** Resolves when something has, or after some milliseconds. */
-const within = (milliseconds: number, work: Promise<void>): Promise<void> =>
+const within = (milliseconds: number, work: Promise<unknown>): Promise<unknown> =>
   inTime(work, systemClock, milliseconds, () => new Error("late")).catch(() => undefined);
 
 /** By rank: the memory of its unit, where its unit shares experts and is all on this node. */

@@ -12,48 +12,53 @@ interface Question {
 
 /** A rank's thread as its node's main thread sees it: commands in, reports out. */
 export class RankWorker implements RankHandle {
-  readonly limits: EngineLimits;
   /** Resolves when the thread has ended. */
-  readonly ended: Promise<void>;
+  readonly ended: Promise<unknown>;
+  readonly #rank: number;
+  readonly #listener: RankListener;
   readonly #worker: Worker;
   readonly #questions = new Map<number, Question>();
+  #limits: EngineLimits | undefined;
   #asked = 0;
   #ended: string | undefined;
   #isTerminated = false;
 
-  /** Opens the model; rejects with what is wrong with it. */
-  static async start(options: WorkerOptions, listener: RankListener): Promise<RankWorker> {
-    const worker = new Worker(new URL("./worker.js", import.meta.url), {
+  constructor(options: WorkerOptions, listener: RankListener) {
+    const { endpoint } = options.place;
+    this.#rank = endpoint.rank;
+    this.#listener = listener;
+    this.#worker = new Worker(new URL("./worker.js", import.meta.url), {
       workerData: options,
-      transferList: [options.place.endpoint.port],
+      transferList: [endpoint.port],
     });
-    const first = await firstReport(worker);
-    const { rank } = options.place.endpoint;
-    if (first.kind === "ready") return new RankWorker(worker, rank, first.limits, listener);
-    await worker.terminate();
-    throw new EngineError(first.kind === "refused" ? first.message : "unexpected first report");
+    this.ended = new Promise((resolve) => this.#worker.once("exit", resolve));
   }
 
-  private constructor(worker: Worker, rank: number, limits: EngineLimits, listener: RankListener) {
-    this.#worker = worker;
-    this.limits = limits;
-    const end = (message: string, isOwnFault: boolean) => {
-      if (this.#ended !== undefined) return;
-      this.#ended = message;
-      for (const { reject } of this.#questions.values()) reject(new EngineError(message));
-      listener.lost(rank, message, isOwnFault);
-    };
+  /** Opens the model; rejects with what is wrong with it. Until then the listener hears nothing. */
+  async open(): Promise<EngineLimits> {
+    const worker = this.#worker;
+    const first = await firstReport(worker);
+    if (first.kind !== "ready") {
+      await worker.terminate();
+      throw new EngineError(first.kind === "refused" ? first.message : "unexpected first report");
+    }
+    this.#limits = first.limits;
     worker.on("message", (report: ThreadReport) => {
       if (report.kind === "stats") this.#answer(report.number, report.stats);
-      else if (report.kind === "news") listener.heard(rank, report.news);
+      else if (report.kind === "news") this.#listener.heard(this.#rank, report.news);
     });
-    worker.on("error", ({ name, message }) => end(message, name !== PeerLostError.name));
-    this.ended = new Promise((resolve) => {
-      worker.on("exit", () => {
-        end("the engine's thread has ended", !this.#isTerminated);
-        resolve();
-      });
-    });
+    worker.on("error", ({ name, message }) => this.#end(message, name !== PeerLostError.name));
+    worker.on("exit", () => this.#end("the engine's thread has ended", !this.#isTerminated));
+    return first.limits;
+  }
+
+  get isOpen(): boolean {
+    return this.#limits !== undefined;
+  }
+
+  /** Of one that is open. */
+  get limits(): EngineLimits {
+    return this.#limits as EngineLimits;
   }
 
   tell(command: RankCommand): void {
@@ -77,6 +82,13 @@ export class RankWorker implements RankHandle {
   async terminate(): Promise<void> {
     this.#isTerminated = true;
     await this.#worker.terminate();
+  }
+
+  #end(message: string, isOwnFault: boolean): void {
+    if (this.#ended !== undefined) return;
+    this.#ended = message;
+    for (const { reject } of this.#questions.values()) reject(new EngineError(message));
+    this.#listener.lost(this.#rank, message, isOwnFault);
   }
 
   #answer(number: number, stats: EngineStats): void {
