@@ -34,7 +34,7 @@ const LOST_MEANWHILE = "a rank was lost while the others started";
 export class UnitKeeper {
   readonly #options: UnitKeeperOptions;
   readonly #table: UnitTable;
-  /** Starts follow one another, so that each knows what memory is left. */
+  /** Starts follow one another, so that each knows what memory is left and fails alone. */
   #starting: Promise<void> = Promise.resolve();
   #cancelRetry: () => void = () => undefined;
   #state: "new" | "keeping" | "closed" = "new";
@@ -66,7 +66,7 @@ export class UnitKeeper {
   async begin(placements: readonly (Placement | null)[]): Promise<void> {
     const { hands, clock } = this.#options;
     const actions = this.#table.act(clock.now());
-    const units = actions.flatMap((action) => (action.kind === "start" ? action.units : []));
+    const units = actions.flatMap(({ kind, unit }) => (kind === "start" ? [unit] : []));
     if (units.length < placements.length) throw new EngineError(LOST_MEANWHILE);
     await hands.start(units, placements, units);
     const started = units.filter(({ unit }) => this.#table.started(unit, clock.now()));
@@ -113,12 +113,10 @@ export class UnitKeeper {
     if (this.#state !== "keeping") return;
     const { listener, clock } = this.#options;
     const now = clock.now();
-    for (const action of this.#table.act(now)) {
-      if (action.kind === "start") {
-        const { units } = action;
-        this.#starting = this.#starting.then(() => this.#start(units));
-      } else if (action.kind === "drain") listener.draining(action.unit.unit);
-      else void this.#end(action.unit);
+    for (const { kind, unit } of this.#table.act(now)) {
+      if (kind === "start") this.#starting = this.#starting.then(() => this.#start(unit));
+      else if (kind === "drain") listener.draining(unit.unit);
+      else void this.#end(unit);
     }
     this.#cancelRetry();
     const wait = this.#table.nextAct(now) - now;
@@ -127,38 +125,27 @@ export class UnitKeeper {
     if (this.#table.isHopeless) listener.hopeless(this.problems.join("; "));
   }
 
-  async #start(planned: readonly UnitLife[]): Promise<void> {
+  async #start(life: UnitLife): Promise<void> {
     if (this.#state === "closed") return;
-    // One may have lost a rank's node while it waited.
-    const units = planned.filter(({ state }) => state === "starting");
-    for (const each of planned) {
-      if (!units.includes(each)) this.#fail(each, LOST_MEANWHILE);
-    }
     const { hands, listener, place, clock } = this.#options;
     let problem: string | undefined;
-    let placements: readonly (Placement | null)[] = [];
+    let placement: Placement | null = null;
     try {
-      placements = units.map((unit) => place(unit));
-      if (units.length > 0) await hands.start(units, placements, [...this.#running, ...units]);
+      // It may have lost a rank's node while it waited.
+      if (life.state === "starting") {
+        placement = place(life);
+        await hands.start([life], [placement], [...this.#running, life]);
+      }
     } catch (error) {
       problem = (error as Error).message;
     }
     const now = clock.now();
-    for (const [index, life] of units.entries()) {
-      const { unit } = life;
-      if (problem === undefined && this.#table.started(unit, now)) {
-        hands.introduce(
-          life,
-          this.#running.filter((each) => !units.includes(each)),
-        );
-        listener.serving({ life, placement: placements[index] });
-      } else this.#fail(life, problem ?? LOST_MEANWHILE);
-    }
+    if (problem === undefined && this.#table.started(life.unit, now)) {
+      const others = this.#running.filter((each) => each !== life);
+      hands.introduce(life, others);
+      listener.serving({ life, placement });
+    } else this.#table.failed(life.unit, problem ?? LOST_MEANWHILE, now);
     this.#act();
-  }
-
-  #fail({ unit }: UnitLife, problem: string): void {
-    this.#table.failed(unit, problem, this.#options.clock.now());
   }
 
   /** Units whose ranks have started and are not lost. */

@@ -46,25 +46,28 @@ class Scene {
 
   #succeed(action: UnitAction): void {
     this.done.push(action.kind);
-    if (action.kind === "start") {
-      for (const { unit } of action.units) assert.ok(this.table.started(unit, this.now));
-    } else if (action.kind === "drain") this.table.drained(action.unit.unit);
-    else this.table.ended(action.unit.unit);
+    const { unit } = action.unit;
+    if (action.kind === "start") assert.ok(this.table.started(unit, this.now));
+    else if (action.kind === "drain") this.table.drained(unit);
+    else this.table.ended(unit);
   }
 }
 
-test("the first units start together, their ranks numbered and placed as the topology says", () => {
+test("the first units start, their ranks numbered and placed as the topology says", () => {
   const table = tableOf("prefill=1x2,decode=2x1", 2);
   for (const node of [0, 7]) table.join(node);
-  const [action, ...others] = table.act(0);
-  assert.equal(others.length, 0);
-  assert.ok(action.kind === "start");
   assert.deepEqual(
-    action.units.map(({ unit, ranks }) => [unit, ...ranks.map(({ rank, node }) => [rank, node])]),
+    table
+      .act(0)
+      .map(({ kind, unit: { unit, ranks } }) => [
+        kind,
+        unit,
+        ...ranks.map(({ rank, node }) => [rank, node]),
+      ]),
     [
-      [0, [0, 0], [1, 7]],
-      [1, [2, 0]],
-      [2, [3, 7]],
+      ["start", 0, [0, 0], [1, 7]],
+      ["start", 1, [2, 0]],
+      ["start", 2, [3, 7]],
     ],
   );
 });
@@ -139,11 +142,12 @@ test("a unit that does not start is tried again later and later, and then said t
   for (let tries = 0; tries < 6; tries++) {
     assert.equal(table.isHopeless, tries >= 5);
     const [action] = table.act(now);
-    assert.ok(action.kind === "start");
-    const [{ unit }] = action.units;
+    assert.equal(action.kind, "start");
+    assert.deepEqual(table.units, [action.unit]);
+    const { unit } = action.unit;
     table.failed(unit, "no memory", now);
     assert.deepEqual(table.problems, ["no memory"]);
-    assert.deepEqual(table.act(now), [{ kind: "end", unit: action.units[0] }]);
+    assert.deepEqual(table.act(now), [{ kind: "end", unit: action.unit }]);
     table.ended(unit);
     assert.deepEqual(table.act(now), []);
     waits.push(table.nextAct(now) - now);
@@ -191,7 +195,7 @@ test("whatever happens, what is wanted serves whole once all nodes are there aga
         for (const action of table.act(now)) {
           open.push(action);
           if (action.kind !== "start") continue;
-          for (const { rank, node } of action.units.flatMap(({ ranks }) => ranks)) {
+          for (const { rank, node } of action.unit.ranks) {
             assert.ok(!numbers.has(rank), `rank ${rank} is given twice`);
             assert.ok(present.has(node), `node ${node} is not there`);
             numbers.add(rank);
@@ -199,12 +203,11 @@ test("whatever happens, what is wanted serves whole once all nodes are there aga
         }
       };
       const settle = (action: UnitAction | undefined, succeeds: boolean) => {
-        if (action?.kind === "start") {
-          for (const { unit } of action.units) {
-            if (!succeeds || !table.started(unit, now)) table.failed(unit, "failed", now);
-          }
-        } else if (action?.kind === "drain") table.drained(action.unit.unit);
-        else if (action) table.ended(action.unit.unit);
+        if (!action) return;
+        const { unit } = action.unit;
+        if (action.kind === "drain") table.drained(unit);
+        else if (action.kind === "end") table.ended(unit);
+        else if (!succeeds || !table.started(unit, now)) table.failed(unit, "failed", now);
       };
       for (let seat = 0; seat < seats; seat++) join();
       act();

@@ -21,13 +21,14 @@ export interface UnitLife {
 }
 
 /** What is to be done so that the units that are wanted serve. */
-export type UnitAction =
-  /** They are told together whether they have `started` or `failed`. */
-  | { readonly kind: "start"; readonly units: readonly UnitLife[] }
-  /** It is told when it is `drained`. */
-  | { readonly kind: "drain"; readonly unit: UnitLife }
-  /** Its ranks are to end, which is told by `ended`. */
-  | { readonly kind: "end"; readonly unit: UnitLife };
+export interface UnitAction {
+  /**
+   * `start`: it is told whether it has `started` or `failed`; `drain`: it is told when it is `drained`;
+   * `end`: its ranks are to end, which is told by `ended`.
+   */
+  readonly kind: "start" | "drain" | "end";
+  readonly unit: UnitLife;
+}
 
 interface Life extends UnitLife {
   readonly slot: Slot;
@@ -208,7 +209,6 @@ export class UnitTable {
   /** What is to be done now; it is told of once. */
   act(now: number): UnitAction[] {
     const actions: UnitAction[] = [];
-    const starts: Life[] = [];
     for (const slot of this.#slots) {
       const lives = this.#lives.filter((life) => life.slot === slot);
       for (const unit of lives) {
@@ -222,11 +222,11 @@ export class UnitTable {
         unit.state = "draining";
         actions.push({ kind: "drain", unit });
       }
-      if (this.#isToStart(slot, lives, now)) starts.push(this.#create(slot));
+      if (this.#isToStart(slot, lives, now))
+        actions.push({ kind: "start", unit: this.#create(slot) });
     }
     this.#slots = this.#slots.filter((slot) => slot.isWanted || this.#isOccupied(slot));
     this.#lives = this.#lives.filter(({ slot }) => this.#slots.includes(slot));
-    if (starts.length > 0) actions.push({ kind: "start", units: starts });
     return actions;
   }
 
@@ -263,7 +263,10 @@ export class UnitTable {
     return slot.hasServed ? possible > 0 : possible === slot.seats.length;
   }
 
+  /** What has ended before it served is gone then; of one that has served the loads are still asked for. */
   #create(slot: Slot): Life {
+    const isVain = (life: Life) => life.slot === slot && life.hasEnded && life.since === Infinity;
+    this.#lives = this.#lives.filter((each) => !isVain(each));
     const life: Life = {
       unit: this.#nextUnit++,
       role: slot.role,
