@@ -37,7 +37,7 @@ interface Drain {
   readonly ranks: readonly number[];
   readonly emptied: () => void;
   /** Calls off the moment at which others go on with what they have. */
-  readonly cancel: () => void;
+  cancel: () => void;
 }
 
 export interface DispatcherParts {
@@ -65,9 +65,12 @@ export class Dispatcher {
   readonly #attempts = new Map<number, LiveRequest>();
   /** For which there is no rank now; with what calls off the end of their patience. */
   readonly #waiting = new Map<LiveRequest, () => void>();
+  /** Whether some unit served when that was looked at last. */
+  #served = true;
   /** Ranks that are to be left by all requests, and who waits for that. */
   readonly #drains = new Set<Drain>();
   #looks = false;
+  #retries = false;
   readonly #masks = new MaskPost();
   /** Whose ranks may have to be told of masks. */
   readonly #followed = new Set<LiveRequest>();
@@ -136,13 +139,14 @@ export class Dispatcher {
     }
     if (culprit !== undefined) this.#blame(this.#live, culprit, reason);
     this.#resume(interrupted, reason);
+    this.#boundWaits();
     this.#retryWaiting();
   }
 
   /** There is a unit more. */
   serve(unit: Unit): void {
     this.#parts.router.add(unit);
-    for (const rank of unit.ranks) this.#masks.forget(rank);
+    this.#boundWaits();
     this.#retryWaiting();
   }
 
@@ -151,17 +155,25 @@ export class Dispatcher {
    * others go on with what takes them longer than a while.
    */
   drain(ranks: readonly number[], emptied: () => void): void {
-    const { router, clock } = this.#parts;
-    router.drain(ranks);
+    this.#parts.router.drain(ranks);
     for (const live of this.#waiting.keys()) {
       if (live.aside && ranks.includes(live.aside.rank)) live.aside = undefined;
     }
-    const cancel = clock.after(DRAIN_MS, () => {
-      if (router.serves) this.#move(ranks, "its unit is drained");
-    });
-    this.#drains.add({ ranks, emptied, cancel });
+    const drain: Drain = { ranks, emptied, cancel: () => undefined };
+    this.#drains.add(drain);
+    this.#moveLater(drain);
+    this.#boundWaits();
     this.#lookAtDrains();
     this.#retryWaiting();
+  }
+
+  /** After a while others go on with what drained ranks have, once there are others. */
+  #moveLater(drain: Drain): void {
+    const { router, clock } = this.#parts;
+    drain.cancel = clock.after(DRAIN_MS, () => {
+      if (router.serves) this.#move(drain.ranks, "its unit is drained");
+      else this.#moveLater(drain);
+    });
   }
 
   /** Other ranks go on with what these compute. */
@@ -219,15 +231,27 @@ export class Dispatcher {
     ranks[rank].tell({ kind: "generate", handle, request, decodeRank });
   }
 
-  /** Until there is a rank for it; without end only while some unit serves. */
+  /** Until there is a rank for it. */
   #wait(live: LiveRequest): void {
+    if (!this.#waiting.has(live)) this.#waiting.set(live, this.#boundWait(live));
+  }
+
+  /** Requests wait without end only while some unit serves. */
+  #boundWait(live: LiveRequest): () => void {
     const { router, clock } = this.#parts;
-    if (this.#waiting.has(live)) return;
-    const cancel = clock.after(WAIT_MS, () => {
-      if (router.serves) return;
-      this.#fail(live, "rank_lost", `no unit serves, and none came within ${WAIT_MS / 1000} s`);
-    });
-    this.#waiting.set(live, cancel);
+    if (router.serves) return () => undefined;
+    const reason = `no unit serves, and none came within ${WAIT_MS / 1000} s`;
+    return clock.after(WAIT_MS, () => this.#fail(live, "rank_lost", reason));
+  }
+
+  /** When units begin to serve, or cease to. */
+  #boundWaits(): void {
+    if (this.#served === this.#parts.router.serves) return;
+    this.#served = !this.#served;
+    for (const [live, cancel] of this.#waiting) {
+      cancel();
+      this.#waiting.set(live, this.#boundWait(live));
+    }
   }
 
   #waitNoMore(live: LiveRequest): void {
@@ -370,8 +394,10 @@ export class Dispatcher {
 
   /** Some rank may have become free. */
   #retryWaiting(): void {
-    if (this.#waiting.size === 0) return;
+    if (this.#waiting.size === 0 || this.#retries) return;
+    this.#retries = true;
     this.#parts.clock.soon(() => {
+      this.#retries = false;
       for (const live of this.#waiting.keys()) this.#place(live);
     });
   }

@@ -106,3 +106,16 @@ test("a unit whose node dies while it drains is gone, and others have what it co
     [[0, "serving"]],
   );
 });
+
+test("what a drained unit has when no other serves is moved later, once one does", async () => {
+  const { told, moved, drainedAt } = await serve(
+    { topology: "combined=2x1", startMs: () => 40_000 },
+    (ranks) => {
+      ranks.drain(1);
+      ranks.lose([0], { reason: "its thread has ended" });
+    },
+  );
+  assert.deepEqual(told.map(untimed).map(answer), undisturbed.map(untimed).map(answer));
+  assert.deepEqual(moved, [3, 1]);
+  assert.ok((drainedAt.get(1) ?? 0) < 61_000 + 2 * STEP_MS, `empty at ${drainedAt.get(1)}`);
+});
