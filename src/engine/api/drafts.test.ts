@@ -3,12 +3,15 @@ import { test } from "node:test";
 import { parseTopology } from "../../cluster/index.ts";
 import { greedySampling, policies, type Policy } from "../../kernels/index.ts";
 import { mtpFixture } from "../../model/fixtures.ts";
+import { readConfig } from "../../model/index.ts";
 import type { AskedRequest } from "../messages.ts";
 import { Engine } from "./client.ts";
 import type { EngineOptions } from "./engine-options.ts";
 import { answer, read, request } from "./fixtures.ts";
+import { maskOf, masksAfter } from "./mask-fixtures.ts";
 
 const { directory, tokens } = mtpFixture();
+const { vocabSize } = await readConfig(directory);
 
 const requests = Array.from({ length: 6 }, (_, i): AskedRequest => {
   const length = [5, 70, 130][i % 3] + i;
@@ -20,12 +23,16 @@ const requests = Array.from({ length: 6 }, (_, i): AskedRequest => {
   });
 });
 
-async function answers(policy: Policy, options: Partial<EngineOptions>) {
+async function answers(policy: Policy, options: Partial<EngineOptions>, isHeld = false) {
   const sizes = { kvMemoryBytes: 2 ** 21, chunkRows: 40 };
   const engine = await Engine.start({ modelDirectory: directory, policy, ...sizes, ...options });
   try {
     const told = await Promise.all(
-      requests.map(async (asked) => answer(await read(engine.generate(asked)))),
+      requests.map(async (asked, i) => {
+        const held = isHeld ? { ...asked, mask: maskAfter(i) } : asked;
+        const source = isHeld ? masksAfter(maskAfter) : undefined;
+        return answer(await read(engine.generate(held, undefined, source)));
+      }),
     );
     const { pagesInUse, proposedTokens } = await engine.stats();
     assert.equal(pagesInUse, 0, "nothing is left behind");
@@ -34,6 +41,9 @@ async function answers(policy: Policy, options: Partial<EngineOptions>) {
     await engine.close();
   }
 }
+
+/** Two thirds of the tokens. */
+const maskAfter = (token: number) => maskOf(vocabSize, (next) => next % 3 !== token % 3);
 
 const settings: [string, Partial<EngineOptions>][] = [
   ["combined=1x1", {}],
@@ -53,3 +63,15 @@ for (const policy of policies) {
     }
   });
 }
+
+test("nor do they where masks say what may come", async () => {
+  const { told: expected } = await answers("w8a16", {}, true);
+  const { told, proposedTokens } = await answers("w8a16", { speculate: true }, true);
+  assert.deepEqual(told, expected);
+  assert.ok(proposedTokens > 0);
+  const tokensOf = (events: (typeof told)[number]) =>
+    events.flatMap((event) => (event.kind === "token" ? [event.token] : []));
+  for (const [i, own] of told.map(tokensOf).entries()) {
+    assert.ok(own.every((token, at) => token % 3 !== (own[at - 1] ?? i) % 3));
+  }
+});

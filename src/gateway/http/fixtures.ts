@@ -1,7 +1,7 @@
 import { copyFile, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { Engine } from "../../engine/index.ts";
+import { Engine, type EngineOptions } from "../../engine/index.ts";
 import { fixtureDirectory } from "../../model/fixtures.ts";
 import { writeTinyTokenizer } from "../../model/text/tokenizer-fixtures.ts";
 import { TextWorker } from "../text/index.ts";
@@ -36,13 +36,14 @@ export interface TinyServer {
 export async function startTinyServer(
   options: Partial<GatewayOptions> = {},
   context = CONTEXT,
+  { speculate = false }: Pick<EngineOptions, "speculate"> = {},
 ): Promise<TinyServer> {
   const directory = await tinyCheckpoint(context);
   const text = await TextWorker.start(directory);
   const engine = await Engine.start({
     modelDirectory: directory,
     policy: "w8a16",
-    kvMemoryBytes: KV_MEMORY_BYTES,
+    ...{ kvMemoryBytes: KV_MEMORY_BYTES, speculate },
     usableTokens: text.vocabulary.vocabSize,
   });
   const gateway = new Gateway({
