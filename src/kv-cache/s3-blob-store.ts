@@ -1,10 +1,12 @@
+import type { Readable } from "node:stream";
 import type { S3Client } from "@aws-sdk/client-s3";
 import type { BlobProblem, BlobStore } from "./blob-store.ts";
 import type { StoreLimits } from "./eviction.ts";
 import { openServer, optionalPackage, sharedKey } from "./server-store.ts";
 
 const CONNECT_MS = 5000;
-const REQUEST_MS = 60_000;
+/** A server that is silent so long is not waited for, wherever in an answer: nobody waits longer for a block. */
+const SILENCE_MS = 60_000;
 
 type Sdk = typeof import("@aws-sdk/client-s3");
 
@@ -22,7 +24,12 @@ export class S3BlobStore implements BlobStore {
   readonly #maxAgeMs: number;
 
   /** @param url `s3://bucket[/prefix][?endpoint=http://host:port]`, the endpoint of a server that is not AWS's */
-  static open(this: void, url: URL, { maxAgeMs }: StoreLimits): Promise<S3BlobStore> {
+  static open(
+    this: void,
+    url: URL,
+    { maxAgeMs }: StoreLimits,
+    silenceMs = SILENCE_MS,
+  ): Promise<S3BlobStore> {
     return openServer(url, async () => {
       const sdk = await optionalPackage("@aws-sdk/client-s3", () => import("@aws-sdk/client-s3"));
       const endpoint = url.searchParams.get("endpoint");
@@ -33,7 +40,7 @@ export class S3BlobStore implements BlobStore {
         maxAttempts: 1,
         requestChecksumCalculation: "WHEN_REQUIRED",
         responseChecksumValidation: "WHEN_REQUIRED",
-        requestHandler: { connectionTimeout: CONNECT_MS, requestTimeout: REQUEST_MS },
+        requestHandler: { connectionTimeout: CONNECT_MS, socketTimeout: silenceMs },
       });
       const folder = url.pathname.replace(/^\/|\/$/g, "");
       const where = { Bucket: url.hostname, Key: folder === "" ? "key" : `${folder}/key` };
@@ -59,8 +66,9 @@ export class S3BlobStore implements BlobStore {
     // One byte more tells content that is longer, however long it is.
     const asked = { ...this.#at(name), Range: `bytes=0-${bytes}` };
     const found = await unlessAbsent(this.#client.send(new this.#sdk.GetObjectCommand(asked)));
-    if (!found || this.#isExpired(found.LastModified, usedAt)) {
-      await found?.Body?.transformToByteArray();
+    if (!found) return "absent";
+    if (this.#isExpired(found.LastModified, usedAt)) {
+      (found.Body as Readable | undefined)?.destroy();
       return "absent";
     }
     const content = await found.Body?.transformToByteArray();

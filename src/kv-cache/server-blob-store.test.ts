@@ -1,9 +1,13 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
+import { once } from "node:events";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { test, type TestContext } from "node:test";
 import { freePort } from "../cluster/fixtures.ts";
 import { FilePermits } from "./file-permits.ts";
 import { openBlobStore, storeUrl } from "./open-blob-store.ts";
+import { S3BlobStore } from "./s3-blob-store.ts";
 import { storeServers, type StoreServerKind } from "./server-fixtures.ts";
 
 const nameOf = (text: string) => createHash("sha256").update(text).digest("hex");
@@ -94,6 +98,47 @@ test("a place is a folder or a server's URL, and nothing else", () => {
   assert.equal(storeUrl("C:/kv"), undefined);
   assert.equal(storeUrl("valkey://a:1/2")?.host, "a:1");
   assert.throws(() => storeUrl("http://a"), /expected a folder, valkey:.*s3:.*, got http:/);
+});
+
+test("a server is reached at an IPv6 address", async () => {
+  const port = await freePort();
+  await assert.rejects(open(`valkey://[::1]:${port}/0`), ({ message }: Error) => {
+    return message.startsWith(`cache valkey://[::1]:${port}/0: connect E`);
+  });
+});
+
+/** An S3 server that begins to tell blobs and never ends; `written`: when it says they were. */
+async function openStalling(t: TestContext, written: Date, silenceMs?: number) {
+  process.env["AWS_ACCESS_KEY_ID"] ??= "any";
+  process.env["AWS_SECRET_ACCESS_KEY"] ??= "any";
+  const key = `daysix block key ${"0".repeat(64)}\n`;
+  let closed: () => void;
+  const isClosed = new Promise<void>((resolve) => (closed = resolve));
+  const server = createServer((asked, answer) => {
+    if (asked.url?.includes("/key") === true) return void answer.end(key);
+    answer.on("close", closed);
+    answer.writeHead(200, { "last-modified": written.toUTCString(), "content-length": 1000 });
+    answer.write("abc");
+  }).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  t.after(() => server.close());
+  const { port } = server.address() as AddressInfo;
+  const url = new URL(`s3://blocks/kv?endpoint=http://127.0.0.1:${port}`);
+  const store = await S3BlobStore.open(url, limits, silenceMs);
+  t.after(() => store.close());
+  return { store, isClosed };
+}
+
+test("s3: an answer that stalls is given up", async (t) => {
+  const { store, isClosed } = await openStalling(t, new Date(), 50);
+  await assert.rejects(store.get(nameOf("a"), 1000, Date.now()));
+  await isClosed;
+});
+
+test("s3: of a blob that has expired nothing more is read", async (t) => {
+  const { store, isClosed } = await openStalling(t, new Date(0));
+  assert.equal(await store.get(nameOf("a"), 1000, Date.now()), "absent");
+  await isClosed;
 });
 
 test("a server that cannot be reached is named, without its password", async () => {

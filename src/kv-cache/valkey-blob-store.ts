@@ -26,7 +26,7 @@ export class ValkeyBlobStore implements BlobStore {
     return openServer(url, async () => {
       const { default: Valkey } = await optionalPackage("iovalkey", () => import("iovalkey"));
       const client = new Valkey.Redis({
-        host: url.hostname,
+        host: url.hostname.replace(/^\[|\]$/g, ""),
         port: Number(url.port || DEFAULT_PORT),
         db: Number(url.pathname.slice(1) || 0),
         ...(url.username && { username: decodeURIComponent(url.username) }),
