@@ -94,8 +94,9 @@ test("without the key nobody can make a block, and one with another key is told 
   assert.equal(await codec.damage(forged, key), "authentication");
 });
 
-test("names differ by key and by every part of the identity, whatever its order", () => {
+test("names differ by key, store's key and every part of the identity, whatever its order", () => {
   const codecs = [identity, ...otherIdentities].map((one) => new BlockCodec(one, shape, secret));
+  codecs.push(new BlockCodec(identity, shape, new Uint8Array(32).fill(2)));
   const names = codecs.flatMap((one) => [one.name(key), one.name(otherKey)]);
   assert.equal(new Set(names).size, names.length);
   for (const name of names) assert.match(name, /^[0-9a-f]{64}$/);

@@ -60,10 +60,13 @@ export class BlockCodec {
     this.fileBytes = at.payload + blockBytes(shape) + TAG_BYTES;
   }
 
-  /** The name a block is kept under, 64 hexadecimal digits: whose numbers, and of which tokens. */
+  /**
+   * The name a block is kept under, 64 hexadecimal digits: whose numbers, of which tokens, and under which
+   * key, so that servers with another key never meet it.
+   */
   name(key: BlockKey): string {
     const hash = createHash("sha256").update(`${MAGIC} ${FORMAT_VERSION}`);
-    return hash.update(this.#identity).update(key).digest("hex");
+    return hash.update(this.#sealer).update(this.#identity).update(key).digest("hex");
   }
 
   /** A file without its payload and seal yet. */

@@ -2,11 +2,15 @@ import type { Readable } from "node:stream";
 import type { S3Client } from "@aws-sdk/client-s3";
 import type { BlobProblem, BlobStore } from "./blob-store.ts";
 import type { StoreLimits } from "./eviction.ts";
+import { textOfKey } from "./key-text.ts";
 import { openServer, optionalPackage, sharedKey } from "./server-store.ts";
 
 const CONNECT_MS = 5000;
 /** A server that is silent so long is not waited for, wherever in an answer: nobody waits longer for a block. */
 const SILENCE_MS = 60_000;
+
+/** Between two looks whether the key is still there. */
+const KEY_LOOK_MS = 3_600_000;
 
 type Sdk = typeof import("@aws-sdk/client-s3");
 
@@ -22,6 +26,7 @@ export class S3BlobStore implements BlobStore {
   readonly #bucket: string;
   readonly #prefix: string;
   readonly #maxAgeMs: number;
+  #keyLookedAt = -Infinity;
 
   /** @param url `s3://bucket[/prefix][?endpoint=http://host:port]`, the endpoint of a server that is not AWS's */
   static open(
@@ -75,8 +80,17 @@ export class S3BlobStore implements BlobStore {
     return content?.length === bytes ? content : "wrong size";
   }
 
-  async put(name: string, content: Uint8Array): Promise<void> {
+  async put(name: string, content: Uint8Array, usedAt: number): Promise<void> {
+    await this.#keepKey(usedAt);
     await this.#client.send(new this.#sdk.PutObjectCommand({ ...this.#at(name), Body: content }));
+  }
+
+  /** A bucket's lifecycle may remove the key too. */
+  async #keepKey(now: number): Promise<void> {
+    if (now - this.#keyLookedAt < KEY_LOOK_MS) return;
+    this.#keyLookedAt = now;
+    const where = { Bucket: this.#bucket, Key: `${this.#prefix}key` };
+    await keyText(this.#sdk, this.#client, where, textOfKey(this.key));
   }
 
   async touch(name: string, bytes: number, usedAt: number): Promise<boolean> {

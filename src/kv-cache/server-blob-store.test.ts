@@ -4,6 +4,7 @@ import { once } from "node:events";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { test, type TestContext } from "node:test";
+import { DeleteObjectCommand, S3Client } from "@aws-sdk/client-s3";
 import { freePort } from "../cluster/fixtures.ts";
 import { FilePermits } from "./file-permits.ts";
 import { openBlobStore, storeUrl } from "./open-blob-store.ts";
@@ -28,6 +29,13 @@ async function started(t: TestContext, { start }: StoreServerKind) {
 
 const content = (size: number, seed: number) =>
   Buffer.from(Uint8Array.from({ length: size }, (_, i) => Math.imul(i + seed, 2654435761) >>> 24));
+
+async function deleteKeyObject(place: string): Promise<void> {
+  const endpoint = new URL(place).searchParams.get("endpoint") as string;
+  const client = new S3Client({ region: "us-east-1", endpoint, forcePathStyle: true });
+  await client.send(new DeleteObjectCommand({ Bucket: "blocks", Key: "kv/key" }));
+  client.destroy();
+}
 
 for (const kind of storeServers) {
   const { name, skip } = kind;
@@ -57,6 +65,19 @@ for (const kind of storeServers) {
     assert.equal(await one.get(first, 10, now), "absent");
     assert.equal(await one.touch(first, 10, now), false);
   });
+
+  test(
+    `${name}: a key that the server has removed is put back with the next block`,
+    { skip },
+    async (t) => {
+      const { server, opened } = await started(t, kind);
+      const one = await opened();
+      if (name === "valkey") await one.delete("key");
+      else await deleteKeyObject(server.place);
+      await one.put(nameOf("a"), content(10, 1), Date.now());
+      assert.deepEqual((await opened()).key, one.key);
+    },
+  );
 
   test(`${name}: what was not used for the age is gone`, { skip }, async (t) => {
     const { opened } = await started(t, kind);

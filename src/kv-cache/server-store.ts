@@ -1,10 +1,8 @@
 /** What stores that are servers share. */
-import { randomBytes } from "node:crypto";
 import { inTime, systemClock } from "../cluster/index.ts";
+import { keyOfText, newKeyText } from "./key-text.ts";
 
 const OPEN_MS = 10_000;
-const KEY_BYTES = 32;
-const pattern = /^daysix block key ([0-9a-f]{64})\n$/;
 
 /** Without what is secret in it. */
 export function shownUrl(url: URL): string {
@@ -42,8 +40,7 @@ export async function optionalPackage<Module>(
  * @param create keeps a text if there is none, and returns what there is then
  */
 export async function sharedKey(create: (text: string) => Promise<string>): Promise<Buffer> {
-  const text = await create(`daysix block key ${randomBytes(KEY_BYTES).toString("hex")}\n`);
-  const [, digits] = pattern.exec(text) ?? [];
-  if (digits === undefined) throw new Error("its block key holds something else");
-  return Buffer.from(digits, "hex");
+  const key = keyOfText(await create(newKeyText()));
+  if (!key) throw new Error("its block key holds something else");
+  return key;
 }

@@ -1,10 +1,8 @@
-import { randomBytes, randomUUID } from "node:crypto";
+import { randomUUID } from "node:crypto";
 import { constants } from "node:fs";
 import { link, open, rm } from "node:fs/promises";
 import { join } from "node:path";
-
-const KEY_BYTES = 32;
-const pattern = /^daysix block key ([0-9a-f]{64})\n$/;
+import { keyOfText, newKeyText } from "./key-text.ts";
 
 /**
  * The key that authenticates a directory's blocks: it lies there, in the file `key`, for the owner
@@ -14,11 +12,9 @@ const pattern = /^daysix block key ([0-9a-f]{64})\n$/;
 export async function openStoreKey(directory: string): Promise<Buffer> {
   const file = join(directory, "key");
   const text = (await read(file)) ?? (await create(file));
-  const [, digits] = pattern.exec(text) ?? [];
-  if (digits === undefined) {
-    throw new Error(`cache key ${file} holds something else; without the file blocks begin anew`);
-  }
-  return Buffer.from(digits, "hex");
+  const key = keyOfText(text);
+  if (key) return key;
+  throw new Error(`cache key ${file} holds something else; without the file blocks begin anew`);
 }
 
 /** Undefined if there is no file. */
@@ -42,7 +38,7 @@ async function read(path: string): Promise<string | undefined> {
 /** Appears whole, or another server's does that was faster. */
 async function create(path: string): Promise<string> {
   const temporary = `${path}.${randomUUID()}.tmp`;
-  const text = `daysix block key ${randomBytes(KEY_BYTES).toString("hex")}\n`;
+  const text = newKeyText();
   try {
     const file = await open(temporary, "wx", 0o600);
     try {

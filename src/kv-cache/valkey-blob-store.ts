@@ -1,6 +1,7 @@
 import type { Redis } from "iovalkey";
 import type { BlobProblem, BlobStore } from "./blob-store.ts";
 import type { StoreLimits } from "./eviction.ts";
+import { textOfKey } from "./key-text.ts";
 import { openServer, optionalPackage, sharedKey } from "./server-store.ts";
 
 const CONNECT_MS = 5000;
@@ -76,7 +77,9 @@ export class ValkeyBlobStore implements BlobStore {
 
   async put(name: string, content: Uint8Array, usedAt: number): Promise<void> {
     const value = Buffer.from(content.buffer, content.byteOffset, content.length);
-    await Promise.all([this.#client.set(keyOf(name), value), this.#use(name, usedAt)]);
+    // What makes room may not remove the key, which is used at no other time; or else it is back at once.
+    const kept = this.#client.setnx(keyOf("key"), textOfKey(this.key));
+    await Promise.all([kept, this.#client.set(keyOf(name), value), this.#use(name, usedAt)]);
   }
 
   async touch(name: string, bytes: number, usedAt: number): Promise<boolean> {
