@@ -5,7 +5,7 @@
  * receive load of the busiest rank over the mean by window, and the most experts that a step had to read.
  */
 import { newExperts, maxOverMean } from "../../balancing/index.ts";
-import { parseTopology } from "../../cluster/index.ts";
+import { parseTopology, systemClock } from "../../cluster/index.ts";
 import { ExpertPlacements, type EngineStats } from "../../engine/index.ts";
 import { dispatchLayout, layerPlacement } from "../../expert-parallel/index.ts";
 import { esft, readEsftRouting } from "./esft-routing.ts";
@@ -76,7 +76,7 @@ async function run(balancesItself: boolean): Promise<void> {
     topology: parseTopology(`decode=1x${RANKS},prefill=1x1`),
     nodeOfRank: Array.from({ length: RANKS + 1 }, () => 0),
     placements: [inOrder, null],
-    ...{ groups: 1, expertPolicy: "best" },
+    ...{ groups: 1, expertPolicy: "best", clock: systemClock },
   });
   let now = 0;
   let looked = 0;

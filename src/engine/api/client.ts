@@ -95,7 +95,7 @@ export class Engine {
           place: ({ role, ranks }) => {
             const nodeCount = new Set(ranks.map(({ node }) => node)).size;
             const shape = { role, ranks: ranks.length, nodes: nodeCount };
-            return placeAgain(experts, config, shape, loads(role));
+            return placeAgain(experts, config, shape, systemClock, loads(role));
           },
         }),
     );
@@ -142,7 +142,7 @@ export class Engine {
     this.#clock = clock;
     this.#counts = new RankCounts(clock, (rank) => observer.silent?.(rank));
     this.#experts = new ExpertPlacements({
-      ...{ ...plan, topology, groups: config.gate.groups },
+      ...{ ...plan, topology, groups: config.gate.groups, clock },
     });
     this.#keepsBlocks = plan.contextCache !== undefined;
     this.#moeLayers = config.layers - config.firstDense;
@@ -285,7 +285,7 @@ export class Engine {
    * as it is.
    */
   async rebalance(): Promise<Rebalanced[]> {
-    return this.#place(this.#experts.rebalance(await this.rankStats()));
+    return this.#place(await this.#experts.rebalance(await this.rankStats()));
   }
 
   /** The same of one layer where that pays for the last windows of loads: see `ExpertPlacements`. */

@@ -122,7 +122,8 @@ export class VirtualRanks implements RankFleet, UnitHands {
       place: ({ role, ranks }) => {
         const nodes = new Set(ranks.map(({ node }) => node)).size;
         const experts = options.sharesExperts ? {} : "replicated";
-        return placeAgain(experts, options.config, { role, ranks: ranks.length, nodes });
+        const shape = { role, ranks: ranks.length, nodes };
+        return placeAgain(experts, options.config, shape, options.clock);
       },
     });
     this.#nextNode = 0;

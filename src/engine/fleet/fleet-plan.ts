@@ -5,6 +5,7 @@ import {
   formatTopology,
   MAXIMUM_RANK,
   parseTopology,
+  type Clock,
   type ClusterSecret,
   type ListenAddress,
   type RankNode,
@@ -15,8 +16,10 @@ import {
 import { policies } from "../../kernels/index.ts";
 import type { ModelConfig } from "../../model/index.ts";
 import {
+  balancedInTurns,
   defaultPolicy,
   initialPlacement,
+  placingOf,
   shapeOf,
   type ExpertLoads,
   type ExpertOptions,
@@ -25,6 +28,7 @@ import {
 import {
   overlapModes,
   type ContextCacheOptions,
+  type Placement,
   type RankOptions,
   type RankPlace,
 } from "../rank/index.ts";
@@ -173,25 +177,23 @@ function placementOf(
  * Of a unit that is started anew, maybe with fewer ranks: for the loads that are known by then. A
  * placement that was given by hand fits no other number of ranks.
  */
-export function placeAgain(
+export async function placeAgain(
   experts: ExpertOptions | "replicated",
   config: ModelConfig,
   unit: UnitShape,
+  clock: Pick<Clock, "soon">,
   loads?: ExpertLoads,
-): number[][] | null {
+): Promise<Placement | null> {
   if (experts === "replicated") return null;
   const { placement, redundantExperts, expertLoads, policy } = experts;
   const redundant = placement ? placement[0].length - config.gate.experts : redundantExperts;
   const counted = loads ?? expertLoads;
-  return placementOf(
-    {
-      ...(redundant !== undefined && { redundantExperts: redundant }),
-      ...(counted && { expertLoads: counted }),
-      ...(policy && { policy }),
-    },
-    config,
-    unit,
-  );
+  const options = {
+    ...(redundant !== undefined && { redundantExperts: redundant }),
+    ...(policy && { policy }),
+  };
+  if (!counted || unit.ranks === 1) return placementOf(options, config, unit);
+  return balancedInTurns(counted, placingOf(options, config), unit, clock);
 }
 
 const partnerOf = { prefill: "decode", decode: "prefill", combined: undefined } as const;

@@ -44,7 +44,7 @@ test("a node that lives but does not start its ranks is given up, and another ta
   const listening = new Promise<number>((resolve) => (tellPort = resolve));
   const starting = Fleet.start({
     ...{ plan: planFleet({ ...kept, topology, nodes: [1, 1] }, config), clock },
-    ...{ modelDirectory, modelBytes: "sample", weights: "mapped", place: () => null },
+    ...{ modelDirectory, modelBytes: "sample", weights: "mapped", place: async () => null },
     nodes: {
       ...{ count: [1, 1], failureTimeoutMs },
       await: { listen: { host: "127.0.0.1", port: 0 }, secret, listening: tellPort },

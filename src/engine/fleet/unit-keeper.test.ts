@@ -12,7 +12,7 @@ async function keep(room: number) {
   const clock = new ManualClock();
   const keeper = new UnitKeeper({
     ...{ topology: parseTopology("combined=1x1"), nodes: 1, sharesExperts: false, clock },
-    place: () => null,
+    place: async () => null,
     hands: {
       start: async (units, _, all) => {
         if (all.length > room) throw new Error(`no room for ${units.length} more`);

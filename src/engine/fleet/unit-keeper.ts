@@ -25,7 +25,7 @@ export interface UnitKeeperOptions extends UnitTableOptions {
   readonly listener: Omit<FleetListener, "heard" | "lost">;
   readonly clock: Clock;
   /** Where the experts of a unit lie that is started later; null where each rank has all of them. */
-  readonly place: (unit: UnitLife) => Placement | null;
+  readonly place: (unit: UnitLife) => Promise<Placement | null>;
 }
 
 const LOST_MEANWHILE = "a rank was lost while the others started";
@@ -132,8 +132,8 @@ export class UnitKeeper {
     let placement: Placement | null = null;
     try {
       // It may have lost a rank's node while it waited.
+      if (life.state === "starting") placement = await place(life);
       if (life.state === "starting") {
-        placement = place(life);
         await hands.start([life], [placement], [...this.#running, life]);
       }
     } catch (error) {

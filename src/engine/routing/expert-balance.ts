@@ -4,7 +4,7 @@ import {
   type ExpertPlacing,
   type ExpertPolicy,
 } from "../../balancing/index.ts";
-import type { Unit, UnitRole } from "../../cluster/index.ts";
+import type { Clock, Unit, UnitRole } from "../../cluster/index.ts";
 import { orderedPlacement } from "../../expert-parallel/index.ts";
 import type { ModelConfig } from "../../model/index.ts";
 import type { EngineStats } from "../messages.ts";
@@ -30,22 +30,29 @@ export interface ExpertOptions {
 
 /** @throws RangeError that names what does not fit */
 export function initialPlacement(
-  { placement, redundantExperts = 0, expertLoads, policy = defaultPolicy }: ExpertOptions,
-  { gate, layers, firstDense }: ModelConfig,
+  options: ExpertOptions,
+  config: ModelConfig,
   unit: UnitShape,
 ): Placement {
+  const { placement, expertLoads } = options;
   if (placement) return placement;
+  const { gate, layers, firstDense } = config;
   const moeLayers = layers - firstDense;
-  const physical = gate.experts + redundantExperts;
+  const placing = placingOf(options, config);
   if (expertLoads) {
     if (expertLoads.length !== moeLayers) {
       throw new RangeError(`loads: expected ${moeLayers} layers, got ${expertLoads.length}`);
     }
-    return balanced(expertLoads, { physical, groups: gate.groups, policy }, unit);
+    return balanced(expertLoads, placing, unit);
   }
-  const inOrder = orderedPlacement(gate.experts, unit.ranks, physical).physicalToLogical;
+  const inOrder = orderedPlacement(gate.experts, unit.ranks, placing.physical).physicalToLogical;
   return Array.from({ length: moeLayers }, () => [...inOrder]);
 }
+
+export const placingOf = (
+  { redundantExperts = 0, policy = defaultPolicy }: ExpertOptions,
+  { gate }: ModelConfig,
+): Placing => ({ physical: gate.experts + redundantExperts, groups: gate.groups, policy });
 
 export interface UnitShape {
   readonly role: UnitRole;
@@ -81,6 +88,22 @@ export function balanced(
   const keepsGroups = role !== "decode" && ranks % nodes === 0;
   const topology = { replicas, groups, ranks, nodes: keepsGroups ? nodes : 1 };
   return rebalanceExperts(loads, { ...topology, ...placing }).physicalToLogical;
+}
+
+/** As `balanced`; a search may take a tenth of a second, and others have their turn after each layer's. */
+export async function balancedInTurns(
+  loads: ExpertLoads,
+  { current, ...placing }: Placing,
+  unit: UnitShape,
+  clock: Pick<Clock, "soon">,
+): Promise<Placement> {
+  const placement: (readonly number[])[] = [];
+  for (const [layer, own] of loads.entries()) {
+    const from = current && [current[layer]];
+    placement.push(...balanced([own], { ...placing, current: from }, unit));
+    await new Promise<void>((resolve) => clock.soon(resolve));
+  }
+  return placement;
 }
 
 /**

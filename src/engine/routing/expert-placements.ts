@@ -4,11 +4,12 @@ import {
   predictLoads,
   type ExpertPolicy,
 } from "../../balancing/index.ts";
-import type { Topology } from "../../cluster/index.ts";
+import type { Clock, Topology } from "../../cluster/index.ts";
 import type { EngineStats } from "../messages.ts";
 import type { Placement } from "../rank/index.ts";
 import {
   balanced,
+  balancedInTurns,
   imbalance,
   loadsOf,
   shapeOf,
@@ -24,6 +25,7 @@ export interface PlacementOptions {
   /** Groups of experts that a token's routing keeps or drops whole. */
   readonly groups: number;
   readonly expertPolicy: ExpertPolicy;
+  readonly clock: Pick<Clock, "soon">;
 }
 
 /** A unit's new placement, which its ranks are to be told. */
@@ -61,9 +63,11 @@ export class ExpertPlacements {
   /** By number. */
   readonly #units = new Map<number, PlacedUnit>();
   readonly #placing: { readonly groups: number; readonly policy: ExpertPolicy };
+  readonly #clock: Pick<Clock, "soon">;
   #version = 0;
 
   constructor({ topology, nodeOfRank, placements, ...options }: PlacementOptions) {
+    this.#clock = options.clock;
     this.#placing = { groups: options.groups, policy: options.expertPolicy };
     for (const [number, unit] of topology.units.entries()) {
       this.add(number, unit.ranks, shapeOf(unit, nodeOfRank), placements[number]);
@@ -77,7 +81,7 @@ export class ExpertPlacements {
     shape: UnitShape,
     placement: Placement | null,
   ): void {
-    this.#units.set(number, { ranks, shape, placement, counted: undefined, watch: undefined });
+    this.#units.set(number, { ranks, shape, placement, ...unknownLoads });
   }
 
   delete(number: number): void {
@@ -89,22 +93,28 @@ export class ExpertPlacements {
     return this.#units.get(number)?.placement ?? null;
   }
 
-  /** Of all units, in the order in which they started. */
-  get current(): readonly (Placement | null)[] {
-    return [...this.#units.values()].map(({ placement }) => placement);
-  }
-
   /**
    * Places the experts of each unit anew for what its ranks have counted since the last time. A unit
-   * that has lost a rank, has computed nothing or would be no better off stays as it is.
+   * that has lost a rank, has computed nothing or would be no better off stays as it is. A layer at a time,
+   * so that others have their turn.
    * @param stats [ranks]
    */
-  rebalance(stats: readonly EngineStats[]): ExpertMove[] {
-    return [...this.#units].flatMap(([number, unit]) => this.#move(number, unit, stats) ?? []);
+  async rebalance(stats: readonly EngineStats[]): Promise<ExpertMove[]> {
+    const moves: ExpertMove[] = [];
+    for (const [number, unit] of [...this.#units]) {
+      if (unit.isBeingPlaced) continue;
+      unit.isBeingPlaced = true;
+      try {
+        moves.push(...(await this.#move(number, unit, stats)));
+      } finally {
+        unit.isBeingPlaced = false;
+      }
+    }
+    return moves;
   }
 
   /**
-   * Looks at one layer of each unit, each layer once for a window, and places its experts anew if that pays
+   * Looks at one layer of each unit in turn, at most once for a window, and places its experts anew if that pays
    * for the loads of the last windows. No more of a unit moves until its ranks have stepped, so that no step
    * waits for more new experts on a rank than the rank has slots in a layer. To be called about twice a second.
    * @param stats [ranks]
@@ -124,7 +134,9 @@ export class ExpertPlacements {
   ): ExpertMove | undefined {
     const { ranks, shape, placement: current } = unit;
     const own = ranks.map((rank) => stats[rank]);
-    if (!current || own.some(({ lost }) => lost !== undefined)) return undefined;
+    if (!current || unit.isBeingPlaced || own.some(({ lost }) => lost !== undefined)) {
+      return undefined;
+    }
     const counted = loadsOf(own, current.length);
     const watch = counted && watched(unit, counted, now);
     const steps = Math.min(...own.map((each) => each.steps));
@@ -150,20 +162,25 @@ export class ExpertPlacements {
     };
   }
 
-  #move(number: number, unit: PlacedUnit, stats: readonly EngineStats[]): ExpertMove | undefined {
+  async #move(
+    number: number,
+    unit: PlacedUnit,
+    stats: readonly EngineStats[],
+  ): Promise<ExpertMove[]> {
     const { ranks, shape, placement: current } = unit;
     const own = ranks.map((rank) => stats[rank]);
-    if (!current || own.some(({ lost }) => lost !== undefined)) return undefined;
+    if (!current || own.some(({ lost }) => lost !== undefined)) return [];
     const counted = loadsOf(own, current.length);
     const loads = counted && countedSince(unit, counted);
-    if (!loads) return undefined;
+    if (!loads) return [];
     const placing = { ...this.#placing, physical: current[0].length, current };
-    const placement = balanced(loads, placing, shape);
+    const placement = await balancedInTurns(loads, placing, shape, this.#clock);
     const before = imbalance(loads, current, ranks.length);
     const after = imbalance(loads, placement, ranks.length);
-    if (after >= before) return undefined;
+    // It may have ended meanwhile.
+    if (after >= before || this.#units.get(number) !== unit) return [];
     unit.placement = placement;
-    return { unit: number, ranks, version: ++this.#version, placement, before, after };
+    return [{ unit: number, ranks, version: ++this.#version, placement, before, after }];
   }
 }
 
@@ -174,7 +191,10 @@ interface PlacedUnit {
   /** When its experts were last placed anew. */
   counted: ExpertLoads | undefined;
   watch: UnitWatch | undefined;
+  isBeingPlaced: boolean;
 }
+
+const unknownLoads = { counted: undefined, watch: undefined, isBeingPlaced: false };
 
 /** What was counted since this was last asked. */
 function countedSince(unit: PlacedUnit, loads: ExpertLoads): ExpertLoads | undefined {

@@ -1,10 +1,12 @@
 export {
+  balancedInTurns,
   defaultPolicy,
   type ExpertLoads,
   type ExpertOptions,
   imbalance,
   initialPlacement,
   loadsOf,
+  placingOf,
   shapeOf,
   type UnitShape,
 } from "./expert-balance.ts";
