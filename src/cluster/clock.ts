@@ -32,3 +32,12 @@ export function inTime<T>(
     work.finally(cancel).then(resolve, reject);
   });
 }
+
+/** Resolves when something has come about or failed, or after some milliseconds. */
+export async function settleInTime(
+  work: Promise<unknown>,
+  clock: Clock,
+  milliseconds: number,
+): Promise<void> {
+  await inTime(work, clock, milliseconds, () => new Error("late")).catch(() => undefined);
+}

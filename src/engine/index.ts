@@ -12,9 +12,12 @@ export {
 } from "./api/index.ts";
 export {
   defaultPolicy,
+  type ExpertLoads,
   type ExpertOptions,
   ExpertPlacements,
   imbalance as expertImbalance,
+  loadsOf as expertLoadsOf,
+  loadsSince as expertLoadsSince,
   Router,
 } from "./routing/index.ts";
 export { version } from "./fleet/index.ts";

@@ -1,5 +1,4 @@
-/** How often each logical expert was chosen, by layer of routed experts. */
-export type ExpertLoads = readonly (readonly number[])[];
+import type { ExpertLoads } from "../../engine/index.ts";
 
 /**
  * Experts of a layer, on average over layers, that any of so many rows chooses: what a step has to read.

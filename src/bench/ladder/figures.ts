@@ -1,9 +1,16 @@
 import { maxOverMean } from "../../balancing/index.ts";
 import type { Topology, UnitRole } from "../../cluster/index.ts";
-import { expertImbalance, type EngineStats, type Placement } from "../../engine/index.ts";
+import {
+  expertImbalance,
+  expertLoadsOf,
+  expertLoadsSince,
+  type EngineStats,
+  type ExpertLoads,
+  type Placement,
+} from "../../engine/index.ts";
 import { analyse } from "../../trace/index.ts";
 import type { StepBytes } from "../model/index.ts";
-import { expertsTouched, type ExpertLoads } from "./expert-weights.ts";
+import { expertsTouched } from "./expert-weights.ts";
 import type { RankSpan } from "./rank-spans.ts";
 
 /** One rung as measured. */
@@ -93,21 +100,13 @@ export function rungFigures(
 }
 
 /** Loads of the rounds, of all ranks together; undefined where no rank counts. */
-export function loadsOf({ before, after }: Pick<Observed, "before" | "after">) {
-  const ranks = after.flatMap(({ traffic: counts }, rank) => {
-    const earlier = before[rank].traffic?.expertLoads;
-    return counts
-      ? [
-          counts.expertLoads.map((layer, l) =>
-            layer.map((load, e) => load - (earlier?.[l]?.[e] ?? 0)),
-          ),
-        ]
-      : [];
-  });
-  if (ranks.length === 0) return undefined;
-  return ranks.reduce((all, own) =>
-    all.map((layer, l) => layer.map((load, e) => load + own[l][e])),
-  );
+export function loadsOf({
+  before,
+  after,
+}: Pick<Observed, "before" | "after">): ExpertLoads | undefined {
+  const layers = Math.max(...after.map(({ traffic: counts }) => counts?.expertLoads.length ?? 0));
+  const [earlier, loads] = [before, after].map((stats) => expertLoadsOf(stats, layers));
+  return loads && earlier ? expertLoadsSince(loads, earlier) : loads;
 }
 
 function traffic(

@@ -1,6 +1,5 @@
 import type { Topology } from "../../cluster/index.ts";
-import type { EngineOptions } from "../../engine/index.ts";
-import type { ExpertLoads } from "./expert-weights.ts";
+import type { EngineOptions, ExpertLoads } from "../../engine/index.ts";
 
 /** A step of the article's ladder: what an engine does from here on. */
 export interface Rung {

@@ -1,6 +1,7 @@
 import {
   inTime,
   parseTopology,
+  settleInTime,
   type Clock,
   type NodeMesh,
   type RankNode,
@@ -236,16 +237,17 @@ export class Fleet implements RankFleet, UnitHands {
   }
 
   async end({ state, ranks }: UnitLife): Promise<void> {
+    const { clock } = this.#options;
     const isLost = state === "lost";
     if (!isLost) {
       for (const { rank } of ranks) this.#dismissed.add(rank);
-      await this.#within(SETTLE_MS, this.#settle(ranks));
+      await settleInTime(this.#settle(ranks), clock, SETTLE_MS);
     }
     await Promise.all(
       [...new Set(ranks.map(({ node }) => node))].map((node) => {
         const theirs = ranks.filter((each) => each.node === node).map(({ rank }) => rank);
         // A node that is gone has ended them; one that cannot is no better after more time.
-        return this.#within(END_MS, this.#endOn(node, theirs, isLost));
+        return settleInTime(this.#endOn(node, theirs, isLost), clock, END_MS);
       }),
     );
   }
@@ -269,12 +271,6 @@ export class Fleet implements RankFleet, UnitHands {
         if (this.#options.plan.contextCache) await handle.ask("flush");
       }),
     );
-  }
-
-  /** Resolves when something has come about or failed, or after some milliseconds. */
-  #within(milliseconds: number, work: Promise<unknown>): Promise<unknown> {
-    const late = () => new EngineError("late");
-    return inTime(work, this.#options.clock, milliseconds, late).catch(() => undefined);
   }
 
   /** An error thrown here cuts the link to the node. */

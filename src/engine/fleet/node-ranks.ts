@@ -1,6 +1,6 @@
 import {
-  inTime,
   RankRouter,
+  settleInTime,
   systemClock,
   type NodeMesh,
   type WireRate,
@@ -118,7 +118,7 @@ export class NodeRanks {
     const workers = ranks.flatMap((rank) => this.#workers.get(rank) ?? []);
     await Promise.all(
       workers.map(async (worker) => {
-        if (isLost && worker.isOpen) await within(OWN_END_MS, worker.ended);
+        if (isLost && worker.isOpen) await settleInTime(worker.ended, systemClock, OWN_END_MS);
         await worker.terminate();
       }),
     );
@@ -154,10 +154,6 @@ export class NodeRanks {
     new FilePermits(this.#filePermits, rank).returnAll();
   }
 }
-
-/** Resolves when something has, or after some milliseconds. */
-const within = (milliseconds: number, work: Promise<unknown>): Promise<unknown> =>
-  inTime(work, systemClock, milliseconds, () => new Error("late")).catch(() => undefined);
 
 /** By rank: the memory of its unit, where its unit shares experts and is all on this node. */
 function createExchanges(

@@ -120,6 +120,10 @@ export function loadsOf(stats: readonly EngineStats[], layers: number): ExpertLo
   );
 }
 
+/** What was counted since. Counts of a rank that began anew may be lower than they were. */
+export const loadsSince = (loads: ExpertLoads, earlier: ExpertLoads): number[][] =>
+  loads.map((layer, l) => layer.map((load, expert) => Math.max(0, load - earlier[l][expert])));
+
 /** The busiest rank's load over the mean, the mean over layers; replicas share evenly. */
 export function imbalance(loads: ExpertLoads, placement: Placement, ranks: number): number {
   const layers = placement.map((map, layer) => {

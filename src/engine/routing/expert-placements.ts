@@ -12,6 +12,7 @@ import {
   balancedInTurns,
   imbalance,
   loadsOf,
+  loadsSince,
   shapeOf,
   type ExpertLoads,
   type UnitShape,
@@ -201,7 +202,7 @@ function countedSince(unit: PlacedUnit, loads: ExpertLoads): ExpertLoads | undef
   const earlier = unit.counted;
   unit.counted = loads;
   if (!earlier) return loads;
-  const since = sinceThen(loads, earlier);
+  const since = loadsSince(loads, earlier);
   return since.flat().some((load) => load > 0) ? since : undefined;
 }
 
@@ -216,7 +217,7 @@ function watched(unit: PlacedUnit, counted: ExpertLoads, now: number): UnitWatch
     movedAt: -1,
   });
   if (now - watch.began < WINDOW_MS) return watch;
-  const since = sinceThen(counted, watch.counted);
+  const since = loadsSince(counted, watch.counted);
   if (since.flat().some((load) => load > 0)) {
     watch.windows.push(since);
     watch.left = counted.length;
@@ -226,7 +227,3 @@ function watched(unit: PlacedUnit, counted: ExpertLoads, now: number): UnitWatch
   watch.counted = counted;
   return watch;
 }
-
-/** Counts of a rank that began anew may be lower than they were. */
-const sinceThen = (loads: ExpertLoads, earlier: ExpertLoads): number[][] =>
-  loads.map((layer, l) => layer.map((load, expert) => Math.max(0, load - earlier[l][expert])));

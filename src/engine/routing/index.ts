@@ -6,6 +6,7 @@ export {
   imbalance,
   initialPlacement,
   loadsOf,
+  loadsSince,
   placingOf,
   shapeOf,
   type UnitShape,
