@@ -9,6 +9,8 @@ interface ChatFacts {
   readonly thinking: Thinking;
   /** How the model writes calls. */
   readonly toolCallFormat: ToolCallFormat | undefined;
+  /** Aborted when the client leaves. */
+  readonly signal: AbortSignal;
 }
 
 /**
@@ -18,13 +20,13 @@ interface ChatFacts {
 export async function openChatConstraints(
   masks: MaskWorker,
   request: ChatRequest,
-  { thinking, toolCallFormat }: ChatFacts,
+  { thinking, toolCallFormat, signal }: ChatFacts,
 ): Promise<readonly Constraint[]> {
   const text = textConstraintOf(request);
   const tools = callableTools(request);
   const source = toolCallFormat && tools && callsSource(tools, toolCallFormat, text);
   const asked = source ? { source, param: text?.param ?? "tools" } : text;
-  return open(masks, request, asked, thinking, request.n ?? 1);
+  return open(masks, request, asked, { thinking, answers: request.n ?? 1, signal });
 }
 
 /** Constraints of each of a raw request's answers, in the same way. @throws ApiError */
@@ -32,27 +34,34 @@ export async function openCompletionConstraints(
   masks: MaskWorker,
   request: SharedRequest,
   answers: number,
+  signal: AbortSignal,
 ): Promise<readonly Constraint[]> {
-  return open(masks, request, textConstraintOf(request), noThoughts, answers);
+  const asked = textConstraintOf(request);
+  return open(masks, request, asked, { thinking: noThoughts, answers, signal });
 }
 
 const noThoughts: Thinking = { startsInReasoning: false, mayThink: false };
+
+interface AnswerFacts {
+  readonly thinking: Thinking;
+  readonly answers: number;
+  readonly signal: AbortSignal;
+}
 
 async function open(
   masks: MaskWorker,
   request: SharedRequest,
   asked: AskedConstraint<GrammarSource> | undefined,
-  thinking: Thinking,
-  answers: number,
+  { signal, ...answers }: AnswerFacts,
 ): Promise<readonly Constraint[]> {
   if (!asked) return [];
-  const { source, param } = asked;
+  const { param } = asked;
   const barring = (["ignore_eos", "min_tokens"] as const).find((field) => request[field]);
   if (barring) {
     const message = `${barring}: not supported beside ${param}, which says where the answer ends`;
     throw unsupported(barring, message);
   }
-  return masks.open(source, param, thinking, answers);
+  return masks.open({ ...asked, ...answers }, signal);
 }
 
 /** Undefined where calls, or words in their place, are free. */

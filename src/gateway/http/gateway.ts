@@ -69,10 +69,10 @@ export class Gateway implements Endpoints {
     const { build = {}, servedNames } = options;
     this.#metrics = new Metrics({ model: servedNames[0], build });
     this.#prompts = new PromptWriter(options.text, options.engine);
-    this.#masks = new MaskWorker({
-      vocabulary: options.text.vocabulary.tables,
-      endTokens: options.engine.eosTokens,
-    });
+    this.#masks = new MaskWorker(
+      { vocabulary: options.text.vocabulary.tables, endTokens: options.engine.eosTokens },
+      { log },
+    );
     this.#admission = new Admission(whole.queueLimit);
     this.#startedAt = whole.now();
     this.#refusals = new Refusals(this.#metrics, log, whole.now);
@@ -145,14 +145,17 @@ export class Gateway implements Endpoints {
     const chat = dialect.toChat(request, tenant, json);
     this.#assertServed(chat.model);
     refuseUnsupportedChat(chat);
-    this.#generations.assertRoom(context, chat.n ?? 1);
+    using place = this.#generations.enter(context, chat.n ?? 1);
 
     const prompt = await this.#prompts.chat(chat, wantsThinking(chat), context.req.raw.signal);
     const head = this.#head(dialect.idPrefix, chat.model);
     const { vocabulary, toolCallFormat } = this.#options.text;
     const thinking = thinkingAfter(vocabulary, prompt);
-    const constraints = await openChatConstraints(this.#masks, chat, { thinking, toolCallFormat });
+    const { signal } = context.req.raw;
+    const facts = { thinking, toolCallFormat, signal };
+    const constraints = await openChatConstraints(this.#masks, chat, facts);
     const generation = this.#generations.begin(context, chat, {
+      place,
       id: head.id,
       operation: "chat",
       constraints,
@@ -202,13 +205,15 @@ export class Gateway implements Endpoints {
     refuseUnsupportedCompletion(request);
     const choicesPerPrompt = request.n ?? 1;
     const choices = countPrompts(request) * choicesPerPrompt;
-    this.#generations.assertRoom(context, choices);
+    using place = this.#generations.enter(context, choices);
     const prompts = await this.#prompts.completions(request.prompt, context.req.raw.signal);
 
     const { vocabulary } = this.#options.text;
     const head = this.#head("cmpl-", request.model);
-    const constraints = await openCompletionConstraints(this.#masks, request, choices);
+    const { signal } = context.req.raw;
+    const constraints = await openCompletionConstraints(this.#masks, request, choices, signal);
     const generation = this.#generations.begin(context, request, {
+      place,
       id: head.id,
       operation: "text_completion",
       constraints,

@@ -44,7 +44,13 @@ type Parts = Pick<
 > & {
   readonly operation: TracedRequest["operation"];
   readonly afterFirstCall?: boolean;
+  readonly place: Place;
 };
+
+/** What a request takes up while it is read; given up unless its generation keeps it. */
+interface Place extends Disposable {
+  keep(): void;
+}
 
 /** How an answer is told: some of what a dialect says. */
 type Telling = Pick<Dialect<unknown>, "framing" | "describeError" | "errorEvent">;
@@ -57,24 +63,37 @@ export class Generations {
     this.#options = options;
   }
 
-  /** @throws ApiError when `choices` more cannot be taken in, or their bill not written. */
-  assertRoom(context: Context<Env>, choices: number): void {
-    context.get("caller").allowance?.assertRoom();
+  /**
+   * A request is one of its key's from here on.
+   * @throws ApiError when `choices` more cannot be taken in, or their bill not written.
+   */
+  enter(context: Context<Env>, choices: number): Place {
+    const { allowance } = context.get("caller");
+    allowance?.assertRoom();
     this.#options.admission.assertRoom(choices);
     this.#options.accounts?.assertWritable();
+    allowance?.begin();
+    let isKept = false;
+    return {
+      keep: () => {
+        isKept = true;
+      },
+      [Symbol.dispose]: () => {
+        if (!isKept) allowance?.end(0);
+      },
+    };
   }
 
   /** @throws ApiError when the queue has no room, or a field says what cannot be. */
   begin(context: Context<Env>, request: SharedRequest, parts: Parts): Generation {
     const { accounts, engine, sampling, now, log, metrics, latencies, tally, admission } =
       this.#options;
-    const { afterFirstCall = false, operation, ...others } = parts;
+    const { afterFirstCall = false, operation, place, ...others } = parts;
     assertMinimum(request, parts.maxTokens);
     const choicesPerPrompt = request.n ?? 1;
     const sequences = parts.prompts.length * choicesPerPrompt;
     const requestId = context.get("requestId");
     const { tenant, allowance } = context.get("caller");
-    allowance?.assertRoom();
     const { model, stop } = request;
     const samplingUsed = samplingOf(request, sampling, engine, this.#options.drawSeed);
     const times = metrics.times(model, now());
@@ -117,7 +136,7 @@ export class Generations {
         if (cost !== undefined) allowance?.spend(cost, now());
       },
     });
-    allowance?.begin();
+    place.keep();
     tally.begin(generation);
     return generation;
   }

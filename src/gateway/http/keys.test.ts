@@ -28,7 +28,7 @@ before(async () => {
 });
 after(() => server.close());
 
-const ask = (name: string, signal?: AbortSignal) =>
+const ask = (name: string, signal?: AbortSignal, more: object = {}) =>
   fetch(`${server.url}/v1/chat/completions`, {
     method: "POST",
     headers: { "content-type": "application/json", "x-api-key": `key of ${name}` },
@@ -36,6 +36,7 @@ const ask = (name: string, signal?: AbortSignal) =>
       model: "calf",
       messages: [{ role: "user", content: "a long question ".repeat(5) }],
       stream: true,
+      ...more,
     }),
     ...(signal ? { signal } : {}),
   });
@@ -74,6 +75,14 @@ test("a request more than a key may have at a time is refused until one has ende
   let response = await ask("ann");
   while (response.status === 429) response = await ask("ann");
   assert.equal(response.status, 200, await response.text());
+});
+
+test("a request is one of its key's while its constraint is read, and no longer where that is refused", async () => {
+  const broken = () => ask("ann", undefined, { guided_regex: "(" });
+  const responses = await Promise.all(Array.from({ length: 5 }, broken));
+  const statuses = responses.map(({ status }) => status).sort((a, b) => a - b);
+  assert.deepEqual([statuses[0], statuses[4]], [400, 429]);
+  assert.equal((await broken()).status, 400);
 });
 
 test("a key that nobody has opens nothing", async () => {

@@ -157,13 +157,15 @@ test("the worker's process says the same, and refuses by the field or by the fun
   const worker = new MaskWorker({ vocabulary: tokenizer.tables, endTokens });
   after(() => worker.close());
   const none = { startsInReasoning: false, mayThink: true };
-  const [one, other] = await worker.open(source, "regex", none, 2);
+  const wanted = { source, param: "regex", thinking: none, answers: 2 };
+  const stays = new AbortController().signal;
+  const [one, other] = await worker.open(wanted, stays);
   assert.ok(has(one.first, think) && has(one.first, a));
   for (const token of [a, a, a]) await one.next(token);
   const known = await one.next(b);
   for (const token of [a, a, a]) await other.next(token);
   assert.equal(await other.next(b), known);
-  const refused = (asked: GrammarSource) => worker.open(asked, "regex", none, 1);
+  const refused = (asked: GrammarSource) => worker.open({ ...wanted, source: asked }, stays);
   await assert.rejects(refused({ kind: "regex", pattern: "(" }), { param: "regex" });
   const functions = [{ name: "f g", parameters: true, isStrict: false }];
   const calls = { kind: "calls", format: "deepseek-v3", functions, parallel: true } as const;

@@ -1,6 +1,5 @@
-import { type ChildProcess, fork } from "node:child_process";
-import { fileURLToPath } from "node:url";
-import { type Clock, systemClock } from "../../cluster/index.ts";
+import { pino } from "pino";
+import { systemClock } from "../../cluster/index.ts";
 import {
   allow,
   type GrammarSource,
@@ -19,74 +18,68 @@ import {
   type Thoughts,
 } from "./constraint.ts";
 import { GrammarTable } from "./grammar-table.ts";
-import type {
-  FollowTask,
-  MaskReport,
-  MaskReports,
-  MaskStart,
-  MaskTask,
-  OpenTask,
-} from "./mask-messages.ts";
+import { forkMaskChild } from "./mask-child.ts";
+import type { MaskNews, MaskReport, MaskStart } from "./mask-messages.ts";
+import { type MaskTaskOptions, MaskTasks } from "./mask-tasks.ts";
 
-/** Grammars are bounded by what they may cost; this is for all that are in use. */
-const HEAP_MB = 1024;
+const defaults: MaskTaskOptions = {
+  createChild: forkMaskChild,
+  clock: systemClock,
+  taskLimitMs: 30_000,
+  queueLimit: 256,
+  queuedCharacters: 64 * 2 ** 20,
+  log: pino({ level: "silent" }),
+};
 
-interface Waiting {
-  readonly resolve: (report: MaskReport) => void;
-  readonly reject: (error: Error) => void;
-  readonly cancelTimer: () => void;
-}
-
-interface MaskWorkerOptions {
-  readonly clock: Clock;
-  /** For one task, those before it included. */
-  readonly taskLimitMs: number;
+/** Answers that are to be constrained alike. */
+interface AskedAnswers {
+  readonly source: GrammarSource;
+  /** The field that says so. */
+  readonly param: string;
+  readonly thinking: Thinking;
+  readonly answers: number;
 }
 
 /**
  * Says which tokens may come in constrained answers. Schemas and grammars of clients are followed in a
- * process of its own, which starts with the first of them. If it ends, the answers it followed fail.
+ * process of its own, which starts with the first of them. If it ends, what it was at fails, and the
+ * answers it followed go on in another.
  */
 export class MaskWorker {
   readonly #start: MaskStart;
-  readonly #options: MaskWorkerOptions;
-  #child: ChildProcess | undefined;
+  readonly #tasks: MaskTasks;
   readonly #vocabulary: Vocabulary;
-  /** By task. */
-  readonly #waiting = new Map<number, Waiting>();
   /** Grammars that the child follows. */
   readonly #tables = new Map<number, GrammarTable>();
   /** By the markers that have no place in thoughts. */
   readonly #thoughtMasks = new Map<string, Uint32Array>();
-  #tasks = 0;
-  /** Of this turn of the event loop; they travel together. */
-  #unsent: MaskTask[] = [];
-  #closed = false;
 
-  constructor(start: MaskStart, options: Partial<MaskWorkerOptions> = {}) {
+  constructor(start: MaskStart, options: Partial<MaskTaskOptions> = {}) {
     this.#start = start;
     this.#vocabulary = new Vocabulary(start.vocabulary);
-    this.#options = { clock: systemClock, taskLimitMs: 30_000, ...options };
+    this.#tasks = new MaskTasks(
+      start,
+      { ...defaults, ...options },
+      { learn: (news) => this.#learn(news), forget: () => this.#tables.clear() },
+    );
   }
 
   /**
-   * Constraints of answers that are constrained alike.
-   * @throws ApiError naming `param` and what of it cannot be followed
+   * @throws ApiError naming `param` and what of it cannot be followed, or when there is no room to wait;
+   * ClientGone when `signal` was aborted
    */
   async open(
-    source: GrammarSource,
-    param: string,
-    thinking: Thinking,
-    answers: number,
+    { source, param, thinking, answers }: AskedAnswers,
+    signal: AbortSignal,
   ): Promise<Constraint[]> {
     try {
-      const opened = await this.#open(source, []);
-      const child = this.#child;
+      const report = await this.#tasks.open({ kind: "open", source, tokens: [] }, signal);
+      const opened = this.#opened(report);
       const thoughts = this.#thoughtsOf(source, thinking);
       const first = this.#firstMask(opened, thoughts);
       const { endTokens } = this.#start;
       return Array.from({ length: answers }, () => {
-        const follower = this.#followerOn(child, param);
+        const follower = this.#followerOf(param);
         return new FollowedAnswer(source, opened, first, thoughts, { follower, endTokens });
       });
     } catch (error) {
@@ -97,29 +90,26 @@ export class MaskWorker {
   }
 
   close(): void {
-    this.#closed = true;
-    this.#end(this.#child, "the server is closing");
+    this.#tasks.close();
   }
 
-  /** For one answer. Those that one child follows do not go on with the next. */
-  #followerOn(child: ChildProcess | undefined, param: string): Follower {
-    const assertThere = () => {
-      if (this.#child !== child) throw gone();
-    };
+  /** For one answer. */
+  #followerOf(param: string): Follower {
     // Whether another grammar, for this answer alone, would be spent as soon.
     let isLong = false;
     return {
       open: async (source, tokens) => {
-        assertThere();
-        const opened = await this.#open(source, tokens).catch((error: Error) => {
-          throw error instanceof Refusal ? tooLong(param) : error;
-        });
+        const report = await this.#tasks.open({ kind: "open", source, tokens });
+        if (report.kind === "refused") throw tooLong(param);
+        const opened = this.#opened(report);
         isLong = opened.isFull;
         return opened;
       },
       follow: async (table, state, token) => {
-        assertThere();
-        const report = await this.#ask({ kind: "follow", grammar: table.id, state, token });
+        if (this.#tables.get(table.id) !== table) return undefined;
+        const task = { kind: "follow", grammar: table.id, state, token } as const;
+        const report = await this.#tasks.follow(task);
+        if (report.kind === "refused") throw new Error(report.message);
         if (report.kind === "spent" && isLong) throw tooLong(param);
         if (report.kind !== "place") return undefined;
         table.learn(state, token, report.place, report.steps);
@@ -128,14 +118,17 @@ export class MaskWorker {
     };
   }
 
-  async #open(
-    source: GrammarSource,
-    tokens: readonly number[],
-  ): Promise<Opened & { readonly isFull: boolean }> {
-    const report = await this.#ask({ kind: "open", source, tokens });
+  /** @throws Refusal */
+  #opened(report: MaskReport): Opened & { readonly isFull: boolean } {
+    if (report.kind === "refused") throw new Refusal(report.message, report.isFunctions);
     if (report.kind !== "opened") throw new Error(`expected a grammar, got ${report.kind}`);
     const { grammar, start, place, isFull } = report;
     return { table: this.#table(grammar), start, place, isFull };
+  }
+
+  #learn({ masks, dropped }: MaskNews): void {
+    for (const [grammar, number, mask] of masks) this.#table(grammar).addMask(number, mask);
+    for (const grammar of dropped) this.#tables.delete(grammar);
   }
 
   /** Calls in thoughts would be read as the answer's. */
@@ -167,87 +160,6 @@ export class MaskWorker {
     this.#tables.set(grammar, table);
     return table;
   }
-
-  #ask(task: FollowTask | OpenTask): Promise<MaskReport> {
-    return new Promise((resolve, reject) => {
-      const { clock, taskLimitMs } = this.#options;
-      const late = () => this.#end(this.#child, `took longer than ${taskLimitMs} ms`);
-      const id = this.#tasks++;
-      this.#waiting.set(id, { resolve, reject, cancelTimer: clock.after(taskLimitMs, late) });
-      this.#post({ ...task, id });
-    });
-  }
-
-  #post(task: MaskTask): void {
-    if (this.#closed) {
-      this.#end(undefined, "the server is closing");
-      return;
-    }
-    this.#unsent.push(task);
-    if (this.#unsent.length > 1) return;
-    this.#options.clock.soon(() => {
-      this.#child ??= this.#spawn();
-      if (this.#waiting.size > 0) this.#hold(this.#child, true);
-      this.#child.send(this.#unsent);
-      this.#unsent = [];
-    });
-  }
-
-  #spawn(): ChildProcess {
-    const program = fileURLToPath(new URL("./mask-process.js", import.meta.url));
-    const child = fork(program, [`${process.pid}`], {
-      serialization: "advanced",
-      execArgv: [`--max-old-space-size=${HEAP_MB}`],
-      stdio: ["ignore", "ignore", "ignore", "ipc"],
-    });
-    child.on("message", (reports: MaskReports) => {
-      if (this.#child === child) this.#hear(reports);
-    });
-    child.on("error", (error) => this.#end(child, `failed: ${error.message}`));
-    child.on("exit", (code, signal) => this.#end(child, `ended its process (${signal ?? code})`));
-    child.send(this.#start);
-    return child;
-  }
-
-  #hear({ reports, masks, dropped }: MaskReports): void {
-    for (const [grammar, number, mask] of masks) this.#table(grammar).addMask(number, mask);
-    for (const grammar of dropped) this.#tables.delete(grammar);
-    for (const report of reports) {
-      const { resolve, reject, cancelTimer } = this.#waiting.get(report.id) as Waiting;
-      this.#waiting.delete(report.id);
-      cancelTimer();
-      if (report.kind === "refused") reject(new Refusal(report.message, report.isFunctions));
-      else if (report.kind === "failed") reject(new Error(report.message));
-      else resolve(report);
-    }
-    if (this.#waiting.size === 0 && this.#child) this.#hold(this.#child, false);
-  }
-
-  /** An idle child is no reason for the process to live on. */
-  #hold(child: ChildProcess, held: boolean): void {
-    if (held) {
-      child.ref();
-      child.channel?.ref();
-    } else {
-      child.unref();
-      child.channel?.unref();
-    }
-  }
-
-  /** Whoever waits for a process that is gone is told so; the next answer starts another. */
-  #end(child: ChildProcess | undefined, reason: string): void {
-    if (child !== this.#child) return;
-    this.#child = undefined;
-    child?.kill("SIGKILL");
-    this.#tables.clear();
-    const waiting = [...this.#waiting.values()];
-    this.#waiting.clear();
-    this.#unsent = [];
-    for (const { reject, cancelTimer } of waiting) {
-      cancelTimer();
-      reject(gone(reason));
-    }
-  }
 }
 
 /** A schema or grammar that cannot be followed. */
@@ -262,6 +174,3 @@ class Refusal extends Error {
 
 const tooLong = (param: string): Error =>
   new Error(`${param}: this answer has more states than can be followed; it counts too far`);
-
-const gone = (reason = "has ended"): ApiError =>
-  new ApiError(503, "mask_worker_failed", `following this answer's constraint ${reason}`);

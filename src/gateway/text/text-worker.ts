@@ -1,18 +1,16 @@
 import { systemClock } from "../../cluster/index.ts";
 import { type ToolCallFormat, Vocabulary } from "../../model/index.ts";
-import { ApiError, ClientGone, invalidValue, queueFull } from "../errors.ts";
+import { ApiError, invalidValue } from "../errors.ts";
 import type { TextReport, TextTask } from "./messages.ts";
 import { type StartedProcess, type StartOptions, startProcess } from "./start-process.ts";
+import { charactersOf, type Job, type QueueLimits, TaskQueue } from "./task-queue.ts";
 import { type TextProcess, textProcessOn } from "./text-process.ts";
 
-interface TextWorkerOptions extends StartOptions {
+interface TextWorkerOptions extends StartOptions, QueueLimits {
   /** File of a chat template, instead of the folder's own. */
   readonly chatTemplate?: string;
   /** For one request's text. */
   readonly taskLimitMs: number;
-  /** Tasks that may wait, and the characters of all of them. */
-  readonly queueLimit: number;
-  readonly queuedCharacters: number;
 }
 
 const defaults: Omit<TextWorkerOptions, "createProcess"> = {
@@ -23,12 +21,8 @@ const defaults: Omit<TextWorkerOptions, "createProcess"> = {
   clock: systemClock,
 };
 
-interface Job {
-  readonly task: TextTask;
-  readonly characters: number;
-  readonly resolve: (prompts: readonly Uint32Array[]) => void;
-  readonly reject: (error: Error) => void;
-}
+type Prompts = readonly Uint32Array[];
+type TextJob = Job<TextTask, Prompts>;
 
 /**
  * Renders chat templates and tokenises, in a process of its own, so that nobody waits for a text but
@@ -39,9 +33,8 @@ export class TextWorker {
   /** How the model writes tool calls; undefined where that is not known. */
   readonly toolCallFormat: ToolCallFormat | undefined;
   readonly #options: TextWorkerOptions;
-  readonly #queue: Job[] = [];
-  #queuedCharacters = 0;
-  #running: Job | undefined;
+  readonly #queue: TaskQueue<TextTask, Prompts>;
+  #running: TextJob | undefined;
   #cancelTimer = () => {};
   /** Undefined while the next one starts, and when that has failed. */
   #process: TextProcess | undefined;
@@ -70,6 +63,7 @@ export class TextWorker {
 
   private constructor(options: TextWorkerOptions, { child, format }: StartedProcess) {
     this.#options = options;
+    this.#queue = new TaskQueue("texts", options);
     this.vocabulary = new Vocabulary(format.vocabulary);
     this.toolCallFormat = format.toolCallFormat;
     this.#process = child;
@@ -80,35 +74,14 @@ export class TextWorker {
    * @throws ApiError when the text is refused, costs too much or finds no place in the queue;
    * ClientGone when `signal` was aborted.
    */
-  perform(task: TextTask, signal: AbortSignal): Promise<readonly Uint32Array[]> {
+  async perform(task: TextTask, signal: AbortSignal): Promise<Prompts> {
+    if (this.#closed) throw ended("the server is closing");
     const characters = charactersOf(
       task.kind === "chat" ? [task.messages, task.options] : task.texts,
     );
-    return new Promise((resolve, reject) => {
-      if (signal.aborted) throw new ClientGone();
-      if (this.#closed) throw ended("the server is closing");
-      this.#assertRoom(characters);
-      const leave = () => {
-        this.#leaveQueue(job);
-        reject(new ClientGone());
-      };
-      const job: Job = {
-        task,
-        characters,
-        resolve: (prompts) => {
-          signal.removeEventListener("abort", leave);
-          resolve(prompts);
-        },
-        reject: (error) => {
-          signal.removeEventListener("abort", leave);
-          reject(error);
-        },
-      };
-      signal.addEventListener("abort", leave);
-      this.#queue.push(job);
-      this.#queuedCharacters += characters;
-      this.#next();
-    });
+    const prompts = this.#queue.add(task, characters, signal);
+    this.#next();
+    return prompts;
   }
 
   async close(): Promise<void> {
@@ -118,33 +91,14 @@ export class TextWorker {
     await this.#process?.terminate();
   }
 
-  #assertRoom(characters: number): void {
-    const { queueLimit, queuedCharacters } = this.#options;
-    if (this.#queue.length >= queueLimit) {
-      throw queueFull(`${queueLimit} texts are waiting, expected at most ${queueLimit}`);
-    }
-    if (this.#queue.length > 0 && this.#queuedCharacters + characters > queuedCharacters) {
-      const waiting = `${this.#queuedCharacters} characters are waiting, ${characters} more`;
-      throw queueFull(`${waiting} would exceed ${queuedCharacters}`);
-    }
-  }
-
-  #leaveQueue(job: Job): void {
-    const at = this.#queue.indexOf(job);
-    if (at < 0) return;
-    this.#queue.splice(at, 1);
-    this.#queuedCharacters -= job.characters;
-  }
-
   /** Posts the next task once the last is answered. */
   #next(): void {
-    if (this.#running || this.#queue.length === 0) return;
+    if (this.#running || this.#queue.isEmpty) return;
     if (!this.#process) {
       void this.#restart();
       return;
     }
-    const job = this.#queue[0];
-    this.#leaveQueue(job);
+    const job = this.#queue.take() as TextJob;
     this.#running = job;
     const { clock, taskLimitMs } = this.#options;
     this.#cancelTimer = clock.after(taskLimitMs, () =>
@@ -199,21 +153,10 @@ export class TextWorker {
   }
 
   #refuseAll(error: ApiError): void {
-    const jobs = this.#running ? [this.#running, ...this.#queue] : [...this.#queue];
+    this.#running?.reject(error);
     this.#running = undefined;
-    this.#queue.length = 0;
-    this.#queuedCharacters = 0;
-    for (const job of jobs) job.reject(error);
+    this.#queue.refuseAll(error);
   }
 }
 
 const ended = (message: string) => new ApiError(503, "text_worker_failed", message);
-
-/** Characters of all strings in a value, keys included. */
-function charactersOf(value: unknown): number {
-  if (typeof value === "string") return value.length;
-  if (typeof value !== "object" || value === null) return 0;
-  let characters = 0;
-  for (const [key, child] of Object.entries(value)) characters += key.length + charactersOf(child);
-  return characters;
-}
