@@ -5,6 +5,7 @@ import type { ErrorEnvelope } from "./wire.ts";
 /** OpenAI's `type` for a status; every other 4xx is an `invalid_request_error`. */
 const typeOfStatus: Readonly<Record<number, string>> = {
   401: "authentication_error",
+  403: "permission_error",
   429: "rate_limit_error",
   500: "server_error",
   503: "server_error",

@@ -118,6 +118,7 @@ test("units are added and taken away by role, and the number wanted is checked",
   );
   assert.throws(() => scene.table.scale({ decode: 0 }), /decode: expected at least 1 unit, got 0/);
   assert.throws(() => scene.table.scale({ decode: 1.5 }), /got 1.5/);
+  assert.throws(() => scene.table.scale({ decode: 1025 }), /decode: expected at most 1024 units/);
 });
 
 test("a unit with nodes of its own waits until as many more have joined", () => {

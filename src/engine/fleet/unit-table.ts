@@ -74,6 +74,8 @@ export interface UnitTableOptions {
 /** A unit that has served so long was in order. */
 const GOOD_LIFE_MS = 30_000;
 const MOST_BACK_OFF_MS = 60_000;
+/** Of a role; more than any fleet has, and few enough to be placed at once. */
+const MOST_UNITS = 1024;
 /** When all units have failed to start so often, none will. */
 const HOPELESS_STARTS = 5;
 
@@ -202,6 +204,9 @@ export class UnitTable {
       if (!Number.isInteger(count) || count < 1) {
         throw new RangeError(`${role}: expected at least 1 unit, got ${count}`);
       }
+      if (count > MOST_UNITS) {
+        throw new RangeError(`${role}: expected at most ${MOST_UNITS} units, got ${count}`);
+      }
     }
     for (const [role, count] of entries) this.#want(role, count);
   }
@@ -239,8 +244,9 @@ export class UnitTable {
   #want(role: UnitRole, count: number): void {
     const own = this.#slots.filter((slot) => slot.role === role && slot.isWanted);
     for (const slot of own.slice(count)) slot.isWanted = false;
+    const taken = this.#ranksBySeat();
     for (let more = own.length; more < count; more++) {
-      this.#slots.push(createSlot(role, this.#seatsOfAnother(own[0])));
+      this.#slots.push(createSlot(role, this.#seatsOfAnother(own[0], taken)));
     }
     const order = this.#options.topology.units.map((unit) => unit.role);
     this.#slots.sort((a, b) => order.indexOf(a.role) - order.indexOf(b.role));
@@ -299,21 +305,37 @@ export class UnitTable {
     return this.#lives.some((life) => life.slot === slot && !life.hasEnded);
   }
 
-  /** As many nodes of its own as its like have, or a share of all that are there. */
-  #seatsOfAnother({ seats: like }: Slot): number[] {
-    const { nodes } = this.#options;
-    const taken = this.#slots.filter(({ isWanted }) => isWanted).flatMap(({ seats }) => seats);
-    if (typeof nodes === "number") {
-      const there = [...this.#seats.keys()].filter((seat) => this.#seats[seat] !== undefined);
-      const load = there.map((seat) => taken.filter((each) => each === seat).length);
-      return spreadRanks(like.length, load).map((index) => there[index]);
-    }
-    const free = [...this.#seats.keys()].filter((seat) => !taken.includes(seat));
+  /** As many nodes of its own as its like have, or a share of all that are there; they are then taken. */
+  #seatsOfAnother({ seats: like }: Slot, taken = this.#ranksBySeat()): number[] {
+    const seats =
+      typeof this.#options.nodes === "number"
+        ? this.#sharedSeats(like.length, taken)
+        : this.#freeSeats(like, taken);
+    for (const seat of seats) taken.set(seat, (taken.get(seat) ?? 0) + 1);
+    return seats;
+  }
+
+  #sharedSeats(ranks: number, taken: ReadonlyMap<number, number>): number[] {
+    const there = [...this.#seats.keys()].filter((seat) => this.#seats[seat] !== undefined);
+    const load = there.map((seat) => taken.get(seat) ?? 0);
+    return spreadRanks(ranks, load).map((index) => there[index]);
+  }
+
+  #freeSeats(like: readonly number[], taken: ReadonlyMap<number, number>): number[] {
+    const free = [...this.#seats.keys()].filter((seat) => !taken.has(seat));
     const own = new Map<number, number>();
     for (const seat of like) {
       if (!own.has(seat)) own.set(seat, free.shift() ?? this.#seats.push(undefined) - 1);
     }
     return like.map((seat) => own.get(seat) as number);
+  }
+
+  /** Of units that are wanted. */
+  #ranksBySeat(): Map<number, number> {
+    const ranks = new Map<number, number>();
+    const seats = this.#slots.flatMap((slot) => (slot.isWanted ? slot.seats : []));
+    for (const seat of seats) ranks.set(seat, (ranks.get(seat) ?? 0) + 1);
+    return ranks;
   }
 
   #life(unit: number): Life {

@@ -17,6 +17,7 @@ before(async () => {
   const keys = [
     { ...keyOf("ann"), concurrency: 1 },
     { ...keyOf("bob"), tokens_per_minute: 60 },
+    { ...keyOf("dora"), operator: true },
     { ...keyOf("carl"), budget: { dollars: 1n, per: "day" as const } },
   ];
   const { ledger, file } = await openFakeLedger();
@@ -83,6 +84,25 @@ test("a request is one of its key's while its constraint is read, and no longer 
   const statuses = responses.map(({ status }) => status).sort((a, b) => a - b);
   assert.deepEqual([statuses[0], statuses[4]], [400, 429]);
   assert.equal((await broken()).status, 400);
+});
+
+test("only an operator's key may change what serves", async () => {
+  const change = (name: string, path: string) =>
+    fetch(server.url + path, {
+      method: "POST",
+      headers: { "content-type": "application/json", "x-api-key": `key of ${name}` },
+      body: path === "/scale" ? '{"combined":2}' : "{}",
+    });
+  for (const path of ["/scale", "/rebalance"]) {
+    const refused = await change("ann", path);
+    const { error } = (await refused.json()) as { error: { code: string; type: string } };
+    assert.deepEqual(
+      [refused.status, error.code, error.type],
+      [403, "not_an_operator", "permission_error"],
+    );
+    const { status } = await change("dora", path);
+    assert.ok(status === 200 || status === 400, `${path} ${status}`);
+  }
 });
 
 test("a key that nobody has opens nothing", async () => {

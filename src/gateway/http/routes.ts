@@ -88,6 +88,7 @@ export function createApp(endpoints: Endpoints, options: RouteOptions): Hono<Env
     for (const prefix of prefixes) app.use(`${prefix}${dialect.path}`, errorsOf(dialect));
   }
   app.use(authenticate(keyring));
+  for (const path of ["/rebalance", "/scale"]) app.use(path, operatorsOnly);
   route("GET", "/metrics", () => endpoints.metrics());
   route("GET", "/status", () => endpoints.status());
   route("GET", "/status/events", () => endpoints.statusEvents());
@@ -166,6 +167,14 @@ function authenticate(keyring: Keyring): MiddlewareHandler<Env> {
     await next();
   };
 }
+
+const operatorsOnly: MiddlewareHandler<Env> = async (context, next) => {
+  if (!context.get("caller").isOperator) {
+    const message = 'this key may not change what serves; expected one with "operator": true';
+    throw new ApiError(403, "not_an_operator", message);
+  }
+  await next();
+};
 
 function errorResponse(error: unknown, context: Context<Env>, log: Logger): Response {
   // 499 is nginx's status for a client that has gone; it is only ever logged and counted.

@@ -8,6 +8,8 @@ import type { NamedKey } from "./keys-file.ts";
 export interface Caller {
   readonly tenant: Tenant;
   readonly allowance: Allowance | undefined;
+  /** May also change what serves. */
+  readonly isOperator: boolean;
 }
 
 /** The keys that open the server. */
@@ -18,12 +20,14 @@ export class Keyring {
 
   /** `now`: milliseconds since 1970. */
   constructor(apiKey: string | undefined, keys: readonly NamedKey[], now: () => number) {
-    const own = { tenant: Tenant.ofKey(apiKey), allowance: undefined };
+    const own = { tenant: Tenant.ofKey(apiKey), allowance: undefined, isOperator: true };
     this.#anyone = apiKey === undefined && keys.length === 0 ? own : undefined;
     this.#callers = [
       ...(apiKey === undefined ? [] : [[Buffer.from(digestOf(apiKey)), own] as const]),
       ...keys.map((key) => {
-        const caller = { tenant: Tenant.named(key.name), allowance: new Allowance(key, now) };
+        const tenant = Tenant.named(key.name);
+        const allowance = new Allowance(key, now);
+        const caller = { tenant, allowance, isOperator: key.operator ?? false };
         return [Buffer.from(key.sha256), caller] as const;
       }),
     ];

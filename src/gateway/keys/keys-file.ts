@@ -19,6 +19,8 @@ const namedKey = z.strictObject({
   /** Prompt and answer together. */
   tokens_per_minute: z.int().min(1).optional(),
   budget: z.strictObject({ dollars, per: z.enum(["day", "month"]) }).optional(),
+  /** May also say how many units serve, and where experts lie. */
+  operator: z.boolean().optional(),
 });
 
 const keysFile = z.strictObject({ keys: z.array(namedKey).min(1) });

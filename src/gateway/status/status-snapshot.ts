@@ -172,7 +172,7 @@ export const rebalancing = z
   })
   .openapi("Rebalancing");
 
-const wantedUnits = z.int().min(1).max(65_536);
+const wantedUnits = z.int().min(1);
 
 /** What `/scale` is asked: so many units of each role that is named, and nothing that nobody knows. */
 export const scaleRequest = z
