@@ -2,6 +2,7 @@ export {
   askServer,
   firstModel,
   modelNames,
+  chatChunks,
   serverEvents,
   type ChatChunk,
   type Server,

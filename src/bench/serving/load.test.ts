@@ -54,9 +54,10 @@ suite("a tiny server under load", () => {
 });
 
 test("a server that counts no tokens has its chunks counted", async () => {
-  const said = ["a", "", "b"].map(
-    (content) => `data: ${JSON.stringify({ choices: [{ delta: { content } }] })}\r\n\r\n`,
-  );
+  const said = ["a", "", "b"].map((content, i) => {
+    const choice = { delta: { content }, finish_reason: i === 2 ? "length" : null };
+    return `data: ${JSON.stringify({ choices: [choice] })}\r\n\r\n`;
+  });
   const server = createServer((_, response) =>
     response.end(`${said.join("")}data: [DONE]\r\n\r\n`),
   );

@@ -1,4 +1,4 @@
-import { askServer, serverEvents, type ChatChunk, type Server } from "../../gateway/index.ts";
+import { askServer, chatChunks, type ChatChunk, type Server } from "../../gateway/index.ts";
 
 export interface Answer {
   readonly promptTokens: number;
@@ -26,7 +26,7 @@ export async function streamedAnswer(
   let lastMs = 0;
   let said = 0;
   let usage: ChatChunk["usage"];
-  for await (const chunk of serverEvents<ChatChunk>(response)) {
+  for await (const chunk of chatChunks(response)) {
     usage = chunk.usage ?? usage;
     const delta = chunk.choices?.[0]?.delta;
     if (!(delta?.content || delta?.reasoning_content || delta?.reasoning)) continue;

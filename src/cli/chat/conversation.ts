@@ -1,7 +1,7 @@
 import {
   askServer,
   modelNames,
-  serverEvents,
+  chatChunks,
   type ChatChunk,
   type Server,
 } from "../../gateway/index.ts";
@@ -91,7 +91,7 @@ export class Conversation {
         },
         signal,
       );
-      for await (const chunk of serverEvents<ChatChunk>(response)) {
+      for await (const chunk of chatChunks(response)) {
         usage = chunk.usage ?? usage;
         const delta = chunk.choices?.[0]?.delta;
         const thought = delta?.reasoning_content ?? delta?.reasoning ?? "";

@@ -8,7 +8,7 @@ interface ChatBody {
   readonly [field: string]: unknown;
 }
 
-/** A server that says what was asked, and whose answers fail or never end when they are asked to. */
+/** A server that says what was asked, and whose answers fail, break or never end when they are asked to. */
 export interface EchoServer {
   readonly url: string;
   /** What it was asked, in order. */
@@ -47,6 +47,15 @@ export async function startEchoServer(): Promise<EchoServer> {
       response.on("close", leave);
       return;
     }
+    if (content === "break") {
+      response.write(": \n\n", () => response.destroy());
+      return;
+    }
+    if (content === "end early") {
+      response.end();
+      return;
+    }
+    event(response, { choices: [{ delta: {}, finish_reason: "stop" }] });
     const usage = { prompt_tokens: 80, completion_tokens: 3 };
     event(response, { usage: { ...usage, prompt_tokens_details: { cached_tokens: 64 } } });
     response.end("data: [DONE]\n\n");

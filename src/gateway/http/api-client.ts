@@ -59,6 +59,8 @@ export interface ChatChunk {
       readonly reasoning_content?: string | null;
       readonly reasoning?: string | null;
     };
+    /** Of an answer's last chunk, and no other. */
+    readonly finish_reason?: string | null;
   }[];
   readonly usage?: {
     readonly prompt_tokens: number;
@@ -88,6 +90,25 @@ export async function* serverEvents<Event extends object>(
       yield event;
     }
   }
+}
+
+/**
+ * The chunks of a chat's answer of one choice.
+ * @throws Error with what the server says, or when the answer has not come to its end
+ */
+export async function* chatChunks(response: Response): AsyncGenerator<ChatChunk> {
+  let hasEnded = false;
+  try {
+    for await (const chunk of serverEvents<ChatChunk>(response)) {
+      hasEnded ||= Boolean(chunk.choices?.some((choice) => choice.finish_reason));
+      yield chunk;
+    }
+  } catch (error) {
+    // What fetch throws where a connection breaks.
+    if (!(error instanceof TypeError)) throw error;
+    hasEnded = false;
+  }
+  if (!hasEnded) throw new Error("the connection was lost before the answer's end");
 }
 
 function messageOf(text: string): string | undefined {

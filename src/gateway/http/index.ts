@@ -4,6 +4,7 @@ export {
   firstModel,
   modelNames,
   type Server,
+  chatChunks,
   serverEvents,
 } from "./api-client.ts";
 export { DashboardFiles } from "./dashboard-files.ts";
