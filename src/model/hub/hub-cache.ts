@@ -18,19 +18,19 @@ export interface HubPlaces {
   readonly token: string | undefined;
 }
 
-/** Where a user's programs keep what they can make again. */
+/** Where a user's programs keep what they can make again. A variable that is empty says nothing. */
 export function userCaches(environment: Environment): string {
-  return environment["XDG_CACHE_HOME"] ?? join(homedir(), ".cache");
+  return environment["XDG_CACHE_HOME"] || join(homedir(), ".cache");
 }
 
 /** By the variables that Hugging Face's own tools read. */
 export function hubPlaces(environment: Environment): HubPlaces {
-  const home = environment["HF_HOME"] ?? join(userCaches(environment), "huggingface");
+  const home = environment["HF_HOME"] || join(userCaches(environment), "huggingface");
   return {
-    endpoint: (environment["HF_ENDPOINT"] ?? "https://huggingface.co").replace(/\/+$/, ""),
-    cache: environment["HF_HUB_CACHE"] ?? join(home, "hub"),
-    tokenFile: environment["HF_TOKEN_PATH"] ?? join(home, "token"),
-    token: environment["HF_TOKEN"],
+    endpoint: (environment["HF_ENDPOINT"] || "https://huggingface.co").replace(/\/+$/, ""),
+    cache: environment["HF_HUB_CACHE"] || join(home, "hub"),
+    tokenFile: environment["HF_TOKEN_PATH"] || join(home, "token"),
+    token: environment["HF_TOKEN"] || undefined,
   };
 }
 

@@ -205,5 +205,7 @@ test("Hugging Face's variables say where models are kept", () => {
   assert.equal(hubPlaces({ HF_HUB_CACHE: "/c", HF_HOME: "/h" }).cache, "/c");
   assert.equal(hubPlaces({ HF_HOME: "/h" }).cache, "/h/hub");
   assert.equal(hubPlaces({ XDG_CACHE_HOME: "/x" }).cache, "/x/huggingface/hub");
+  const empty = { XDG_CACHE_HOME: "", HF_HOME: "", HF_HUB_CACHE: "", HF_TOKEN_PATH: "" };
+  assert.deepEqual(hubPlaces({ ...empty, HF_ENDPOINT: "", HF_TOKEN: "" }), hubPlaces({}));
   assert.equal(hubPlaces({ HF_ENDPOINT: "https://mirror/" }).endpoint, "https://mirror");
 });
