@@ -171,7 +171,7 @@ test("a packer that is killed leaves a part, which the next one removes", { skip
   const folder = await newFolder();
   assert.equal(await packer(folder, true), "SIGKILL");
   const [part, ...others] = await readdir(folder);
-  assert.match(part, /\.\d+\.part$/);
+  assert.match(part, /\.\d+\.\w+\.part$/);
   assert.deepEqual(others, []);
   const file = await written(fp8, folder);
   assert.deepEqual(await readdir(folder), [basename(file.path)]);

@@ -1,24 +1,28 @@
+import { randomBytes } from "node:crypto";
 import { readdir, rm, stat } from "node:fs/promises";
+import { hostname } from "node:os";
 import { join } from "node:path";
 
 /** A packer writes at least so often while it lives. */
 const STALE_MS = 600_000;
 
-/** Where this process writes a file before it has its name. */
+/** Containers that share a folder number their processes alike. */
+const host = hostname().replace(/[^\w-]/g, "_");
+
+/** A file that this process may write before it has its name. */
 export function partOf(path: string): string {
-  return `${path}.${process.pid}.part`;
+  return `${path}.${host}.${process.pid}.${randomBytes(4).toString("hex")}.part`;
 }
 
-/** Removes files of packers that were killed: of a process that is gone, or not written for long. */
+/** Removes files of packers that were killed: of a process of this host that is gone, or not written for long. */
 export async function removeLeftovers(folder: string): Promise<void> {
   for (const name of await readdir(folder)) {
-    const pid = /\.(\d+)\.part$/.exec(name)?.[1];
-    if (pid === undefined) continue;
+    if (!name.endsWith(".part")) continue;
     const path = join(folder, name);
     const written = (await stat(path).catch(() => undefined))?.mtimeMs ?? 0;
-    // A number may have gone to another process since, this one included.
-    const isOver = Number(pid) === process.pid || !lives(Number(pid));
-    if (isOver || Date.now() - written > STALE_MS) await rm(path, { force: true });
+    const [, ofHost, pid] = /\.([\w-]+)\.(\d+)\.\w+\.part$/.exec(name) ?? [];
+    const isGone = ofHost === host && !lives(Number(pid));
+    if (isGone || Date.now() - written > STALE_MS) await rm(path, { force: true });
   }
 }
 
