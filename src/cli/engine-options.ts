@@ -66,6 +66,7 @@ export async function engineOf(flags: Readonly<Record<string, unknown>>): Promis
   await readConfig(modelDirectory);
   const policy = await servingPolicyOf(flags["policy"], modelDirectory);
   const modelBytes = modelBytesOf(flags);
+  const topology = readTopology(textOf("topology", flags["topology"]));
   return {
     modelDirectory,
     policy,
@@ -76,9 +77,9 @@ export async function engineOf(flags: Readonly<Record<string, unknown>>): Promis
     fastDecode: fastDecodeOf(flags),
     speculate: speculateOf(flags),
     overlap: overlapOf(flags),
-    topology: readTopology(textOf("topology", flags["topology"])),
+    topology,
     experts: await expertsOf(flags),
-    nodes: nodesOf(flags),
+    nodes: nodesOf(flags, topology),
     ...contextCacheOf(flags),
     // Last, since it may take a while, which a wrong option should not.
     packed: await packedOf(flags, { modelDirectory, policy, modelBytes }),

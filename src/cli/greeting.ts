@@ -20,14 +20,14 @@ export function greet(options: ServeOptions, serving: Serving, startMs: number):
   }
 }
 
-type Door = Pick<ServeOptions, "host" | "apiKey" | "keysFile">;
+type Door = Pick<ServeOptions, "host" | "apiKey" | "keys">;
 
 /** Whether others than this machine reach the server, and need no key. */
 export const isOpenToAll = (options: Door): boolean =>
   !hasKey(options) && !isLoopback(options.host);
 
-const hasKey = ({ apiKey, keysFile }: Pick<ServeOptions, "apiKey" | "keysFile">) =>
-  apiKey !== undefined || keysFile !== undefined;
+const hasKey = ({ apiKey, keys }: Pick<ServeOptions, "apiKey" | "keys">) =>
+  apiKey !== undefined || keys !== undefined;
 
 function greeting(options: ServeOptions, { engine, url, names }: Serving, startMs: number): string {
   const { chat, curl } = hints(url, hasKey(options));

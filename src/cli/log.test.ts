@@ -77,5 +77,5 @@ test("a server is open to all where it listens to others and asks for no key", (
     assert.equal(isOpenToAll(door), false, door.host);
   }
   assert.equal(isOpenToAll({ host: "0.0.0.0", apiKey: "k" }), false);
-  assert.equal(isOpenToAll({ host: "0.0.0.0", keysFile: "keys.json" }), false);
+  assert.equal(isOpenToAll({ host: "0.0.0.0", keys: [] }), false);
 });

@@ -1,9 +1,11 @@
 import type { Command } from "cac";
 import {
+  assignRanks,
   parseWire,
   readSecret,
   type Address,
   type ClusterSecret,
+  type Topology,
   type WireRate,
 } from "../cluster/index.ts";
 import type { NodeOptions } from "../engine/index.ts";
@@ -46,9 +48,14 @@ export function linkOf(flags: Readonly<Record<string, unknown>>): WireRate | und
   }
 }
 
-export function nodesOf(flags: Readonly<Record<string, unknown>>): NodeOptions {
+export function nodesOf(flags: Readonly<Record<string, unknown>>, topology: Topology): NodeOptions {
   const { listen } = flags;
   const count = countOf(textOf("nodes", flags["nodes"]));
+  try {
+    assignRanks(topology, count);
+  } catch (error) {
+    throw error instanceof RangeError ? new UsageError(`--${error.message}`) : error;
+  }
   const nodes = typeof count === "number" ? count : count.reduce((sum, each) => sum + each, 0);
   const failureTimeoutMs = failureTimeoutOf(flags);
   const wire = linkOf(flags);

@@ -23,8 +23,13 @@ test("a schedule that cannot be read is named with its line", async (t) => {
   const file = temporaryFile(t);
   writeFileSync(file, "08:30 prefill=3,decode=2\n25:00 prefill=1,decode=1");
   const message = /^--scale-schedule: .*: line 2: expected 08:30/;
-  await assert.rejects(scheduleOf({ scaleSchedule: file }), { name: "UsageError", message });
-  const missing = { scaleSchedule: `${file}-missing` };
+  const topology = "prefill=1x1,decode=1x1";
+  const bad = { scaleSchedule: file, topology };
+  await assert.rejects(scheduleOf(bad), { name: "UsageError", message });
+  const missing = { scaleSchedule: `${file}-missing`, topology };
   await assert.rejects(scheduleOf(missing), { message: /^--scale-schedule: .*ENOENT/ });
   assert.equal(await scheduleOf({}), undefined);
+  await assert.rejects(scheduleOf({ ...bad, topology: "combined=2x1" }), {
+    message: "--scale-schedule: expected prefill units in --topology beside it",
+  });
 });

@@ -1,7 +1,8 @@
 import { readFile } from "node:fs/promises";
 import { parseScaleSchedule, scheduledUnits, type ScaleSchedule } from "../balancing/index.ts";
 import type { Engine } from "../engine/index.ts";
-import { textIf, UsageError } from "./arguments.ts";
+import { textIf, textOf, UsageError } from "./arguments.ts";
+import { readTopology } from "./engine-options.ts";
 
 /** Milliseconds between two looks at the clock. */
 const LOOK_MS = 10_000;
@@ -12,6 +13,12 @@ export async function scheduleOf(
 ): Promise<ScaleSchedule | undefined> {
   const file = textIf(flags, "scale-schedule");
   if (file === undefined) return undefined;
+  const { units } = readTopology(textOf("topology", flags["topology"]));
+  for (const role of ["prefill", "decode"]) {
+    if (units.every((unit) => unit.role !== role)) {
+      throw new UsageError(`--scale-schedule: expected ${role} units in --topology beside it`);
+    }
+  }
   try {
     return parseScaleSchedule(await readFile(file, "utf8"));
   } catch (error) {
@@ -30,10 +37,7 @@ export class ScheduledUnits {
     this.#schedule = schedule;
   }
 
-  /**
-   * @param now milliseconds since 1970
-   * @throws RangeError where the engine has no units of a role
-   */
+  /** @param now milliseconds since 1970 */
   look(now: number): void {
     const units = scheduledUnits(this.#schedule, now);
     const asked = JSON.stringify(units);
@@ -43,7 +47,7 @@ export class ScheduledUnits {
   }
 }
 
-/** @throws RangeError where the engine has no units of a role */
+/** The engine has units of both roles. */
 export function keepSchedule(engine: Pick<Engine, "scale">, schedule: ScaleSchedule): void {
   const units = new ScheduledUnits(engine, schedule);
   units.look(Date.now());

@@ -70,7 +70,10 @@ test("a running server has as many units as it is told, and says so everywhere",
 
     for (const [asked, said] of [
       [["decode=0", ...server], /expected units as in prefill=1,decode=2, got "decode=0"/],
-      [["combined=2", ...server], /400: there are no combined units, only prefill and decode/],
+      [
+        ["combined=2", ...server],
+        /^daysix: http:\/\/\S+ answers 400: there are no combined units, only prefill and decode/,
+      ],
       [["decode=2", "--url", url], /401: /],
     ] as const) {
       const refused = await scale(...asked);

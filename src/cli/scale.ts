@@ -1,5 +1,5 @@
 import { systemClock, type Clock } from "../cluster/index.ts";
-import { askServer, type Scaling, type Server } from "../gateway/index.ts";
+import { askServer, type Scaling, type Server, ServerRefusal } from "../gateway/index.ts";
 import { UsageError } from "./arguments.ts";
 
 type Unit = Scaling["units"][number];
@@ -32,7 +32,9 @@ export async function scale(options: {
   try {
     const began = clock.now();
     await look(wanted).catch((error: Error) => {
-      throw late.signal.aborted ? error : new UsageError(`--url: ${error.message}`);
+      if (late.signal.aborted) throw error;
+      const isAsked = error instanceof ServerRefusal && error.status === 400;
+      throw new UsageError(isAsked ? error.message : `--url: ${error.message}`);
     });
     const seconds: Record<string, number> = {};
     for (;;) {

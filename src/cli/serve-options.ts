@@ -4,6 +4,7 @@ import { balancesItself } from "./auto-balance.ts";
 import { apiKeyOf } from "./api-key.ts";
 import { integerOf, namesOf, present, reasoningFieldOf, textIf, textOf } from "./arguments.ts";
 import { engineOf, withEngine } from "./engine-options.ts";
+import { keysOf } from "./keyring.ts";
 import { openLog, withLog } from "./log.ts";
 import { scalePolicyOf } from "./scale-policy.ts";
 import { scheduleOf } from "./scale-schedule.ts";
@@ -73,7 +74,7 @@ export async function runServe(flags: Flags): Promise<never> {
       : { maxModelLen: integerOf("max-model-len", maxModelLen, 2, 2 ** 31 - 1) }),
     ...present({
       apiKey,
-      keysFile: textIf(flags, "keys"),
+      keys: await keysOf(flags),
       servedNames: textIf(flags, "served-model-name")?.split(","),
       chatTemplate: textIf(flags, "chat-template"),
       ledger: textIf(flags, "ledger"),

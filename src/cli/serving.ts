@@ -2,7 +2,7 @@ import type { Logger } from "pino";
 import type { ScaleSchedule } from "../balancing/index.ts";
 import type { Clock } from "../cluster/index.ts";
 import type { Engine, EngineOptions } from "../engine/index.ts";
-import type { GatewayOptions, ReasoningField } from "../gateway/index.ts";
+import type { GatewayOptions, NamedKey, ReasoningField } from "../gateway/index.ts";
 import type { ScalePolicy } from "./scale-policy.ts";
 
 export interface ServeOptions {
@@ -10,8 +10,8 @@ export interface ServeOptions {
   readonly host: string;
   readonly port: number;
   readonly apiKey?: string;
-  /** File of keys that have names and limits. */
-  readonly keysFile?: string;
+  /** Keys that have names and limits; a budget is counted from the ledger. */
+  readonly keys?: readonly NamedKey[];
   /** What is decided of requests before they are read. */
   readonly edge?: Pick<GatewayOptions, "allowedHosts" | "allowedOrigins" | "strict">;
   /** The folder's name where none is given. */

@@ -73,7 +73,7 @@ export function assignRanks(topology: Topology, nodes: number | readonly number[
 
 function spread(units: readonly Unit[], ranks: number, nodes: number): number[] {
   if (!Number.isInteger(nodes) || nodes < 1 || nodes > ranks) {
-    throw new RangeError(`nodes: expected 1 to ${ranks} (the ranks), got ${nodes}`);
+    throw new RangeError(`nodes: expected at most one for each rank (${ranks}), got ${nodes}`);
   }
   const load = Array.from({ length: nodes }, () => 0);
   return units.flatMap((unit) => spreadRanks(unit.ranks.length, load));

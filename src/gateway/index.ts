@@ -4,6 +4,7 @@ export {
   modelNames,
   chatChunks,
   serverEvents,
+  ServerRefusal,
   type ChatChunk,
   type Server,
 } from "./http/index.ts";

@@ -5,13 +5,25 @@ export interface Server {
   readonly apiKey?: string;
 }
 
+/** What a server answers that is no success. */
+export class ServerRefusal extends Error {
+  override readonly name = "ServerRefusal";
+  readonly status: number;
+
+  constructor(status: number, message: string) {
+    super(message);
+    this.status = status;
+  }
+}
+
 interface Failure {
   readonly error?: { readonly message?: string };
 }
 
 /**
  * Posts a body, or asks without one.
- * @throws Error with what the server or the network says, and the signal's reason once it is aborted
+ * @throws ServerRefusal with what the server says, Error with what the network does, and the signal's
+ * reason once it is aborted
  */
 export async function askServer(
   { url, apiKey }: Server,
@@ -34,9 +46,9 @@ export async function askServer(
   });
   if (response.ok) return response;
   const text = await response.text();
-  throw new Error(
-    `${url} answers ${response.status}: ${messageOf(text) ?? text.slice(0, 200)}`.trim(),
-  );
+  const { status } = response;
+  const message = `${url} answers ${status}: ${messageOf(text) ?? text.slice(0, 200)}`.trim();
+  throw new ServerRefusal(status, message);
 }
 
 /** The names under which a server serves models, one at least. */

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { z } from "zod";
 import { untilFirstFault } from "../../model/index.ts";
 import { Bodies, type IncomingBody } from "./bodies.ts";
 import { readJson } from "./body.ts";
@@ -19,10 +20,7 @@ function post(
   return { headers: new Headers({ "content-type": "application/json", ...headers }), pieces };
 }
 
-async function refusal(
-  request: IncomingBody,
-  schema: typeof chatRequest | typeof completionRequest,
-) {
+async function refusal(request: IncomingBody, schema: z.ZodType) {
   try {
     await readJson<unknown>(request, schema, bodies);
   } catch (error) {
@@ -46,6 +44,18 @@ test("a body that is not JSON in UTF-8 is refused for what it is", async () => {
   for (const [request, status, code] of cases) {
     const error = await refusal(request, chatRequest);
     assert.deepEqual([error.status, error.code], [status, code]);
+  }
+});
+
+test("a field that a strict form does not know is refused by its path, wherever it is", async () => {
+  const inner = z.strictObject({ a: z.int().exactOptional() });
+  const form = z.strictObject({ a: z.int().exactOptional(), list: z.array(inner).optional() });
+  for (const [body, param] of [
+    [{ b: 1 }, "b"],
+    [{ a: 1, list: [{ a: 1 }, { c: 1 }] }, "list[1].c"],
+  ] as const) {
+    const error = await refusal(post(JSON.stringify(body)), form);
+    assert.deepEqual([error.param, error.message], [param, `${param}: unknown field`]);
   }
 });
 

@@ -83,6 +83,9 @@ interface Fault {
 
 /** The issue to report: inside a union, that of the alternative which came furthest. */
 function deepest(issue: Issue): Fault {
+  if (issue.code === "unrecognized_keys") {
+    return { path: [...issue.path, issue.keys[0]], message: "unknown field", wrongType: false };
+  }
   const message = issue.message.replace(/^Invalid input: /, "");
   const found = { path: issue.path, message, wrongType: issue.code === "invalid_type" };
   if (issue.code !== "invalid_union") return found;

@@ -6,6 +6,7 @@ export {
   type Server,
   chatChunks,
   serverEvents,
+  ServerRefusal,
 } from "./api-client.ts";
 export { DashboardFiles } from "./dashboard-files.ts";
 export { isLoopback } from "./edge.ts";
