@@ -1,6 +1,7 @@
 import { useEffect, useRef, useState } from "preact/hooks";
-import { converse, type Turn } from "./conversation.ts";
+import type { Turn } from "./conversation.ts";
 import { Exchange } from "./exchange.tsx";
+import { LiveAnswer } from "./live-answer.ts";
 import { useTurns } from "./use-turns.ts";
 
 /** A conversation with the model that the page watches. */
@@ -8,7 +9,8 @@ export function Chat({ model, apiKey }: { model: string; apiKey: string }) {
   const [turns, setTurns] = useTurns();
   const [text, setText] = useState("");
   const [thinks, setThinks] = useState(true);
-  const [live, setLive] = useState<AbortController>();
+  const [isLive, setLive] = useState(false);
+  const [answer] = useState(() => new LiveAnswer(setTurns, setLive));
   const log = useRef<HTMLDivElement>(null);
   const follows = useRef(true);
 
@@ -16,21 +18,17 @@ export function Chat({ model, apiKey }: { model: string; apiKey: string }) {
     if (follows.current) log.current?.scrollTo({ top: log.current.scrollHeight });
   }, [turns]);
 
-  const askAfter = async (before: readonly Turn[], question: string) => {
-    if (live || question.trim() === "") return;
-    const stop = new AbortController();
+  const askAfter = (before: readonly Turn[], question: string) => {
+    if (isLive || question.trim() === "") return;
     follows.current = true;
-    setLive(stop);
-    const asked = { model, apiKey, thinks, before, text: question, signal: stop.signal };
-    for await (const turn of converse(asked)) setTurns([...before, turn]);
-    setLive(undefined);
+    void answer.ask({ model, apiKey, thinks, before, text: question });
   };
   const send = () => {
-    if (live || text.trim() === "") return;
+    if (isLive || text.trim() === "") return;
     setText("");
-    void askAfter(turns, text);
+    askAfter(turns, text);
   };
-  const askAgain = () => void askAfter(turns.slice(0, -1), turns.at(-1)?.question ?? "");
+  const askAgain = () => askAfter(turns.slice(0, -1), turns.at(-1)?.question ?? "");
 
   return (
     <section class="panel chat" aria-labelledby="chat">
@@ -40,10 +38,7 @@ export function Chat({ model, apiKey }: { model: string; apiKey: string }) {
           type="button"
           class="quiet"
           disabled={turns.length === 0}
-          onClick={() => {
-            live?.abort();
-            setTurns([]);
-          }}
+          onClick={() => answer.forget()}
         >
           New chat
         </button>
@@ -54,7 +49,7 @@ export function Chat({ model, apiKey }: { model: string; apiKey: string }) {
         role="log"
         tabIndex={0}
         aria-label="Conversation"
-        aria-busy={live !== undefined}
+        aria-busy={isLive}
         onScroll={({ currentTarget: { scrollTop, scrollHeight, clientHeight } }) => {
           follows.current = scrollHeight - scrollTop - clientHeight < 40;
         }}
@@ -64,7 +59,7 @@ export function Chat({ model, apiKey }: { model: string; apiKey: string }) {
           <Exchange
             key={index}
             turn={turn}
-            onAgain={!live && index === turns.length - 1 ? askAgain : undefined}
+            onAgain={!isLive && index === turns.length - 1 ? askAgain : undefined}
           />
         ))}
       </div>
@@ -98,8 +93,8 @@ export function Chat({ model, apiKey }: { model: string; apiKey: string }) {
             />{" "}
             Think first
           </label>
-          {live ? (
-            <button type="button" onClick={() => live.abort()}>
+          {isLive ? (
+            <button type="button" onClick={() => answer.stop()}>
               Stop
             </button>
           ) : (

@@ -204,6 +204,11 @@ async function chat(server) {
   await page.waitForTimeout(1200);
   await page.reload();
   await says(page.locator(".log"), /Ask something/);
+  await ask(page, "Tell me a long story about a fox.");
+  await page.locator(".log article.live :is(.thinking, .markdown)").waitFor();
+  await page.getByRole("button", { name: "New chat" }).click();
+  await page.waitForTimeout(1200);
+  await says(page.locator(".log"), /Ask something/);
   done("failed turns are not sent, the conversation survives a reload, and a new chat ends it");
   await page.context().close();
 }
