@@ -2,6 +2,7 @@ import { useEffect, useState } from "preact/hooks";
 import type { StatusSnapshot } from "../src/gateway/status/status-snapshot.ts";
 import { extended, readSamples, sampleOf, writeSamples, type Sample } from "./history.ts";
 import { ask, events, ServerError } from "./server.ts";
+import { store, stored } from "./stored.ts";
 
 /** `locked`: the server wants a key, or another one. */
 export type Connection = "connecting" | "live" | "lost" | "locked";
@@ -23,7 +24,7 @@ const STORED = "daysix.samples";
 export function useStatus(key: string): Watched {
   const [connection, setConnection] = useState<Connection>("connecting");
   const [recent, setRecent] = useState<readonly StatusSnapshot[]>([]);
-  const [samples, setSamples] = useState(() => readSamples(sessionStorage.getItem(STORED)));
+  const [samples, setSamples] = useState(() => readSamples(stored("sessionStorage", STORED)));
 
   useEffect(() => {
     const left = new AbortController();
@@ -50,9 +51,9 @@ export function useStatus(key: string): Watched {
   }, [key]);
 
   useEffect(() => {
-    const store = () => sessionStorage.setItem(STORED, writeSamples(samples));
-    addEventListener("pagehide", store);
-    return () => removeEventListener("pagehide", store);
+    const keep = () => store("sessionStorage", STORED, writeSamples(samples));
+    addEventListener("pagehide", keep);
+    return () => removeEventListener("pagehide", keep);
   }, [samples]);
 
   return { connection, recent, samples };

@@ -1,5 +1,6 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import { readTurns, writeTurns, type Turn } from "./conversation.ts";
+import { store, stored } from "./stored.ts";
 
 const STORED = "daysix.chat";
 /** Between two times that a growing conversation is written. */
@@ -7,7 +8,7 @@ const STORE_MS = 1000;
 
 /** The conversation, which stays in this browser until it is begun anew; shown once a frame at most. */
 export function useTurns(): [readonly Turn[], (turns: readonly Turn[]) => void] {
-  const [turns, setTurns] = useState(() => readTurns(localStorage.getItem(STORED)));
+  const [turns, setTurns] = useState(() => readTurns(stored("localStorage", STORED)));
   const newest = useRef(turns);
   const frame = useRef(0);
 
@@ -21,20 +22,16 @@ export function useTurns(): [readonly Turn[], (turns: readonly Turn[]) => void] 
 
   useEffect(() => {
     let written: readonly Turn[] | undefined = newest.current;
-    const store = () => {
+    const keep = () => {
       if (written === newest.current) return;
       written = newest.current;
-      try {
-        localStorage.setItem(STORED, writeTurns(written));
-      } catch {
-        // A full or forbidden store costs the memory of the conversation, and nothing else.
-      }
+      store("localStorage", STORED, writeTurns(written));
     };
-    const timer = setInterval(store, STORE_MS);
-    addEventListener("pagehide", store);
+    const timer = setInterval(keep, STORE_MS);
+    addEventListener("pagehide", keep);
     return () => {
       clearInterval(timer);
-      removeEventListener("pagehide", store);
+      removeEventListener("pagehide", keep);
     };
   }, []);
 
