@@ -14,7 +14,11 @@ const folder = "deploy/kubernetes/";
 interface Container {
   readonly args: readonly string[];
   readonly ports?: readonly { readonly name: string; readonly containerPort: number }[];
-  readonly volumeMounts: readonly { readonly name: string }[];
+  readonly volumeMounts: readonly {
+    readonly name: string;
+    readonly mountPath: string;
+    readonly readOnly?: boolean;
+  }[];
 }
 
 interface Manifest {
@@ -100,6 +104,26 @@ test("every flag that a container or unit gives is one that its command has", ()
     for (const word of words.filter((each) => each.startsWith("--"))) {
       assert.ok(known?.includes(word.split("=")[0]), `${name} ${word}`);
     }
+  }
+});
+
+test("everything that is started keeps its packed weights where it may write", () => {
+  const image = read("deploy/Dockerfile");
+  assert.match(image, /^ENV .*\bXDG_CACHE_HOME=\/var\/cache$/m);
+  assert.match(image, /^VOLUME .*\/var\/cache\/daysix$/m);
+  assert.match(image, /chown node:node .*\/var\/cache\/daysix$/m);
+  for (const file of readdirSync(new URL("deploy/systemd/", repository))) {
+    const text = read(`deploy/systemd/${file}`);
+    assert.match(text, /^CacheDirectory=daysix$/m, file);
+    assert.match(text, /^Environment=.*\bXDG_CACHE_HOME=\/var\/cache$/m, file);
+  }
+  for (const { spec } of ofKind("StatefulSet")) {
+    const [{ args, volumeMounts }] = spec.template.spec.containers;
+    const [, folder] = args.map((arg) => /^--packed-dir=(.*)$/.exec(arg)).find(Boolean) ?? [];
+    const mount = volumeMounts.find(({ mountPath }) => folder?.startsWith(`${mountPath}/`));
+    assert.ok(mount && !mount.readOnly, `${spec.serviceName}: ${folder}`);
+    const claims = spec.volumeClaimTemplates?.map(({ metadata }) => metadata.name);
+    assert.ok(claims?.includes(mount.name), `${mount.name} outlives its pod`);
   }
 });
 
