@@ -18,6 +18,24 @@ export const systemClock: Clock = {
 };
 
 /**
+ * Calls back after some milliseconds, a deadline of somebody else. A process that was held up, as on a machine
+ * that slept, hears its clock before what has come meanwhile, and the other may have been held up with it: it
+ * waits a quarter longer.
+ */
+export function afterAwake(clock: Clock, milliseconds: number, callback: () => void): () => void {
+  const grace = milliseconds / 4;
+  const wait = (left: number) => {
+    const due = clock.now() + left;
+    return clock.after(left, () => {
+      if (clock.now() - due > grace) cancel = wait(grace);
+      else callback();
+    });
+  };
+  let cancel = wait(milliseconds);
+  return () => cancel();
+}
+
+/**
  * What `work` resolves to. If that takes longer, rejects with what `late` returns; nobody hears how the
  * work ends.
  */
@@ -28,7 +46,7 @@ export function inTime<T>(
   late: () => Error,
 ): Promise<T> {
   return new Promise((resolve, reject) => {
-    const cancel = clock.after(milliseconds, () => reject(late()));
+    const cancel = afterAwake(clock, milliseconds, () => reject(late()));
     work.finally(cancel).then(resolve, reject);
   });
 }

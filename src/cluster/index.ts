@@ -1,5 +1,5 @@
 export { channels, MICRO_BATCHES } from "./channels.ts";
-export { type Clock, inTime, settleInTime, systemClock } from "./clock.ts";
+export { afterAwake, type Clock, inTime, settleInTime, systemClock } from "./clock.ts";
 export { ControlError, MAXIMUM_RANK } from "./links/index.ts";
 export type { Traffic } from "./counters.ts";
 export { defaultFailureTimeoutMs } from "./membership/index.ts";

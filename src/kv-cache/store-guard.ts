@@ -1,4 +1,4 @@
-import type { Clock } from "../cluster/index.ts";
+import { afterAwake, type Clock } from "../cluster/index.ts";
 
 export interface GuardOptions {
   /** What is guarded, as its operations are called in a reason: `reads`. */
@@ -86,7 +86,7 @@ export class StoreGuard {
         this.#note(trouble, isTrial);
         resolve(value);
       };
-      const stopTimer = clock.after(deadlineMs, () => {
+      const stopTimer = afterAwake(clock, deadlineMs, () => {
         if (!isOver) this.#late++;
         end(`given up after ${deadlineMs} ms`);
       });

@@ -193,7 +193,8 @@ export async function runProcesses(
     if (killsServer) await life.killServer(folder);
     else await life.end();
   } catch (error) {
-    life.problems.push(`${topology}: ${(error as Error).stack}`);
+    const { stack = "" } = error as Error;
+    life.problems.push(`${topology}: ${stack}; the server said last: ${cluster.said.slice(-1000)}`);
     await cluster.kill();
   }
   const { problems, told, counts } = life;

@@ -138,6 +138,11 @@ export class ProcessCluster {
     );
   }
 
+  /** What the server has said. */
+  get said(): string {
+    return this.#serve.said;
+  }
+
   /** The server finishes what is live and ends; its status, and what it has said. */
   async close(): Promise<{ readonly status: number | null; readonly said: string }> {
     return this.#end("SIGTERM");

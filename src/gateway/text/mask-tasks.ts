@@ -1,5 +1,5 @@
 import type { Logger } from "pino";
-import type { Clock } from "../../cluster/index.ts";
+import { afterAwake, type Clock } from "../../cluster/index.ts";
 import { ApiError } from "../errors.ts";
 import type { CreateMaskChild, MaskChild } from "./mask-child.ts";
 import type {
@@ -95,7 +95,7 @@ export class MaskTasks {
     const { clock, taskLimitMs } = this.#options;
     const id = this.#tasks++;
     const late = () => this.#end(`took longer than ${taskLimitMs} ms`);
-    this.#posted.set(id, { ...asked, cancelTimer: clock.after(taskLimitMs, late) });
+    this.#posted.set(id, { ...asked, cancelTimer: afterAwake(clock, taskLimitMs, late) });
     this.#unsent.push({ ...task, id });
     if (this.#unsent.length === 1) clock.soon(() => this.#send());
   }

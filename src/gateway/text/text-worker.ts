@@ -1,4 +1,4 @@
-import { systemClock } from "../../cluster/index.ts";
+import { afterAwake, systemClock } from "../../cluster/index.ts";
 import { type ToolCallFormat, Vocabulary } from "../../model/index.ts";
 import { ApiError, invalidValue } from "../errors.ts";
 import type { TextReport, TextTask } from "./messages.ts";
@@ -101,7 +101,7 @@ export class TextWorker {
     const job = this.#queue.take() as TextJob;
     this.#running = job;
     const { clock, taskLimitMs } = this.#options;
-    this.#cancelTimer = clock.after(taskLimitMs, () =>
+    this.#cancelTimer = afterAwake(clock, taskLimitMs, () =>
       this.#stop(`took longer than ${taskLimitMs} ms`),
     );
     this.#process.post(job.task);
