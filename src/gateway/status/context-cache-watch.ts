@@ -14,7 +14,7 @@ const troubleKinds = Object.keys(troubles) as (keyof typeof troubles)[];
 type Trouble = keyof typeof troubles;
 
 /** What all ranks together have counted. */
-type Sums = Record<Trouble | "rejected" | "answers", number>;
+type Sums = Record<Trouble | "rejected" | "hits" | "answers", number>;
 
 /**
  * Tells the log what becomes of the context cache, for all ranks together: once when there is trouble with
@@ -38,7 +38,9 @@ export class ContextCacheWatch {
     const risen = (kind: keyof Sums) => now[kind] - this.#last[kind];
     const reasons = caches.flatMap(({ bypassed }) => [bypassed.reads, bypassed.writes]);
     const reason = reasons.find((each) => each !== undefined);
-    const trouble = troubleKinds.find((kind) => risen(kind) > 0);
+    // Now and then a block comes late from any store.
+    const isTrouble = (kind: Trouble) => risen(kind) > (kind === "computed" ? risen("hits") : 0);
+    const trouble = troubleKinds.find(isTrouble);
     const worst = reason === undefined ? trouble : "failed";
     if (worst) this.#tell(worst, reason, now);
     else if (this.#told && risen("answers") > 0) {
@@ -68,7 +70,7 @@ export class ContextCacheWatch {
 const isSlowness = (trouble: Trouble) => trouble === "dropped" || trouble === "computed";
 
 const noSums = (): Sums => ({
-  ...{ failed: 0, late: 0, dropped: 0, computed: 0, rejected: 0, answers: 0 },
+  ...{ failed: 0, late: 0, dropped: 0, computed: 0, rejected: 0, hits: 0, answers: 0 },
 });
 
 function sumsOf(caches: readonly Figures[]): Sums {
@@ -80,6 +82,7 @@ function sumsOf(caches: readonly Figures[]): Sums {
     sums.dropped += dropped;
     sums.computed += computed;
     sums.rejected += removed;
+    sums.hits += hits;
     sums.answers += hits + misses + written;
   }
   return sums;
