@@ -1,4 +1,5 @@
 export { maxOverMean } from "./balance.ts";
+export { type BlockReader, chooseBlockReader } from "./block-reader.ts";
 export {
   answerEstimate,
   chooseDecodeRank,

@@ -70,6 +70,8 @@ export const commandSchema = z.discriminatedUnion("kind", [
     request: requestSchema,
     /** Goes on there after the first token. */
     decodeRank: rank.exactOptional(),
+    /** It reads what the context cache has of the prompt, and lends it to this one. */
+    borrows: z.literal(true).exactOptional(),
   }),
   /** A prefill rank will hand this request over. */
   z.object({ kind: z.literal("expect"), handle, request: requestSchema, prefillRank: rank }),
@@ -190,6 +192,10 @@ export const newsSchema = z.discriminatedUnion("kind", [
     columns: columnsSchema,
     /** Of the rank's pool, after the step. */
     pagesInUse: whole,
+    /** What a block of the context cache takes. */
+    blockMicros: z
+      .object({ read: whole.exactOptional(), lent: whole.exactOptional() })
+      .exactOptional(),
     /** Milliseconds since the step began, which is when its requests started. */
     stepMs: z.number().min(0),
   }),

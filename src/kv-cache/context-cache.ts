@@ -51,6 +51,10 @@ export interface ContextCacheStats {
   readonly late: number;
   /** Reads and writes that the store rejected. */
   readonly failed: number;
+  /** Blocks that a decode rank gave to the ranks that computed their prompts, from its pool or the store. */
+  readonly lent: number;
+  /** Microseconds that a block takes to be read, and to be lent, where that is known. */
+  readonly blockMicros: Readonly<Partial<Record<"read" | "lent", number>>>;
   /** Files that were there but could not be used, by reason; they are removed. */
   readonly rejected: Readonly<Partial<Record<Rejection, number>>>;
   /** Why the store is not read, or not written, while it is bypassed. */
@@ -116,12 +120,15 @@ export class ContextCache {
   }
 
   get stats(): ContextCacheStats {
+    const readMs = this.#gain.readMs(1 + READS_AHEAD);
     const [reads, writes] = [this.#reads, this.#writes];
     return {
       ...this.#count,
       dropped: this.#count.dropped + writes.skipped,
       late: reads.late + writes.late,
       failed: reads.failed + writes.failed,
+      lent: 0,
+      blockMicros: readMs === undefined ? {} : { read: micros(readMs / (1 + READS_AHEAD)) },
       rejected: { ...this.#rejected },
       bypassed: {
         ...(reads.bypassed !== undefined && { reads: reads.bypassed }),
@@ -133,6 +140,11 @@ export class ContextCache {
   /** Whether a load of so many blocks would ask the store, and be there before they are computed. */
   isWorthReading(blocks: number, computeMs = this.#gain.computeMs(blocks)): boolean {
     return this.#reads.admits && this.#gain.pays(blocks, computeMs);
+  }
+
+  /** Milliseconds in which blocks would be computed here. */
+  computeMs(blocks: number): number {
+    return this.#gain.computeMs(blocks);
   }
 
   /** So many blocks are computed because they are not worth reading. */
@@ -173,11 +185,9 @@ export class ContextCache {
       for (const payload of missing < 0 ? (blocks ?? []) : (blocks ?? []).slice(0, missing)) {
         this.#pages.copyIn(pages[loaded++], payload as Uint8Array);
       }
-      const roundMs = this.#clock.now() - began;
-      if (!blocks || missing < 0) this.#gain.sawRound(roundMs);
+      if (!blocks || missing < 0) this.#gain.sawRound(this.#clock.now() - began);
       if (blocks && missing >= 0) outcome = "missing";
-      else if (!blocks || !this.#gain.goesOn(keys.length - loaded, roundMs, left()))
-        outcome = "slow";
+      else if (!blocks || !this.#gain.goesOn(keys.length - loaded, left())) outcome = "slow";
     }
     this.#count.hits += loaded;
     this.#count[outcome === "slow" ? "computed" : "misses"] += keys.length - loaded;
@@ -254,6 +264,24 @@ export class ContextCache {
   }
 }
 
+const micros = (milliseconds: number) => Math.round(1000 * milliseconds);
+
+/** Blocks that a rank gave to others, and what the last of them took. */
+export interface Lent {
+  readonly blocks: number;
+  readonly msPerBlock?: number;
+}
+
+/** A rank's counts with those of what it lent. */
+export function withLoans(
+  stats: ContextCacheStats,
+  { blocks, msPerBlock }: Lent,
+): ContextCacheStats {
+  const { blockMicros } = stats;
+  const lent = msPerBlock === undefined ? {} : { lent: micros(msPerBlock) };
+  return { ...stats, lent: blocks, blockMicros: { ...blockMicros, ...lent } };
+}
+
 /** Of two ranks together. */
 export function addContextCacheStats(
   a: ContextCacheStats,
@@ -273,6 +301,8 @@ export function addContextCacheStats(
     dropped: a.dropped + b.dropped,
     late: a.late + b.late,
     failed: a.failed + b.failed,
+    lent: a.lent + b.lent,
+    blockMicros: { ...b.blockMicros, ...a.blockMicros },
     rejected,
     bypassed: { ...b.bypassed, ...a.bypassed },
   };

@@ -5,6 +5,7 @@ export {
   readEntries,
   TransferError,
   type KvEntries,
+  type Loan,
   type TransferMessage,
   writeEntries,
 } from "./transfer.ts";
@@ -14,6 +15,8 @@ export {
   ContextCache,
   type ContextCacheOptions,
   type ContextCacheStats,
+  type Lent,
+  withLoans,
 } from "./context-cache.ts";
 export { DirectoryBlobStore } from "./directory-blob-store.ts";
 export { createPermits, FilePermits } from "./file-permits.ts";

@@ -69,9 +69,10 @@ export class ReadGain {
     return this.#passed >= this.#tryAfter;
   }
 
-  /** Whether to go on where a round has just taken so long. */
-  goesOn(blocks: number, roundMs: number, computeMs: number): boolean {
-    return this.#roundsOf(blocks, 0) * roundMs < computeMs + WORTH_COMPUTING_MS;
+  /** Whether to read on in a run of which so many blocks are left, by its own last round and those before it. */
+  goesOn(blocks: number, computeMs: number): boolean {
+    const roundMs = Math.min(...this.#rounds);
+    return this.#roundsOf(blocks, 0) * roundMs < computeMs + UNDER_WAY_MS;
   }
 
   /** How long to wait for a round of blocks that would be computed, with all after them, in so many milliseconds. */

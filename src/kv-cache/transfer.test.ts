@@ -66,7 +66,7 @@ test("a prompt's KV arrives whole, however it was cut and wherever its pages lie
 
 test("offers, grants, hand-overs and abandonments say what they said", () => {
   for (const message of [
-    { kind: "offer", handle: 4 },
+    { kind: "offer", handle: 4, first: 64, count: 128, computeMs: 250 },
     { kind: "grant", handle: 2, first: 192 },
     { kind: "handover", handle: 3, token: 42 },
     { kind: "abandon", handle: 9 },

@@ -8,19 +8,29 @@ export class TransferError extends Error {
 
 /** What prefill and decode ranks tell each other about a sequence; `handle` names it on both. */
 export type TransferMessage =
-  /** The prefill rank has begun to compute the prompt: may its KV be sent? */
-  | { readonly kind: "offer"; readonly handle: number }
+  /** The prefill rank has begun with the prompt: may its KV be sent? It would take over what it lacks. */
+  | ({ readonly kind: "offer"; readonly handle: number } & Loan)
   /** The decode rank has pages for the whole prompt, and holds the KV of positions before `first`. */
   | { readonly kind: "grant"; readonly handle: number; readonly first: number }
+  /** Of what the prefill rank lacks, before the grant. */
+  | KvEntries<"lent">
   | KvEntries
   /** All of the prompt's KV has been sent, and this is the first generated token. */
   | { readonly kind: "handover"; readonly handle: number; readonly token: number }
   /** The prefill rank sends nothing more. */
   | { readonly kind: "abandon"; readonly handle: number };
 
+/** Positions that a prefill rank lacks and its decode rank may read for it; `count` is 0 where there are none. */
+export interface Loan {
+  readonly first: number;
+  readonly count: number;
+  /** Milliseconds in which the prefill rank would compute them. */
+  readonly computeMs: number;
+}
+
 /** KV of consecutive positions in one layer: `bytes` holds `count` entries. */
-export interface KvEntries {
-  readonly kind: "entries";
+export interface KvEntries<Kind extends "entries" | "lent" = "entries"> {
+  readonly kind: Kind;
   readonly handle: number;
   readonly layer: number;
   readonly first: number;
@@ -28,16 +38,20 @@ export interface KvEntries {
   readonly bytes: Uint8Array;
 }
 
-const kinds = ["offer", "grant", "entries", "handover", "abandon"] as const;
+const kinds = ["offer", "grant", "lent", "entries", "handover", "abandon"] as const;
 const HEAD_WORDS = 5;
+const MOST = 2 ** 31 - 1;
 
 export function encodeTransfer(message: TransferMessage): Uint8Array {
-  const bytes = message.kind === "entries" ? message.bytes : new Uint8Array(0);
+  const bytes = "bytes" in message ? message.bytes : new Uint8Array(0);
   const encoded = new Uint8Array(HEAD_WORDS * 4 + bytes.byteLength);
   const head = new Int32Array(encoded.buffer, 0, HEAD_WORDS);
   head[0] = kinds.indexOf(message.kind);
   head[1] = message.handle;
-  if (message.kind === "entries") head.set([message.layer, message.first, message.count], 2);
+  if ("layer" in message) head.set([message.layer, message.first, message.count], 2);
+  if (message.kind === "offer") {
+    head.set([message.first, message.count, Math.min(MOST, Math.round(message.computeMs))], 2);
+  }
   if (message.kind === "grant") head[2] = message.first;
   if (message.kind === "handover") head[2] = message.token;
   encoded.set(bytes, HEAD_WORDS * 4);
@@ -53,6 +67,7 @@ export function decodeTransfer(encoded: Uint8Array): TransferMessage {
   const [number, handle, second, first, count] = head;
   const kind = kinds[number];
   switch (kind) {
+    case "lent":
     case "entries": {
       const bytes = encoded.subarray(HEAD_WORDS * 4);
       return { kind, handle, layer: second, first, count, bytes };
@@ -62,6 +77,7 @@ export function decodeTransfer(encoded: Uint8Array): TransferMessage {
     case "handover":
       return { kind, handle, token: second };
     case "offer":
+      return { kind, handle, first: second, count: first, computeMs: count };
     case "abandon":
       return { kind, handle };
     default:
@@ -112,7 +128,7 @@ export function readEntries(
 export function writeEntries(
   kv: KvPool,
   pages: readonly number[],
-  { layer, first, count, bytes }: KvEntries,
+  { layer, first, count, bytes }: KvEntries | KvEntries<"lent">,
 ): void {
   const size = entryBytes(kv);
   const room = pages.length * PAGE_TOKENS;

@@ -134,7 +134,17 @@ const settings: [topology: string, what: string, options: Partial<EngineOptions>
     { experts: { placement: placement(56) } },
   ],
   ["prefill=1x2,decode=1x2", "context cache cold", { contextCache }],
-  ["prefill=1x2,decode=1x2", "context cache warm", { contextCache }],
+  ["prefill=1x2,decode=1x2", "context cache warm", { contextCache, reading: "prefill" }],
+  [
+    "prefill=1x2,decode=1x2",
+    "context cache warm, read by decode ranks",
+    { contextCache, reading: "decode" },
+  ],
+  [
+    "prefill=2x2,decode=2x2",
+    "context cache warm, read by either, on two nodes",
+    { contextCache, nodes: { count: 2 } },
+  ],
 ];
 
 /** A second process that joins as `daysix node` does, with kernels of its own. */
@@ -179,6 +189,7 @@ for (const policy of policies.filter((name) => policyNames.includes(name))) {
       ranks.reduce((all, rank) => all + count(rank), 0);
     const seconds = Math.round((performance.now() - began) / 1000);
     const blocks = sum((rank) => rank.contextCache?.hits ?? 0);
+    const lent = sum((rank) => rank.contextCache?.lent ?? 0);
     const proposed = sum((rank) => rank.proposedTokens);
     const accepted = sum((rank) => rank.acceptedTokens);
     const told = {
@@ -188,6 +199,7 @@ for (const policy of policies.filter((name) => policyNames.includes(name))) {
       differing: wrong,
       seconds,
       blocks,
+      lent,
       proposed,
       accepted,
       rows,

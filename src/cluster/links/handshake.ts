@@ -8,7 +8,7 @@ export class HandshakeError extends Error {
 }
 
 /** Of the frames and messages between nodes; raised when one of them changes its meaning. */
-export const PROTOCOL = 5;
+export const PROTOCOL = 6;
 
 const name = z.string().max(256);
 const port = z.int().min(1).max(65_535);

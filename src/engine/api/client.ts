@@ -73,7 +73,7 @@ export class Engine {
   /** Opens the model on every rank; rejects with what is wrong with it. */
   static async start(options: EngineOptions, observer: EngineObserver = {}): Promise<Engine> {
     const { modelDirectory, modelBytes = "sample", weights = "mapped", ...others } = options;
-    const { nodes, packed, routing, now = Date.now, ...rest } = others;
+    const { nodes, packed, routing, reading = "sooner", now = Date.now, ...rest } = others;
     const { topology = defaultTopology } = options;
     const stepRows = options.chunkRows ?? DEFAULT_CHUNK_ROWS;
     const config = await readConfig(modelDirectory);
@@ -86,7 +86,7 @@ export class Engine {
     );
     const { experts = {} } = options;
     return Engine.over(
-      { plan, config, routing, now, clock: systemClock },
+      { plan, config, routing, reading: plan.contextCache && reading, now, clock: systemClock },
       observer,
       (listener, loads) =>
         Fleet.start({
@@ -125,7 +125,7 @@ export class Engine {
     const { clock, now } = parts;
     const router = new Router({
       ...{ topology, stepRows: parts.plan.chunkRows, costs: forwardCosts(parts.config) },
-      routing: parts.routing,
+      ...{ routing: parts.routing, reading: parts.reading },
       pages: Math.min(...ranks.map(({ limits }) => limits.pages)),
     });
     engine.#dispatcher = new Dispatcher({

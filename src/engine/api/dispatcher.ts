@@ -105,7 +105,7 @@ export class Dispatcher {
     this.#end(live);
   }
 
-  hear(rank: number, { columns, pagesInUse, stepMs }: Report): void {
+  hear(rank: number, { columns, pagesInUse, blockMicros, stepMs }: Report): void {
     const { router, now } = this.#parts;
     const heard = now();
     const failures = new Map<LiveRequest, Failure>();
@@ -119,7 +119,7 @@ export class Dispatcher {
       else for (const each of live.inOrder({ ...event, time }, rank)) this.#tell(live, each);
     }
     this.#tellMasks();
-    router.report(rank, pagesInUse);
+    router.report(rank, pagesInUse, blockMicros);
     if (failures.size > 0) this.#hearFailures(rank, failures);
   }
 
@@ -219,7 +219,7 @@ export class Dispatcher {
     }
     this.#waitNoMore(live);
     const handle = this.#nextHandle++;
-    const { rank, decodeRank } = route;
+    const { rank, decodeRank, borrows } = route;
     const asked = this.#parts.now();
     live.begin(handle, route, this.#journeys.begin({ number: handle, rank, decodeRank, asked }));
     this.#attempts.set(handle, live);
@@ -228,7 +228,8 @@ export class Dispatcher {
       return;
     }
     ranks[decodeRank].tell({ kind: "expect", handle, request, prefillRank: rank });
-    ranks[rank].tell({ kind: "generate", handle, request, decodeRank });
+    const reads = borrows && { borrows };
+    ranks[rank].tell({ kind: "generate", handle, request, decodeRank, ...reads });
   }
 
   /** Until there is a rank for it. */

@@ -4,7 +4,7 @@ import type { HashedBytes, ModelConfig } from "../../model/index.ts";
 import type { TraceWriter } from "../../trace/index.ts";
 import type { FleetPlan, NodeOptions } from "../fleet/index.ts";
 import type { ContextCacheOptions, RankOptions } from "../rank/index.ts";
-import type { ExpertOptions, Routing } from "../routing/index.ts";
+import type { BlockReading, ExpertOptions, Routing } from "../routing/index.ts";
 import type { ScaleChange } from "./unit-scaling.ts";
 
 export interface EngineOptions extends Omit<
@@ -25,6 +25,8 @@ export interface EngineOptions extends Omit<
   readonly experts?: ExpertOptions | "replicated";
   /** By what ranks are given requests: the balancers, by default, or in turns. */
   readonly routing?: Routing;
+  /** Who reads blocks from the context cache; by default who has them sooner. */
+  readonly reading?: BlockReading;
   /** Times the events: milliseconds, by default of Unix time. */
   readonly now?: () => number;
 }
@@ -50,6 +52,7 @@ export interface EngineParts {
   readonly plan: FleetPlan;
   readonly config: ModelConfig;
   readonly routing?: Routing | undefined;
+  readonly reading?: BlockReading | undefined;
   /** Times the events. */
   readonly now: () => number;
   readonly clock: Clock;

@@ -25,7 +25,7 @@ import { tinyFixtures, type Fixture } from "../../model/fixtures.ts";
 import { loadModel, modelIdentity, numericIdentity } from "../../model/index.ts";
 import { Engine } from "../api/client.ts";
 import { EngineCore } from "./core.ts";
-import { lateKernels, nextTurn, runToEnd } from "./fixtures.ts";
+import { lateKernels, runToEnd } from "./fixtures.ts";
 import { answer, hits, read, request } from "../api/fixtures.ts";
 import type { GenerationEvent, AskedRequest } from "../messages.ts";
 
@@ -253,52 +253,6 @@ test("a store that never answers delays those who have blocks to fetch, once, an
   assert.equal(core.stats.contextCache?.late, 8);
 });
 
-test("what a slow store has is computed, and what a quick one has is read, by what both take", async () => {
-  const warm = new MemoryBlobStore(limits);
-  const kinds = [0, 40, 90, 7].map((from) =>
-    request(promptOf(fixture, 186, from), { maxTokens: 2 }),
-  );
-  const expected = await runToEnd(await createCore({ store: warm }), kinds);
-  for (const [readMs, expectedHits] of [
-    [5, 128],
-    [1000, 0],
-  ]) {
-    const clock = new ManualClock();
-    const store = delayed(warm, clock, readMs);
-    const core = await createCore({ store, clock });
-    for (const [i, one] of kinds.entries()) {
-      const told: GenerationEvent[] = [];
-      core.submit(i, one);
-      while (!core.idle) {
-        const step = core.step();
-        let isOver = false;
-        void step.then(() => (isOver = true));
-        for (; !isOver; await nextTurn()) if (store.waits > 0) clock.advanceToNext();
-        told.push(...(await step).map(({ event }) => event));
-      }
-      assert.deepEqual(answer(told), answer(expected[i]));
-      assert.equal(hits(told), expectedHits, `${readMs} ms`);
-    }
-    const { computed = 0, misses } = core.stats.contextCache ?? {};
-    assert.deepEqual([computed, misses], [expectedHits === 0 ? 2 * kinds.length : 0, 0]);
-  }
-});
-
-/** A store that takes nothing, and whose reads take so many milliseconds of a clock. */
-function delayed(store: BlobStore, clock: Clock, ms: number) {
-  return {
-    ...slowed(store, [0]),
-    /** Reads that are under way. */
-    waits: 0,
-    async get(...asked: Parameters<BlobStore["get"]>) {
-      this.waits++;
-      await new Promise<void>((resolve) => clock.after(ms, resolve));
-      this.waits--;
-      return store.get(...asked);
-    },
-  };
-}
-
 test("however slowly a store answers, whoever leaves and whatever runs out, answers stay the same", async () => {
   const kinds = [0, 40, 90].map((from) => request(promptOf(fixture, 150, from), { maxTokens: 4 }));
   const expected: (readonly GenerationEvent[])[] = [];
@@ -322,7 +276,8 @@ test("however slowly a store answers, whoever leaves and whatever runs out, answ
       fc.array(fc.nat(3), { minLength: 1, maxLength: 20 }),
       fc.integer({ min: 3, max: 8 }),
       async (visitors, delays, pages) => {
-        const core = await createCore({ store: slowed(warm, delays), pages, kernels });
+        const clock = new ManualClock();
+        const core = await createCore({ store: slowed(warm, delays), pages, kernels, clock });
         const told = visitors.map((): GenerationEvent[] => []);
         for (let step = 0; step < 5 || !core.idle; step++) {
           visitors.forEach(({ kind, at }, handle) => {
@@ -394,20 +349,26 @@ test("ranks of prefill and decode units share one directory, whoever wrote it", 
   const contextCache = { store: directory("shared"), limits };
   const prompts = [0, 40].map((from) => promptOf(fixture, 150, from));
   const first = prompts.map((tokens) => request(tokens, { maxTokens: 60 }));
-  const runOn = async (topology: string, requests: readonly AskedRequest[], cached = true) => {
+  const runOn = async (
+    topology: string,
+    requests: readonly AskedRequest[],
+    reading?: "prefill" | "decode" | "off",
+  ) => {
     const engine = await Engine.start({
       modelDirectory: fixture.directory,
       policy: "w8a16",
       kvMemoryBytes: 2 ** 20,
       topology: parseTopology(topology),
-      ...(cached ? { contextCache } : {}),
+      ...(reading === "off" ? {} : { contextCache, ...(reading && { reading }) }),
     });
     const told = await Promise.all(requests.map((one) => read(engine.generate(one))));
+    lent.push((await engine.stats()).contextCache?.lent ?? 0);
     await engine.close();
     return told;
   };
+  const lent: number[] = [];
   const disaggregated = "prefill=1x2,decode=1x2";
-  const off = await runOn("combined=1x1", first, false);
+  const off = await runOn("combined=1x1", first, "off");
   const cold = await runOn(disaggregated, first);
   assert.deepEqual(cold.map(answer), off.map(answer), "cold");
   // The third block ends among generated tokens: only a decode rank has computed all of it.
@@ -419,10 +380,16 @@ test("ranks of prefill and decode units share one directory, whoever wrote it", 
       ...off[i].flatMap((event) => (event.kind === "token" ? [event.token] : [])),
     ],
   }));
-  const nextOff = await runOn("combined=1x1", next, false);
-  for (const topology of [disaggregated, "combined=1x1", "combined=1x2"]) {
-    const warm = await runOn(topology, next);
+  const nextOff = await runOn("combined=1x1", next, "off");
+  for (const [topology, reading] of [
+    [disaggregated, "prefill"],
+    [disaggregated, "decode"],
+    ["combined=1x1"],
+    ["combined=1x2"],
+  ] as const) {
+    const warm = await runOn(topology, next, reading);
     assert.deepEqual(warm.map(answer), nextOff.map(answer), topology);
     assert.deepEqual(warm.map(hits), [192, 192], topology);
+    assert.equal(lent.at(-1), reading === "decode" ? 6 : 0);
   }
 });

@@ -1,6 +1,6 @@
-import { PeerLostError, systemClock, type Transport } from "../../cluster/index.ts";
+import { PeerLostError, systemClock, type Clock, type Transport } from "../../cluster/index.ts";
 import type { TokenChoice } from "../../kernels/index.ts";
-import { ContextCache, decodeTransfer, PagePool } from "../../kv-cache/index.ts";
+import { ContextCache, decodeTransfer, PagePool, withLoans } from "../../kv-cache/index.ts";
 import type { KvPool, StepBatch } from "../../model/index.ts";
 import { waitFor } from "../../trace/index.ts";
 import { PrefillReceiver } from "./prefill-receiver.ts";
@@ -9,7 +9,6 @@ import type {
   AskedRequest,
   EngineLimits,
   EngineStats,
-  FinishReason,
   GenerationRequest,
   HandledEvent,
 } from "../messages.ts";
@@ -47,6 +46,7 @@ export class EngineCore {
   readonly #sender: PrefillSender | undefined;
   readonly #receiver: PrefillReceiver;
   readonly #masks: Masks;
+  readonly #clock: Clock;
   /** Why ranks that hand over to this one, or take over, are lost. */
   readonly #lostRanks = new Map<number, string>();
   /** Live requests by handle. */
@@ -67,7 +67,8 @@ export class EngineCore {
     this.#kv = model.createKvPool(pages);
     this.#pool = new PagePool(pages);
     this.#unit = unit;
-    this.#masks = new Masks(options.clock ?? systemClock, model.tracer, {
+    this.#clock = options.clock ?? systemClock;
+    this.#masks = new Masks(this.#clock, model.tracer, {
       find: (handle) => this.#sequences.get(handle),
       fail: (sequence, message) => this.#fail(sequence, "mask_late", message),
     });
@@ -105,17 +106,20 @@ export class EngineCore {
       ...{ steps: this.#steps, ...this.#news.counts },
       preemptions: this.#scheduler.preemptions,
       ...(this.#sender && { handedOver: this.#sender.handedOver }),
-      ...(this.#contextCache && { contextCache: this.#contextCache.stats }),
+      ...(this.#contextCache && {
+        contextCache: withLoans(this.#contextCache.stats, this.#receiver.lent),
+      }),
     };
   }
 
   /**
    * Takes a request, or answers it with a `failed` event that names the field. With a decode rank
-   * this one computes the prompt and the first token, and hands over.
+   * this one computes the prompt and the first token, and hands over; it `borrows` blocks that it lacks.
    */
-  submit(handle: number, asked: AskedRequest, decodeRank?: number): void {
+  submit(handle: number, asked: AskedRequest, decodeRank?: number, borrows = false): void {
     if (!this.#refuses(handle, asked, decodeRank)) {
       const sequence = new Sequence(handle, admitted(asked), decodeRank);
+      sequence.borrows = borrows && sequence.goesOn;
       this.#sequences.set(handle, sequence);
       this.#scheduler.add(sequence);
     } else if (decodeRank !== undefined) this.#sender?.abandon(handle, decodeRank);
@@ -141,6 +145,7 @@ export class EngineCore {
   receive(rank: number, transfer: Uint8Array): void {
     const message = decodeTransfer(transfer);
     if (message.kind === "grant") this.#sender?.grant(message.handle, message.first);
+    else if (message.kind === "lent") this.#sender?.borrow(rank, message);
     else this.#receiver.accept(rank, message);
     this.#wake();
   }
@@ -221,7 +226,11 @@ export class EngineCore {
   }
 
   #createSender(transport: Transport): PrefillSender {
-    return new PrefillSender(transport, this.#kv, {
+    return new PrefillSender(transport, this.#kv, this.#clock, {
+      onLent: (...loan) => {
+        this.#scheduler.takeLoan(...loan);
+        this.#wake();
+      },
       onHandedOver: (sequence) => {
         if (this.#isLive(sequence)) this.#end(sequence);
         this.#wake();
@@ -231,7 +240,7 @@ export class EngineCore {
   }
 
   #createReceiver(transport: Transport | undefined): PrefillReceiver {
-    return new PrefillReceiver(transport, this.#kv, {
+    return new PrefillReceiver(transport, this.#kv, this.#clock, {
       onOffered: (sequence) => this.#scheduler.add(sequence),
       onArrived: (sequence, token) => {
         sequence.started = true;
@@ -255,10 +264,9 @@ export class EngineCore {
 
   /** A sequence has pages: the rank that has its prompt, or will take it over, is told so. */
   #agree(sequence: Sequence): void {
-    const { arriving, decodeRank, request, generated } = sequence;
+    const { arriving, decodeRank } = sequence;
     if (arriving) void this.#receiver.grant(sequence);
-    // An answer that lacks one token ends here.
-    else if (decodeRank !== undefined && request.maxTokens - generated > 1) {
+    else if (decodeRank !== undefined && sequence.goesOn) {
       this.#sender?.offer(sequence, decodeRank);
     }
   }
@@ -348,7 +356,7 @@ export class EngineCore {
     const { token } = standing.choice;
     sequence.append(token);
     this.#news.token(sequence.handle, standing);
-    const reason = this.#finishReason(sequence, token);
+    const reason = sequence.endsWith(token, this.limits.maxModelLen);
     if (reason) {
       this.#news.finished(sequence.handle, reason);
       this.#drop(sequence);
@@ -356,12 +364,6 @@ export class EngineCore {
       this.#scheduler.hold(sequence);
       this.#sender?.handOver(sequence, token);
     }
-  }
-
-  #finishReason({ request, tokens, generated }: Sequence, token: number): FinishReason | undefined {
-    if (request.stopTokens.includes(token)) return "stop";
-    const full = generated >= request.maxTokens || tokens.length >= this.limits.maxModelLen;
-    return full ? "length" : undefined;
   }
 
   #isLive(sequence: Sequence): boolean {

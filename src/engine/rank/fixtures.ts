@@ -103,10 +103,16 @@ export class OneThreadClient {
     this.#neighbours = neighbours;
   }
 
-  submit(handle: number, request: AskedRequest, prefillRank = 0, decodeRank = 1): void {
+  submit(
+    handle: number,
+    request: AskedRequest,
+    prefillRank = 0,
+    decodeRank = 1,
+    borrows = false,
+  ): void {
     this.#ways.set(handle, { prefillRank, decodeRank, byPrefill: [], byDecode: [] });
     this.#neighbours.cores.get(decodeRank)?.expect(handle, admitted(request), prefillRank);
-    this.#neighbours.cores.get(prefillRank)?.submit(handle, request, decodeRank);
+    this.#neighbours.cores.get(prefillRank)?.submit(handle, request, decodeRank, borrows);
   }
 
   cancel(handle: number): void {

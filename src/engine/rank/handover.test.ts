@@ -138,9 +138,10 @@ test("a rank that says what it should not is not believed", async () => {
     assert.throws(() => decode.receive(rank, encodeTransfer(message)), TransferError);
   refused(0, entries);
   decode.expect(0, admitted(request(promptOf(70))), 0);
-  refused(2, { kind: "offer", handle: 0 });
+  const offer = { kind: "offer", handle: 0, first: 0, count: 0, computeMs: 0 } as const;
+  refused(2, offer);
   refused(0, entries);
-  decode.receive(0, encodeTransfer({ kind: "offer", handle: 0 }));
+  decode.receive(0, encodeTransfer(offer));
   refused(0, { ...entries, first: 1 });
   void decode.step();
   refused(0, { ...entries, first: 1 });

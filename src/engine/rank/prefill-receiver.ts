@@ -1,16 +1,20 @@
-import { channels, type Transport } from "../../cluster/index.ts";
+import { channels, type Clock, type Transport } from "../../cluster/index.ts";
 import {
   encodeTransfer,
   TransferError,
   writeEntries,
   type KvEntries,
+  type Lent,
+  type Loan,
   type TransferMessage,
 } from "../../kv-cache/index.ts";
+import { PAGE_TOKENS } from "../../kernels/index.ts";
 import type { KvPool } from "../../model/index.ts";
+import { readPiece } from "./kv-piece.ts";
 import type { Sequence } from "./sequence.ts";
 
 /** What a prefill rank says. */
-export type FromPrefill = Exclude<TransferMessage, { readonly kind: "grant" }>;
+export type FromPrefill = Exclude<TransferMessage, { readonly kind: "grant" | "lent" }>;
 
 /** Who finds pages for the sequences that arrive, and goes on with them. */
 export interface ReceiverListener {
@@ -41,7 +45,9 @@ interface Arrival {
 export class PrefillReceiver {
   readonly #transport: Transport | undefined;
   readonly #kv: KvPool;
+  readonly #clock: Clock;
   readonly #listener: ReceiverListener;
+  readonly #lent: { blocks: number; msPerBlock?: number } = { blocks: 0 };
   readonly #arrivals = new Map<number, Arrival>();
   /** What came of sequences before their requests. */
   readonly #early = new Map<
@@ -49,10 +55,21 @@ export class PrefillReceiver {
     { readonly prefillRank: number; readonly message: FromPrefill }
   >();
 
-  constructor(transport: Transport | undefined, kv: KvPool, listener: ReceiverListener) {
+  constructor(
+    transport: Transport | undefined,
+    kv: KvPool,
+    clock: Clock,
+    listener: ReceiverListener,
+  ) {
     this.#transport = transport;
     this.#kv = kv;
+    this.#clock = clock;
     this.#listener = listener;
+  }
+
+  /** What was lent to prefill ranks since the start. */
+  get lent(): Lent {
+    return { ...this.#lent };
   }
 
   /** A prefill rank will offer this sequence; undefined: one that is already over here. */
@@ -64,7 +81,10 @@ export class PrefillReceiver {
     if (early) this.accept(prefillRank, early.message);
   }
 
-  /** The sequence has pages for its whole prompt; the prefill rank may send what is not yet there. */
+  /**
+   * The sequence has pages for its whole prompt. The prefill rank is lent what it lacks and this one has, and may
+   * then send what is not yet here.
+   */
   async grant(sequence: Sequence): Promise<void> {
     const { handle, computed: first } = sequence;
     const arrival = this.#arrivals.get(handle) as Arrival;
@@ -72,10 +92,36 @@ export class PrefillReceiver {
     arrival.received.fill(first);
     const message = encodeTransfer({ kind: "grant", handle, first });
     try {
-      await this.#transport?.send(arrival.prefillRank, channels.transfer, message);
+      if (!(await this.#lend(sequence, arrival, first))) return;
+      await this.#send(arrival, message);
     } catch (error) {
       this.#listener.onFailed(sequence, error as Error);
     }
+  }
+
+  /** Lends positions up to `end` as far as they are wanted; false if the sequence is over meanwhile. */
+  async #lend(sequence: Sequence, arrival: Arrival, end: number): Promise<boolean> {
+    const { handle, pages, loan } = sequence;
+    if (!loan) return true;
+    const last = Math.min(end, loan.first + loan.count);
+    const began = this.#clock.now();
+    for (const layer of this.#kv.layers.keys()) {
+      for (let first = loan.first; first < last;) {
+        // Its pages may be another's by now.
+        if (!arrival.sequence) return false;
+        const piece = readPiece(this.#kv, pages, { layer, first, end: last });
+        first += piece.count;
+        await this.#send(arrival, encodeTransfer({ kind: "lent", handle, ...piece }));
+      }
+    }
+    const blocks = Math.max(0, last - loan.first) / PAGE_TOKENS;
+    if (blocks > 0) this.#lent.msPerBlock = (this.#clock.now() - began) / blocks;
+    this.#lent.blocks += blocks;
+    return arrival.sequence !== undefined;
+  }
+
+  async #send({ prefillRank }: Arrival, message: Uint8Array): Promise<void> {
+    await this.#transport?.send(prefillRank, channels.transfer, message);
   }
 
   /** Drops what is still under way. */
@@ -108,7 +154,7 @@ export class PrefillReceiver {
     const { sequence } = arrival;
     if (kind === "handover" || kind === "abandon") this.#arrivals.delete(handle);
     if (!sequence) return;
-    if (kind === "offer") this.#listener.onOffered(sequence);
+    if (kind === "offer") this.#takeOffer(sequence, message);
     else if (kind === "abandon") this.#listener.onAbandoned(sequence);
     else if (!arrival.granted) throw new TransferError(`${kind} of a sequence without a grant`);
     else if (kind === "entries") this.#take(sequence, arrival, message);
@@ -116,6 +162,17 @@ export class PrefillReceiver {
       expectWhole(sequence, arrival);
       this.#listener.onArrived(sequence, message.token);
     }
+  }
+
+  #takeOffer(sequence: Sequence, { first, count, computeMs }: Loan): void {
+    const wanted = first >= 0 && count >= 0 && first + count <= sequence.givenLength;
+    if (!wanted || first % PAGE_TOKENS > 0 || count % PAGE_TOKENS > 0) {
+      throw new TransferError(
+        `an offer that lacks ${count} positions from ${first} makes no sense`,
+      );
+    }
+    if (count > 0) sequence.loan = { first, count, computeMs };
+    this.#listener.onOffered(sequence);
   }
 
   #take(sequence: Sequence, { received }: Arrival, entries: KvEntries): void {

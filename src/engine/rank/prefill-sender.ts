@@ -1,24 +1,38 @@
-import { channels, type Transport } from "../../cluster/index.ts";
+import { channels, type Clock, type Transport } from "../../cluster/index.ts";
+import { PAGE_TOKENS } from "../../kernels/index.ts";
 import {
   encodeTransfer,
-  entryBytes,
-  readEntries,
   TransferError,
+  writeEntries,
+  type KvEntries,
+  type Loan,
   type TransferMessage,
 } from "../../kv-cache/index.ts";
 import type { KvPool } from "../../model/index.ts";
 import type { EngineStats } from "../messages.ts";
+import { readPiece } from "./kv-piece.ts";
 import type { StepPart } from "./scheduler.ts";
 import type { Sequence } from "./sequence.ts";
 
-/** Bytes of KV in a message: a fraction of what a link lets be on its way. */
-const PIECE_BYTES = 256 * 1024;
+/** Milliseconds that a decode rank has beyond those in which what it lends would be computed. */
+const LOAN_MS = 500;
+const noLoan: Loan = { first: 0, count: 0, computeMs: 0 };
 
 /** Who owns the sequences that are sent. */
 export interface SenderListener {
   /** The decode rank has all of it: the sequence is over here. */
   readonly onHandedOver: (sequence: Sequence) => void;
   readonly onFailed: (sequence: Sequence, error: Error) => void;
+  /** So many blocks have come of those that the decode rank was asked for: all it has, or all in time. */
+  readonly onLent: (sequence: Sequence, blocks: number, isLate: boolean) => void;
+}
+
+/** What a sequence waits for from its decode rank. */
+interface Borrowing {
+  readonly loan: Loan;
+  /** By layer: positions from here on are still to come. */
+  readonly received: Int32Array;
+  readonly stopTimer: () => void;
 }
 
 /** A sequence whose KV goes to its decode rank. */
@@ -32,6 +46,7 @@ interface Outgoing {
   readonly computed: Int32Array;
   /** The first generated token, once the prompt is computed. */
   token: number | undefined;
+  borrowing: Borrowing | undefined;
 }
 
 /**
@@ -42,6 +57,7 @@ interface Outgoing {
 export class PrefillSender {
   readonly #transport: Transport;
   readonly #kv: KvPool;
+  readonly #clock: Clock;
   readonly #listener: SenderListener;
   /** By handle, in order of their offers. */
   readonly #outgoing = new Map<number, Outgoing>();
@@ -49,9 +65,10 @@ export class PrefillSender {
   readonly #sending = new Set<number>();
   readonly #handedOver = { sequences: 0, tokens: 0, bytes: 0 };
 
-  constructor(transport: Transport, kv: KvPool, listener: SenderListener) {
+  constructor(transport: Transport, kv: KvPool, clock: Clock, listener: SenderListener) {
     this.#transport = transport;
     this.#kv = kv;
+    this.#clock = clock;
     this.#listener = listener;
   }
 
@@ -60,16 +77,59 @@ export class PrefillSender {
     return { ...this.#handedOver };
   }
 
-  /** Asks the decode rank for room. */
+  /** Asks the decode rank for room, and for the blocks that the sequence is to borrow. */
   offer(sequence: Sequence, decodeRank: number): void {
     const layers = this.#kv.layers.length;
+    const { loan = noLoan, handle } = sequence;
     const outgoing: Outgoing = {
-      ...{ sequence, decodeRank, granted: false, token: undefined },
+      ...{ sequence, decodeRank, granted: false, token: undefined, borrowing: undefined },
       sent: new Int32Array(layers),
       computed: new Int32Array(layers),
     };
-    this.#outgoing.set(sequence.handle, outgoing);
-    void this.#tryToSend(outgoing, { kind: "offer", handle: sequence.handle });
+    this.#outgoing.set(handle, outgoing);
+    if (loan.count > 0) {
+      const late = () => this.#endLoan(outgoing, true);
+      outgoing.borrowing = {
+        ...{ loan, received: new Int32Array(layers).fill(loan.first) },
+        stopTimer: this.#clock.after(loan.computeMs + LOAN_MS, late),
+      };
+    }
+    void this.#tryToSend(outgoing, { kind: "offer", handle, ...loan });
+  }
+
+  /**
+   * Takes what a decode rank lends; nothing where nobody waits for it any more.
+   * @throws TransferError for what was not asked of it
+   */
+  borrow(rank: number, entries: KvEntries<"lent">): void {
+    const { handle, layer, first, count } = entries;
+    const { borrowing, decodeRank, sequence } = this.#outgoing.get(handle) ?? {};
+    if (!borrowing || !sequence) return;
+    const { loan, received } = borrowing;
+    const fits = first === received[layer] && first + count <= loan.first + loan.count;
+    if (rank !== decodeRank || !fits) {
+      throw new TransferError(
+        `rank ${rank} lends ${count} entries from ${first} in layer ${layer}`,
+      );
+    }
+    writeEntries(this.#kv, sequence.pages, entries);
+    received[layer] += count;
+  }
+
+  /** All that is to come of what a sequence borrows is there, or it waits no longer. */
+  #endLoan(outgoing: Outgoing, isLate: boolean): void {
+    const { borrowing, sequence } = outgoing;
+    if (!borrowing) return;
+    outgoing.borrowing = undefined;
+    borrowing.stopTimer();
+    const positions = Math.min(...borrowing.received) - borrowing.loan.first;
+    this.#listener.onLent(sequence, Math.floor(positions / PAGE_TOKENS), isLate);
+  }
+
+  /** It is over here, or its decode rank goes on with it. */
+  #forget(handle: number): void {
+    this.#outgoing.get(handle)?.borrowing?.stopTimer();
+    this.#outgoing.delete(handle);
   }
 
   /**
@@ -86,6 +146,7 @@ export class PrefillSender {
     }
     outgoing.granted = true;
     outgoing.sent.fill(first);
+    this.#endLoan(outgoing, false);
     void this.#sendAll(outgoing.decodeRank);
   }
 
@@ -122,7 +183,7 @@ export class PrefillSender {
 
   /** Tells the decode rank to expect nothing more. */
   abandon(handle: number, decodeRank: number): void {
-    this.#outgoing.delete(handle);
+    this.#forget(handle);
     // Nobody here waits for it: a decode rank that cannot be told is lost.
     this.#send(decodeRank, { kind: "abandon", handle }).catch(() => undefined);
   }
@@ -146,7 +207,7 @@ export class PrefillSender {
     const { handle, pages } = sequence;
     const layer = firstUnsent(outgoing);
     if (layer < 0) {
-      this.#outgoing.delete(handle);
+      this.#forget(handle);
       const message = { kind: "handover", handle, token: token as number } as const;
       if (!(await this.#tryToSend(outgoing, message))) return;
       this.#handedOver.sequences++;
@@ -154,15 +215,12 @@ export class PrefillSender {
       return;
     }
     const first = sent[layer];
-    const most = Math.max(1, Math.floor(PIECE_BYTES / entryBytes(this.#kv)));
-    const end = Math.min(computed[layer], first + most);
-    const bytes = readEntries(this.#kv, layer, pages, first, end);
-    sent[layer] = end;
-    const count = end - first;
-    this.#handedOver.bytes += bytes.length;
+    const piece = readPiece(this.#kv, pages, { layer, first, end: computed[layer] });
+    sent[layer] += piece.count;
+    this.#handedOver.bytes += piece.bytes.length;
     // Each position has an entry in every layer.
-    if (layer === 0) this.#handedOver.tokens += count;
-    await this.#tryToSend(outgoing, { kind: "entries", handle, layer, first, count, bytes });
+    if (layer === 0) this.#handedOver.tokens += piece.count;
+    await this.#tryToSend(outgoing, { kind: "entries", handle, ...piece });
   }
 
   /** Whether it was sent; if not, the sequence is over. */
@@ -171,7 +229,7 @@ export class PrefillSender {
       await this.#send(decodeRank, message);
       return true;
     } catch (error) {
-      this.#outgoing.delete(sequence.handle);
+      this.#forget(sequence.handle);
       this.#listener.onFailed(sequence, error as Error);
       return false;
     }

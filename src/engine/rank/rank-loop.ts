@@ -43,7 +43,7 @@ export class RankLoop {
     const { core } = this.#rank;
     switch (command.kind) {
       case "generate":
-        core.submit(command.handle, command.request, command.decodeRank);
+        core.submit(command.handle, command.request, command.decodeRank, command.borrows);
         break;
       case "expect":
         core.expect(command.handle, command.request, command.prefillRank);
@@ -86,9 +86,11 @@ export class RankLoop {
       // Before the events: after a request's last one nobody may be listening.
       if (this.#recorder) this.#port.say({ kind: "spans", spans: this.#recorder.take() });
       if (events.length > 0) {
-        const { pagesInUse } = core.stats;
+        const { pagesInUse, contextCache } = core.stats;
+        const { blockMicros } = contextCache ?? {};
         const stepMs = Math.max(0, this.#clock.now() - began);
-        this.#port.say({ kind: "events", columns: columnsOf(events), pagesInUse, stepMs });
+        const report = { columns: columnsOf(events), pagesInUse, stepMs };
+        this.#port.say({ kind: "events", ...report, ...(blockMicros && { blockMicros }) });
         this.#unheard.sent();
       }
       const room = this.#unheard.room();

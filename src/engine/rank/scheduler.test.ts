@@ -212,6 +212,7 @@ function heldCache() {
   const cache = {
     isWorthReading: () => true,
     load: () => new Promise((resolve) => loads.push(resolve)),
+    computeMs: () => 0,
     pass: () => undefined,
     save: (_key, _page, depth) => saved.push(depth),
   } satisfies BlockSource;
@@ -386,6 +387,7 @@ test("who has nothing to compute says what it waits for", () => {
   const reading = new Scheduler(new PagePool(4), 64, {
     cache: {
       isWorthReading: () => true,
+      computeMs: () => 0,
       pass: () => undefined,
       load: () => new Promise(() => undefined),
       save: () => undefined,

@@ -1,5 +1,5 @@
 import { PAGE_TOKENS } from "../../kernels/index.ts";
-import type { BlockKey, ContextCache, PagePool } from "../../kv-cache/index.ts";
+import type { BlockKey, ContextCache, Loan, PagePool } from "../../kv-cache/index.ts";
 import type { WaitName } from "../../trace/index.ts";
 import { atMost, countOf, type Proposal } from "../speculation/index.ts";
 import type { Sequence } from "./sequence.ts";
@@ -30,11 +30,14 @@ export interface SchedulerOptions {
 }
 
 /** What scheduling needs of the context cache. */
-export type BlockSource = Pick<ContextCache, "isWorthReading" | "pass" | "load" | "save">;
+export type BlockSource = Pick<
+  ContextCache,
+  "isWorthReading" | "computeMs" | "pass" | "load" | "save"
+>;
 
 /** Who hears of sequences on their way through the scheduler. */
 export interface SchedulerListener {
-  /** It has left the queue, and its pages are its own. */
+  /** It has left the queue, its pages are its own, and what its prefill rank wants of its blocks is read. */
   readonly onAdmitted?: (sequence: Sequence) => void;
   /** Its blocks are read: it can be computed. */
   readonly onFetched?: () => void;
@@ -98,7 +101,7 @@ export class Scheduler {
 
   /** Why there are sequences and nothing of them to compute. */
   get waitsFor(): WaitName {
-    if (this.#fetchers > 0) return "STORE";
+    if ([...this.#running, ...this.#moving].some(({ fetching }) => fetching)) return "STORE";
     if (this.#running.size > 0) return "MASK";
     return this.#waiting.length > 0 ? "PAGES" : "KV";
   }
@@ -214,9 +217,13 @@ export class Scheduler {
     const reusable = Math.floor((tokens - 1) / PAGE_TOKENS);
     const keys = sequence.blockKeys.slice(0, reusable);
     const hits = this.#pool.countMatching(keys);
-    const missing = arriving ? 0 : reusable - hits;
-    const fetches = missing > 0 && (this.#cache?.isWorthReading(missing) ?? false);
-    if (fetches && this.#fetchers >= MAX_FETCHERS) return "no fetch";
+    const missing = (arriving ? blocksUpTo(sequence.loan, reusable) : reusable) - hits;
+    const borrows = missing > 0 && sequence.borrows;
+    let fetches = missing > 0 && !borrows && this.#isWorthReading(sequence, missing);
+    if (fetches && this.#fetchers >= MAX_FETCHERS) {
+      if (!arriving) return "no fetch";
+      fetches = false;
+    }
     const blocks = Math.ceil(tokens / PAGE_TOKENS);
     sequence.pages = keys.slice(0, hits).map((key) => this.#pool.reuse(key));
     if (blocks - hits > this.#pool.available) {
@@ -228,13 +235,47 @@ export class Scheduler {
     this.#waiting.splice(this.#waiting.indexOf(sequence), 1);
     if (arriving || sequence.decodeRank !== undefined) this.#allocateUpTo(blocks, sequence);
     (arriving ? this.#moving : this.#running).add(sequence);
-    if (this.#cache && fetches) void this.#fetch(sequence, keys.slice(hits), this.#cache);
-    else if (!arriving) {
+    if (borrows) this.#borrow(sequence, missing);
+    else if (this.#cache && fetches) {
+      void this.#fetch(sequence, keys.slice(hits, hits + missing), this.#cache);
+    } else {
       if (missing > 0) this.#cache?.pass(missing);
-      this.#stepBack(sequence);
+      if (!arriving) this.#stepBack(sequence);
     }
-    this.#listener.onAdmitted?.(sequence);
+    if (!arriving || !fetches) this.#listener.onAdmitted?.(sequence);
     return "admitted";
+  }
+
+  /** Whether its rank, or the one that computes its prompt, has blocks sooner from the store. */
+  #isWorthReading({ arriving, loan }: Sequence, blocks: number): boolean {
+    return this.#cache?.isWorthReading(blocks, arriving ? loan?.computeMs : undefined) ?? false;
+  }
+
+  /** Blocks after those in the pool are asked of the decode rank. */
+  #borrow(sequence: Sequence, blocks: number): void {
+    sequence.borrows = false;
+    sequence.fetching = new AbortController();
+    sequence.loan = {
+      ...{ first: sequence.computed, count: blocks * PAGE_TOKENS },
+      computeMs: this.#cache?.computeMs(blocks) ?? 0,
+    };
+  }
+
+  /** So many blocks have come from the decode rank; where it `isLate`, the others may be read here. */
+  takeLoan(sequence: Sequence, blocks: number, isLate: boolean): void {
+    const { loan, fetching } = sequence;
+    if (!loan || !fetching) return;
+    sequence.loan = undefined;
+    sequence.fetching = undefined;
+    this.#publish(sequence, blocks * PAGE_TOKENS);
+    const [first, end] = [sequence.computed, loan.first + loan.count].map((at) => at / PAGE_TOKENS);
+    const reads = isLate && this.#fetchers < MAX_FETCHERS;
+    if (this.#cache && reads && end > first && this.#cache.isWorthReading(end - first)) {
+      void this.#fetch(sequence, sequence.blockKeys.slice(first, end), this.#cache);
+      return;
+    }
+    this.#stepBack(sequence);
+    this.#listener.onFetched?.();
   }
 
   /** As far as there are pages. */
@@ -248,7 +289,8 @@ export class Scheduler {
 
   /** Sequences that wait for the context cache. */
   get #fetchers(): number {
-    return [...this.#running].filter(({ fetching }) => fetching).length;
+    const all = [...this.#running, ...this.#moving];
+    return all.filter(({ fetching, arriving, loan }) => fetching && (arriving || !loan)).length;
   }
 
   /**
@@ -262,11 +304,13 @@ export class Scheduler {
     const pages = sequence.pages.slice(first, first + keys.length);
     const fetching = new AbortController();
     sequence.fetching = fetching;
-    const loaded = await cache.load({ keys, pages, first }, fetching.signal);
+    const computeMs = sequence.arriving ? sequence.loan?.computeMs : undefined;
+    const loaded = await cache.load({ keys, pages, first }, fetching.signal, computeMs);
     if (fetching.signal.aborted) return;
     sequence.fetching = undefined;
     this.#publish(sequence, loaded * PAGE_TOKENS);
-    this.#stepBack(sequence);
+    if (sequence.arriving) this.#listener.onAdmitted?.(sequence);
+    else this.#stepBack(sequence);
     this.#listener.onFetched?.();
   }
 
@@ -301,12 +345,17 @@ export class Scheduler {
   #releasePages(sequence: Sequence): void {
     sequence.fetching?.abort();
     sequence.fetching = undefined;
+    if (!sequence.arriving) sequence.loan = undefined;
     for (const page of sequence.pages.toReversed()) this.#pool.release(page);
     sequence.pages = [];
     sequence.computed = 0;
     sequence.published = 0;
   }
 }
+
+/** Blocks up to the end of what is wanted of them; of so many at most. */
+const blocksUpTo = (loan: Loan | undefined, most: number): number =>
+  loan ? Math.min(most, (loan.first + loan.count) / PAGE_TOKENS) : 0;
 
 /** Whether the part is a sequence's last token, and its answer goes on here. */
 function onlyDecodes({ sequence, rows, logitRows }: StepPart): boolean {

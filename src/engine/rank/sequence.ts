@@ -5,8 +5,8 @@ import {
   SamplingState,
   type TokenMask,
 } from "../../kernels/index.ts";
-import { BlockKeys, type BlockKey } from "../../kv-cache/index.ts";
-import type { GenerationRequest } from "../messages.ts";
+import { BlockKeys, type BlockKey, type Loan } from "../../kv-cache/index.ts";
+import type { FinishReason, GenerationRequest } from "../messages.ts";
 
 /** What may come after a token. */
 export interface MaskedPlace {
@@ -30,6 +30,13 @@ export class Sequence {
   arriving = false;
   /** While blocks are read from the context cache into `pages`; aborting it frees them. */
   fetching: AbortController | undefined;
+  /**
+   * Positions that the decode rank reads for the prefill rank: on the prefill rank while it waits for them, on
+   * the decode rank as it was asked.
+   */
+  loan: Loan | undefined;
+  /** Whether the decode rank is to be asked for blocks that are not in the pool. */
+  borrows = false;
   /** Whether the client has been told that computation began. */
   started = false;
   /** Its masks come late: it is in no step before it has the next one. */
@@ -71,6 +78,18 @@ export class Sequence {
 
   get generated(): number {
     return this.tokens.length - this.promptLength;
+  }
+
+  /** Whether it lacks more than its next token: else it ends where that is computed. */
+  get goesOn(): boolean {
+    return this.request.maxTokens - this.generated > 1;
+  }
+
+  /** Why it ends with the token that was appended last, if it does. */
+  endsWith(token: number, maxModelLen: number): FinishReason | undefined {
+    if (this.request.stopTokens.includes(token)) return "stop";
+    const full = this.generated >= this.request.maxTokens || this.tokens.length >= maxModelLen;
+    return full ? "length" : undefined;
   }
 
   /** Tokens still to be computed before the next one can be sampled. */

@@ -12,4 +12,4 @@ export {
   type UnitShape,
 } from "./expert-balance.ts";
 export { type ExpertMove, ExpertPlacements } from "./expert-placements.ts";
-export { type Aside, type Route, Router, type Routing } from "./router.ts";
+export { type Aside, type BlockReading, type Route, Router, type Routing } from "./router.ts";

@@ -1,5 +1,6 @@
 import {
   answerEstimate,
+  chooseBlockReader,
   chooseDecodeRank,
   choosePrefillRank,
   firstAnswerEstimate,
@@ -17,6 +18,8 @@ export interface Route {
   /** Computes the prompt, and the rest too where no other rank does. */
   readonly rank: number;
   readonly decodeRank?: number;
+  /** The decode rank reads the prompt's blocks from the context cache, and lends them to the other. */
+  readonly borrows?: true;
   /** What a rank tells of the request, in the order in which it is heard. */
   readonly hear: (kind: GenerationEvent["kind"], from: number) => void;
   /** The request no longer weighs on any rank; may be called again. */
@@ -35,8 +38,13 @@ export interface Aside {
 /** `balanced`: by what ranks have to do; `turns`: one after the other, to compare with. */
 export type Routing = "balanced" | "turns";
 
+/** Who reads blocks from the context cache: who has them sooner at the prefill rank, or one kind of rank always. */
+export type BlockReading = "sooner" | "prefill" | "decode";
+
 export interface RouterOptions {
   readonly routing?: Routing | undefined;
+  /** By default ranks that compute prompts. */
+  readonly reading?: BlockReading | undefined;
   readonly topology: Topology;
   readonly costs: PrefillCosts;
   /** Pages of each rank's pool. */
@@ -53,14 +61,16 @@ export class Router {
   readonly #pages: number;
   readonly #stepRows: number;
   readonly #takesTurns: boolean;
+  readonly #reading: BlockReading;
   /** Requests given so far. */
   #given = 0;
   #ranks: ServingRank[] = [];
   /** Tokens that an answer is expected to have. */
   #answerTokens = firstAnswerEstimate;
 
-  constructor({ topology, costs, pages, stepRows, routing }: RouterOptions) {
+  constructor({ topology, costs, pages, stepRows, routing, reading }: RouterOptions) {
     this.#takesTurns = routing === "turns";
+    this.#reading = reading ?? "prefill";
     this.#costs = costs;
     this.#pages = pages;
     this.#stepRows = stepRows;
@@ -88,9 +98,14 @@ export class Router {
     this.#ranks = this.#ranks.filter(({ rank }) => rank !== lost);
   }
 
-  /** A rank's pages in use, after all that was heard of it so far. */
-  report(rank: number, pagesInUse: number): void {
-    this.#ranks.find((each) => each.rank === rank)?.decoding.report(pagesInUse * PAGE_TOKENS);
+  /** A rank's pages in use, after all that was heard of it so far, and what a block takes it. */
+  report(rank: number, pagesInUse: number, blockMicros: Micros = {}): void {
+    const found = this.#ranks.find((each) => each.rank === rank);
+    if (!found) return;
+    found.decoding.report(pagesInUse * PAGE_TOKENS);
+    const { read, lent } = blockMicros;
+    if (read !== undefined) found.reading = { ...found.reading, msPerBlock: read / 1000 };
+    if (lent !== undefined) found.lendMs = lent / 1000;
   }
 
   /**
@@ -133,10 +148,13 @@ export class Router {
 
   /** The way of a request over a rank that computes its prompt and one of those that may go on. */
   #join(request: AskedRequest, computing: Computing, decode: readonly ServingRank[]): Route {
-    const { chosen, prefilled } = computing;
+    const { chosen, prefilled, blocks } = computing;
     const handsOver = decode.length > 0;
     const decodes = handsOver || chosen.role === "decode";
     const goesOn = decodes ? this.#takeDecode(request, handsOver ? decode : [chosen]) : undefined;
+    const reader = this.#readerOf(blocks, chosen, handsOver ? goesOn?.chosen : undefined);
+    reader.expectReads(blocks);
+    const hasRead = once(() => reader.expectReads(-blocks));
     const held = new Set([chosen, ...(goesOn ? [goesOn.chosen] : [])]);
     for (const rank of held) rank.requests++;
     const leave = once(() => {
@@ -146,7 +164,9 @@ export class Router {
     return {
       rank: chosen.rank,
       ...(goesOn && handsOver && { decodeRank: goesOn.chosen.rank }),
+      ...(reader !== chosen && { borrows: true }),
       hear: (kind, from) => {
+        hasRead();
         if (kind === "finished") {
           this.#answerTokens = answerEstimate(this.#answerTokens, answerTokens);
         }
@@ -158,6 +178,7 @@ export class Router {
         }
       },
       release: () => {
+        hasRead();
         prefilled();
         goesOn?.release();
         leave();
@@ -178,7 +199,17 @@ export class Router {
     chosen.prefixes.remember(keys);
     const load = prefillLoad(promptTokens, cachedTokens[index]);
     chosen.weigh(load, 1);
-    return { chosen, prefilled: once(() => chosen.weigh(load, -1)) };
+    const blocks = keys.length - cachedTokens[index] / PAGE_TOKENS;
+    return { chosen, prefilled: once(() => chosen.weigh(load, -1)), blocks };
+  }
+
+  /** Who reads the blocks of a prompt: the rank that computes it, or the one that decodes. */
+  #readerOf(blocks: number, prefill: ServingRank, decode: ServingRank | undefined): ServingRank {
+    if (!decode || blocks === 0 || this.#reading === "prefill") return prefill;
+    if (this.#reading === "decode") return decode;
+    const ways = { blocks, prefill: prefill.reading, decode: decode.reading };
+    const reader = chooseBlockReader({ ...ways, lendMs: decode.lendMs });
+    return reader === "decode" ? decode : prefill;
   }
 
   /** Where no rank has room the request waits on the one that would be chosen with more. */
@@ -200,7 +231,12 @@ export class Router {
 interface Computing {
   readonly chosen: ServingRank;
   readonly prefilled: () => void;
+  /** That it lacks, and may be in the context cache. */
+  readonly blocks: number;
 }
+
+/** Microseconds of a block. */
+type Micros = { readonly read?: number; readonly lent?: number };
 
 function once(act: () => void): () => void {
   let done = false;

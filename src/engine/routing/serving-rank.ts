@@ -1,4 +1,4 @@
-import type { PrefillLoad } from "../../balancing/index.ts";
+import type { BlockReader, PrefillLoad } from "../../balancing/index.ts";
 import type { UnitRole } from "../../cluster/index.ts";
 import { DecodingRank, type Room } from "./decoding-rank.ts";
 import { PrefixGuess } from "./prefix-guess.ts";
@@ -11,6 +11,10 @@ export class ServingRank {
   readonly decoding: DecodingRank;
   /** Prompts it has still to compute. */
   prefill: PrefillLoad = { tokens: 0, attentionPairs: 0 };
+  /** Blocks that it may have to read from the context cache, and what one takes. */
+  reading: BlockReader = { blocks: 0 };
+  /** Milliseconds that a block takes from it to a prefill rank, where one has gone. */
+  lendMs: number | undefined;
   /** Whose prompt it computes, or whose answer. */
   requests = 0;
   /** Kept for one request. */
@@ -23,6 +27,11 @@ export class ServingRank {
     this.role = role;
     this.prefixes = new PrefixGuess(pages);
     this.decoding = new DecodingRank(room);
+  }
+
+  /** So many blocks more are to be read, or fewer. */
+  expectReads(blocks: number): void {
+    this.reading = { ...this.reading, blocks: this.reading.blocks + blocks };
   }
 
   /** A prompt comes, or is computed. */

@@ -6,7 +6,16 @@ import { ContextCacheWatch } from "./context-cache-watch.ts";
 type Figures = NonNullable<EngineStats["contextCache"]>;
 
 const well: Figures = {
-  ...{ hits: 0, misses: 0, computed: 0, bytesRead: 0, written: 0, bytesWritten: 0 },
+  ...{
+    hits: 0,
+    misses: 0,
+    computed: 0,
+    lent: 0,
+    blockMicros: {},
+    bytesRead: 0,
+    written: 0,
+    bytesWritten: 0,
+  },
   ...{ dropped: 0, late: 0, failed: 0, rejected: {}, bypassed: {} },
 };
 

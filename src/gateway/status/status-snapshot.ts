@@ -13,6 +13,8 @@ const share = z.number().min(0).max(1);
 const contextCache = z.object({
   hits: count,
   misses: count,
+  /** Of a decode rank: given to the ranks that computed their prompts. */
+  lent: count,
   written: count,
   bytesRead: count,
   bytesWritten: count,

@@ -140,10 +140,16 @@ test("an engine that does not answer is told of, with its topology", async () =>
 
 test("a rank's context cache is told of, and whether its store is asked", async () => {
   const { world, status } = twoRanks();
-  const counts = { hits: 5, misses: 4, written: 3, dropped: 2, late: 1, failed: 7 };
+  const counts = { hits: 5, misses: 4, lent: 3, written: 3, dropped: 2, late: 1, failed: 7 };
   const bytes = { bytesRead: 10, bytesWritten: 20 };
   const contextCache = {
-    ...{ ...counts, ...bytes, computed: 0, rejected: { key: 2, "wrong size": 1 } },
+    ...{
+      ...counts,
+      ...bytes,
+      computed: 0,
+      blockMicros: {},
+      rejected: { key: 2, "wrong size": 1 },
+    },
     bypassed: { writes: "no space left on device" },
   } as const;
   world.ranks = [{ ...idle, contextCache }, idle];

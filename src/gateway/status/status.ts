@@ -196,10 +196,10 @@ function overlappedShare(now?: EngineStats, before = now): number | null {
 }
 
 function cacheStatus(cache: NonNullable<EngineStats["contextCache"]>): RankStatus["contextCache"] {
-  const { hits, misses, written, dropped, late, failed, rejected, bypassed } = cache;
+  const { hits, misses, lent, written, dropped, late, failed, rejected, bypassed } = cache;
   const { bytesRead, bytesWritten } = cache;
   return {
-    ...{ hits, misses, written, bytesRead, bytesWritten, dropped, late, failed },
+    ...{ hits, misses, lent, written, bytesRead, bytesWritten, dropped, late, failed },
     rejected: Object.values(rejected).reduce((sum, count) => sum + count, 0),
     bypassed: (["reads", "writes"] as const).filter((each) => bypassed[each] !== undefined),
   };

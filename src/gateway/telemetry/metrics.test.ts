@@ -15,7 +15,17 @@ const stats: EngineStats = {
   ...{ proposedTokens: 10, acceptedTokens: 7 },
   traffic: { rowsTo: [0, 5], bytesTo: [0, 500], expertLoads: [] },
   contextCache: {
-    ...{ hits: 2, misses: 3, computed: 0, bytesRead: 10, written: 4, bytesWritten: 20, dropped: 1 },
+    ...{
+      hits: 2,
+      misses: 3,
+      computed: 0,
+      lent: 5,
+      blockMicros: { read: 1500 },
+      bytesRead: 10,
+      written: 4,
+      bytesWritten: 20,
+      dropped: 1,
+    },
     ...{ late: 0, failed: 1, rejected: { identity: 1 }, bypassed: { reads: "late" } },
   },
 };
@@ -124,6 +134,8 @@ test("what ranks count has their place, and a lost rank shows", () => {
   assert.equal(valueOf("daysix_scale_changes_total", { role: "decode", direction: "up" }), 2);
   assert.equal(valueOf("vllm:kv_cache_usage_perc", first), 0.75);
   assert.equal(valueOf("vllm:external_prefix_cache_hits_total", second), 128);
+  assert.equal(valueOf("daysix_context_cache_blocks_total", { ...second, outcome: "lent" }), 5);
+  assert.equal(valueOf("daysix_context_cache_block_seconds", { ...second, way: "read" }), 0.0015);
   assert.equal(valueOf("daysix_exchange_bytes_total", second), 500);
   assert.equal(valueOf("vllm:cache_config_info", { ...first, block_size: "64" }), 1);
   assert.equal(valueOf("daysix_context_cache_bypassed", { ...first, operations: "reads" }), 1);

@@ -95,11 +95,18 @@ const families: Readonly<Record<string, RankFamily>> = {
   daysix_context_cache_blocks_total: {
     ...{
       kind: "counter",
-      help: "Blocks written, dropped, or computed since that was faster than to read.",
+      help: "Blocks written, dropped, computed since that was faster than to read, or lent by decode ranks.",
       labels: ["outcome"],
     },
-    read: cached(({ written, dropped, computed }) =>
-      each("outcome", { written, dropped, computed }),
+    read: cached(({ written, dropped, computed, lent }) =>
+      each("outcome", { written, dropped, computed, lent }),
+    ),
+  },
+  daysix_context_cache_block_seconds: {
+    ...{ kind: "gauge", help: "What a block takes to be read, or to be lent to a prefill rank." },
+    labels: ["way"],
+    read: cached(({ blockMicros }) =>
+      Object.entries(blockMicros).map(([way, micros]) => [micros / 1e6, { way }]),
     ),
   },
   daysix_context_cache_troubles_total: {
