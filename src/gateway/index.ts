@@ -10,7 +10,12 @@ export {
 } from "./http/index.ts";
 export { Accounts, costOf } from "./billing/index.ts";
 export { Keyring, type NamedKey, readKeysFile } from "./keys/index.ts";
-export { ContextCacheWatch, type Scaling, viewCluster } from "./status/index.ts";
+export {
+  ContextCacheWatch,
+  type Scaling,
+  type StatusSnapshot,
+  viewCluster,
+} from "./status/index.ts";
 export { DashboardFiles } from "./http/index.ts";
 export { defaultPrices } from "./billing/index.ts";
 export type { EngineDriver } from "./engine-driver.ts";

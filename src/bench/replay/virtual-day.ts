@@ -1,13 +1,9 @@
 import { scaleFor, type Demand, type ScaleRule, type ScaleState } from "../../balancing/index.ts";
 import { parseTopology } from "../../cluster/index.ts";
 import { greedySampling, Router } from "../../engine/index.ts";
-import {
-  publishedHourlyIncome,
-  publishedNoon,
-  publishedPriceModel,
-  type LedgerRecord,
-} from "../../gateway/index.ts";
+import { publishedNoon, publishedPriceModel, type LedgerRecord } from "../../gateway/index.ts";
 import { randomSource } from "../../kernels/index.ts";
+import { shareAt } from "./day-shape.ts";
 import { VirtualUnits, type VirtualUnit } from "./virtual-units.ts";
 
 const HOUR = 3600;
@@ -59,16 +55,6 @@ interface Live {
   toCompute: number;
   toAnswer: number;
   told: number;
-}
-
-/** Demand at a second of the day, as a share of the mean: hours' incomes, joined by straight lines. */
-function shareAt(second: number): number {
-  const hours = publishedHourlyIncome;
-  const mean = hours.reduce<number>((sum, income) => sum + income, 0) / hours.length;
-  const at = second / HOUR - 0.5;
-  const [before, part] = [Math.floor(at), at - Math.floor(at)];
-  const income = (hour: number) => hours[((hour % 24) + 24) % 24];
-  return ((1 - part) * income(before) + part * income(before + 1)) / mean;
 }
 
 /** DeepSeek's day on a virtual clock, a second at a time. */
@@ -199,7 +185,7 @@ const hourly = () => Array.from({ length: 24 }, () => 0);
 
 /** Seconds to the next request of the replay. */
 function gapAt(second: number, random: number): number {
-  const perSecond = (requestsADay / REQUESTS / (24 * HOUR)) * shareAt(second);
+  const perSecond = (requestsADay / REQUESTS / (24 * HOUR)) * shareAt(second / HOUR);
   return -Math.log1p(-random) / perSecond;
 }
 

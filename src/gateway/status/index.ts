@@ -7,6 +7,7 @@ export {
   rebalancing,
   scaleRequest,
   type Scaling,
+  type StatusSnapshot,
   scaling,
   statusSnapshot,
 } from "./status-snapshot.ts";
