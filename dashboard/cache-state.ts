@@ -18,6 +18,8 @@ export interface DiskState {
   /** Blocks. */
   readonly hits: number;
   readonly misses: number;
+  /** By decode ranks, to those that compute prompts. */
+  readonly lent: number;
   readonly written: number;
   /** Blocks not written, and reads and writes without an answer or of no good. */
   readonly troubles: number;
@@ -35,14 +37,16 @@ export function diskOf(recent: readonly StatusSnapshot[]): DiskState | undefined
   const caches = cachesOf(now);
   if (!now || caches.length === 0) return undefined;
   const before = recent.at(-2);
-  const sum = (kind: "hits" | "misses" | "written" | "bytesRead" | "bytesWritten", of = caches) =>
-    of.reduce((total, cache) => total + cache[kind], 0);
+  const sum = (
+    kind: "hits" | "misses" | "lent" | "written" | "bytesRead" | "bytesWritten",
+    of = caches,
+  ) => of.reduce((total, cache) => total + cache[kind], 0);
   const rate = (kind: "bytesRead" | "bytesWritten") =>
     before && now.seconds > 0
       ? Math.max(0, sum(kind) - sum(kind, cachesOf(before))) / now.seconds
       : 0;
   return {
-    ...{ hits: sum("hits"), misses: sum("misses"), written: sum("written") },
+    ...{ hits: sum("hits"), misses: sum("misses"), lent: sum("lent"), written: sum("written") },
     troubles: caches.reduce(
       (total, { dropped, late, failed, rejected }) => total + dropped + late + failed + rejected,
       0,

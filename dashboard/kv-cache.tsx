@@ -46,13 +46,18 @@ export function KvCache({ recent }: { recent: readonly StatusSnapshot[] }) {
 }
 
 function Disk({ disk }: { disk: DiskState }) {
-  const { hits, misses, written, bytesWritten, reading, writing, troubles, bypassed } = disk;
+  const { hits, misses, lent, written, bytesWritten, reading, writing, troubles, bypassed } = disk;
   return (
     <p class="dim facts">
       {bypassed.length > 0 && <b class="state lost">{bypassed.join(" and ")} bypassed</b>}
       <span>
         <b>{brief(hits)}</b> of {brief(hits + misses)} blocks found
       </span>
+      {lent > 0 && (
+        <span>
+          <b>{brief(lent)}</b> lent by decode ranks
+        </span>
+      )}
       <span>
         <b>{brief(written)}</b> written, {bytes(bytesWritten)}
       </span>

@@ -200,6 +200,7 @@ async function openWorld(
   const opened = await openVirtual({
     ...{ topology, nodes, sharesExperts, config: model.config, clock, stepRows, linkMs },
     ...(recovers && { startMs: () => 20 + draw.below(400), endMs }),
+    reading: schedule.seed % 2 === 0 ? "sooner" : "decode",
     core: (rank): Omit<CoreOptions, "transport" | "unit" | "clock"> => ({
       model: inVirtualTime(computer(rank), (batch) => takeTime(rank, batch)),
       ...{ pages, usableTokens: CHAOS_VOCABULARY },

@@ -24,6 +24,7 @@ import type { RankCommand } from "../messages.ts";
 import type { CoreOptions } from "../rank/core-options.ts";
 import { EngineCore, Rank, RankLoop, type Placement } from "../rank/index.ts";
 import { UnitClock } from "../rank/unit.ts";
+import type { BlockReading } from "../routing/index.ts";
 import { Engine } from "./client.ts";
 import type { EngineObserver } from "./engine-options.ts";
 
@@ -41,6 +42,8 @@ export interface VirtualOptions {
   /** What each rank is made of. */
   readonly core: (rank: number) => Omit<CoreOptions, "transport" | "unit" | "clock">;
   readonly observer?: EngineObserver;
+  /** Who reads blocks from the cores' context caches; by default ranks that compute prompts. */
+  readonly reading?: BlockReading;
   /** Virtual milliseconds that the next start takes; without it what is lost stays so. */
   readonly startMs?: () => number;
   /** Virtual milliseconds that the next rank takes to end when it is told to; by default as a message. */
@@ -67,7 +70,7 @@ export async function openVirtual(
   const plan = planFleet({ ...kept, ...placed, topology: parseTopology(topology), nodes }, config);
   let ranks: VirtualRanks | undefined;
   const engine = await Engine.over(
-    { plan, config, now: () => clock.now(), clock },
+    { plan, config, reading: options.reading, now: () => clock.now(), clock },
     options.observer ?? {},
     async (listener) => {
       ranks = new VirtualRanks(options, plan, listener);

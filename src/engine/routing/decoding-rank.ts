@@ -24,6 +24,11 @@ export class DecodingRank {
     return { ...this.#room, kvTokens, requests: this.#requests };
   }
 
+  /** Whether it holds all that it is expected to hold. */
+  get hasRoom(): boolean {
+    return this.#held + this.#expected <= this.#room.kvCapacity;
+  }
+
   /** Prefixes that requests share are in one page. */
   report(heldTokens: number): void {
     this.#held = heldTokens;

@@ -3,11 +3,11 @@ import { test } from "node:test";
 import { parseTopology } from "../../cluster/index.ts";
 import { greedySampling } from "../../kernels/index.ts";
 import type { AskedRequest } from "../messages.ts";
-import { type Route, Router } from "./router.ts";
+import { type BlockReading, type Route, Router } from "./router.ts";
 
 const costs = { perToken: 100, perAttentionPair: 1 };
-const createRouter = (topology: string, pages = 100) =>
-  new Router({ topology: parseTopology(topology), costs, pages, stepRows: 4 });
+const createRouter = (topology: string, pages = 100, reading?: BlockReading) =>
+  new Router({ topology: parseTopology(topology), costs, pages, stepRows: 4, reading });
 
 /** A request's way, where some rank takes it. */
 function routeOf(router: Router, asked: AskedRequest): Route {
@@ -138,4 +138,30 @@ test("a rank weighs what it holds, as it reports it, and no more once its reques
   router.report(1, 60);
   router.report(2, 0);
   assert.equal(routeOf(router, request(5, 500, 64)).decodeRank, 2);
+});
+
+test("prompts' blocks are read by the decode rank while more wait for the prefill rank", () => {
+  const router = createRouter("prefill=1x1,decode=1x1", 1000, "sooner");
+  const routes = [1, 2, 3, 4].map((kind) => routeOf(router, request(kind, 640)));
+  const who = () => routes.map(({ borrows = false }) => borrows);
+  assert.deepEqual(who(), [false, true, false, true]);
+  // Those that the prefill rank has read are no longer waited for.
+  for (const each of [routes[0], routes[2]]) each.hear("started", 0);
+  assert.equal(routeOf(router, request(5, 640)).borrows, undefined);
+  // Nothing is to be read of what the pool has already.
+  assert.equal(routeOf(router, request(5, 640)).borrows, undefined);
+  const combined = createRouter("combined=1x2", 1000, "decode");
+  assert.equal(routeOf(combined, request(1, 640)).borrows, undefined);
+});
+
+test("what blocks take, as ranks report it, decides who reads; a full decode rank does not", () => {
+  const choose = (read: number, lent: number, pages = 1000) => {
+    const router = createRouter("prefill=1x1,decode=1x1", pages, "sooner");
+    router.report(0, 0, { read: 10_000 });
+    router.report(1, 0, { read, lent });
+    return routeOf(router, request(1, 640)).borrows;
+  };
+  assert.equal(choose(3000, 6000), true);
+  assert.equal(choose(3000, 8000), undefined);
+  assert.equal(choose(3000, 6000, 10), undefined);
 });

@@ -207,6 +207,8 @@ export class Router {
   #readerOf(blocks: number, prefill: ServingRank, decode: ServingRank | undefined): ServingRank {
     if (!decode || blocks === 0 || this.#reading === "prefill") return prefill;
     if (this.#reading === "decode") return decode;
+    // Who lacks room reads late.
+    if (!decode.decoding.hasRoom) return prefill;
     const ways = { blocks, prefill: prefill.reading, decode: decode.reading };
     const reader = chooseBlockReader({ ...ways, lendMs: decode.lendMs });
     return reader === "decode" ? decode : prefill;
