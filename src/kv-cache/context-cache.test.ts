@@ -191,8 +191,8 @@ test("a store that never answers costs each load a while, then none, until it is
   const working = memory();
   const store = { ...hung, key: working.key };
   const rank = createRank(store, { clock });
-  // Two milliseconds a token are assumed of who computes, and what is under way is waited for a little longer.
-  const patience = 2 * 6 * PAGE_TOKENS + 250;
+  // A millisecond a token is assumed of who computes, and what is under way is waited for a little longer.
+  const patience = 6 * PAGE_TOKENS + 250;
   for (let i = 0; i < 3; i++) {
     assert.ok(rank.cache.isWorthReading(1));
     const loading = loadAll(rank);

@@ -12,7 +12,7 @@ const WORTH_COMPUTING_MS = 50;
 /** What is under way is waited for a little longer. */
 const UNDER_WAY_MS = 250;
 /** Milliseconds of a token until a step was measured. */
-const ASSUMED_MS = 2;
+const ASSUMED_MS = 1;
 /** Runs that are computed before a slow store is tried again: one at first, and twice as many each time, up to this. */
 const MOST_PASSED = 16;
 

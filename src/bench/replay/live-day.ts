@@ -23,7 +23,7 @@ import {
   type StatusSnapshot,
 } from "../../gateway/index.ts";
 import { busiestShare, shareAt } from "./day-shape.ts";
-import { ProcessCluster } from "./process-cluster.ts";
+import { ProcessCluster } from "./process-cluster-fixtures.ts";
 import { ask, type Asked, type Told } from "./process-requests.ts";
 
 const [secondsPerHour = 6] = process.argv.slice(2).map(Number);

@@ -123,8 +123,8 @@ test("a decode rank that lacks room is not waited for: the prefill rank reads by
   client.submit(1, one, 0, 1, true);
   await client.run(() => answer(client.told(0)).length > 5);
   assert.deepEqual(client.told(1), []);
-  // Two milliseconds a token are assumed of who has computed none, and a loan has half a second more.
-  clock.advance(2 * 128 + 500);
+  // A millisecond a token is assumed of who has computed none, and a loan has half a second more.
+  clock.advance(128 + 500);
   await client.run(() => client.told(1).length > 0);
   await client.run();
   assert.deepEqual([answer(client.told(0)), answer(client.told(1))], [answers[1], answers[0]]);
