@@ -3,27 +3,33 @@ import { connect, createServer, type AddressInfo, type Server, type Socket } fro
 
 const LOOPBACK = "127.0.0.1";
 
-/** A way over loopback to a port, which a test can cut, block and slow down. */
+interface Place {
+  /** One of loopback's addresses. */
+  readonly host?: string;
+  readonly port?: number;
+}
+
+/** A way over loopback, which a test can cut, block and slow down. */
 export class Relay {
   /** Of all connections, both ends of each. */
   readonly sockets = new Set<Socket>();
   readonly #server: Server;
-  readonly #target: number;
+  readonly #target: Place;
   #state: "open" | "blocked" | "cut" = "open";
   #delayMs = 0;
 
-  /** @param at where it listens: `host`, another of loopback's addresses; `port`, if not any */
-  static async start(
-    target: number,
-    { host = LOOPBACK, port = 0 }: { readonly host?: string; readonly port?: number } = {},
-  ): Promise<Relay> {
-    const relay = new Relay(target);
-    relay.#server.listen(port, host);
+  /**
+   * @param target a port, or a place of another address; by default of the port at which it listens itself
+   * @param host where it listens, at a free port
+   */
+  static async start(target: number | Place, host = LOOPBACK): Promise<Relay> {
+    const relay = new Relay(typeof target === "number" ? { port: target } : target);
+    relay.#server.listen(0, host);
     await once(relay.#server, "listening");
     return relay;
   }
 
-  private constructor(target: number) {
+  private constructor(target: Place) {
     this.#target = target;
     this.#server = createServer((near) => this.#join(near));
   }
@@ -66,7 +72,8 @@ export class Relay {
       near.destroy();
       return;
     }
-    const far = connect(this.#target, LOOPBACK);
+    const { host = LOOPBACK, port = this.port } = this.#target;
+    const far = connect(port, host);
     for (const [from, to] of [[near, far] as const, [far, near] as const]) {
       this.sockets.add(from);
       from.on("error", () => undefined);

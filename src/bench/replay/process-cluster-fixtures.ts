@@ -6,16 +6,15 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { generateSecret } from "../../cluster/index.ts";
-import { freePort } from "../../cluster/fixtures.ts";
 import { Relay } from "../../cluster/relay-fixtures.ts";
 import { askServer, type Server } from "../../gateway/index.ts";
 
 const main = fileURLToPath(new URL("../../cli/main.js", import.meta.url));
-const START_MS = 120_000;
+const START_MS = 300_000;
 const LOOK_MS = 10;
 const JOINED = /node (\d+): joined/;
-/** Where others dial a node, which listens at the same port of the usual address. */
-const ADVERTISED = "127.0.0.2";
+/** Where others dial a node, and where it listens, at the same port. */
+const [ADVERTISED, OWN] = ["127.0.0.2", "127.0.0.3"];
 
 export interface ClusterOptions {
   readonly topology: string;
@@ -172,12 +171,11 @@ async function endAll(serve: Spoken, places: readonly Place[], signal: NodeJS.Si
 }
 
 async function startPlace(port: number, flags: readonly string[]): Promise<Place> {
-  const own = await freePort();
   const ways = {
     server: await Relay.start(port),
-    later: await Relay.start(own, { host: ADVERTISED, port: own }),
+    later: await Relay.start({ host: OWN }, ADVERTISED),
   };
-  const reached = ["--listen", `127.0.0.1:${own}`, "--advertise", ADVERTISED];
+  const reached = ["--listen", `${OWN}:${ways.later.port}`, "--advertise", ADVERTISED];
   const start = () =>
     speak(["node", "--join", `127.0.0.1:${ways.server.port}`], [...reached, ...flags]);
   return { start, node: start(), ways };

@@ -85,8 +85,12 @@ const tiny = async (): Promise<Soak> => ({
 async function soakProcesses(tally: Tally, count: number, first: number): Promise<void> {
   await withCalmServer(async (calm) => {
     for (let seed = first; tally.schedules < count; seed++) {
-      const { problems, schedules, counts } = await runProcesses(seed, calm);
-      tally.add(seed, problems, { ...counts, schedules });
+      try {
+        const { problems, schedules, counts } = await runProcesses(seed, calm);
+        tally.add(seed, problems, { ...counts, schedules });
+      } catch (error) {
+        tally.add(seed, [(error as Error).message], {});
+      }
       tally.tell();
     }
   });
