@@ -19,40 +19,44 @@ export interface DispatchLayout {
   readonly places: Int32Array;
 }
 
-const kept = new WeakMap<LayerPlacement, ReplicaChoices>();
+/** Where rows find the experts of a placement: a replica on each rank that has one. */
+interface Found {
+  readonly choices: ReplicaChoices;
+  /** By expert: those replicas, and their ranks. */
+  readonly placesOf: readonly (readonly number[])[];
+  readonly ranksOf: readonly (readonly number[])[];
+}
+
+const kept = new WeakMap<LayerPlacement, Found>();
 
 /** Where rows find an expert: a replica on each rank that has one. */
-export function replicaChoices(placement: LayerPlacement): ReplicaChoices {
-  const choices = kept.get(placement) ?? chooseReplicas(placement);
-  kept.set(placement, choices);
-  return choices;
+export const replicaChoices = (placement: LayerPlacement): ReplicaChoices =>
+  findIn(placement).choices;
+
+function findIn(placement: LayerPlacement): Found {
+  const found = kept.get(placement) ?? chooseReplicas(placement);
+  kept.set(placement, found);
+  return found;
 }
 
 /** Rows that go to an expert of which a rank has two replicas find the first. */
-function chooseReplicas({ replicas, slots }: LayerPlacement): ReplicaChoices {
+function chooseReplicas({ replicas, slots }: LayerPlacement): Found {
   const rankOf = (place: number) => Math.floor(place / slots);
-  const lists = replicas.map((places) =>
+  const placesOf = replicas.map((places) =>
     places.filter((place, i) => i === 0 || rankOf(place) !== rankOf(places[i - 1])),
   );
-  const ends = exclusiveSums([...lists.map((places) => places.length), 0]);
-  return { starts: Int32Array.from(ends), places: Int32Array.from(lists.flat()) };
+  const ends = exclusiveSums([...placesOf.map((places) => places.length), 0]);
+  const choices = { starts: Int32Array.from(ends), places: Int32Array.from(placesOf.flat()) };
+  return { choices, placesOf, ranksOf: placesOf.map((places) => places.map(rankOf)) };
 }
 
 /** For each (row, choice) its replica: those of an expert take its rows one after the other. */
-function chosenPlaces(
-  ids: Int32Array,
-  { ranks, slots, ...placement }: LayerPlacement,
-  { starts, places }: ReplicaChoices,
-  ownRank: number,
-): Int32Array {
-  const pairs = placement.replicas.map(() => 0);
+function chosenPlaces(ids: Int32Array, placement: LayerPlacement, ownRank: number): Int32Array {
+  const { placesOf, ranksOf } = findIn(placement);
+  const pairs = placesOf.map(() => 0);
   for (const id of ids) pairs[id]++;
-  const placesOf = pairs.map((_, expert) => [
-    ...places.subarray(starts[expert], starts[expert + 1]),
-  ]);
-  const ranksOf = placesOf.map((held) => held.map((place) => Math.floor(place / slots)));
   // The choice moves work, never bits.
-  const left = waterfill({ pairs, ranksOf, ranks, turn: ownRank });
+  const left = waterfill({ pairs, ranksOf, ranks: placement.ranks, turn: ownRank });
   return ids.map((id) => {
     const replica = left[id].findIndex((share) => share > 0);
     left[id][replica]--;
@@ -73,7 +77,7 @@ export function dispatchLayout(
 ): DispatchLayout {
   const { ranks, slots } = placement;
   const chosen = ids.subarray(0, rows * topK);
-  const physical = chosenPlaces(chosen, placement, replicaChoices(placement), ownRank);
+  const physical = chosenPlaces(chosen, placement, ownRank);
   const starts = startsOf(physical, ranks * slots);
   const parts = Array.from({ length: ranks }, (_, rank) => {
     const pairs = starts[(rank + 1) * slots] - starts[rank * slots];
