@@ -142,7 +142,7 @@ export class Generation {
       outcome,
       finishReasons: this.#finishReasons,
       usage: this.usage(),
-      reading: this.#meter.read(),
+      reading: { ...this.#meter.read(), ...this.#options.times.sums },
     }));
   }
 
@@ -187,9 +187,8 @@ export class Generation {
    */
   async *#sequence(prompt: number, choice: number): AsyncGenerator<GenerationEvent> {
     const { engine, ticket, latencies, now, unreadEvents, onUnread } = this.#options;
-    const asked = now();
-    const meter = this.#meter.sequence(prompt, asked);
-    const watch = latencies.sequence(asked);
+    const meter = this.#meter.sequence(prompt);
+    const watch = latencies.sequence(now());
     const times = this.#options.times.sequence();
     const left = new AbortController();
     const signal = AbortSignal.any([ticket.signal, left.signal]);
@@ -205,8 +204,7 @@ export class Generation {
         ticket.signal.throwIfAborted();
         if (event.kind === "failed") throw engineFailure(event.code, event.message);
         if (event.kind === "resumed") {
-          this.#meter.resumed(event.recomputedTokens);
-          times.resumed(event.recomputedTokens);
+          times.resume(event.recomputedTokens);
           continue;
         }
         if (event.kind === "started") {
@@ -215,7 +213,7 @@ export class Generation {
           meter.started(event.hitTokens);
         } else if (event.kind === "token") {
           times.token(event.time);
-          meter.token(event.time);
+          meter.token();
           watch.token(event.time);
           this.#proposals.accepted += Number(event.proposed);
           this.#proposals.rejected += event.refuted;

@@ -10,13 +10,16 @@ import { PriceBook } from "./price-book.ts";
 /** A request of 100 prompt tokens, 64 of them hits, that generated `output` tokens. */
 function ended(output: number, parts: Partial<EndedRequest> = {}): EndedRequest {
   const meter = new Meter([100]);
-  const sequence = meter.sequence(0, 0);
+  const sequence = meter.sequence(0);
   sequence.started(64);
-  for (let i = 0; i < output; i++) sequence.token(i);
+  for (let i = 0; i < output; i++) sequence.token();
   return {
     ...{ id: "chatcmpl-1", requestId: "req-1", tenant: "default", model: "calf" },
     ...{ streamed: true, outcome: "complete", finishReasons: ["stop"] },
-    reading: meter.read(),
+    reading: {
+      ...{ ...meter.read(), sequences: 1, firstTokenMs: 0, decodeMs: output - 1 },
+      ...{ resumed: 0, recomputedTokens: 0 },
+    },
     usage: {
       prompt_tokens: 100,
       completion_tokens: output,

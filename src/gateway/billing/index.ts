@@ -1,4 +1,4 @@
-export type { ChoiceFinish, GenerationEnd } from "./generation-end.ts";
+export type { ChoiceFinish, GenerationEnd, TimeSums } from "./generation-end.ts";
 export { Accounts, costOf } from "./accounts.ts";
 export { defaultPrices } from "./deepseek-prices.ts";
 export { instant } from "./instant.ts";

@@ -69,7 +69,7 @@ async function exposition(): Promise<string> {
   const [one, two] = [times.sequence(), times.sequence()];
   one.started(1200);
   for (const time of [1500, 1530, 1500]) one.token(time);
-  one.resumed(7);
+  one.resume(7);
   two.started(900);
   metrics.countEnd("calf", times, end, 3000);
   metrics.countEnd(
@@ -176,7 +176,8 @@ in vLLM, so that dashboards, autoscalers and routers made for it read them; the 
 \`node dist/gateway/telemetry/metrics.test.js --write\`.
 
 A sequence is one choice of one request. Figures of ranks are those of \`rank\` in \`unit\`, on \`node\`.
-A rank that is lost keeps its last counts.
+A rank that is lost keeps its last counts until its unit is started anew; the new unit's ranks have numbers of
+their own and count from zero.
 
 | name | kind | labels | |
 |---|---|---|---|

@@ -1,3 +1,5 @@
+import type { TimeSums } from "../billing/index.ts";
+
 /** Where a model's waits are counted as they end, in seconds, and what losses of ranks cost. */
 interface Waits {
   readonly queued: (seconds: number) => void;
@@ -22,11 +24,26 @@ export class RequestTimes {
     this.sequences.push(times);
     return times;
   }
+
+  get sums(): TimeSums {
+    const sums = { sequences: 0, firstTokenMs: 0, decodeMs: 0, resumed: 0, recomputedTokens: 0 };
+    for (const { firstTokenAt, lastTokenAt, resumed, recomputedTokens } of this.sequences) {
+      sums.resumed += resumed;
+      sums.recomputedTokens += recomputedTokens;
+      if (firstTokenAt === undefined || lastTokenAt === undefined) continue;
+      sums.sequences++;
+      sums.firstTokenMs += firstTokenAt - this.admitted;
+      sums.decodeMs += lastTokenAt - firstTokenAt;
+    }
+    return sums;
+  }
 }
 
 export class SequenceTimes {
   readonly admitted: number;
   readonly #waits: Waits;
+  #resumed = 0;
+  #recomputedTokens = 0;
   #started: number | undefined;
   #first: number | undefined;
   #last: number | undefined;
@@ -54,8 +71,19 @@ export class SequenceTimes {
     this.#waits.queued((this.#started - this.admitted) / 1000);
   }
 
-  /** It went on elsewhere after a loss of ranks. */
-  resumed(recomputedTokens: number): void {
+  /** How often it went on elsewhere. */
+  get resumed(): number {
+    return this.#resumed;
+  }
+
+  get recomputedTokens(): number {
+    return this.#recomputedTokens;
+  }
+
+  /** It goes on elsewhere after a loss of ranks. */
+  resume(recomputedTokens: number): void {
+    this.#resumed++;
+    this.#recomputedTokens += recomputedTokens;
     this.#waits.resumed(recomputedTokens);
   }
 
