@@ -1,13 +1,5 @@
-import {
-  CLOSING_BRACE,
-  CLOSING_BRACKET,
-  COMMA,
-  type Characters,
-  endOfString,
-  OPENING_BRACE,
-  OPENING_BRACKET,
-  QUOTE,
-} from "../json-characters.ts";
+import type { Characters } from "../json-characters.ts";
+import { type Container, walkJson } from "../json-walk.ts";
 
 /** What is too much about a body, and where. */
 export interface Excess {
@@ -38,92 +30,40 @@ export const requestBounds: JsonBounds = {
   allElements: 524_288,
 };
 
-interface Container {
-  readonly isObject: boolean;
-  members: number;
-  /** Of the element that is read now. */
-  index: number;
-  /** Where the key that is read now begins and ends, quotes included. */
-  keyStart: number;
-  keyEnd: number;
-}
-
 /**
- * Looks for what is too much in a JSON text before anybody builds a value of it. Reads each character
- * once and remembers only the lists and objects that are open. Text that is no JSON is not noticed.
+ * Looks for what is too much in a JSON text before anybody builds a value of it. Text that is no JSON is
+ * not noticed.
  */
 export function findExcess(json: Characters, bounds: JsonBounds): Excess | undefined {
-  const open: Container[] = [];
+  /** Of each list and object that is open. */
+  const members: number[] = [];
   let allMembers = 0;
   let allElements = 0;
-  let atKey = false;
-
-  const count = (container: Container | undefined): Excess | undefined => {
-    if (!container) return undefined;
-    if (++container.members > bounds.members) {
-      const kind = container.isObject ? "keys" : "elements";
-      const path = pathOf(json, open.slice(0, open.indexOf(container)));
-      return { path, message: `expected at most ${bounds.members} ${kind}, got more` };
-    }
-    if (++allMembers <= bounds.allMembers) return undefined;
-    const message = `the body's lists and objects have more than ${bounds.allMembers} members`;
-    return { path: [], message };
-  };
-
-  for (let at = 0; at < json.length; at++) {
-    const container = open.at(-1);
-    let excess: Excess | undefined;
-    switch (json.charCodeAt(at)) {
-      case QUOTE: {
-        const end = endOfString(json, at);
-        if (container?.isObject && atKey) {
-          container.keyStart = at;
-          container.keyEnd = end;
-        }
-        if (!container?.isObject || atKey) excess = count(container);
-        atKey = false;
-        at = end - 1;
-        break;
+  return walkJson<Excess>(json, {
+    member(open) {
+      const inner = open.at(-1);
+      if (!inner) return undefined;
+      if (++members[open.length - 1] > bounds.members) {
+        const kind = inner.isObject ? "keys" : "elements";
+        const message = `expected at most ${bounds.members} ${kind}, got more`;
+        return { path: pathOf(json, open.slice(0, -1)), message };
       }
-      case OPENING_BRACE:
-      case OPENING_BRACKET: {
-        if (!container?.isObject) excess = count(container);
-        const isObject = json.charCodeAt(at) === OPENING_BRACE;
-        open.push({ isObject, members: 0, index: 0, keyStart: at, keyEnd: at });
-        atKey = isObject;
-        if (open.length > bounds.nesting) {
-          const message = `the body is nested deeper than ${bounds.nesting} levels`;
-          excess = { path: [], message };
-        }
-        break;
-      }
-      case CLOSING_BRACE:
-      case CLOSING_BRACKET:
-        open.pop();
-        atKey = false;
-        break;
-      case COMMA:
-        atKey = container?.isObject ?? false;
-        if (!container || atKey) break;
-        container.index++;
-        if (++allElements >= bounds.allElements) {
-          const message = `expected at most ${bounds.allElements} elements in all lists, got more`;
-          excess = { path: pathOf(json, open.slice(0, -1)), message };
-        }
-        break;
-      case FIRST_OF_TRUE:
-      case FIRST_OF_FALSE:
-      case FIRST_OF_NULL:
-        if (!container?.isObject) excess = count(container);
-    }
-    if (excess) return excess;
-  }
-  return undefined;
+      if (++allMembers <= bounds.allMembers) return undefined;
+      const message = `the body's lists and objects have more than ${bounds.allMembers} members`;
+      return { path: [], message };
+    },
+    open(open) {
+      members[open.length - 1] = 0;
+      if (open.length <= bounds.nesting) return undefined;
+      return { path: [], message: `the body is nested deeper than ${bounds.nesting} levels` };
+    },
+    element(open) {
+      if (++allElements < bounds.allElements) return undefined;
+      const message = `expected at most ${bounds.allElements} elements in all lists, got more`;
+      return { path: pathOf(json, open.slice(0, -1)), message };
+    },
+  });
 }
-
-const FIRST_OF_TRUE = 0x74;
-const FIRST_OF_FALSE = 0x66;
-const FIRST_OF_NULL = 0x6e;
 
 const LONGEST_KEY_TOLD = 100;
 
