@@ -119,9 +119,9 @@ test("everything that is started keeps its packed weights where it may write", (
   }
   for (const { spec } of ofKind("StatefulSet")) {
     const [{ args, volumeMounts }] = spec.template.spec.containers;
-    const [, folder] = args.map((arg) => /^--packed-dir=(.*)$/.exec(arg)).find(Boolean) ?? [];
-    const mount = volumeMounts.find(({ mountPath }) => folder?.startsWith(`${mountPath}/`));
-    assert.ok(mount && !mount.readOnly, `${spec.serviceName}: ${folder}`);
+    const [, packed] = args.map((arg) => /^--packed-dir=(.*)$/.exec(arg)).find(Boolean) ?? [];
+    const mount = volumeMounts.find(({ mountPath }) => packed?.startsWith(`${mountPath}/`));
+    assert.ok(mount && !mount.readOnly, `${spec.serviceName}: ${packed}`);
     const claims = spec.volumeClaimTemplates?.map(({ metadata }) => metadata.name);
     assert.ok(claims?.includes(mount.name), `${mount.name} outlives its pod`);
   }
