@@ -11,14 +11,16 @@ export const channels = {
   dispatch: (microBatch: number): number => 2 + microBatch,
   /** Expert rows of a micro-batch, back to their home rank. */
   combine: (microBatch: number): number => 2 + MICRO_BATCHES + microBatch,
+  /** Rows that came to another rank of the node, which passes them on. */
+  fanOut: (microBatch: number): number => 2 + 2 * MICRO_BATCHES + microBatch,
   /** Carries nothing: who receives from a rank is told when it is lost. */
-  loss: 2 + 2 * MICRO_BATCHES,
+  loss: 2 + 3 * MICRO_BATCHES,
   /** A pipeline stage's outputs, to the rank of the next stage. */
-  activations: 3 + 2 * MICRO_BATCHES,
+  activations: 3 + 3 * MICRO_BATCHES,
   /** Gradients of a pipeline stage's inputs, to the rank of the stage before. */
-  inputGradients: 4 + 2 * MICRO_BATCHES,
+  inputGradients: 4 + 3 * MICRO_BATCHES,
   /** Gradients of weights, to the rank with the other copy of the stages. */
-  weightGradients: 5 + 2 * MICRO_BATCHES,
+  weightGradients: 5 + 3 * MICRO_BATCHES,
 } as const;
 
 /**

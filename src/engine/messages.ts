@@ -215,6 +215,7 @@ const figures = z.record(
 const counts = z.array(whole).readonly();
 const traffic: z.ZodType<TrafficCounts> = z.object({
   rowsTo: counts,
+  rowsSent: counts,
   bytesTo: counts,
   expertLoads: z.array(counts).readonly(),
 });

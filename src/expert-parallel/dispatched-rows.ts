@@ -5,7 +5,7 @@ import type { TrafficCounts } from "./traffic.ts";
 export interface DispatchedRows {
   /** By rank of the cluster: rows to each rank of its unit, its own included. */
   readonly ranks: readonly (readonly number[])[];
-  /** From each node to each other one. */
+  /** From each node to each other one, where a row may go once for some ranks. */
   readonly links: readonly { readonly from: number; readonly to: number; readonly rows: number }[];
 }
 
@@ -18,7 +18,7 @@ export function dispatchedRows(
   const links = new Map<string, { from: number; to: number; rows: number }>();
   for (const { ranks } of units) {
     for (const rank of ranks) {
-      for (const [index, rows] of (traffic[rank]?.rowsTo ?? []).entries()) {
+      for (const [index, rows] of (traffic[rank]?.rowsSent ?? []).entries()) {
         const from = nodeOfRank[rank];
         const to = nodeOfRank[ranks[index]];
         if (from === to) continue;

@@ -144,13 +144,16 @@ export interface UnitOptions {
   readonly policy: Policy;
   readonly ranks: number;
   readonly placementOf: (layer: number) => LayerPlacement;
+  /** By default as many as shared memory has room for. */
   readonly unitRows?: () => number;
+  /** Of each rank; by default one node. */
+  readonly nodes?: readonly number[];
   readonly tracer?: Tracer;
 }
 
 export function openUnit(
   way: Way,
-  { policy, ranks: count, tracer = nullTracer, ...options }: UnitOptions,
+  { policy, ranks: count, tracer = nullTracer, nodes = [], ...options }: UnitOptions,
 ): Member[] {
   const ranks = Array.from({ length: count }, (_, rank) => rank);
   const segments = createSharedSegments(ranks, { ringCapacity: 256 });
@@ -161,7 +164,8 @@ export function openUnit(
     const transport = new SharedMemoryTransport(segments, rank);
     const experts = new ParallelExperts({
       ...{ stream, rule, hidden: HIDDEN, shared, tracer: streamTracer(tracer, stream) },
-      ...{ unit: { transport, ranks }, ...options },
+      ...{ unit: { transport, ranks, nodes: ranks.map((each) => nodes[each] ?? 0) } },
+      ...{ unitRows: () => count * MOST_ROWS, ...options },
     });
     const batchOf = (layer: number, share: RankRows, microBatch = 0) => ({
       ...{ microBatch, overlaps: true, layer, input: inputOf(stream, share), ...share },

@@ -1,5 +1,5 @@
 export { dispatchedRows, type DispatchedRows } from "./dispatched-rows.ts";
-export { dispatchLayout, type DispatchLayout, type DispatchPart } from "./layout.ts";
+export { dispatchLayout, type DispatchLayout } from "./layout.ts";
 export {
   layerPlacement,
   orderedPlacement,

@@ -1,15 +1,7 @@
 import { waterfill } from "../balancing/index.ts";
 import type { ReplicaChoices } from "../kernels/index.ts";
 import type { LayerPlacement } from "./placement.ts";
-
-/** What one rank gets of a sender's rows: each row once, however many of its experts lie there. */
-export interface DispatchPart {
-  /** Source rows, ascending. */
-  readonly rows: number[];
-  /** For each (row, choice) that goes there, by slot: its row's index in `rows`, and the expert's slot. */
-  readonly pairRows: Int32Array;
-  readonly pairSlots: Int32Array;
-}
+import type { DispatchPart } from "./wire.ts";
 
 /** Which rows go where (DeepEP's dispatch layout). */
 export interface DispatchLayout {
@@ -52,7 +44,9 @@ function chooseReplicas({ replicas, slots }: LayerPlacement): Found {
 
 /** For each (row, choice) its replica: those of an expert take its rows one after the other. */
 function chosenPlaces(ids: Int32Array, placement: LayerPlacement, ownRank: number): Int32Array {
-  const { placesOf, ranksOf } = findIn(placement);
+  const { choices, placesOf, ranksOf } = findIn(placement);
+  // Each expert lies on one rank.
+  if (choices.places.length === placesOf.length) return ids.map((id) => choices.places[id]);
   const pairs = placesOf.map(() => 0);
   for (const id of ids) pairs[id]++;
   // The choice moves work, never bits.

@@ -12,15 +12,11 @@ import { dispatchLayout, exclusiveSums, type DispatchLayout } from "./layout.ts"
 import { GroupedPairs } from "./pairs.ts";
 import type { LayerPlacement } from "./placement.ts";
 import type { ArrivedRows, RowExchange, SlotRange, UnitExperts } from "./row-exchange.ts";
-import {
-  decodeDispatch,
-  DispatchError,
-  encodeDispatch,
-  placeOwnRows,
-  placeRows,
-  storedBytes,
-  type ReceivedRows,
-} from "./wire.ts";
+import { Routes } from "./routes.ts";
+import { RowDispatch, type ArrivedPart } from "./row-dispatch.ts";
+import { DispatchError, placeRows, rowBytesOf, storedBytes } from "./wire.ts";
+
+type TakeRows = (took: (rank: number, arrived: ArrivedPart) => void) => Promise<void>;
 
 interface Dispatched {
   readonly batch: ExpertBatch;
@@ -29,6 +25,10 @@ interface Dispatched {
   readonly bytesTo: Float64Array;
   /** Bytes of outputs of each rank's experts that have come home. */
   readonly home: Float64Array;
+  /** Tells the rows of each other rank that have come, and those that come. */
+  readonly takeRows: TakeRows;
+  /** Each resolves when memory that was sent may be used again. */
+  readonly sent: Promise<void>[];
 }
 
 /**
@@ -43,13 +43,17 @@ export const MOST_PARTS = 4;
 
 /**
  * Rows as messages of any transport, one to each rank and one or some back, in buffers that grow as needed.
- * Where a rank sends more rows than have a fixed place, as with prompts, all are placed behind each other once they
+ * In steps with more rows than decoding has, a row goes once to each other node. Where a rank sends more rows than have a fixed place, as with prompts, all are placed behind each other once they
  * have come, and no memory is lost between them.
  */
 export class MessageExchange implements RowExchange {
   readonly #unit: UnitExperts;
   /** Indices in the unit of the other ranks. */
   readonly #others: readonly number[];
+  readonly #straight: Routes;
+  readonly #overNodes: Routes;
+  /** Of a step, of all ranks together. */
+  readonly #unitRows: () => number;
   #dispatched: Dispatched | undefined;
   #fixed: Operand | undefined;
   #arrived: Operand | undefined;
@@ -58,9 +62,14 @@ export class MessageExchange implements RowExchange {
   /** [rows × topK, hidden], by rank and then as dispatched */
   #returned: StoredRows;
 
-  constructor(unit: UnitExperts) {
+  /** `unitRows`: of a step, of all ranks together. */
+  constructor(unit: UnitExperts, unitRows: () => number) {
     this.#unit = unit;
-    this.#others = unit.unit.ranks.map((_, index) => index).filter((index) => index !== unit.own);
+    this.#unitRows = unitRows;
+    const { ranks, nodes } = unit.unit;
+    this.#straight = new Routes([...ranks.keys()], unit.own);
+    this.#overNodes = new Routes(nodes, unit.own);
+    this.#others = [...ranks.keys()].filter((index) => index !== unit.own);
     this.#returned = createStoredRows(precisions[unit.stream.policy].rows, 0);
   }
 
@@ -68,40 +77,42 @@ export class MessageExchange implements RowExchange {
     await this.#unit.stream.fence();
     gated();
     const { rule, own, traffic } = this.#unit;
-    const { layer, ids, rows, input, microBatch } = batch;
+    const { layer, ids, rows } = batch;
+    const { slots } = placement;
     const layout = dispatchLayout(ids, rows, rule.topK, placement, own);
     const { loads, rowsTo, bytesTo } = traffic.countsOf(layer);
     for (const id of ids.subarray(0, rows * rule.topK)) loads[id]++;
     layout.parts.forEach((part, rank) => (rowsTo[rank] += part.rows.length));
     const home = new Float64Array(layout.parts.length);
     this.#returned = this.#storedRows(this.#returned, layout.places.length);
-    this.#dispatched = { batch, slots: placement.slots, layout, bytesTo, home };
-    for (const rank of this.#others) {
-      this.#send(rank, channels.dispatch(microBatch), encodeDispatch(layout.parts[rank], input));
-    }
+    const passesOn = this.#unitRows() > FIXED_ROWS * layout.parts.length;
+    const routes = passesOn ? this.#overNodes : this.#straight;
+    const send = this.#send.bind(this);
+    const dispatch = new RowDispatch(this.#unit, batch, { slots, routes, send });
+    const taken = passesOn ? takenAhead(dispatch) : undefined;
+    const takeRows: TakeRows = taken ?? ((took) => dispatch.take(took, "soon"));
+    this.#dispatched = { batch, slots, layout, bytesTo, home, sent: [], takeRows };
+    dispatch.send(layout);
   }
 
   async receive(): Promise<ArrivedRows> {
-    const { batch, slots, layout } = this.#inFlight;
+    const { batch, slots, layout, takeRows } = this.#inFlight;
     const { own } = this.#unit;
-    const like = batch.input;
-    const ownPart = layout.parts[own];
-    const ownRows = { ...ownPart, rows: ownPart.rows.length };
-    const fixed = this.#fixedPlaces(like);
-    const received = new Map<number, ReceivedRows>();
-    let fits = ownRows.rows <= FIXED_ROWS;
-    if (fits) placeOwnRows(fixed, own * FIXED_ROWS, ownPart, like);
-    await this.#take(async (rank, next) => {
-      const rows = decodeDispatch(await next(channels.dispatch(batch.microBatch)), like, slots);
-      received.set(rank, rows);
-      fits &&= rows.rows <= FIXED_ROWS;
-      if (fits) placeRows(fixed, rank * FIXED_ROWS, rows);
-    });
-    const parts = layout.parts.map((_, rank) => received.get(rank) ?? ownRows);
+    const fixed = this.#fixedPlaces(batch.input);
+    const arrived: ArrivedPart[] = [];
+    let fits = true;
+    const take = (rank: number, each: ArrivedPart) => {
+      arrived[rank] = each;
+      fits &&= each.part.rows.length <= FIXED_ROWS;
+      if (fits) placeRows(fixed, rank * FIXED_ROWS, each.part.rows, each.bytes);
+    };
+    take(own, { part: layout.parts[own], bytes: rowBytesOf(batch.input) });
+    await this.#timed(takeRows(take));
+    const parts = arrived.map(({ part }) => part);
     const firstRows = fits
       ? parts.map((_, rank) => rank * FIXED_ROWS)
-      : exclusiveSums(parts.map(({ rows }) => rows));
-    const input = fits ? fixed : this.#placeBehind(received, firstRows);
+      : exclusiveSums(parts.map(({ rows }) => rows.length));
+    const input = fits ? fixed : this.#placeBehind(arrived, firstRows);
     const groups = new GroupedPairs(parts, firstRows, slots);
     this.#groups = groups;
     const pairs = groups.sources.length;
@@ -116,14 +127,12 @@ export class MessageExchange implements RowExchange {
   }
 
   /** All rows behind each other, those of a rank from its first on. */
-  #placeBehind(received: ReadonlyMap<number, ReceivedRows>, firstRows: readonly number[]): Operand {
-    const { batch, layout } = this.#inFlight;
-    const { own } = this.#unit;
-    let rows = layout.parts[own].rows.length;
-    for (const each of received.values()) rows += each.rows;
-    const input = this.#operandFor(rows, batch.input);
-    placeOwnRows(input, firstRows[own], layout.parts[own], batch.input);
-    for (const [rank, each] of received) placeRows(input, firstRows[rank], each);
+  #placeBehind(arrived: readonly ArrivedPart[], firstRows: readonly number[]): Operand {
+    const rows = arrived.reduce((sum, { part }) => sum + part.rows.length, 0);
+    const input = this.#operandFor(rows, this.#inFlight.batch.input);
+    for (const [rank, { part, bytes }] of arrived.entries()) {
+      placeRows(input, firstRows[rank], part.rows, bytes);
+    }
     return input;
   }
 
@@ -137,19 +146,25 @@ export class MessageExchange implements RowExchange {
       const ranges = [...this.#arrivedPairs.rangesOf(rank, slots)];
       const bytes = ranges.map(([from, to]) => storedBytes(outputs, from * hidden, to * hidden));
       if (rank === own) for (const each of bytes) this.#bringHome(own, each);
-      else if (bytes.length > 0) this.#send(rank, channel, joined(bytes));
+      else if (bytes.length > 0) this.#send(rank, channel, bytes);
     }
   }
 
   async takeHome(): Promise<ExpertOutput> {
-    const { batch, layout, home } = this.#inFlight;
-    await this.#take(async (rank, next) => {
-      const bytes = layout.parts[rank].pairRows.length * this.#outputBytes;
-      while (home[rank] < bytes) {
-        this.#bringHome(rank, await next(channels.combine(batch.microBatch)));
-      }
-    });
+    const { layout, sent } = this.#inFlight;
+    await this.#timed(Promise.all(this.#others.map((rank) => this.#takeHomeFrom(rank))));
+    await Promise.all(sent);
     return { expertRows: this.#returned, places: layout.places };
+  }
+
+  async #takeHomeFrom(rank: number): Promise<void> {
+    const { batch, layout, home } = this.#inFlight;
+    const { transport, ranks } = this.#unit.unit;
+    const channel = channels.combine(batch.microBatch);
+    const bytes = layout.parts[rank].pairRows.length * this.#outputBytes;
+    while (home[rank] < bytes) {
+      this.#bringHome(rank, await transport.receive(ranks[rank], channel, "soon"));
+    }
   }
 
   /** Puts outputs of a rank's experts behind those that have come before. */
@@ -184,24 +199,20 @@ export class MessageExchange implements RowExchange {
     return this.#dispatched;
   }
 
-  /** A message in memory of its own. Whoever awaits those of the rank hears of a failure. */
-  #send(rank: number, channel: number, message: Uint8Array): void {
+  /** Whoever awaits what the rank sends, or that all is sent, hears of a failure. */
+  #send(rank: number, channel: number, parts: readonly Uint8Array[]): void {
     const { unit } = this.#unit;
-    this.#inFlight.bytesTo[rank] += message.byteLength;
-    unit.transport.send(unit.ranks[rank], channel, message, "given").catch(() => undefined);
+    const { bytesTo, sent } = this.#inFlight;
+    bytesTo[rank] += parts.reduce((sum, part) => sum + part.length, 0);
+    const sending = unit.transport.send(unit.ranks[rank], channel, parts, "asked");
+    sending.catch(() => undefined);
+    sent.push(sending);
   }
 
-  /** What each other rank sends, as it comes. */
-  async #take(
-    from: (rank: number, next: (channel: number) => Promise<Uint8Array>) => Promise<void>,
-  ): Promise<void> {
-    const { unit, traffic } = this.#unit;
+  async #timed(arrival: Promise<unknown>): Promise<void> {
     const began = performance.now();
-    const taken = this.#others.map((rank) =>
-      from(rank, (channel) => unit.transport.receive(unit.ranks[rank], channel, "soon")),
-    );
-    await Promise.all(taken);
-    traffic.waitedMs += performance.now() - began;
+    await arrival;
+    this.#unit.traffic.waitedMs += performance.now() - began;
   }
 
   /** The given rows if they are enough; else new rows, twice as many or as many as needed. */
@@ -226,14 +237,13 @@ export class MessageExchange implements RowExchange {
   }
 }
 
-/** In memory of its own, of which all is written. */
-function joined(parts: readonly Uint8Array[]): Uint8Array {
-  const bytes = parts.reduce((sum, { byteLength }) => sum + byteLength, 0);
-  const all = new Uint8Array(Buffer.allocUnsafeSlow(bytes).buffer);
-  let at = 0;
-  for (const part of parts) {
-    all.set(part, at);
-    at += part.byteLength;
-  }
-  return all;
+/** Takes rows as soon as they come, since others of the node may wait for them. */
+function takenAhead(dispatch: RowDispatch): TakeRows {
+  const arrived: [rank: number, arrived: ArrivedPart][] = [];
+  const all = dispatch.take((...each) => void arrived.push(each));
+  all.catch(() => undefined);
+  return async (took) => {
+    await all;
+    for (const each of arrived) took(...each);
+  };
 }

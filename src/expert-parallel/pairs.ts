@@ -1,6 +1,6 @@
 import type { SortedRows } from "../kernels/index.ts";
 import type { SlotRange } from "./row-exchange.ts";
-import type { ReceivedPairs } from "./wire.ts";
+import type { DispatchPart } from "./wire.ts";
 
 /** All ranks' pairs sorted by expert, by rank inside one, and in order of arrival inside a rank's. */
 export class GroupedPairs implements SortedRows {
@@ -11,7 +11,11 @@ export class GroupedPairs implements SortedRows {
   readonly #ends: Int32Array;
 
   /** A counting sort. @param firstRows where each rank's rows begin */
-  constructor(received: readonly ReceivedPairs[], firstRows: readonly number[], slots: number) {
+  constructor(
+    received: readonly Pick<DispatchPart, "pairRows" | "pairSlots">[],
+    firstRows: readonly number[],
+    slots: number,
+  ) {
     const ranks = received.length;
     this.#ranks = ranks;
     const counts = new Int32Array(slots * ranks);

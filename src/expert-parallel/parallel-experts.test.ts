@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import fc from "fast-check";
 import { gaussian, policies, randomSource, type Policy } from "../kernels/index.ts";
-import { clockSince, nullTracer, SpanRecorder, spanNames, type Tracer } from "../trace/index.ts";
+import { clockSince, SpanRecorder, spanNames } from "../trace/index.ts";
 import {
   EXPERTS,
   folder,
@@ -15,8 +15,10 @@ import {
   TOP_K,
   ways,
   type RankRows,
+  type UnitOptions,
   type Way,
 } from "./fixtures.ts";
+import { dispatchLayout } from "./layout.ts";
 import { layerPlacement, orderedPlacement, type LayerPlacement } from "./placement.ts";
 
 // Shared memory does not keep a thread alive by itself.
@@ -33,14 +35,10 @@ async function parallel(
   policy: Policy,
   shares: RankRows[],
   placement: LayerPlacement,
-  tracer: Tracer = nullTracer,
+  options: Partial<UnitOptions> = {},
 ) {
-  const unit = openUnit(way, {
-    policy,
-    ranks: shares.length,
-    placementOf: () => placement,
-    tracer,
-  });
+  const ranks = shares.length;
+  const unit = openUnit(way, { policy, ranks, placementOf: () => placement, ...options });
   const outputs: Buffer[] = [];
   for (let layer = 0; layer < 2; layer++) {
     await Promise.all(
@@ -63,6 +61,17 @@ const steps = fc
       placement: placements(ranks),
     }),
   );
+
+/** Rows any of whose experts are computed there. */
+function rowsForNode(
+  { ids, rows }: RankRows,
+  placement: LayerPlacement,
+  own: number,
+  there: (_: unknown, rank: number) => boolean,
+): number {
+  const { parts } = dispatchLayout(ids, rows, TOP_K, placement, own);
+  return new Set(parts.filter(there).flatMap((part) => Array.from(part.rows))).size;
+}
 
 /** Rows each of whose choices is one further than the row's before. */
 const many = (rows: number): RankRows => ({
@@ -102,13 +111,41 @@ for (const way of ways.filter(({ sharesMemory }) => !sharesMemory)) {
     const tracer = new SpanRecorder({ node: 0, rank: 0, clock: clockSince(Date.now()) });
     const shares = [many(9000), many(40)];
     const placement = orderedPlacement(EXPERTS, 2);
-    const { outputs } = await parallel(way, "f32", shares, placement, tracer);
+    const { outputs } = await parallel(way, "f32", shares, placement, { tracer });
     for (const [rank, own] of shares.entries()) {
       assert.ok(outputs[rank].equals(await oracle(way, "f32", own)), `rank ${rank}`);
     }
     const mlps = [...tracer.take().names].filter((kind) => spanNames[kind] === "MLP");
     assert.ok(mlps.length > 2 * shares.length, `${mlps.length} parts`);
   });
+
+  test(
+    `${name}: with many rows in a step each goes once to another node, where it is passed on`,
+    { skip },
+    () =>
+      fc.assert(
+        fc.asyncProperty(steps, fc.array(fc.nat(2), { minLength: 5 }), async (step, nodes) => {
+          const { policy, shares, placement } = step;
+          const apart = { nodes, unitRows: () => 1000 };
+          const told = await parallel(way, policy, shares, placement, apart);
+          const straight = await parallel(way, policy, shares, placement);
+          for (const [rank, own] of shares.entries()) {
+            assert.deepEqual(told.outputs[rank], await oracle(way, policy, own));
+            const { rowsTo, rowsSent } = told.traffic[rank];
+            assert.deepEqual(rowsTo, straight.traffic[rank].rowsTo);
+            for (const node of new Set(nodes.slice(0, shares.length))) {
+              if (node === nodes[rank]) continue;
+              const there = (_: unknown, to: number) => nodes[to] === node;
+              const sent = rowsSent.filter(there);
+              assert.ok(sent.filter((rows) => rows > 0).length <= 1, "to one rank of the node");
+              const rows = sent.reduce((sum, each) => sum + each, 0);
+              assert.equal(rows, 2 * rowsForNode(own, placement, rank, there));
+            }
+          }
+        }),
+        { numRuns: 30 },
+      ),
+  );
 }
 
 for (const way of ways) {

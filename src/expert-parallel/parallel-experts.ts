@@ -33,8 +33,8 @@ export interface ParallelExpertsOptions extends Omit<
   readonly placementOf: (layer: number) => LayerPlacement;
   /** Of ranks whose streams can move rows by themselves; others send messages. */
   readonly shared?: SharedExchange | undefined;
-  /** Rows of a step, of all ranks together; by default as many as are possible. */
-  readonly unitRows?: () => number;
+  /** Rows of a step, of all ranks together. */
+  readonly unitRows: () => number;
 }
 
 /**
@@ -70,13 +70,12 @@ export class ParallelExperts implements RoutedExperts {
     };
     if (shared && exchangesRows(stream)) {
       const { shape, memories } = shared;
-      const most = () => shape.ranks * shape.rows;
       this.#createExchange = (microBatch) => {
         const memory = { shape, memory: memories[microBatch] };
-        return new StreamExchange(this.#unit, stream, memory, unitRows ?? most);
+        return new StreamExchange(this.#unit, stream, memory, unitRows);
       };
       this.#failWithOthers(stream);
-    } else this.#createExchange = () => new MessageExchange(this.#unit);
+    } else this.#createExchange = () => new MessageExchange(this.#unit, unitRows);
   }
 
   get traffic(): TrafficCounts {

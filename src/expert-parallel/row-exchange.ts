@@ -17,6 +17,8 @@ export interface UnitMember {
   readonly transport: Transport;
   /** The unit's ranks by their numbers in the cluster, in the placement's order. */
   readonly ranks: readonly number[];
+  /** The node of each of them. */
+  readonly nodes: readonly number[];
 }
 
 /** The parts that the flights of all micro-batches share. */

@@ -1,105 +1,178 @@
 import { operandRowBytes, type Operand, type StoredRows } from "../kernels/index.ts";
-import type { DispatchPart } from "./layout.ts";
 
 /** A dispatch message that does not say what it should. */
 export class DispatchError extends Error {
   override readonly name = "DispatchError";
 }
 
-/** For each (row, choice) of a rank's rows that came here: the row, and the expert's slot. */
-export interface ReceivedPairs {
-  /** [pairs] */
-  readonly pairRows: ArrayLike<number>;
-  readonly pairSlots: ArrayLike<number>;
-}
-
-/** Rows received of one rank: matmul inputs as that rank rounded them, and the experts they chose. */
-export interface ReceivedRows extends ReceivedPairs {
-  readonly rows: number;
-  /** [pairs] */
+/** What one rank gets of a sender's rows: each row once, however many of its experts lie there. */
+export interface DispatchPart {
+  /** Ascending, among the sender's. */
+  readonly rows: ArrayLike<number>;
+  /** For each (row, choice) that goes there, by slot: its row's index in `rows`, and the expert's slot. */
   readonly pairRows: Int32Array;
   readonly pairSlots: Int32Array;
-  /** Bytes of the operand's values, then of its scales. */
-  readonly operand: Uint8Array;
 }
+
+/** Matmul inputs behind each other, exactly as the policy rounds them. */
+export interface RowBytes {
+  readonly values: Uint8Array;
+  readonly scales: Uint8Array;
+}
+
+/** Rows of one rank for some others, which are numbered as in their unit. */
+export interface DispatchMessage {
+  readonly source: number;
+  readonly bytes: RowBytes;
+  readonly parts: ReadonlyMap<number, DispatchPart>;
+}
+
+/** Source, rows and parts; of each part its rank, rows and pairs. */
+const HEAD = 3;
 
 const bytesOf = (array: ArrayBufferView) =>
   new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
 
-/** One message, in memory of its own: counts, pairs, then the rows exactly as the policy rounds them. */
-export function encodeDispatch(part: DispatchPart, input: Operand): Uint8Array {
-  const { values, scales } = operandRowBytes(input);
-  const rows = part.rows.length;
-  const pairs = part.pairRows.length;
-  const headBytes = 4 * (2 + 2 * pairs);
-  // All of it is written below.
-  const { buffer } = Buffer.allocUnsafeSlow(headBytes + rows * (values + scales));
-  const head = new Int32Array(buffer, 0, headBytes / 4);
-  head[0] = rows;
-  head[1] = pairs;
-  head.set(part.pairRows, 2);
-  head.set(part.pairSlots, 2 + pairs);
-  const message = new Uint8Array(buffer);
-  copyRows(message, headBytes, bytesOf(input.values), part.rows, values);
-  copyRows(message, headBytes + rows * values, bytesOf(input.scales), part.rows, scales);
-  return message;
+export const rowBytesOf = ({ values, scales }: Operand): RowBytes => ({
+  values: bytesOf(values),
+  scales: bytesOf(scales),
+});
+
+/**
+ * One message, as parts of it: counts, rows and pairs of each rank's part, then each row that any of them has,
+ * once; and how many these are.
+ */
+export function encodeDispatch(
+  { source, bytes, parts }: DispatchMessage,
+  like: Operand,
+): { readonly rows: number; readonly parts: Uint8Array[] } {
+  const all = [...parts];
+  const rows = unionOf(all.map(([, part]) => part.rows));
+  const places = new Map<number, number>();
+  for (let i = 0; i < rows.length; i++) places.set(rows[i], i);
+  const head = [source, rows.length, all.length];
+  for (const [rank, part] of all) head.push(rank, part.rows.length, part.pairRows.length);
+  const lists = all.flatMap(([, part]) => [
+    Int32Array.from(part.rows, (row) => places.get(row) ?? 0),
+    part.pairRows,
+    part.pairSlots,
+  ]);
+  const { values, scales } = operandRowBytes(like);
+  const message = [
+    bytesOf(Int32Array.from(head)),
+    ...lists.map(bytesOf),
+    ...runsOf(bytes.values, rows, values),
+    ...runsOf(bytes.scales, rows, scales),
+  ];
+  return { rows: rows.length, parts: message };
 }
 
-/** Puts the rows of a part, which stay on their rank, into an operand, starting at `row`. */
-export function placeOwnRows(out: Operand, row: number, part: DispatchPart, input: Operand): void {
-  const { values, scales } = operandRowBytes(out);
-  copyRows(bytesOf(out.values), row * values, bytesOf(input.values), part.rows, values);
-  copyRows(bytesOf(out.scales), row * scales, bytesOf(input.scales), part.rows, scales);
+/** Ascending, each once, of lists that ascend. */
+function unionOf(lists: readonly ArrayLike<number>[]): ArrayLike<number> {
+  if (lists.length === 1) return lists[0];
+  return Int32Array.from(new Set(lists.flatMap((list) => Array.from(list)))).sort();
 }
 
-/** Behind each other; rows that follow one another are copied at once. */
-function copyRows(
-  out: Uint8Array,
-  at: number,
-  from: Uint8Array,
-  rows: readonly number[],
-  rowBytes: number,
-): void {
+/** Some rows, those that follow one another at once. */
+function runsOf(from: Uint8Array, rows: ArrayLike<number>, rowBytes: number): Uint8Array[] {
+  const runs: Uint8Array[] = [];
+  if (rowBytes === 0) return runs;
   for (let first = 0; first < rows.length;) {
     let end = first + 1;
     while (end < rows.length && rows[end] === rows[end - 1] + 1) end++;
-    const source = from.subarray(rows[first] * rowBytes, (rows[end - 1] + 1) * rowBytes);
-    out.set(source, at + first * rowBytes);
+    runs.push(from.subarray(rows[first] * rowBytes, (rows[end - 1] + 1) * rowBytes));
     first = end;
   }
+  return runs;
 }
 
 /**
  * @param like the operand whose format and columns the rows must have
- * @throws DispatchError when sizes disagree or a pair points outside
+ * @throws DispatchError when sizes disagree or anything points outside
  */
-export function decodeDispatch(message: Uint8Array, like: Operand, slots: number): ReceivedRows {
-  if (message.byteLength < 8)
-    throw new DispatchError(`${message.byteLength} bytes are no dispatch`);
-  const [rows, pairs] = new Int32Array(message.slice(0, 8).buffer);
+export function decodeDispatch(
+  message: Uint8Array,
+  like: Operand,
+  { ranks, slots }: { readonly ranks: number; readonly slots: number },
+): DispatchMessage {
+  const words = new WordReader(message);
+  const [source, rows, count] = words.take(HEAD);
+  if (outside(source, ranks) || rows < 0 || outside(count, ranks)) {
+    throw new DispatchError(`${rows} rows of rank ${source} for ${count} of ${ranks} ranks`);
+  }
+  const heads = Array.from({ length: count }, () => words.take(HEAD));
+  const parts = new Map<number, DispatchPart>();
+  for (const [rank, partRows, pairs] of heads) {
+    if (outside(rank, ranks) || outside(partRows, rows + 1) || pairs < 0) {
+      throw new DispatchError(`${partRows} of ${rows} rows and ${pairs} pairs for rank ${rank}`);
+    }
+    const part = {
+      rows: words.take(partRows),
+      pairRows: words.take(pairs),
+      pairSlots: words.take(pairs),
+    };
+    const points = (list: Int32Array, limit: number) => list.some((index) => outside(index, limit));
+    if (
+      points(part.rows, rows) ||
+      points(part.pairRows, partRows) ||
+      points(part.pairSlots, slots)
+    ) {
+      throw new DispatchError(`a pair points outside ${partRows} rows or ${slots} experts`);
+    }
+    parts.set(rank, part);
+  }
   const { values, scales } = operandRowBytes(like);
-  const headBytes = 4 * (2 + 2 * pairs);
-  const expected = headBytes + rows * (values + scales);
-  if (rows < 0 || pairs < 0 || message.byteLength !== expected) {
-    const said = `${rows} rows and ${pairs} pairs`;
-    throw new DispatchError(`${said} take ${expected} bytes, got ${message.byteLength}`);
+  const operand = message.subarray(words.bytes);
+  if (operand.length !== rows * (values + scales)) {
+    const expected = words.bytes + rows * (values + scales);
+    throw new DispatchError(`${rows} rows take ${expected} bytes, got ${message.byteLength}`);
   }
-  const head = new Int32Array(message.slice(8, headBytes).buffer);
-  const pairRows = head.subarray(0, pairs);
-  const pairSlots = head.subarray(pairs);
-  const outside = (limit: number) => (index: number) => index < 0 || index >= limit;
-  if (pairRows.some(outside(rows)) || pairSlots.some(outside(slots))) {
-    throw new DispatchError(`a pair points outside ${rows} rows or ${slots} experts`);
-  }
-  return { rows, pairRows, pairSlots, operand: message.subarray(headBytes) };
+  const bytes = {
+    values: operand.subarray(0, rows * values),
+    scales: operand.subarray(rows * values),
+  };
+  return { source, bytes, parts };
 }
 
-/** Puts received rows behind each other into one operand, starting at `row`. */
-export function placeRows(out: Operand, row: number, received: ReceivedRows): void {
-  const { values, scales } = operandRowBytes(out);
-  const valueBytes = received.rows * values;
-  bytesOf(out.values).set(received.operand.subarray(0, valueBytes), row * values);
-  bytesOf(out.scales).set(received.operand.subarray(valueBytes), row * scales);
+const outside = (index: number, limit: number) => index < 0 || index >= limit;
+
+/** Reads lists of words off a message, which may begin at any byte. */
+class WordReader {
+  readonly #message: Uint8Array;
+  bytes = 0;
+
+  constructor(message: Uint8Array) {
+    this.#message = message;
+  }
+
+  take(words: number): Int32Array {
+    const end = this.bytes + 4 * words;
+    if (end > this.#message.length) {
+      throw new DispatchError(`${this.#message.length} bytes are no dispatch`);
+    }
+    const taken = new Int32Array(Uint8Array.from(this.#message.subarray(this.bytes, end)).buffer);
+    this.bytes = end;
+    return taken;
+  }
+}
+
+/** Puts some rows behind each other into an operand, starting at `row`. */
+export function placeRows(
+  out: Operand,
+  row: number,
+  rows: ArrayLike<number>,
+  { values, scales }: RowBytes,
+): void {
+  const widths = operandRowBytes(out);
+  const place = (to: Uint8Array, from: Uint8Array, rowBytes: number) => {
+    let at = row * rowBytes;
+    for (const run of runsOf(from, rows, rowBytes)) {
+      to.set(run, at);
+      at += run.length;
+    }
+  };
+  place(bytesOf(out.values), values, widths.values);
+  place(bytesOf(out.scales), scales, widths.scales);
 }
 
 /** Rows as bytes that share their memory. */

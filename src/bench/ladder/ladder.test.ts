@@ -14,7 +14,7 @@ const stats = (steps: number, bytesTo: number[], load: number): EngineStats => (
   ...{ waiting: 0, running: 0, pages: 1, pagesInUse: 0, pagesCached: 0, steps },
   ...{ promptTokens: 0, hitTokens: 0, generatedTokens: 0, proposedTokens: 0 },
   ...{ acceptedTokens: 0, preemptions: 0 },
-  traffic: { rowsTo: [0, 0], bytesTo, expertLoads: [[load, load, 2 * load, 0]] },
+  traffic: { rowsTo: [0, 0], rowsSent: [0, 0], bytesTo, expertLoads: [[load, load, 2 * load, 0]] },
 });
 
 /** A step of four rows and 100 µs: 40 of attention, 40 of communication of which 10 are covered. */

@@ -149,7 +149,12 @@ function createExperts(stream: Stream, config: ModelConfig, options: ModelRankOp
   const placement = orderedPlacement(gate.experts, unit.ranks.length);
   return new ParallelExperts({
     ...{ stream, rule: gate, hidden: hiddenSize, tracer: nullTracer },
-    unit: { transport: new SharedMemoryTransport(unit.segments, rank), ranks: unit.ranks },
+    unit: {
+      transport: new SharedMemoryTransport(unit.segments, rank),
+      ranks: unit.ranks,
+      nodes: unit.ranks.map(() => 0),
+    },
+    unitRows: () => unit.ranks.length * maxRows,
     placementOf: () => placement,
     shared: unit.shared,
   });

@@ -34,7 +34,7 @@ for (const domain of domains) {
         `${(rows / each).toFixed(2)} rows, ${(bytes / each / 1000).toFixed(1)} KB`;
       console.log(
         `  ${ranks} ranks, ${nodes} nodes: off rank ${off(traffic.offRank)}; ` +
-          `off node ${off(traffic.offNode)}; pairs of a rank, max/mean ` +
+          `off node ${off(traffic.offNode)}, each row once ${off(traffic.onceOffNode)}; pairs of a rank, max/mean ` +
           maxOverMean(traffic.pairsInto).toFixed(3),
       );
     }

@@ -27,7 +27,12 @@ test("traffic counts a row once for each rank and node that it reaches", () =>
         dispatchBytes: 1,
         combineBytes: 1000,
       });
-      const expected = { into: Array<number>(ranks).fill(0), offRank: 0, pairsOffRank: 0 };
+      const expected = {
+        into: Array<number>(ranks).fill(0),
+        offRank: 0,
+        pairsOffRank: 0,
+        offNode: 0,
+      };
       for (const ids of routing) {
         const rows = ids.length / TOP_K;
         const homeOf = (row: number) =>
@@ -36,6 +41,10 @@ test("traffic counts a row once for each rank and node that it reaches", () =>
         for (let row = 0; row < rows; row++) {
           const chosen = [...ids.subarray(row * TOP_K, (row + 1) * TOP_K)];
           const reached = chosen.map((expert) => Math.floor(expert / (EXPERTS / ranks)));
+          const nodeOf = (rank: number) => Math.floor((2 * rank) / ranks);
+          const nodes = new Set(reached.map(nodeOf));
+          nodes.delete(nodeOf(homeOf(row)));
+          expected.offNode += nodes.size;
           for (const rank of new Set(reached)) {
             expected.into[rank]++;
             if (rank === homeOf(row)) continue;
@@ -48,6 +57,9 @@ test("traffic counts a row once for each rank and node that it reaches", () =>
       assert.equal(traffic.offRank.rows, expected.offRank);
       assert.equal(traffic.offRank.bytes, expected.offRank + 1000 * expected.pairsOffRank);
       assert.ok(traffic.offNode.rows <= traffic.offRank.rows);
+      assert.equal(traffic.onceOffNode.rows, expected.offNode);
+      const saved = traffic.offNode.rows - expected.offNode;
+      assert.equal(traffic.onceOffNode.bytes, traffic.offNode.bytes - saved);
       if (ranks === 2) assert.deepEqual(traffic.offNode, traffic.offRank);
     }),
   ));

@@ -18,9 +18,13 @@ export interface DispatchTraffic {
   readonly rowsInto: readonly number[];
   /** (row, expert) pairs that each rank computes. */
   readonly pairsInto: readonly number[];
-  /** Rows and bytes, both ways, that leave their rank, and that leave their node. */
+  /**
+   * Rows and bytes, both ways, that leave their rank, and that leave their node: straight to each rank, or each
+   * row once to a node.
+   */
   readonly offRank: { readonly rows: number; readonly bytes: number };
   readonly offNode: { readonly rows: number; readonly bytes: number };
+  readonly onceOffNode: { readonly rows: number; readonly bytes: number };
 }
 
 /** What recorded routing sends between ranks, its rows spread evenly over them (DeepEP's layout). */
@@ -31,6 +35,7 @@ export function dispatchTraffic(routing: Routing, setting: DispatchSetting): Dis
   const pairsInto = Array.from({ length: ranks }, () => 0);
   const offRank = { rows: 0, bytes: 0 };
   const offNode = { rows: 0, bytes: 0 };
+  const onceOffNode = { rows: 0, bytes: 0 };
   for (const ids of routing) {
     const rows = ids.length / topK;
     for (let home = 0; home < ranks; home++) {
@@ -38,7 +43,15 @@ export function dispatchTraffic(routing: Routing, setting: DispatchSetting): Dis
       const to = Math.floor((rows * (home + 1)) / ranks);
       const own = ids.subarray(from * topK, to * topK);
       const { parts } = dispatchLayout(own, to - from, topK, placement, home);
+      const rowsFor = new Map<number, Set<number>>();
       for (const [rank, part] of parts.entries()) {
+        const node = nodeOfRank[rank];
+        if (node !== nodeOfRank[home]) {
+          const chosen = rowsFor.get(node) ?? new Set();
+          rowsFor.set(node, chosen);
+          for (const row of Array.from(part.rows)) chosen.add(row);
+          onceOffNode.bytes += part.pairRows.length * combineBytes;
+        }
         rowsInto[rank] += part.rows.length;
         pairsInto[rank] += part.pairRows.length;
         const bytes = part.rows.length * dispatchBytes + part.pairRows.length * combineBytes;
@@ -51,7 +64,11 @@ export function dispatchTraffic(routing: Routing, setting: DispatchSetting): Dis
           count.bytes += bytes;
         }
       }
+      for (const { size } of rowsFor.values()) {
+        onceOffNode.rows += size;
+        onceOffNode.bytes += size * dispatchBytes;
+      }
     }
   }
-  return { rowsInto, pairsInto, offRank, offNode };
+  return { rowsInto, pairsInto, offRank, offNode, onceOffNode };
 }

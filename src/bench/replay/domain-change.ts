@@ -57,6 +57,7 @@ class UnitOfRanks {
   stats(): EngineStats[] {
     const traffic = {
       rowsTo: [],
+      rowsSent: [],
       bytesTo: [],
       expertLoads: this.#loads.map((layer) => [...layer]),
     };

@@ -37,14 +37,15 @@ export interface ExchangeMeasured {
   readonly rows: number;
   /** Bytes to the other rank, and back. */
   readonly bytes: readonly number[];
-  /** Microseconds: the 20th percentile and the median. */
+  /** Microseconds of a layer: the 20th percentile and the median. */
   readonly exchange: readonly [number, number];
   readonly ping: readonly [number, number];
 }
 
 const EXPERTS = 64;
 const ROUNDS = 40;
-const IN_A_ROUND = 5;
+/** Of a step, which are enqueued one after the other: a stream is awaited once a step. */
+const LAYERS = 10;
 
 const { endpoint, shape, shared } = workerData as ExchangeRankOptions;
 const { hidden, topK, policy, rows: mostRows } = shape;
@@ -58,7 +59,7 @@ const stream = createKernels({ threads: 1, atFence: !shared }).createStream(poli
 const traffic = new Traffic(2, EXPERTS);
 const unit: UnitExperts = {
   ...{ stream, rule, hidden, own, traffic, tracer: nullTracer },
-  unit: { transport, ranks: [0, 1] },
+  unit: { transport, ranks: [0, 1], nodes: [0, 1] },
   ownWeights: (_, weights) => weights,
 };
 const placement = orderedPlacement(EXPERTS, 2);
@@ -68,7 +69,7 @@ const messages = new Uint8Array(2 * outputs.byteLength);
 
 /** Turns of the shared memory are counted from its first exchange on: there is one for all measurements. */
 function createExchange(): RowExchange {
-  if (!shared || !exchangesRows(stream)) return new MessageExchange(unit);
+  if (!shared || !exchangesRows(stream)) return new MessageExchange(unit, () => 2 * mostRows);
   const memory = { shape: shared.shape, memory: shared.memories[0] };
   return new StreamExchange(unit, stream, memory, () => 2 * mostRows);
 }
@@ -93,23 +94,27 @@ function drawBatch(rows: number): ExpertBatch {
 
 async function measure(rows: number): Promise<ExchangeMeasured> {
   const batch = drawBatch(rows);
-  const once = async () => {
-    await exchange.dispatch(batch, placement, () => undefined);
-    await exchange.receive();
-    const all = { first: 0, end: placement.slots };
-    await exchange.returnRows(outputs, () => undefined, all);
-    await exchange.takeHome();
+  const all = { first: 0, end: placement.slots };
+  const step = async () => {
+    for (let layer = 0; layer < LAYERS; layer++) {
+      await exchange.dispatch(batch, placement, () => undefined);
+      await exchange.receive();
+      await exchange.returnRows(outputs, () => undefined, all);
+      await exchange.takeHome();
+    }
     await stream.fence();
   };
-  await once();
+  await step();
   const bytes = await agreeOn(bytesOf(batch));
-  const ping = () => pingPong(bytes);
+  const pings = async () => {
+    for (let layer = 0; layer < LAYERS; layer++) await pingPong(bytes);
+  };
   const times: { exchange: number[]; ping: number[] } = { exchange: [], ping: [] };
   for (let round = 0; round < ROUNDS; round++) {
     await pingPong([1, 1]);
-    for (let i = 0; i < IN_A_ROUND; i++) times.exchange.push(await timed(once));
+    times.exchange.push((await timed(step)) / LAYERS);
     await pingPong([1, 1]);
-    for (let i = 0; i < IN_A_ROUND; i++) times.ping.push(await timed(ping));
+    times.ping.push((await timed(pings)) / LAYERS);
   }
   const told = (values: number[]) =>
     [percentile(values, 0.2), percentile(values, 0.5)] as [number, number];

@@ -5,6 +5,10 @@ import { stepWindows, type LayerTimes } from "./overlap-windows.ts";
 /** Steps of one size, means over them and over ranks; milliseconds. */
 export interface StepTimes {
   readonly steps: number;
+  /** Of a rank. */
+  readonly rows: number;
+  /** Of a rank in all its steps, of whatever size. */
+  readonly allRows: number;
   readonly step: number;
   /** In which anything was computed. */
   readonly compute: number;
@@ -29,24 +33,36 @@ export interface StepTraffic {
   readonly returned: number;
 }
 
-/** The steps of so many rows of each rank. */
+/** Requests are not always spread quite evenly over ranks. */
+const ROWS_WITHIN = 0.15;
+
+/** The steps of about so many rows of each rank. */
 export function stepTimes(ranks: readonly (readonly RankSpan[])[], rows: number): StepTimes {
   const steps = ranks.flatMap((spans) => {
-    const of = spans.filter(({ kind, ...step }) => kind === "STEP" && step.rows === rows);
+    const of = spans.filter(
+      ({ kind, ...step }) => kind === "STEP" && Math.abs(step.rows / rows - 1) <= ROWS_WITHIN,
+    );
     return of.map((step) => ({
       length: step.end - step.start,
+      rows: step.rows,
       spans: spans.filter(
         ({ activity, start }) => activity === "compute" && start >= step.start && start < step.end,
       ),
     }));
   });
-  if (steps.length === 0) throw new Error(`no step had ${rows} rows`);
+  if (steps.length === 0) throw new Error(`no step had about ${rows} rows`);
   const mean = (of: (spans: readonly RankSpan[]) => number) =>
     steps.reduce((total, { spans }) => total + of(spans), 0) / steps.length / 1000;
   const layers = 1 + Math.max(...steps[0].spans.map(({ layer }) => layer ?? 0));
   const length = (...kinds: string[]) => lengthOf((span) => kinds.includes(span.kind));
   return {
     steps: steps.length / ranks.length,
+    rows: steps.reduce((total, step) => total + step.rows, 0) / steps.length,
+    allRows:
+      ranks
+        .flat()
+        .reduce((total, { kind, ...step }) => total + (kind === "STEP" ? step.rows : 0), 0) /
+      ranks.length,
     step: steps.reduce((total, step) => total + step.length, 0) / steps.length / 1000,
     compute: mean((spans) => unionOf(spans)),
     rest: mean(lengthOf(({ layer }) => layer === undefined)),

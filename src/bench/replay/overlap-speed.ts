@@ -31,7 +31,7 @@ const [layers = 4, rounds = 8, prompt = 2048, requests = 64, context = 512] = co
 const FORMAT = "int8";
 const POLICY = "int8";
 const RANKS = 2;
-const DECODED_TOKENS = 6;
+const DECODED_TOKENS = 8;
 /** Requests that go on from the same tokens, each for itself. */
 const SHARING = 16;
 /** While no rate has been found. */
@@ -153,6 +153,8 @@ interface Workload {
   /** Of a measured step, on each rank. */
   readonly rows: number;
   readonly maxTokens: number;
+  /** Prompts whose KV is kept from the start. */
+  readonly contexts: number[][];
   readonly drawPrompts: (vocabSize: number) => number[][];
 }
 
@@ -161,14 +163,14 @@ const drawTokens = (length: number, vocabSize: number) =>
 
 function workloads(vocabSize: number): Workload[] {
   const prefill: Workload = {
-    ...{ name: "prefill", rows: prompt, maxTokens: 1 },
+    ...{ name: "prefill", rows: prompt, maxTokens: 1, contexts: [] },
     drawPrompts: () => Array.from({ length: RANKS }, () => drawTokens(prompt, vocabSize)),
   };
   const contexts = Array.from({ length: Math.ceil((RANKS * requests) / SHARING) }, () =>
     drawTokens(context, vocabSize),
   );
   const decode: Workload = {
-    ...{ name: "decode", rows: requests, maxTokens: 1 + DECODED_TOKENS },
+    ...{ name: "decode", rows: requests, maxTokens: 1 + DECODED_TOKENS, contexts },
     drawPrompts: () =>
       Array.from({ length: RANKS * requests }, (_, i) => [
         ...contexts[i % contexts.length],
@@ -190,13 +192,16 @@ async function measure(inside: Inside): Promise<void> {
     const once = (engine: MeasuredEngine) =>
       engine.run(drawPrompts(engines[0].engine.vocabSize), maxTokens, rows);
     if (wire === "equal") setRate(inside.ends, FAST);
-    for (const engine of engines) await once(engine);
+    for (const engine of engines) {
+      await engine.answer(work.contexts, 1);
+      await once(engine);
+    }
     const before = await engines[0].sent();
     const alone = await once(engines[0]);
     const after = await engines[0].sent();
-    const { steps } = alone;
-    const bytes = (after.bytes - before.bytes) / steps;
-    const dispatched = ((after.rows - before.rows) * (row.values + row.scales)) / steps;
+    const share = alone.rows / alone.allRows;
+    const bytes = share * (after.bytes - before.bytes);
+    const dispatched = share * (after.rows - before.rows) * (row.values + row.scales);
     const traffic: StepTraffic = { dispatched, returned: bytes - dispatched };
     let { bitsPerSecond = FAST } = wire === "equal" ? {} : parseWire(wire);
     if (wire === "equal") setRate(inside.ends, (bitsPerSecond = (8000 * bytes) / alone.compute));
@@ -210,9 +215,8 @@ async function measure(inside: Inside): Promise<void> {
       modes.map((mode, i) => [mode, median(times[i].map(({ step }) => step))]),
     );
     const autoGain = median(off.map(({ step }, round) => step / auto[round].step));
-    console.log(
-      JSON.stringify({ name, mbps: bitsPerSecond / 1e6, stepMs, autoGain, ...told, times }),
-    );
+    const rate = { rows: alone.rows, mbps: bitsPerSecond / 1e6 };
+    console.log(JSON.stringify({ name, ...rate, stepMs, autoGain, ...told }));
   }
   for (const engine of engines) await engine.close();
 }

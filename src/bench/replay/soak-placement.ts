@@ -112,6 +112,12 @@ const settings: [topology: string, what: string, options: Partial<EngineOptions>
     "steps that overlap, on two nodes",
     { overlap: "on", nodes: { count: 2 } },
   ],
+  ["combined=1x4", "rows passed on inside two nodes", { nodes: { count: 2 } }],
+  [
+    "combined=1x4",
+    "rows passed on inside two nodes, steps that overlap, over a wire",
+    { overlap: "on", nodes: { count: 2, wire: parseWire("100us,1Gbps") } },
+  ],
   [
     "combined=1x2",
     "steps that overlap, over a slow wire between two nodes",

@@ -3,7 +3,15 @@ import { MAXIMUM_MESSAGE_BYTES, MAXIMUM_RANK } from "../links/index.ts";
 import { Mailbox } from "./mailbox.ts";
 import type { RankCommand, RankEndpoint, RankReport } from "./rank-messages.ts";
 import { SharedMemoryTransport } from "./shared-memory.ts";
-import { checkChannel, PeerLostError, type Transport, TransportClosedError } from "./transport.ts";
+import {
+  checkChannel,
+  copyOf,
+  lengthOf,
+  type Message,
+  PeerLostError,
+  type Transport,
+  TransportClosedError,
+} from "./transport.ts";
 
 /** Bytes to one rank of another node on their way before a sender has to wait. */
 const WINDOW_BYTES = 1024 * 1024;
@@ -39,22 +47,23 @@ export class RankTransport implements Transport {
     endpoint.port.on("close", () => this.close());
   }
 
-  async send(to: number, channel: number, message: Uint8Array, given?: "given"): Promise<void> {
+  async send(to: number, channel: number, message: Message, asked?: "asked"): Promise<void> {
     if (this.#localRanks.has(to)) return this.#local.send(to, channel, message);
     checkChannel(channel);
     checkRank(to);
     this.#mailbox.checkPeer(to);
-    if (message.length > MAXIMUM_MESSAGE_BYTES) {
+    const bytes = lengthOf(message);
+    if (bytes > MAXIMUM_MESSAGE_BYTES) {
       throw new RangeError(
-        `message: expected at most ${MAXIMUM_MESSAGE_BYTES} bytes, got ${message.length}`,
+        `message: expected at most ${MAXIMUM_MESSAGE_BYTES} bytes, got ${bytes}`,
       );
     }
-    this.#sent.add(to, message.length);
-    const bytes = message.length;
-    const owned = given && bytes === message.buffer.byteLength ? message : copyOf(message);
-    const command: RankCommand = { to, channel, message: owned };
-    this.#endpoint.port.postMessage(command, [owned.buffer as ArrayBuffer]);
-    await this.#awaitRoom(to, bytes);
+    this.#sent.add(to, bytes);
+    const own = copyOf(message);
+    this.#endpoint.port.postMessage({ to, channel, message: own } satisfies RankCommand, [
+      own.buffer,
+    ]);
+    await this.#awaitRoom(to, bytes, asked);
   }
 
   async receive(from: number, channel: number, expected?: "soon"): Promise<Uint8Array> {
@@ -93,11 +102,11 @@ export class RankTransport implements Transport {
     this.#onLost(error);
   }
 
-  async #awaitRoom(to: number, bytes: number): Promise<void> {
+  async #awaitRoom(to: number, bytes: number, asked?: "asked"): Promise<void> {
     const outbound = this.#outbound.get(to) ?? { bytes: 0, waiting: [] };
     this.#outbound.set(to, outbound);
     outbound.bytes += bytes;
-    if (outbound.bytes <= WINDOW_BYTES) return;
+    if (asked || outbound.bytes <= WINDOW_BYTES) return;
     await new Promise<void>((resolve, reject) => outbound.waiting.push({ resolve, reject }));
   }
 
@@ -118,11 +127,4 @@ function checkRank(rank: number): void {
 
 function abandon(outbound: Outbound, error: Error): void {
   for (const { reject } of outbound.waiting.splice(0)) reject(error);
-}
-
-/** In memory of its own, which is not cleared before. */
-function copyOf(message: Uint8Array): Uint8Array {
-  const copy = Buffer.allocUnsafeSlow(message.length);
-  copy.set(message);
-  return new Uint8Array(copy.buffer);
 }

@@ -36,8 +36,8 @@ class RingMemory {
 export class RingWriter {
   readonly #ring: RingMemory;
   #written = 0;
-  /** Bytes of the message at hand already in the ring; undefined before its header is. */
-  #sent: number | undefined;
+  /** Where the message at hand goes on; undefined before its header is in the ring. */
+  #next: { part: number; at: number } | undefined;
 
   constructor(memory: SharedArrayBuffer, offset: number, capacity: number) {
     this.#ring = new RingMemory(memory, offset, capacity);
@@ -47,13 +47,25 @@ export class RingWriter {
    * Copies as much of a message as there is room for. True when all of it is in; until then the
    * next call must be for the same message.
    */
-  write(channel: number, message: Uint8Array): boolean {
-    if (this.#sent === undefined && !this.#writeHeader(channel, message.length)) return false;
-    const sent = this.#sent ?? 0;
-    const size = Math.min(message.length - sent, this.#room());
-    this.#copy(message.subarray(sent, sent + size));
-    const whole = sent + size === message.length;
-    this.#sent = whole ? undefined : sent + size;
+  write(channel: number, parts: readonly Uint8Array[]): boolean {
+    this.#next ??= this.#writeHeader(channel, parts);
+    const next = this.#next;
+    if (!next) return false;
+    const room = this.#room();
+    let size = 0;
+    while (next.part < parts.length && (size < room || parts[next.part].length === 0)) {
+      const part = parts[next.part];
+      const piece = part.subarray(next.at, next.at + room - size);
+      this.#copy(piece, size);
+      size += piece.length;
+      next.at += piece.length;
+      if (next.at < part.length) break;
+      next.part++;
+      next.at = 0;
+    }
+    const whole = next.part === parts.length;
+    if (whole) this.#next = undefined;
+    // What is left goes on in whole words.
     this.#publish(padded(size));
     return whole;
   }
@@ -64,16 +76,18 @@ export class RingWriter {
     return this.#room() >= HEADER_BYTES;
   }
 
-  #writeHeader(channel: number, length: number): boolean {
-    if (this.#room() < HEADER_BYTES) return false;
+  #writeHeader(
+    channel: number,
+    parts: readonly Uint8Array[],
+  ): { part: number; at: number } | undefined {
+    if (this.#room() < HEADER_BYTES) return undefined;
     const { words, mask } = this.#ring;
     const word = (this.#written & mask) >> 2;
     words[word] = channel;
-    words[word + 1] = length;
-    this.#sent = 0;
+    words[word + 1] = parts.reduce((sum, part) => sum + part.length, 0);
     // Published together with the first piece.
     this.#written = (this.#written + HEADER_BYTES) >>> 0;
-    return true;
+    return { part: 0, at: 0 };
   }
 
   #room(): number {
@@ -81,9 +95,10 @@ export class RingWriter {
     return bytes.length - ((this.#written - Atomics.load(control, READ)) >>> 0);
   }
 
-  #copy(piece: Uint8Array): void {
+  /** So many bytes behind what is written. */
+  #copy(piece: Uint8Array, behind: number): void {
     const { bytes, mask } = this.#ring;
-    const start = this.#written & mask;
+    const start = (this.#written + behind) & mask;
     const untilEnd = Math.min(piece.length, bytes.length - start);
     bytes.set(piece.subarray(0, untilEnd), start);
     bytes.set(piece.subarray(untilEnd), 0);

@@ -28,11 +28,19 @@ interface Exchange {
 const content = (index: number, size: number) =>
   Uint8Array.from({ length: size }, (_, at) => index * 31 + at * 7 + (at >> 8));
 
+/** As a whole, or in parts of any lengths. */
+const cut = (bytes: Uint8Array, seed: number): Uint8Array | Uint8Array[] => {
+  if (seed % 3 === 0) return bytes;
+  const [first, second] = [(seed * 37) % (bytes.length + 1), (seed * 11) % (bytes.length + 1)];
+  const [from, to] = [Math.min(first, second), Math.max(first, second)];
+  return [bytes.subarray(0, from), bytes.subarray(from, to), bytes.subarray(to)];
+};
+
 /** A rank's part: sends everything at once, reads channel after channel, returns what was wrong. */
 async function takePart(rank: number, { segments, messages }: Exchange): Promise<string[]> {
   const transport = new SharedMemoryTransport(segments, rank);
   const sends = messages.map(async ({ from, to, channel, size }, index) => {
-    if (from === rank) await transport.send(to, channel, content(index, size));
+    if (from === rank) await transport.send(to, channel, cut(content(index, size), index));
   });
   const wrong: string[] = [];
   const inbound = [...messages.entries()].filter(([, { to }]) => to === rank);

@@ -4,6 +4,10 @@ import { Mailbox } from "./mailbox.ts";
 import { ringBytes, RingReader, RingWriter } from "./ring.ts";
 import {
   checkChannel,
+  copyOf,
+  lengthOf,
+  type Message,
+  partsOf,
   type PeerLostError,
   type Transport,
   TransportClosedError,
@@ -54,11 +58,11 @@ function defaultRingCapacity(pairs: number): number {
 
 /** A message that is expected soon is waited for on the doorbell itself, spinning at first. */
 const SHORT_SLEEP_MS = 0.5;
-const SPIN_MS = 0.02;
+const SPIN_MS = 0.05;
 
 interface PendingSend {
   readonly channel: number;
-  readonly message: Uint8Array;
+  readonly parts: readonly Uint8Array[];
   readonly resolve: () => void;
   readonly reject: (error: Error) => void;
 }
@@ -104,14 +108,14 @@ export class SharedMemoryTransport implements Transport {
     void this.#listen();
   }
 
-  async send(to: number, channel: number, message: Uint8Array): Promise<void> {
+  async send(to: number, channel: number, message: Message): Promise<void> {
     checkChannel(channel);
     this.#mailbox.checkPeer(to);
-    this.#sent.add(to, message.length);
-    if (to === this.rank) return this.#mailbox.deliver(to, channel, new Uint8Array(message));
+    this.#sent.add(to, lengthOf(message));
+    if (to === this.rank) return this.#mailbox.deliver(to, channel, copyOf(message));
     const peer = this.#peer(to);
     await new Promise<void>((resolve, reject) => {
-      peer.pending.push({ channel, message, resolve, reject });
+      peer.pending.push({ channel, parts: partsOf(message), resolve, reject });
       if (peer.pending.length === 1) this.#flush(peer);
     });
   }
@@ -198,7 +202,7 @@ export class SharedMemoryTransport implements Transport {
     const { pending, outbound } = peer;
     if (pending.length === 0) return;
     do {
-      while (pending.length > 0 && outbound.write(pending[0].channel, pending[0].message)) {
+      while (pending.length > 0 && outbound.write(pending[0].channel, pending[0].parts)) {
         pending.shift()?.resolve();
       }
       this.#ring(peer.doorbell);

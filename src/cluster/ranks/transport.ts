@@ -1,12 +1,15 @@
+/** Bytes, or parts of them that follow each other. */
+export type Message = Uint8Array | readonly Uint8Array[];
+
 /** Ordered, reliable messages between the ranks of a cluster; channels do not hold each other up. */
 export interface Transport {
   /** Own number among all ranks of the cluster. */
   readonly rank: number;
   /**
-   * Resolves when `message` may be reused; to oneself is allowed. One that is `given` is the transport's from
-   * now on, which saves a copy where it has its memory to itself. Rejects with PeerLostError.
+   * Resolves when `message` may be reused; to oneself is allowed. One that the receiver has `asked` for, so
+   * that there are never many, does not wait for earlier ones to leave. Rejects with PeerLostError.
    */
-  send(to: number, channel: number, message: Uint8Array, given?: "given"): Promise<void>;
+  send(to: number, channel: number, message: Message, asked?: "asked"): Promise<void>;
   /**
    * The next message of a rank on a channel, in order sent. One that is expected `soon` may put the
    * thread to sleep for a moment, until it comes. Rejects with PeerLostError.
@@ -35,6 +38,24 @@ export class TransportClosedError extends Error {
   constructor() {
     super("the transport is closed");
   }
+}
+
+export const partsOf = (message: Message): readonly Uint8Array[] =>
+  message instanceof Uint8Array ? [message] : message;
+
+export const lengthOf = (message: Message): number =>
+  partsOf(message).reduce((sum, part) => sum + part.length, 0);
+
+/** In memory of its own, which is not cleared before. */
+export function copyOf(message: Message): Uint8Array<ArrayBuffer> {
+  const { buffer } = Buffer.allocUnsafeSlow(lengthOf(message));
+  const copy = new Uint8Array(buffer);
+  let at = 0;
+  for (const part of partsOf(message)) {
+    copy.set(part, at);
+    at += part.length;
+  }
+  return copy;
 }
 
 /** Channels are unsigned 32-bit numbers. @throws RangeError for anything else. */

@@ -2,6 +2,7 @@ import { setImmediate as turn } from "node:timers/promises";
 import { PeerLostError, parseTopology, type Transport } from "../../cluster/index.ts";
 import type { ManualClock } from "../../cluster/fixtures.ts";
 import { Mailbox } from "../../cluster/ranks/mailbox.ts";
+import { copyOf } from "../../cluster/ranks/transport.ts";
 import type { ModelConfig } from "../../model/index.ts";
 import {
   partnersOf,
@@ -316,7 +317,7 @@ export class VirtualRanks implements RankFleet, UnitHands {
       rank,
       send: async (to, channel, message) => {
         own.checkPeer(to);
-        const copy = Uint8Array.from(message);
+        const copy = copyOf(message);
         this.#send(rank, to, () => this.#mailboxes[to].deliver(rank, channel, copy));
       },
       receive: (from, channel) => own.receive(from, channel),

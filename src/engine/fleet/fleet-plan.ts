@@ -239,6 +239,7 @@ export function placeOf(units: readonly LaunchedUnit[], rank: number): Omit<Rank
   return {
     node: ranks.find((each) => each.rank === rank)?.node ?? 0,
     unit: ranks.map((each) => each.rank),
+    unitNodes: ranks.map((each) => each.node),
     partners,
     ...(placement && { placement }),
   };

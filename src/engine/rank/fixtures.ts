@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { PeerLostError, type Transport } from "../../cluster/index.ts";
+import { copyOf } from "../../cluster/ranks/transport.ts";
 import { decodeTransfer, type TransferMessage } from "../../kv-cache/index.ts";
 import { changedKernels } from "../../model/fixtures.ts";
 import type { GenerationEvent, AskedRequest } from "../messages.ts";
@@ -46,7 +47,7 @@ export class Neighbours {
   transport(rank: number): Transport {
     return {
       rank,
-      send: async (to, _channel, bytes) => this.#send(rank, to, bytes.slice()),
+      send: async (to, _channel, bytes) => this.#send(rank, to, copyOf(bytes)),
       receive: () => Promise.reject(new Error("cores are told")),
       arrival: () => Promise.reject(new Error("cores are told")),
       close: () => undefined,

@@ -47,7 +47,7 @@ export class PlacedExperts {
       rule: config.gate,
       hidden: config.hiddenSize,
       tracer,
-      unit: { transport: this.#transport, ranks: this.#place.unit },
+      unit: { transport: this.#transport, ranks: this.#place.unit, nodes: this.#place.unitNodes },
       shared: this.#place.shared,
       unitRows: () => this.#clock.rows,
       placementOf: (layer) => this.#current()[layer - config.firstDense],

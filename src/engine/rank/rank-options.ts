@@ -16,6 +16,8 @@ export interface RankPlace {
   readonly node: number;
   /** The ranks of its unit in order; they step together where they share experts. */
   readonly unit: readonly number[];
+  /** The node of each of them. */
+  readonly unitNodes: readonly number[];
   /** Ranks that hand sequences over to this one, or take them over from it. */
   readonly partners: readonly number[];
   /** Logical expert of each physical one, by layer of routed experts; undefined: all on each rank. */

@@ -95,7 +95,12 @@ export class Rank {
     return new Rank(core, transport, place, unitLost, {
       ...(parallel && { experts: parallel }),
       counts: () => ({
-        traffic: parallel?.traffic ?? { rowsTo: [], bytesTo: [], expertLoads: local?.loads ?? [] },
+        traffic: parallel?.traffic ?? {
+          rowsTo: [],
+          rowsSent: [],
+          bytesTo: [],
+          expertLoads: local?.loads ?? [],
+        },
         ...(unit && { overlappedSteps: unit.overlappedSteps }),
       }),
     });

@@ -55,6 +55,7 @@ function twoRanks() {
 
 const traffic = (expertLoads: number[][], bytes: number) => ({
   rowsTo: [0, 0],
+  rowsSent: [0, 0],
   bytesTo: [0, bytes],
   expertLoads,
 });

@@ -13,7 +13,7 @@ const stats: EngineStats = {
   ...{ waiting: 1, running: 2, pages: 8, pagesInUse: 6, pagesCached: 1, steps: 30 },
   ...{ promptTokens: 100, hitTokens: 64, generatedTokens: 40, preemptions: 3 },
   ...{ proposedTokens: 10, acceptedTokens: 7 },
-  traffic: { rowsTo: [0, 5], bytesTo: [0, 500], expertLoads: [] },
+  traffic: { rowsTo: [0, 5], rowsSent: [0, 5], bytesTo: [0, 500], expertLoads: [] },
   contextCache: {
     ...{
       hits: 2,
