@@ -48,12 +48,10 @@ export function encodeDispatch(
 ): { readonly rows: number; readonly parts: Uint8Array[] } {
   const all = [...parts];
   const rows = unionOf(all.map(([, part]) => part.rows));
-  const places = new Map<number, number>();
-  for (let i = 0; i < rows.length; i++) places.set(rows[i], i);
   const head = [source, rows.length, all.length];
   for (const [rank, part] of all) head.push(rank, part.rows.length, part.pairRows.length);
   const lists = all.flatMap(([, part]) => [
-    Int32Array.from(part.rows, (row) => places.get(row) ?? 0),
+    placesOf(part.rows, rows),
     part.pairRows,
     part.pairSlots,
   ]);
@@ -71,6 +69,17 @@ export function encodeDispatch(
 function unionOf(lists: readonly ArrayLike<number>[]): ArrayLike<number> {
   if (lists.length === 1) return lists[0];
   return Int32Array.from(new Set(lists.flatMap((list) => Array.from(list)))).sort();
+}
+
+/** Where rows lie among others that ascend, too. */
+function placesOf(rows: ArrayLike<number>, all: ArrayLike<number>): Int32Array {
+  const places = new Int32Array(rows.length);
+  let at = 0;
+  for (let i = 0; i < rows.length; i++) {
+    while (all[at] !== rows[i]) at++;
+    places[i] = at;
+  }
+  return places;
 }
 
 /** Some rows, those that follow one another at once. */
@@ -150,7 +159,7 @@ class WordReader {
     if (end > this.#message.length) {
       throw new DispatchError(`${this.#message.length} bytes are no dispatch`);
     }
-    const taken = new Int32Array(Uint8Array.from(this.#message.subarray(this.bytes, end)).buffer);
+    const taken = new Int32Array(new Uint8Array(this.#message.subarray(this.bytes, end)).buffer);
     this.bytes = end;
     return taken;
   }

@@ -31,9 +31,9 @@ const [layers = 4, rounds = 8, prompt = 2048, requests = 64, context = 512] = co
 const FORMAT = "int8";
 const POLICY = "int8";
 const RANKS = 2;
-const DECODED_TOKENS = 8;
+const DECODED_TOKENS = 6;
 /** Requests that go on from the same tokens, each for itself. */
-const SHARING = 16;
+const SHARING = 64;
 /** While no rate has been found. */
 const FAST = 1e11;
 const INSIDE = "DAYSIX_BENCH_LINK";
