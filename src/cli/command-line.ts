@@ -12,10 +12,14 @@ export function joinNegatives(argv: readonly string[]): string[] {
   return joined;
 }
 
-/** Of an option given more than once the last counts, as of `npm start -- --topology …`. */
-export function lastGiven(options: Record<string, unknown>): void {
+/**
+ * Of an option given more than once the last counts, as of `npm start -- --topology …`.
+ * @param lists options of which each counts
+ */
+export function lastGiven(options: Record<string, unknown>, lists: readonly string[] = []): void {
   for (const [name, value] of Object.entries(options)) {
-    if (name !== "--" && Array.isArray(value)) options[name] = value.at(-1);
+    if (["--", ...lists].includes(name)) continue;
+    if (Array.isArray(value)) options[name] = value.at(-1);
   }
 }
 

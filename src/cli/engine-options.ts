@@ -21,18 +21,18 @@ import { servingPolicyHelp, servingPolicyOf } from "./serving-policy.ts";
 import { modelBytesOf, withVerifyModel } from "./verify-model.ts";
 import { weightsOf, withWeights } from "./weights.ts";
 
+const oneModel = "Checkpoint folder (Hugging Face layout), or org/name that was pulled";
+
 /** Adds the options that say which model runs, how, and on which ranks. */
-export function withEngine(command: Command): Command {
+export function withEngine(command: Command, modelHelp = oneModel): Command {
   return withPacked(
     withVerifyModel(withFastDecode(withWeights(withNodes(withContextCache(command))))),
   )
-    .option(
-      "--model <dir>",
-      "Checkpoint folder (Hugging Face layout), or org/name that was pulled",
-      { default: bundledModel },
-    )
+    .option("--model <dir>", modelHelp, { default: bundledModel })
     .option("--policy <policy>", servingPolicyHelp)
-    .option("--kv-memory <size>", "Memory for the KV cache of each rank", { default: "256M" })
+    .option("--kv-memory <size>", "Memory for the KV cache of each rank; several models share it", {
+      default: "256M",
+    })
     .option("--threads <count>", "Compute threads of each rank, as far as cores go", { default: 1 })
     .option("--topology <units>", "Units × ranks: combined=1x4, or prefill=1x2,decode=1x2", {
       default: "combined=1x1",
@@ -60,18 +60,32 @@ export function withEngine(command: Command): Command {
     .option("--expert-loads <file>", "Recorded loads, for which experts are replicated and placed");
 }
 
-export async function engineOf(flags: Readonly<Record<string, unknown>>): Promise<EngineOptions> {
+type Flags = Readonly<Record<string, unknown>>;
+
+export async function engineOf(flags: Flags): Promise<EngineOptions> {
+  return withPackedWeights(flags, await checkedEngineOf(flags));
+}
+
+/** With the packed file, which may first have to be written: that takes a while. */
+export async function withPackedWeights(
+  flags: Flags,
+  engine: EngineOptions,
+): Promise<EngineOptions> {
+  return { ...engine, packed: await packedOf(flags, engine) };
+}
+
+/** What the options say, read and checked; without the packed file. */
+export async function checkedEngineOf(flags: Flags): Promise<EngineOptions> {
   const modelDirectory = await modelFolderOf(textOf("model", flags["model"]));
   // What a folder is that holds no model, before anything is opened in it.
   await readConfig(modelDirectory);
   const policy = await servingPolicyOf(flags["policy"], modelDirectory);
-  const modelBytes = modelBytesOf(flags);
   const topology = readTopology(textOf("topology", flags["topology"]));
   return {
     modelDirectory,
     policy,
     weights: weightsOf(flags),
-    modelBytes,
+    modelBytes: modelBytesOf(flags),
     kvMemoryBytes: bytesOf("kv-memory", flags["kvMemory"]),
     threads: integerOf("threads", flags["threads"], 1, 4096),
     fastDecode: fastDecodeOf(flags),
@@ -81,27 +95,23 @@ export async function engineOf(flags: Readonly<Record<string, unknown>>): Promis
     experts: await expertsOf(flags),
     nodes: nodesOf(flags, topology),
     ...contextCacheOf(flags),
-    // Last, since it may take a while, which a wrong option should not.
-    packed: await packedOf(flags, { modelDirectory, policy, modelBytes }),
   };
 }
 
-function speculateOf(flags: Readonly<Record<string, unknown>>): boolean {
+function speculateOf(flags: Flags): boolean {
   const when = textOf("speculate", flags["speculate"]);
   if (when === "auto" || when === "off") return when === "auto";
   throw new UsageError(`--speculate: expected auto or off, got ${when}`);
 }
 
-function overlapOf(flags: Readonly<Record<string, unknown>>): OverlapMode {
+function overlapOf(flags: Flags): OverlapMode {
   const when = textOf("overlap", flags["overlap"]);
   const mode = overlapModes.find((each) => each === when);
   if (mode) return mode;
   throw new UsageError(`--overlap: expected ${overlapModes.join(", ")}, got ${when}`);
 }
 
-async function expertsOf(
-  flags: Readonly<Record<string, unknown>>,
-): Promise<ExpertOptions | "replicated"> {
+async function expertsOf(flags: Flags): Promise<ExpertOptions | "replicated"> {
   const how = textOf("experts", flags["experts"]);
   if (how === "replicated") return how;
   if (how !== "parallel") {

@@ -1,33 +1,21 @@
 import type { Logger } from "pino";
-import type { UnitRole } from "../cluster/index.ts";
 import type { Engine, UnitLife } from "../engine/index.ts";
-import type { Accounts } from "../gateway/index.ts";
 
-/** Tells log and ledger which units there are, whenever that has changed. */
+type Units = Pick<Engine, "units" | "problems">;
+
+/** Tells the log which units an engine has, whenever that has changed. */
 export class FleetWatch {
-  readonly #engine: Pick<Engine, "units" | "problems">;
+  readonly #engine: Units;
   readonly #log: Logger;
-  readonly #accounts: Accounts | undefined;
-  #told: string | undefined;
-  #recorded: string | undefined;
+  #told: string;
   /** A unit was lost, and since then not all have served. */
   #isInTrouble = false;
   #problems: readonly string[] = [];
 
-  constructor(
-    engine: Pick<Engine, "units" | "problems">,
-    log: Logger,
-    accounts: Accounts | undefined,
-  ) {
+  constructor(engine: Units, log: Logger) {
     this.#engine = engine;
     this.#log = log;
-    this.#accounts = accounts;
-  }
-
-  /** Rejects when the ledger cannot be written. */
-  async begin(): Promise<void> {
-    this.#told = describe(this.#engine.units);
-    await this.#record();
+    this.#told = describe(engine.units);
   }
 
   look(): void {
@@ -44,15 +32,6 @@ export class FleetWatch {
       if (!this.#problems.includes(problem)) this.#log.error({ problem }, "a unit did not start");
     }
     this.#problems = problems;
-    this.#record().catch((error: Error) => this.#log.error(error));
-  }
-
-  async #record(): Promise<void> {
-    const nodes = nodesOf(this.#engine.units);
-    const recorded = JSON.stringify(nodes);
-    if (recorded === this.#recorded) return;
-    this.#recorded = recorded;
-    await this.#accounts?.setTopology(nodes);
   }
 }
 
@@ -64,23 +43,3 @@ const describe = (units: readonly UnitLife[]): string =>
       return `${unit} ${role}${hasRanks ? ` x${ranks.length}` : ""} ${state}`;
     })
     .join(", ");
-
-/** Nodes by what their live ranks compute; every rank counts as an accelerator. */
-function nodesOf(units: readonly UnitLife[]) {
-  const live = units.filter(({ state }) => state !== "lost");
-  const on = (role?: UnitRole) =>
-    new Set(
-      live.flatMap((unit) =>
-        role === undefined || unit.role === role ? unit.ranks.map(({ node }) => node) : [],
-      ),
-    );
-  const [all, prefill, decode] = [on(), on("prefill"), on("decode")];
-  const ranks = live.reduce((sum, unit) => sum + unit.ranks.length, 0);
-  const both = [...prefill].filter((node) => decode.has(node)).length;
-  return {
-    prefillNodes: prefill.size - both,
-    decodeNodes: decode.size - both,
-    combinedNodes: on("combined").size + both,
-    acceleratorsPerNode: all.size === 0 ? 0 : ranks / all.size,
-  };
-}

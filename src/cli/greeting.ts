@@ -3,14 +3,15 @@ import type { Engine } from "../engine/index.ts";
 import { isLoopback } from "../gateway/index.ts";
 import { createKernels, nativeProblem } from "../kernels/index.ts";
 import { notice } from "./notice.ts";
-import type { ServeOptions, Serving } from "./serving.ts";
+import type { ServeOptions, Serving, ServingModel } from "./serving.ts";
 import { describeResident } from "./weights.ts";
 
 /** Says that a server is ready, and how to ask it: to people on stdout, to machines in the log. */
 export function greet(options: ServeOptions, serving: Serving, startMs: number): void {
-  const { engine, url, names } = serving;
+  const { models, url } = serving;
   if (options.logFormat === "json") {
-    notice(`serves ${names.join(", ")} at ${url}/v1; ${describeEngine(options, engine)}`);
+    const engines = models.map((model) => describe(model, models)).join("; ");
+    notice(`serves ${namesOf(models)} at ${url}/v1; ${engines}`);
   } else console.log(greeting(options, serving, startMs));
   if (isOpenToAll(options)) {
     options.log.warn(
@@ -29,18 +30,28 @@ export const isOpenToAll = (options: Door): boolean =>
 const hasKey = ({ apiKey, keys }: Pick<ServeOptions, "apiKey" | "keys">) =>
   apiKey !== undefined || keys !== undefined;
 
-function greeting(options: ServeOptions, { engine, url, names }: Serving, startMs: number): string {
+function greeting(options: ServeOptions, { models, url }: Serving, startMs: number): string {
   const { chat, curl } = hints(url, hasKey(options));
+  const packed = models.flatMap(({ options: { packed: file } }) => file ?? []);
+  const areResident = models.some(({ options: { weights } }) => weights === "resident");
   return (
-    `DaySix serves ${names.join(", ")} at ${url}/v1  (ready in ${(startMs / 1000).toFixed(1)} s)\n` +
-    `  ${describeEngine(options, engine)}\n` +
-    (options.engine.packed === undefined ? "" : `  weights packed in ${options.engine.packed}\n`) +
-    (options.engine.weights === "resident" ? `  ${describeResident()}\n` : "") +
+    `DaySix serves ${namesOf(models)} at ${url}/v1  (ready in ${(startMs / 1000).toFixed(1)} s)\n` +
+    models.map((model) => `  ${describe(model, models)}\n`).join("") +
+    [...new Set(packed)].map((file) => `  weights packed in ${file}\n`).join("") +
+    (areResident ? `  ${describeResident()}\n` : "") +
     `  ${options.ledger === undefined ? "nothing is billed: no --ledger" : `bills in ${options.ledger}`}\n` +
     `  watch it at ${url}/\n` +
     `  try:  ${chat}    or    ${curl}`
   );
 }
+
+type Models = readonly ServingModel[];
+
+const namesOf = (models: Models) => models.flatMap(({ names }) => names).join(", ");
+
+/** Of several models which one it is. */
+const describe = (model: ServingModel, models: Models) =>
+  `${models.length > 1 ? `${model.names.join(", ")}: ` : ""}${describeEngine(model)}`;
 
 /** Where a server listens that nobody has told where. */
 const DEFAULT_URL = "http://127.0.0.1:8000";
@@ -53,7 +64,7 @@ export function hints(url: string, needsKey: boolean): { chat: string; curl: str
   return { chat: `${key}npx daysix chat${at}`, curl: `curl ${header}${url}/v1/models` };
 }
 
-function describeEngine({ engine: options }: ServeOptions, engine: Engine): string {
+function describeEngine({ options, engine }: ServingModel): string {
   const { policy, threads = 1 } = options;
   const limitedBy = engine.limitedBy ? ` (${engine.limitedBy})` : "";
   const kernels = kernelsOf(threads);

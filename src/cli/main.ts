@@ -27,7 +27,7 @@ function unknown(name: string): string {
 async function main(): Promise<void> {
   try {
     program.parse(joinedName(joinNegatives(process.argv)), { run: false });
-    lastGiven(program.options);
+    lastGiven(program.options, program.matchedCommand?.name === "serve" ? ["model"] : []);
     if (!program.matchedCommand && !program.options["help"] && !program.options["version"]) {
       if (program.args.length > 0) throw new UsageError(unknown(program.args[0]));
       program.outputHelp();

@@ -4,6 +4,7 @@ import {
   numberOf,
   policyHelp,
   policyOf,
+  textIf,
   textOf,
   tokensOf,
   UsageError,
@@ -157,11 +158,16 @@ program
   )
   .option("--url <url>", "Instead: a running server places its experts for its own loads")
   .option("--api-key <key>", "Key of the server")
+  .option("--model <name>", "With --url: whose experts, where several models are served")
   .option("--json", "Print the placement as JSON")
   .action(async (flags: Record<string, unknown>) => {
     const json = flags["json"] === true;
     if (flags["url"] !== undefined) {
-      return rebalanceServer({ ...(await serverOf(flags)), json });
+      return rebalanceServer({
+        ...(await serverOf(flags)),
+        model: textIf(flags, "model"),
+        json,
+      });
     }
     for (const name of ["loads", "replicas", "ranks"]) {
       if (flags[name] === undefined) throw new UsageError(`--${name} is required`);
@@ -185,12 +191,14 @@ program
   .command("scale <units>", "Have a running server start or drain units: prefill=1,decode=2")
   .option("--url <url>", "Server", { default: "http://127.0.0.1:8000" })
   .option("--api-key <key>", "Key of the server")
+  .option("--model <name>", "Whose units, where several models are served")
   .option("--timeout <time>", "How long it waits for the units to serve", { default: "15m" })
   .option("--json", "Print JSON")
   .action(async (units: string, flags: Record<string, unknown>) => {
     const timeoutMs = timeoutOf("timeout", flags["timeout"]);
     const wanted = wantedOf(units);
-    await scale({ server: await serverOf(flags), wanted, timeoutMs, json: flags["json"] === true });
+    const about = { wanted, model: textIf(flags, "model"), timeoutMs };
+    await scale({ server: await serverOf(flags), ...about, json: flags["json"] === true });
   });
 
 withLadder(

@@ -78,13 +78,17 @@ test("a running server places its experts for what it has served", async () => {
   const shutdown = new Shutdown(assert.ifError);
   const serving = await startServing(
     {
-      engine: {
-        modelDirectory: bundledModel,
-        policy: "w8a16",
-        kvMemoryBytes: 2 ** 25,
-        topology: parseTopology("combined=1x2"),
-        experts: { redundantExperts: 4 },
-      },
+      models: [
+        {
+          engine: {
+            modelDirectory: bundledModel,
+            policy: "w8a16",
+            kvMemoryBytes: 2 ** 25,
+            topology: parseTopology("combined=1x2"),
+            experts: { redundantExperts: 4 },
+          },
+        },
+      ],
       host: "127.0.0.1",
       port: 0,
       apiKey: "key",
@@ -98,7 +102,11 @@ test("a running server places its experts for what it has served", async () => {
   await fetch(`${url}/v1/completions`, {
     method: "POST",
     headers: { authorization: "Bearer key", "content-type": "application/json" },
-    body: JSON.stringify({ model: serving.names[0], prompt: "Once upon a time", max_tokens: 4 }),
+    body: JSON.stringify({
+      model: serving.models[0].names[0],
+      prompt: "Once upon a time",
+      max_tokens: 4,
+    }),
   }).then((response) => response.json());
   const { status, out } = await rebalance("--url", url, "--api-key", "key", "--json");
   assert.equal(status, 0);

@@ -38,9 +38,14 @@ const answerSchema = z.object({
 /** `daysix rebalance --url`: a running server's experts, for the loads it has counted itself. */
 export async function rebalanceServer({
   json,
+  model,
   ...server
-}: Server & { readonly json: boolean }): Promise<void> {
-  const response = await askServer(server, "/rebalance", {}).catch((error: Error) => {
+}: Server & {
+  /** Undefined: the only one that is served. */
+  readonly model?: string | undefined;
+  readonly json: boolean;
+}): Promise<void> {
+  const response = await askServer(server, "/rebalance", { model }).catch((error: Error) => {
     throw new UsageError(`--url: ${error.message}`);
   });
   const answer = answerSchema.parse(await response.json());

@@ -75,29 +75,32 @@ export class LoadScaledUnits {
   readonly #policy: LoadPolicy;
   readonly #cores: number;
   readonly #log: Pick<Logger, "warn">;
+  readonly #otherRanks: () => number;
   /** Ranks of a unit, by what it computes. */
   readonly #ranks: ReadonlyMap<string, number>;
   #state: LoadState = { kinds: {} };
   #short = "";
 
-  /** `topology`: as the server began. */
+  /** `topology`: as the server began. `otherRanks`: that share the cores, of other models. */
   constructor(
     engine: ScaledEngine,
     policy: ScalePolicy,
     topology: Topology,
     log: Pick<Logger, "warn">,
+    otherRanks: () => number = () => 0,
   ) {
     this.#engine = engine;
     this.#policy = { ...policy, most: policy.most ?? MOST_UNITS };
     this.#cores = policy.most === undefined ? usableCores() : Infinity;
     this.#ranks = new Map(topology.units.map(({ role, ranks }) => [role, ranks.length]));
     this.#log = log;
+    this.#otherRanks = otherRanks;
   }
 
   /** @param at milliseconds */
   look(at: number): void {
     const { units, tokens, problems, scaling } = this.#engine;
-    const ranks = units.reduce((sum, unit) => sum + unit.ranks.length, 0);
+    const ranks = units.reduce((sum, unit) => sum + unit.ranks.length, this.#otherRanks());
     const seen = {
       ...{ at, tokens, problem: problems.at(0) },
       // Of other machines no more is known than that they refuse what they cannot have.
@@ -138,9 +141,10 @@ export function keepToLoad(
   engine: Engine,
   policy: ScalePolicy,
   log: Pick<Logger, "info" | "warn">,
+  otherRanks: () => number,
 ): void {
   const { topology } = engine;
   log.info({ ...policy, topology: formatTopology(topology) }, "units follow the load");
-  const units = new LoadScaledUnits(engine, policy, topology, log);
+  const units = new LoadScaledUnits(engine, policy, topology, log, otherRanks);
   setInterval(() => units.look(performance.now()), Math.min(LOOK_MS, policy.everyMs)).unref();
 }

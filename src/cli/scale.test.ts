@@ -33,12 +33,16 @@ test("a running server has as many units as it is told, and says so everywhere",
   const shutdown = new Shutdown(assert.ifError);
   const { url } = await startServing(
     {
-      engine: {
-        modelDirectory: bundledModel,
-        policy: "w8a16",
-        kvMemoryBytes: 2 ** 25,
-        topology: parseTopology("prefill=1x1,decode=1x1"),
-      },
+      models: [
+        {
+          engine: {
+            modelDirectory: bundledModel,
+            policy: "w8a16",
+            kvMemoryBytes: 2 ** 25,
+            topology: parseTopology("prefill=1x1,decode=1x1"),
+          },
+        },
+      ],
       ...{ host: "127.0.0.1", port: 0, apiKey: "key", log: pino({ level: "silent" }), ledger },
     },
     shutdown,
@@ -61,7 +65,7 @@ test("a running server has as many units as it is told, and says so everywhere",
     assert.match(out, /^decode: 2 serving, after \d+\.\d s\n$/);
     assert.deepEqual((await units()).at(-1), "2 decode serving 2");
     const metrics = await (await get("/metrics")).text();
-    assert.match(metrics, /^daysix_units\{role="decode",state="serving"\} 2$/m);
+    assert.match(metrics, /^daysix_units\{model_name="calf",role="decode",state="serving"\} 2$/m);
     assert.equal((await get("/readyz")).status, 200);
     const back = await scale("decode=1,prefill=1", ...server, "--json");
     const { units: left } = JSON.parse(back.out) as { units: object[] };

@@ -15,16 +15,18 @@ export async function scale(options: {
   readonly server: Server;
   /** Units of each role that is named. */
   readonly wanted: Readonly<Record<string, number>>;
+  /** Undefined: of the only one that is served. */
+  readonly model?: string | undefined;
   readonly timeoutMs: number;
   readonly json: boolean;
   readonly clock?: Clock;
 }): Promise<void> {
-  const { server, wanted, timeoutMs, json, clock = systemClock } = options;
+  const { server, wanted, model, timeoutMs, json, clock = systemClock } = options;
   const late = new AbortController();
   const cancel = clock.after(timeoutMs, () => late.abort());
   let units: readonly Unit[] = [];
   const look = async (asked: object) => {
-    const response = await askServer(server, "/scale", asked, late.signal);
+    const response = await askServer(server, "/scale", { model, ...asked }, late.signal);
     const now = (await response.json()) as Scaling;
     ({ units } = now);
     return now;

@@ -3,18 +3,17 @@ import { otlpEndpoint } from "../gateway/index.ts";
 import { balancesItself } from "./auto-balance.ts";
 import { apiKeyOf } from "./api-key.ts";
 import { integerOf, namesOf, present, reasoningFieldOf, textIf, textOf } from "./arguments.ts";
-import { engineOf, withEngine } from "./engine-options.ts";
+import { withEngine } from "./engine-options.ts";
 import { keysOf } from "./keyring.ts";
 import { openLog, withLog } from "./log.ts";
-import { scalePolicyOf } from "./scale-policy.ts";
-import { scheduleOf } from "./scale-schedule.ts";
 import { serve } from "./serve.ts";
+import { modelsOf, servedModelsHelp } from "./served-models.ts";
 
 const largestPort = 65_535;
 
 /** Adds the options of `daysix serve`. */
 export function withServe(command: Command): Command {
-  return withLog(withEngine(command))
+  return withLog(withEngine(command, servedModelsHelp))
     .option("--host <host>", "Address to listen on", { default: "127.0.0.1" })
     .option("--port <port>", "Port to listen on; 0 takes a free one", { default: 8000 })
     .option("--api-key <key>", "Key that clients must send; or in DAYSIX_API_KEY")
@@ -56,7 +55,6 @@ type Flags = Readonly<Record<string, unknown>>;
 export async function runServe(flags: Flags): Promise<never> {
   const { log, format } = openLog(flags);
   const apiKey = await apiKeyOf(flags, process);
-  const { maxModelLen } = flags;
   return serve({
     host: textOf("host", flags["host"]),
     port: integerOf("port", flags["port"], 0, largestPort),
@@ -69,20 +67,13 @@ export async function runServe(flags: Flags): Promise<never> {
       allowedHosts: namesOf("allowed-hosts", flags["allowedHosts"]),
       strict: flags["strict"] === true,
     },
-    ...(maxModelLen === undefined
-      ? {}
-      : { maxModelLen: integerOf("max-model-len", maxModelLen, 2, 2 ** 31 - 1) }),
     ...present({
       apiKey,
       keys: await keysOf(flags),
-      servedNames: textIf(flags, "served-model-name")?.split(","),
-      chatTemplate: textIf(flags, "chat-template"),
       ledger: textIf(flags, "ledger"),
       prices: textIf(flags, "prices"),
-      schedule: await scheduleOf(flags),
-      scalePolicy: scalePolicyOf(flags),
       trace: textIf(flags, "trace"),
     }),
-    engine: await engineOf(flags),
+    models: await modelsOf(flags),
   });
 }

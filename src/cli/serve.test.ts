@@ -20,11 +20,16 @@ interface Running {
   readonly ended: Promise<{ readonly status: number | null; readonly said: string }>;
 }
 
+/** `daysix serve` with one model. */
+const startServer = (flags: Readonly<Record<string, string>>): Promise<Running> => {
+  const all = { model, policy: "f32", "served-model-name": "calf", ...flags };
+  return start(Object.entries(all).flatMap(([name, value]) => [`--${name}`, value]));
+};
+
 /** `daysix serve` as a user starts it, in a process group of its own. */
-async function startServer(flags: Readonly<Record<string, string>>): Promise<Running> {
-  const all = { model, port: "0", policy: "f32", "served-model-name": "calf", ...flags };
-  const options = Object.entries(all).flatMap(([name, value]) => [`--${name}`, value]);
-  const child = spawn(process.execPath, [main, "serve", ...options], { detached: true });
+async function start(options: readonly string[]): Promise<Running> {
+  const argv = [main, "serve", "--port", "0", ...options];
+  const child = spawn(process.execPath, argv, { detached: true });
   let said = "";
   let listening: (url: string) => void;
   const url = new Promise<string>((resolve) => (listening = resolve));
@@ -162,4 +167,51 @@ test("a server that is killed has on its disk what its clients were told, and th
   }
   // Those whose answer was still on its way, and the next server's.
   assert.ok(billed.length <= told.size + 6 + 1);
+});
+
+test("two models are served by one process, each on its own units, and both end with it", async () => {
+  const ledger = join(folder, "two.jsonl");
+  const server = await start([
+    ...["--ledger", ledger, "--policy", "f32", "--kv-memory", "32M"],
+    ...["--model", `pair=${model},topology=prefill=1x1,decode=1x1`],
+    ...["--model", `single=${model},policy=w8a16`],
+  ]);
+  const post = async (path: string, body: object) => {
+    const response = await fetch(server.url + path, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify(body),
+    });
+    return (await response.json()) as {
+      model: string;
+      units: { role: string }[];
+      choices: { text: string }[];
+    };
+  };
+  for (const name of ["pair", "single"]) {
+    const asked = { model: name, prompt: "a", max_tokens: 4, seed: 1 };
+    const { model: said, choices } = await post("/v1/completions", asked);
+    assert.deepEqual([said, choices.length], [name, 1]);
+  }
+  const rolesOf = async (name: string) =>
+    (await post("/scale", { model: name })).units.map(({ role }) => role);
+  assert.deepEqual(await rolesOf("pair"), ["prefill", "decode"]);
+  assert.deepEqual(await rolesOf("single"), ["combined"]);
+  const metrics = await (await fetch(`${server.url}/metrics`)).text();
+  for (const [name, policy] of [
+    ["pair", "f32"],
+    ["single", "w8a16"],
+  ]) {
+    const info = new RegExp(`^daysix_build_info\\{model_name="${name}",.*policy="${policy}"`, "m");
+    assert.match(metrics, info);
+  }
+  server.process.kill("SIGTERM");
+  const { status, said } = await server.ended;
+  assert.equal(status, 0, said);
+  assert.match(
+    said,
+    /DaySix serves pair, single at .*\n {2}pair: prefill=1x1,decode=1x1, policy f32/,
+  );
+  assert.match(said, /\n {2}single: combined=1x1, policy w8a16, /);
+  assert.deepEqual(await recordsOf(ledger), ["start", "complete", "complete", "stop"]);
 });

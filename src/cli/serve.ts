@@ -1,10 +1,9 @@
 import { fileURLToPath } from "node:url";
 import type { Logger } from "pino";
-import { systemClock, type Clock } from "../cluster/index.ts";
-import { Engine } from "../engine/index.ts";
+import { systemClock } from "../cluster/index.ts";
+import { expectEngines } from "../engine/index.ts";
 import {
   Accounts,
-  ContextCacheWatch,
   DashboardFiles,
   defaultPrices,
   Gateway,
@@ -14,21 +13,19 @@ import {
   PriceBook,
   serveGateway,
   TextWorker,
-  viewCluster,
 } from "../gateway/index.ts";
 import { present, UsageError } from "./arguments.ts";
-import { keepBalanced } from "./auto-balance.ts";
-import { FleetWatch } from "./fleet-watch.ts";
-import { samplingDefaults } from "./generation-config.ts";
-import { greet, kernelsOf, urlOf } from "./greeting.ts";
+import { FleetRecord } from "./fleet-record.ts";
+import { greet, urlOf } from "./greeting.ts";
 import { boundHeaps } from "./heap-bounds.ts";
 import { modelNameOf } from "./model-folder.ts";
 import { openKeyring } from "./keyring.ts";
-import { keepToLoad } from "./scale-policy.ts";
-import { keepSchedule } from "./scale-schedule.ts";
-import type { ServeOptions, Serving } from "./serving.ts";
+import { ofModel } from "./served-models.ts";
+import type { ModelOptions, ServeOptions, Serving, ServingModel } from "./serving.ts";
 import { runUntilStopped, type Shutdown } from "./shutdown.ts";
+import { partsOf, startModel } from "./start-model.ts";
 import { createTrace } from "./trace.ts";
+import { watchContextCache } from "./watch-context-cache.ts";
 
 const dashboardDirectory = fileURLToPath(new URL("../dashboard", import.meta.url));
 
@@ -45,27 +42,19 @@ const CLOSE_MS = {
   watch: 5000,
 } as const;
 
-/** Loads a model and listens, until `shutdown` closes what was opened. */
+/** Loads the models and listens, until `shutdown` closes what was opened. */
 export async function startServing(options: ServeOptions, shutdown: Shutdown): Promise<Serving> {
-  const { maxModelLen, host, port, log } = options;
-  const directory = options.engine.modelDirectory;
-  const names = options.servedNames ?? [modelNameOf(directory)];
-  const accounts = await openAccounts(options, names, log);
+  const { host, port, log, balancesItself = false } = options;
+  const isOnly = options.models.length === 1;
+  const names = options.models.map(namesOf);
+  const logs = names.map(([model]) => (isOnly ? log : log.child({ model })));
+  const accounts = await openAccounts(options, names.flat(), log);
   shutdown.opened({
     name: "the ledger",
     withinMs: CLOSE_MS.ledger,
     close: async () => accounts?.close(),
   });
-  const { chatTemplate, reasoningField } = options;
-  const text = await TextWorker.start(
-    directory,
-    chatTemplate === undefined ? {} : { chatTemplate },
-  );
-  shutdown.opened({
-    name: "the text worker",
-    withinMs: CLOSE_MS.text,
-    close: () => text.close(),
-  });
+  const texts = await startTexts(options.models, shutdown);
   const traces =
     options.otlp === undefined ? undefined : await openRequestTraces(options.otlp, log);
   shutdown.opened({
@@ -79,90 +68,80 @@ export async function startServing(options: ServeOptions, shutdown: Shutdown): P
     withinMs: CLOSE_MS.trace,
     close: async () => trace?.close(),
   });
-  let fleet: FleetWatch | undefined;
-  const engine = await Engine.start(
-    {
-      ...options.engine,
-      usableTokens: text.vocabulary.vocabSize,
-      ...(maxModelLen === undefined ? {} : { maxModelLen }),
-    },
-    {
-      trace,
-      lost: (rank, reason) => log.error({ rank, reason }, "a rank is lost"),
-      silent: (rank) => log.warn({ rank }, "a rank does not answer; its last counts are told"),
-      changed: () => fleet?.look(),
-      scaled: ({ role, from, to, because }) =>
-        log.info({ role, from, to, because }, `scale: ${role} ${from}→${to}, because ${because}`),
-      moved: (requests, reason) => log.warn({ requests, reason }, "requests go on elsewhere"),
-    },
-  );
+  const models: ServingModel[] = [];
   shutdown.opened({
     name: "the engine",
     withinMs: CLOSE_MS.engine,
-    close: () => engine.close(),
+    close: () => Promise.all(models.map(({ engine }) => engine.close())),
   });
-  if (options.engine.contextCache) {
+  let record: FleetRecord | undefined;
+  const changed = () => {
+    record?.look().catch((error: Error) => log.error(error));
+  };
+  await expectEngines(options.models.map(({ engine }) => engine));
+  for (const [index, model] of options.models.entries()) {
+    const about = { names: names[index], text: texts[index], trace, changed };
+    const otherRanks = () =>
+      ranksOf(models.filter(({ names: [name] }) => name !== names[index][0]));
+    const starting = startModel(model, { ...about, log: logs[index], balancesItself, otherRanks });
+    models.push(await (isOnly ? starting : ofModel(names[index][0], starting)));
+  }
+  for (const { engine, log, options: asked } of models) {
+    if (!asked.contextCache) continue;
     const stop = watchContextCache(engine, log, options.clock ?? systemClock);
     shutdown.opened({ name: "its watch", withinMs: CLOSE_MS.watch, close: async () => stop() });
   }
-  if (options.balancesItself === true) keepBalanced(engine, log);
-  if (options.schedule) keepSchedule(engine, options.schedule);
-  if (options.scalePolicy) keepToLoad(engine, options.scalePolicy, log);
   const gateway = new Gateway({
-    engine,
-    text,
-    servedNames: names,
-    sampling: await samplingDefaults(directory, log),
+    models: await Promise.all(models.map(partsOf)),
     listensLocally: isLoopback(host),
     ...options.edge,
     log,
-    cluster: await viewCluster(engine, directory),
     dashboard: await DashboardFiles.load(dashboardDirectory),
-    ...present({ accounts, traces, reasoningField }),
-    build: {
-      policy: options.engine.policy,
-      instruction_set: kernelsOf(options.engine.threads),
-    },
+    ...present({ accounts, traces, reasoningField: options.reasoningField }),
     keyring: await openKeyring(options),
   });
-  fleet = new FleetWatch(engine, log, accounts);
-  await fleet.begin();
+  if (accounts) {
+    record = new FleetRecord(
+      models.map(({ engine }) => engine),
+      accounts,
+    );
+    await record.look();
+  }
   const server = await serveGateway(gateway, { host, port });
   shutdown.opened({
     name: "the server",
     withinMs: CLOSE_MS.server,
     close: () => server.drain(DRAIN_MS),
   });
-  return { engine, names, url: urlOf(host, server.address.port) };
+  return { models, url: urlOf(host, server.address.port) };
+}
+
+const namesOf = ({ names, engine }: ModelOptions) => names ?? [modelNameOf(engine.modelDirectory)];
+
+const ranksOf = (models: readonly ServingModel[]) =>
+  models.reduce((sum, { engine }) => sum + engine.topology.ranks, 0);
+
+/** Of each model. */
+function startTexts(models: readonly ModelOptions[], shutdown: Shutdown): Promise<TextWorker[]> {
+  const starting = models.map(({ engine, chatTemplate }) =>
+    TextWorker.start(engine.modelDirectory, present({ chatTemplate })),
+  );
+  shutdown.opened({
+    name: "the text worker",
+    withinMs: CLOSE_MS.text,
+    close: async () => {
+      for (const text of await Promise.allSettled(starting)) {
+        if (text.status === "fulfilled") await text.value.close();
+      }
+    },
+  });
+  return Promise.all(starting);
 }
 
 function openRequestTraces(url: string, log: Logger) {
   return openTraces(url, {
     onTrouble: (reason) => log.warn({ url, reason }, "traces of requests are lost"),
   });
-}
-
-/** Milliseconds between two looks at the ranks' context caches. */
-const WATCH_MS = 5000;
-
-/** Returns what ends it. */
-function watchContextCache(engine: Engine, log: Logger, clock: Clock): () => void {
-  const watch = new ContextCacheWatch(log);
-  let isOver = false;
-  let cancel = () => {};
-  const lookLater = () => {
-    cancel = clock.after(WATCH_MS, async () => {
-      // An engine that has ended says so itself.
-      const stats = await engine.rankStats().catch(() => []);
-      watch.look(stats);
-      if (!isOver) lookLater();
-    });
-  };
-  lookLater();
-  return () => {
-    isOver = true;
-    cancel();
-  };
 }
 
 /** @throws PriceBookError when a served name has no price, LedgerError when there is no writing. */
@@ -180,14 +159,23 @@ async function openAccounts(
   return new Accounts({ ledger: await Ledger.open(ledger), prices, log });
 }
 
-/** `daysix serve`: until a signal, then live answers finish; or until the engine ends. */
+/** `daysix serve`: until a signal, then live answers finish; or until the engines of all models have ended. */
 export function serve(options: ServeOptions): Promise<never> {
   boundHeaps();
   return runUntilStopped(async (shutdown) => {
     const started = performance.now();
     const serving = await startServing(options, shutdown);
     greet(options, serving, performance.now() - started);
-    const { message } = await serving.engine.fatal;
-    throw new Error(`the engine has ended: ${message}`);
+    throw new Error(`the engine has ended: ${await endOf(serving.models)}`);
   });
+}
+
+/** Resolves when no model can answer any more, with why. A model that ends leaves the others serving. */
+async function endOf(models: readonly ServingModel[]): Promise<string> {
+  const reasons = models.map(async ({ engine, log }) => {
+    const { message } = await engine.fatal;
+    if (models.length > 1) log.error({ reason: message }, "the model's engine has ended");
+    return message;
+  });
+  return (await Promise.all(reasons)).join("; ");
 }

@@ -2,11 +2,26 @@ import type { Logger } from "pino";
 import type { ScaleSchedule } from "../balancing/index.ts";
 import type { Clock } from "../cluster/index.ts";
 import type { Engine, EngineOptions } from "../engine/index.ts";
-import type { GatewayOptions, NamedKey, ReasoningField } from "../gateway/index.ts";
+import type { GatewayOptions, NamedKey, ReasoningField, TextWorker } from "../gateway/index.ts";
 import type { ScalePolicy } from "./scale-policy.ts";
 
-export interface ServeOptions {
+/** A model that is to be served. */
+export interface ModelOptions {
   readonly engine: EngineOptions;
+  /** What it is served as; the folder's name where none is given. */
+  readonly names?: readonly string[];
+  readonly maxModelLen?: number;
+  /** File of a chat template, instead of the checkpoint's own. */
+  readonly chatTemplate?: string;
+  /** How many units serve, by the clock; undefined: until told. */
+  readonly schedule?: ScaleSchedule;
+  /** The same, by the load. */
+  readonly scalePolicy?: ScalePolicy;
+}
+
+export interface ServeOptions {
+  /** One at least. */
+  readonly models: readonly ModelOptions[];
   readonly host: string;
   readonly port: number;
   readonly apiKey?: string;
@@ -14,11 +29,6 @@ export interface ServeOptions {
   readonly keys?: readonly NamedKey[];
   /** What is decided of requests before they are read. */
   readonly edge?: Pick<GatewayOptions, "allowedHosts" | "allowedOrigins" | "strict">;
-  /** The folder's name where none is given. */
-  readonly servedNames?: readonly string[];
-  readonly maxModelLen?: number;
-  /** File of a chat template, instead of the checkpoint's own. */
-  readonly chatTemplate?: string;
   readonly reasoningField?: ReasoningField;
   /** File that requests are billed in. */
   readonly ledger?: string;
@@ -31,19 +41,25 @@ export interface ServeOptions {
   readonly otlp?: string | undefined;
   /** Units move experts where that pays. */
   readonly balancesItself?: boolean;
-  /** How many units serve, by the clock; undefined: until told. */
-  readonly schedule?: ScaleSchedule;
-  /** The same, by the load. */
-  readonly scalePolicy?: ScalePolicy;
   /** File for a trace, from the start until the server ends. */
   readonly trace?: string;
   /** When the server looks at its context cache. */
   readonly clock?: Clock;
 }
 
+/** A model that is served. */
+export interface ServingModel {
+  readonly names: readonly string[];
+  readonly engine: Engine;
+  readonly text: TextWorker;
+  /** That says which model it is, where there are several. */
+  readonly log: Logger;
+  /** As it was asked for. */
+  readonly options: EngineOptions;
+}
+
 /** A server that listens. */
 export interface Serving {
-  readonly engine: Engine;
+  readonly models: readonly ServingModel[];
   readonly url: string;
-  readonly names: readonly string[];
 }

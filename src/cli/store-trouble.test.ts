@@ -41,11 +41,15 @@ async function serveWith(t: TestContext, { start }: StoreServerKind) {
   const shutdown = new Shutdown(assert.ifError);
   const { url } = await startServing(
     {
-      engine: {
-        ...{ modelDirectory: bundledModel, policy: "w8a16", kvMemoryBytes: 600_000 },
-        topology: parseTopology("combined=2x1"),
-        contextCache: { store: place, limits: { maxBytes: Infinity, maxAgeMs: 3_600_000 } },
-      },
+      models: [
+        {
+          engine: {
+            ...{ modelDirectory: bundledModel, policy: "w8a16", kvMemoryBytes: 600_000 },
+            topology: parseTopology("combined=2x1"),
+            contextCache: { store: place, limits: { maxBytes: Infinity, maxAgeMs: 3_600_000 } },
+          },
+        },
+      ],
       ...{ host: "127.0.0.1", port: 0, clock },
       log: pino({}, { write: (line: string) => lines.push(JSON.parse(line) as never) }),
     },

@@ -12,6 +12,14 @@ export interface Ticket {
   release(): void;
 }
 
+/** Sequences inside: all of them, or those of one model. */
+export class Load {
+  waiting = 0;
+  running = 0;
+  /** Of those running, the ones that have a token. */
+  decoding = 0;
+}
+
 /** Whoever comes while the server shuts down may ask the next one, on another connection. */
 export const drainingHeaders = { "retry-after": "10", connection: "close" };
 
@@ -22,9 +30,7 @@ const shuttingDown = () =>
 export class Admission {
   readonly #queueLimit: number;
   readonly #inside = new Map<Ticket, AbortController>();
-  #waiting = 0;
-  #running = 0;
-  #decoding = 0;
+  readonly #load = new Load();
   #draining = false;
   #emptied: (() => void) | undefined;
 
@@ -33,17 +39,9 @@ export class Admission {
     this.#queueLimit = queueLimit;
   }
 
-  get waiting(): number {
-    return this.#waiting;
-  }
-
-  get running(): number {
-    return this.#running;
-  }
-
-  /** Of those running, the ones that have a token. */
-  get decoding(): number {
-    return this.#decoding;
+  /** Of all models together. */
+  get load(): Readonly<Load> {
+    return this.#load;
   }
 
   get draining(): boolean {
@@ -55,41 +53,39 @@ export class Admission {
     if (this.#draining) {
       throw shuttingDown();
     }
-    if (this.#waiting + sequences > this.#queueLimit) {
-      throw queueFull(
-        `${this.#waiting} sequences are waiting, expected at most ${this.#queueLimit}`,
-      );
+    const { waiting } = this.#load;
+    if (waiting + sequences > this.#queueLimit) {
+      throw queueFull(`${waiting} sequences are waiting, expected at most ${this.#queueLimit}`);
     }
   }
 
-  /** @throws as `assertRoom`. */
-  admit(sequences: number, client: AbortSignal): Ticket {
+  /**
+   * `model`: what the model has, which counts the sequences too.
+   * @throws as `assertRoom`.
+   */
+  admit(sequences: number, client: AbortSignal, model: Load): Ticket {
     this.assertRoom(sequences);
     const abort = new AbortController();
-    let waiting = sequences;
-    let running = 0;
-    let decoding = 0;
-    this.#waiting += sequences;
+    const own = new Load();
+    const count = (kind: keyof Load, more: number) => {
+      for (const load of [own, model, this.#load]) load[kind] += more;
+    };
+    count("waiting", sequences);
     const ticket: Ticket = {
       signal: AbortSignal.any([client, abort.signal]),
       started: () => {
-        if (waiting === 0) return;
-        waiting--;
-        running++;
-        this.#waiting--;
-        this.#running++;
+        if (own.waiting === 0) return;
+        count("waiting", -1);
+        count("running", 1);
       },
       decoding: () => {
-        if (decoding === running || !this.#inside.has(ticket)) return;
-        decoding++;
-        this.#decoding++;
+        if (own.decoding === own.running || !this.#inside.has(ticket)) return;
+        count("decoding", 1);
       },
       release: () => {
         if (!this.#inside.delete(ticket)) return;
         abort.abort();
-        this.#waiting -= waiting;
-        this.#running -= running;
-        this.#decoding -= decoding;
+        for (const kind of ["waiting", "running", "decoding"] as const) count(kind, -own[kind]);
         if (this.#inside.size === 0) this.#emptied?.();
       },
     };

@@ -20,6 +20,7 @@ export { DashboardFiles } from "./http/index.ts";
 export { defaultPrices } from "./billing/index.ts";
 export type { EngineDriver } from "./engine-driver.ts";
 export { Gateway, type GatewayOptions } from "./http/index.ts";
+export type { ModelParts } from "./models/index.ts";
 export { instant } from "./billing/index.ts";
 export type { LedgerRecord } from "./billing/index.ts";
 export { Ledger } from "./billing/index.ts";

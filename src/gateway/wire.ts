@@ -329,7 +329,14 @@ export const detokenized = z.object({ prompt: z.string() }).openapi("Detokenized
 export const version = z.object({ version: z.string() }).openapi("Version");
 
 export const health = z
-  .object({ status: z.enum(["ok", "draining", "no_unit"]), waiting: z.int(), running: z.int() })
+  .object({
+    status: z.enum(["ok", "draining", "no_unit"]),
+    waiting: z.int(),
+    running: z.int(),
+    without_unit: z.array(z.string()).optional().openapi({
+      description: "Models of which no unit serves.",
+    }),
+  })
   .openapi("Health");
 
 export const errorEnvelope = z

@@ -34,7 +34,10 @@ async function startGateway(): Promise<number> {
     generate: instantly,
     stats: () => Promise.reject(new Error("no statistics")),
   };
-  const gateway = new Gateway({ engine, text, servedNames: ["calf"], queueLimit: 4096 });
+  const gateway = new Gateway({
+    models: [{ engine, text, names: ["calf"] }],
+    queueLimit: 4096,
+  });
   const { address } = await serveGateway(gateway, { host: "127.0.0.1", port: 0 });
   return address.port;
 }

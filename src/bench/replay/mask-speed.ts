@@ -15,7 +15,7 @@ const TOKENS = 256;
 const modelDirectory = fileURLToPath(new URL("../../../models/calf", import.meta.url));
 const text = await TextWorker.start(modelDirectory);
 const engine = await Engine.start({ modelDirectory, policy: "w8a16", kvMemoryBytes: 2 ** 29 });
-const gateway = new Gateway({ engine, text, servedNames: ["calf"] });
+const gateway = new Gateway({ models: [{ engine, text, names: ["calf"] }] });
 const server = await serveGateway(gateway, { host: "127.0.0.1", port: 0 });
 const url = `http://127.0.0.1:${server.address.port}/v1/completions`;
 

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { GenerationEvent } from "../../engine/index.ts";
-import { Admission } from "../admission.ts";
+import { Admission, Load } from "../admission.ts";
 import type { EngineDriver } from "../engine-driver.ts";
 import type { GenerationEnd } from "../billing/index.ts";
 import { Generation } from "./generation.ts";
@@ -17,7 +17,7 @@ const beginning: Said[] = [{ kind: "started", hitTokens: 0 }, token, token];
 function generationOf(events: readonly Said[], onEnd = async () => {}) {
   const ends: GenerationEnd[] = [];
   const client = new AbortController();
-  const metrics = new Metrics({ model: "m" });
+  const metrics = new Metrics([]);
   const engine: EngineDriver = {
     maxModelLen: 100,
     vocabSize: 10,
@@ -29,7 +29,7 @@ function generationOf(events: readonly Said[], onEnd = async () => {}) {
   };
   const generation = new Generation({
     engine,
-    ticket: new Admission(10).admit(1, client.signal),
+    ticket: new Admission(10).admit(1, client.signal, new Load()),
     times: metrics.times("m", 0),
     latencies: new Latencies(),
     now: () => 0,
@@ -76,7 +76,7 @@ test("what ranks compute again after a loss is on the house's account, and told 
   const [{ usage, reading }] = ends;
   assert.deepEqual([usage.prompt_tokens, usage.completion_tokens], [3, 3]);
   assert.deepEqual([reading.resumed, reading.recomputedTokens], [1, 5]);
-  assert.deepEqual(metrics.resumed, { requests: 1, recomputedTokens: 5 });
+  assert.deepEqual(metrics.resumedOf(["m"]), { requests: 1, recomputedTokens: 5 });
 });
 
 test("an answer that is complete has ended once, with its reason and its tokens", async () => {

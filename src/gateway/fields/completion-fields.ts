@@ -1,6 +1,9 @@
 import { done, type FieldSources, harmless, refused } from "./field.ts";
 import { generationFields } from "./generation-fields.ts";
 
+/** What may name the model. */
+const ofServer = { model: done("a name of `/v1/models`; needed where there are several models") };
+
 /** `/v1/completions` */
 export const completionFields: FieldSources = {
   OpenAI: {
@@ -21,7 +24,7 @@ export const completionFields: FieldSources = {
 /** `/tokenize` */
 export const tokenizeFields: FieldSources = {
   "vLLM and SGLang": {
-    model: done("a name of `/v1/models`"),
+    ...ofServer,
     prompt: done("may name special tokens"),
     add_special_tokens: done("begins with the begin-of-sentence token; true by default"),
     return_token_strs: harmless("/detokenize tells tokens' text"),
@@ -36,10 +39,13 @@ export const tokenizeFields: FieldSources = {
 
 /** `/scale` */
 export const scaleFields: FieldSources = {
-  DaySix: { prefill: done(), decode: done(), combined: done() },
+  DaySix: { ...ofServer, prefill: done(), decode: done(), combined: done() },
 };
+
+/** `/rebalance` */
+export const rebalanceFields: FieldSources = { DaySix: ofServer };
 
 /** `/detokenize` */
 export const detokenizeFields: FieldSources = {
-  "vLLM and SGLang": { model: done("a name of `/v1/models`"), tokens: done() },
+  "vLLM and SGLang": { ...ofServer, tokens: done() },
 };

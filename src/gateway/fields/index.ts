@@ -2,6 +2,7 @@ export { chatFields } from "./chat-fields.ts";
 export {
   completionFields,
   detokenizeFields,
+  rebalanceFields,
   scaleFields,
   tokenizeFields,
 } from "./completion-fields.ts";

@@ -16,20 +16,22 @@ interface ReadBody<T> {
 }
 
 /**
- * A request's JSON body, read as `bodies` allow and checked against its schema.
+ * A request's JSON body, read as `bodies` allow and checked against its schema; `whenEmpty` is what an
+ * empty one says.
  * @throws ApiError naming what is wrong: size, time, content type, UTF-8, JSON, or the field.
  */
 export async function readJson<T>(
   body: IncomingBody,
   schema: z.ZodType<T>,
   bodies: Bodies,
+  whenEmpty = "",
 ): Promise<ReadBody<T>> {
   assertJson(body.headers);
-  return bodies.hold(body, (bytes) => parse(decodeUtf8(bytes), schema));
+  return bodies.hold(body, (bytes) => parse(decodeUtf8(bytes) || whenEmpty, schema));
 }
 
 /** A page of another origin may not send JSON unasked. @throws ApiError 415 */
-export function assertJson(headers: Headers): void {
+function assertJson(headers: Headers): void {
   const type = headers.get("content-type") ?? "nothing";
   if (!/^application\/([\w.-]+\+)?json\b/i.test(type)) {
     throw mediaType(`content-type: expected application/json, got ${type.slice(0, 100)}`);

@@ -46,12 +46,7 @@ export async function startTinyServer(
     ...{ kvMemoryBytes: KV_MEMORY_BYTES, speculate },
     usableTokens: text.vocabulary.vocabSize,
   });
-  const gateway = new Gateway({
-    engine,
-    text,
-    servedNames: SERVED_NAMES,
-    ...options,
-  });
+  const gateway = new Gateway({ models: [{ engine, text, names: SERVED_NAMES }], ...options });
   const running = await serveGateway(gateway, { host: "127.0.0.1", port: 0 });
   const url = `http://127.0.0.1:${running.address.port}`;
   const send = (path: string, body: object) =>

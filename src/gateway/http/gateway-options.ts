@@ -1,20 +1,16 @@
 import { randomBytes } from "node:crypto";
 import type { Logger } from "pino";
-import type { ReasoningField, SamplingDefaults } from "../answer/index.ts";
+import type { ReasoningField } from "../answer/index.ts";
 import type { Accounts } from "../billing/index.ts";
-import type { EngineDriver } from "../engine-driver.ts";
 import type { Keyring } from "../keys/index.ts";
-import type { ClusterView } from "../status/index.ts";
+import type { ModelParts } from "../models/index.ts";
 import type { RequestTraces } from "../telemetry/index.ts";
-import type { TextWorker } from "../text/index.ts";
 import { clientLimits, type ClientLimits } from "./client-limits.ts";
 import type { DashboardFiles } from "./dashboard-files.ts";
 
 export interface GatewayOptions {
-  readonly engine: EngineDriver;
-  readonly text: TextWorker;
-  /** The model's names. One that ends in `reasoner` thinks unless told not to. */
-  readonly servedNames: readonly string[];
+  /** One at least, and no name twice. */
+  readonly models: readonly ModelParts[];
   /** Undefined: anyone may ask. */
   readonly apiKey?: string;
   /** Several keys, instead of one. */
@@ -29,23 +25,17 @@ export interface GatewayOptions {
   readonly strict?: boolean;
   /** Where thoughts are told; DeepSeek's `reasoning_content` by default. */
   readonly reasoningField?: ReasoningField;
-  /** What generation_config.json recommends. */
-  readonly sampling?: SamplingDefaults;
-  /** Sequences that may wait; more are refused with 429. */
+  /** Sequences that may wait, of all models together; more are refused with 429. */
   readonly queueLimit?: number;
   readonly limits?: ClientLimits;
   readonly keepAliveMs?: number;
   /** Undefined: nothing is billed. */
   readonly accounts?: Accounts;
-  /** The ranks that a status tells of; one that is the whole engine where nothing is given. */
-  readonly cluster?: ClusterView;
   /** Undefined: there is no page. */
   readonly dashboard?: DashboardFiles;
   readonly log?: Logger;
   /** Undefined: no request is traced. */
   readonly traces?: RequestTraces;
-  /** What serves, as metrics tell of it. */
-  readonly build?: Readonly<Record<string, string>>;
   /** Milliseconds since 1970. */
   readonly now?: () => number;
   readonly randomBytes?: (count: number) => Uint8Array;
@@ -57,7 +47,6 @@ type Defaulted =
   | "allowedOrigins"
   | "strict"
   | "reasoningField"
-  | "sampling"
   | "queueLimit"
   | "limits"
   | "keepAliveMs"
@@ -71,7 +60,6 @@ export const defaults: Pick<Settings, Defaulted> = {
   allowedHosts: [],
   allowedOrigins: [],
   strict: false,
-  sampling: {},
   queueLimit: 256,
   limits: clientLimits,
   keepAliveMs: 10_000,

@@ -1,6 +1,6 @@
 import type { Context, Hono } from "hono";
 import { pino } from "pino";
-import { OutputParser, thinkingAfter } from "../../model/index.ts";
+import { thinkingAfter } from "../../model/index.ts";
 import { Admission, drainingHeaders } from "../admission.ts";
 import { Bodies } from "./bodies.ts";
 import type { ClientLimits } from "./client-limits.ts";
@@ -8,71 +8,60 @@ import { defaults, type GatewayOptions, type Settings } from "./gateway-options.
 import { Refusals } from "./refusals.ts";
 import { plainText } from "../answer/index.ts";
 import type { AnswerHead } from "../answer/index.ts";
-import { viewDriver, type ClusterView } from "../status/index.ts";
 import { completion, completionChunks } from "../answer/index.ts";
 import { ApiError } from "../errors.ts";
 import {
   completionFields,
   detokenizeFields,
+  rebalanceFields,
   scaleFields,
   tokenizeFields,
 } from "../fields/index.ts";
 import { Generations } from "./generations.ts";
 import { RequestReader } from "./request-reader.ts";
 import type { Counting, Dialect } from "../dialects/index.ts";
-import { version, type WantedUnits } from "../../engine/index.ts";
+import { version } from "../../engine/index.ts";
 import { Metrics } from "../telemetry/index.ts";
 import { openChatConstraints, openCompletionConstraints } from "../answer/index.ts";
-import { Latencies } from "../status/index.ts";
-import {
-  countCalls,
-  countPrompts,
-  offeredTools,
-  promptTexts,
-  PromptWriter,
-} from "../answer/index.ts";
+import { countPrompts, promptTexts } from "../answer/index.ts";
+import { ServedModel, ServedModels } from "../models/index.ts";
 import type { Env } from "./env.ts";
 import { createApp, type Endpoints } from "./routes.ts";
 import { StatusFeed } from "../status/index.ts";
-import { type Rebalancing, scaleRequest, type Scaling } from "../status/index.ts";
-import { Status } from "../status/index.ts";
+import {
+  type Rebalancing,
+  rebalanceRequest,
+  scaleRequest,
+  type ScaleRequest,
+  type Scaling,
+} from "../status/index.ts";
+import { type ClusterView, Status } from "../status/index.ts";
 import { eventStreamHeaders } from "./stream.ts";
 import { wantsThinking } from "../answer/index.ts";
-import { TokenTally } from "../billing/index.ts";
 import { refuseUnsupportedChat, refuseUnsupportedCompletion } from "../answer/index.ts";
 import { Keyring } from "../keys/index.ts";
-import { MaskWorker } from "../text/index.ts";
 import * as wire from "../wire.ts";
 
-/** The API server: OpenAI's API as DeepSeek speaks it, in front of one engine. */
+/** The API server: OpenAI's API as DeepSeek speaks it, in front of an engine for each model. */
 export class Gateway implements Endpoints {
   /** Answers a `Request` with a `Response`; needs no socket. */
   readonly app: Hono<Env>;
   readonly #options: Settings;
-  readonly #prompts: PromptWriter;
-  readonly #masks: MaskWorker;
+  readonly #models: ServedModels;
   readonly #admission: Admission;
   readonly #metrics: Metrics;
-  readonly #latencies = new Latencies();
   readonly #reader: RequestReader;
   readonly #generations: Generations;
   readonly #refusals: Refusals;
-  readonly #tally = new TokenTally();
-  readonly #cluster: ClusterView;
-  readonly #statusFeed: StatusFeed;
+  readonly #statusFeeds: ReadonlyMap<ServedModel, StatusFeed>;
   readonly #startedAt: number;
 
   constructor(options: GatewayOptions) {
     const whole = { ...defaults, ...options };
     const log = options.log ?? pino({ level: "silent" });
     this.#options = whole;
-    const { build = {}, servedNames } = options;
-    this.#metrics = new Metrics({ model: servedNames[0], build });
-    this.#prompts = new PromptWriter(options.text, options.engine);
-    this.#masks = new MaskWorker(
-      { vocabulary: options.text.vocabulary.tables, endTokens: options.engine.eosTokens },
-      { log },
-    );
+    this.#models = new ServedModels(options.models.map((parts) => new ServedModel(parts, log)));
+    this.#metrics = new Metrics(this.#models.all);
     this.#admission = new Admission(whole.queueLimit);
     this.#startedAt = whole.now();
     this.#refusals = new Refusals(this.#metrics, log, whole.now);
@@ -84,24 +73,11 @@ export class Gateway implements Endpoints {
       traces: options.traces,
       admission: this.#admission,
       metrics: this.#metrics,
-      latencies: this.#latencies,
-      tally: this.#tally,
       refusals: this.#refusals,
       log,
       drawSeed: () => this.#drawSeed(),
     });
-    this.#cluster = options.cluster ?? viewDriver(options.engine);
-    const status = new Status({
-      cluster: this.#cluster,
-      admission: this.#admission,
-      tokens: () => this.#tally.read(),
-      resumed: () => this.#metrics.resumed,
-      latencies: this.#latencies,
-      models: options.servedNames,
-      maxModelLen: options.engine.maxModelLen,
-      now: whole.now,
-    });
-    this.#statusFeed = new StatusFeed(status);
+    this.#statusFeeds = new Map(this.#models.all.map((model) => [model, this.#feedOf(model)]));
     this.app = createApp(this, {
       keyring: options.keyring ?? new Keyring(options.apiKey, [], whole.now),
       listensLocally: whole.listensLocally,
@@ -143,18 +119,18 @@ export class Gateway implements Endpoints {
   ): Promise<Response> {
     const tenant = context.get("caller").tenant.prefixes(undefined);
     const chat = dialect.toChat(request, tenant, json);
-    this.#assertServed(chat.model);
+    const model = this.#models.named(chat.model);
     refuseUnsupportedChat(chat);
     using place = this.#generations.enter(context, chat.n ?? 1);
 
-    const prompt = await this.#prompts.chat(chat, wantsThinking(chat), context.req.raw.signal);
+    const prompt = await model.prompts.chat(chat, wantsThinking(chat), context.req.raw.signal);
     const head = this.#head(dialect.idPrefix, chat.model);
-    const { vocabulary, toolCallFormat } = this.#options.text;
+    const { vocabulary, toolCallFormat } = model.text;
     const thinking = thinkingAfter(vocabulary, prompt);
     const { signal } = context.req.raw;
     const facts = { thinking, toolCallFormat, signal };
-    const constraints = await openChatConstraints(this.#masks, chat, facts);
-    const generation = this.#generations.begin(context, chat, {
+    const constraints = await openChatConstraints(model.masks, chat, facts);
+    const generation = this.#generations.begin(context, model, chat, {
       place,
       id: head.id,
       operation: "chat",
@@ -163,12 +139,12 @@ export class Gateway implements Endpoints {
       maxTokens: chat.max_completion_tokens ?? chat.max_tokens ?? undefined,
       topLogprobs: chat.logprobs ? (chat.top_logprobs ?? 0) : undefined,
       afterFirstCall: chat.parallel_tool_calls === false,
-      createReader: () => this.#parserAfter(prompt, chat),
+      createReader: () => model.parserAfter(prompt, chat),
     });
 
     const { reasoningField } = this.#options;
     const createId = (prefix: string) => this.#createId(prefix);
-    const tokenBytes = this.#tokenBytes;
+    const { tokenBytes } = model;
     const answer = {
       request,
       chat,
@@ -190,8 +166,8 @@ export class Gateway implements Endpoints {
     try {
       const tenant = context.get("caller").tenant.prefixes(undefined);
       const chat = counting.toChat(request, tenant, json);
-      this.#assertServed(chat.model);
-      const prompt = await this.#prompts.chat(chat, wantsThinking(chat), context.req.raw.signal);
+      const { prompts } = this.#models.named(chat.model);
+      const prompt = await prompts.chat(chat, wantsThinking(chat), context.req.raw.signal);
       return context.json(counting.tell(prompt.length));
     } catch (error) {
       throw inWordsOf(counting, error);
@@ -201,18 +177,18 @@ export class Gateway implements Endpoints {
   /** Raw continuations of one or more prompts; the same path without template and channels. */
   async completions(context: Context<Env>): Promise<Response> {
     const { request } = await this.#reader.read(context, completionForm);
-    this.#assertServed(request.model);
+    const model = this.#models.named(request.model);
     refuseUnsupportedCompletion(request);
     const choicesPerPrompt = request.n ?? 1;
     const choices = countPrompts(request) * choicesPerPrompt;
     using place = this.#generations.enter(context, choices);
-    const prompts = await this.#prompts.completions(request.prompt, context.req.raw.signal);
+    const prompts = await model.prompts.completions(request.prompt, context.req.raw.signal);
 
-    const { vocabulary } = this.#options.text;
+    const { vocabulary } = model.text;
     const head = this.#head("cmpl-", request.model);
     const { signal } = context.req.raw;
-    const constraints = await openCompletionConstraints(this.#masks, request, choices, signal);
-    const generation = this.#generations.begin(context, request, {
+    const constraints = await openCompletionConstraints(model.masks, request, choices, signal);
+    const generation = this.#generations.begin(context, model, request, {
       place,
       id: head.id,
       operation: "text_completion",
@@ -230,7 +206,7 @@ export class Gateway implements Endpoints {
       beginnings: echoed.flatMap((text) => Array<string>(choicesPerPrompt).fill(text)),
       includeUsage: request.stream_options?.include_usage ?? false,
       logprobs: request.logprobs ?? undefined,
-      tokenBytes: this.#tokenBytes,
+      tokenBytes: model.tokenBytes,
     };
     return request.stream
       ? this.#generations.stream(context, generation, completionChunks(generation, answer), openai)
@@ -239,13 +215,12 @@ export class Gateway implements Endpoints {
 
   async tokenize(context: Context<Env>): Promise<Response> {
     const { request } = await this.#reader.read(context, tokenizeForm);
-    if (request.model) this.#assertServed(request.model);
+    const { prompts, engine } = this.#models.only(request.model);
     const begins = request.add_special_tokens ?? true;
-    const tokens = await this.#prompts.text(request.prompt, begins, context.req.raw.signal);
-    const { maxModelLen } = this.#options.engine;
+    const tokens = await prompts.text(request.prompt, begins, context.req.raw.signal);
     const body: wire.Tokenized = {
       count: tokens.length,
-      max_model_len: maxModelLen,
+      max_model_len: engine.maxModelLen,
       tokens: [...tokens],
     };
     return context.json(body);
@@ -253,18 +228,17 @@ export class Gateway implements Endpoints {
 
   async detokenize(context: Context<Env>): Promise<Response> {
     const { request } = await this.#reader.read(context, detokenizeForm);
-    if (request.model) this.#assertServed(request.model);
-    const prompt = this.#options.text.vocabulary.decode(request.tokens);
+    const { text } = this.#models.only(request.model);
+    const prompt = text.vocabulary.decode(request.tokens);
     return context.json({ prompt } satisfies wire.Detokenized);
   }
 
   models(): Response {
-    const data = this.#options.servedNames.map((name) => this.#model(name));
+    const data = this.#models.names.map((name) => this.#model(name));
     return Response.json({ object: "list", data } satisfies wire.ModelList);
   }
 
   model(id: string): Response {
-    this.#assertServed(id);
     return Response.json(this.#model(id));
   }
 
@@ -273,11 +247,12 @@ export class Gateway implements Endpoints {
     return this.#tellHealth(this.#admission.draining ? "draining" : "ok");
   }
 
-  /** As `health`; and whether some unit takes requests. */
+  /** As `health`; and whether some unit of each model takes requests. */
   ready(): Response {
     if (this.#admission.draining) return this.health();
-    const serves = this.#cluster.units().some(({ state }) => state === "serving");
-    return this.#tellHealth(serves ? "ok" : "no_unit");
+    const unready = this.#models.all.filter((model) => !model.isReady);
+    if (unready.length === 0) return this.#tellHealth("ok");
+    return this.#tellHealth("no_unit", { without_unit: unready.map(({ name }) => name) });
   }
 
   /** The process lives, also while it drains. */
@@ -286,42 +261,42 @@ export class Gateway implements Endpoints {
   }
 
   async metrics(): Promise<Response> {
-    const ranks = await this.#cluster.rankStats().catch(() => undefined);
-    return new Response(await this.#metrics.expose(this.#admission, this.#cluster, ranks), {
+    return new Response(await this.#metrics.expose(), {
       headers: { "content-type": this.#metrics.contentType },
     });
   }
 
-  async status(): Promise<Response> {
-    return Response.json(await this.#statusFeed.snapshot());
+  /** Of the model that the question names, or the first. */
+  async status(context: Context<Env>): Promise<Response> {
+    return Response.json(await this.#statusFeed(context).snapshot());
   }
 
-  statusEvents(): Response {
-    return new Response(this.#statusFeed.events(), { headers: eventStreamHeaders });
+  statusEvents(context: Context<Env>): Response {
+    return new Response(this.#statusFeed(context).events(), { headers: eventStreamHeaders });
+  }
+
+  #statusFeed(context: Context<Env>): StatusFeed {
+    const model = this.#models.first(context.req.query("model"));
+    return this.#statusFeeds.get(model) as StatusFeed;
   }
 
   /** Which units' experts were placed anew, and what that does to the loads they have counted. */
-  async rebalance(): Promise<Response> {
-    const units: Rebalancing["units"] = [...(await this.#cluster.rebalance())];
+  async rebalance(context: Context<Env>): Promise<Response> {
+    const { request } = await this.#reader.read(context, rebalanceForm);
+    const { cluster } = this.#models.only(request.model);
+    const units: Rebalancing["units"] = [...(await cluster.rebalance())];
     return Response.json({ units } satisfies Rebalancing);
   }
 
   /** So many units are to serve; that they do takes a while. */
   async scale(context: Context<Env>): Promise<Response> {
     const { request } = await this.#reader.read(context, scaleForm);
-    this.#scale(request);
-    const units = this.#cluster.units().map(({ unit, role, state }) => ({ unit, role, state }));
-    const body: Scaling = { units, problems: [...this.#cluster.problems()] };
+    const { model, ...wanted } = request;
+    const { cluster } = this.#models.only(model);
+    scaleTo(wanted, cluster);
+    const units = cluster.units().map(({ unit, role, state }) => ({ unit, role, state }));
+    const body: Scaling = { units, problems: [...cluster.problems()] };
     return Response.json(body);
-  }
-
-  #scale(wanted: WantedUnits): void {
-    try {
-      this.#cluster.scale(wanted);
-    } catch (error) {
-      if (error instanceof RangeError) throw new ApiError(400, "invalid_value", error.message);
-      throw error;
-    }
   }
 
   /**
@@ -330,39 +305,20 @@ export class Gateway implements Endpoints {
    */
   async drain(deadlineMs: number): Promise<void> {
     await this.#admission.drain(deadlineMs);
-    this.#statusFeed.close();
-    this.#masks.close();
+    for (const feed of this.#statusFeeds.values()) feed.close();
+    for (const { masks } of this.#models.all) masks.close();
   }
 
-  #tellHealth(status: wire.Health["status"]): Response {
-    const { waiting, running } = this.#admission;
-    const body: wire.Health = { status, waiting, running };
+  #tellHealth(status: wire.Health["status"], more: Partial<wire.Health> = {}): Response {
+    const { waiting, running } = this.#admission.load;
+    const body: wire.Health = { status, waiting, running, ...more };
     if (status === "ok") return Response.json(body);
     const headers = status === "draining" ? drainingHeaders : {};
     return Response.json(body, { status: 503, headers });
   }
 
-  /** Reads what the model says after this prompt. */
-  #parserAfter(prompt: Uint32Array, request: wire.ChatRequest): OutputParser {
-    const { vocabulary, toolCallFormat } = this.#options.text;
-    const tools = offeredTools(request);
-    return new OutputParser(vocabulary, {
-      ...thinkingAfter(vocabulary, prompt),
-      toolCalls: tools.length > 0 ? toolCallFormat : undefined,
-      tools,
-      callsBefore: countCalls(request),
-    });
-  }
-
-  #assertServed(name: string): void {
-    if (this.#options.servedNames.includes(name)) return;
-    const served = this.#options.servedNames.join(", ");
-    const message = `The model ${JSON.stringify(name.slice(0, 200))} does not exist; served: ${served}`;
-    throw new ApiError(404, "model_not_found", message, { param: "model" });
-  }
-
   #model(id: string): wire.Model {
-    const { maxModelLen } = this.#options.engine;
+    const { maxModelLen } = this.#models.named(id).engine;
     const created = Math.floor(this.#startedAt / 1000);
     return { id, object: "model", created, owned_by: "daysix", max_model_len: maxModelLen };
   }
@@ -380,7 +336,29 @@ export class Gateway implements Endpoints {
     return Buffer.from(this.#options.randomBytes(4)).readUInt32LE();
   }
 
-  readonly #tokenBytes = (token: number) => this.#options.text.vocabulary.tokenBytes(token);
+  /** What the page is told of a model. */
+  #feedOf(model: ServedModel): StatusFeed {
+    const { cluster, engine, latencies, load, tally, names } = model;
+    const status = new Status({
+      ...{ cluster, latencies, load, models: names, maxModelLen: engine.maxModelLen },
+      served: this.#models.all.map(({ name }) => name),
+      draining: () => this.#admission.draining,
+      tokens: () => tally.read(),
+      resumed: () => this.#metrics.resumedOf(names),
+      now: this.#options.now,
+    });
+    return new StatusFeed(status);
+  }
+}
+
+/** @throws ApiError 400 where that makes no sense */
+function scaleTo(wanted: Omit<ScaleRequest, "model">, cluster: ClusterView): void {
+  try {
+    cluster.scale(wanted);
+  } catch (error) {
+    if (error instanceof RangeError) throw new ApiError(400, "invalid_value", error.message);
+    throw error;
+  }
 }
 
 /** An error of a conversation, with the dialect's own names of fields. */
@@ -395,5 +373,6 @@ const openai = {
 
 const completionForm = { schema: wire.completionRequest, fields: completionFields };
 const tokenizeForm = { schema: wire.tokenizeRequest, fields: tokenizeFields };
+const rebalanceForm = { schema: rebalanceRequest, fields: rebalanceFields, whenEmpty: "{}" };
 const scaleForm = { schema: scaleRequest, fields: scaleFields };
 const detokenizeForm = { schema: wire.detokenizeRequest, fields: detokenizeFields };

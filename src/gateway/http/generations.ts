@@ -1,17 +1,11 @@
 import type { Context } from "hono";
 import type { Logger } from "pino";
 import type { Admission } from "../admission.ts";
-import {
-  Generation,
-  type GenerationOptions,
-  type SamplingDefaults,
-  samplingOf,
-} from "../answer/index.ts";
-import type { Accounts, TokenTally } from "../billing/index.ts";
+import { Generation, type GenerationOptions, samplingOf } from "../answer/index.ts";
+import type { Accounts } from "../billing/index.ts";
 import type { Dialect } from "../dialects/index.ts";
-import type { EngineDriver } from "../engine-driver.ts";
 import { type ApiError, ClientGone, invalidValue, knownError } from "../errors.ts";
-import type { Latencies } from "../status/index.ts";
+import type { ServedModel } from "../models/index.ts";
 import type { Metrics, RequestTraces, TracedRequest } from "../telemetry/index.ts";
 import type { SharedRequest } from "../wire.ts";
 import type { ClientLimits } from "./client-limits.ts";
@@ -20,14 +14,10 @@ import type { Env } from "./env.ts";
 import { eventStream, wholeAnswer } from "./stream.ts";
 
 export interface GenerationsOptions {
-  readonly engine: EngineDriver;
-  readonly sampling: SamplingDefaults;
   readonly limits: ClientLimits;
   readonly keepAliveMs: number;
   readonly admission: Admission;
   readonly metrics: Metrics;
-  readonly latencies: Latencies;
-  readonly tally: TokenTally;
   /** Undefined: no request is traced. */
   readonly traces: RequestTraces | undefined;
   readonly refusals: Refusals;
@@ -85,9 +75,14 @@ export class Generations {
   }
 
   /** @throws ApiError when the queue has no room, or a field says what cannot be. */
-  begin(context: Context<Env>, request: SharedRequest, parts: Parts): Generation {
-    const { accounts, engine, sampling, now, log, metrics, latencies, tally, admission } =
-      this.#options;
+  begin(
+    context: Context<Env>,
+    served: ServedModel,
+    request: SharedRequest,
+    parts: Parts,
+  ): Generation {
+    const { accounts, now, log, metrics, admission } = this.#options;
+    const { engine, latencies, tally } = served;
     const { afterFirstCall = false, operation, place, ...others } = parts;
     assertMinimum(request, parts.maxTokens);
     const choicesPerPrompt = request.n ?? 1;
@@ -95,7 +90,7 @@ export class Generations {
     const requestId = context.get("requestId");
     const { tenant, allowance } = context.get("caller");
     const { model, stop } = request;
-    const samplingUsed = samplingOf(request, sampling, engine, this.#options.drawSeed);
+    const samplingUsed = samplingOf(request, served.sampling, engine, this.#options.drawSeed);
     const times = metrics.times(model, now());
     const generation = new Generation({
       ...others,
@@ -115,7 +110,7 @@ export class Generations {
         afterFirstCall,
       },
       sampling: samplingUsed,
-      ticket: admission.admit(sequences, context.req.raw.signal),
+      ticket: admission.admit(sequences, context.req.raw.signal, served.load),
       onEnd: async (end) => {
         const { outcome, usage } = end;
         metrics.countEnd(model, times, end, now());

@@ -29,7 +29,7 @@ test("a server is ready while some unit serves, and lives in any case", async ()
     assert.deepEqual(await ask("/readyz"), [503, "no_unit"]);
     assert.deepEqual(await ask("/health"), [200, "ok"]);
     const metrics = await (await fetch(`${server.url}/metrics`)).text();
-    assert.match(metrics, /^daysix_units\{role="combined",state="lost"\} 1$/m);
+    assert.match(metrics, /^daysix_units\{model_name="calf",role="combined",state="lost"\} 1$/m);
     state = "serving";
     assert.deepEqual(await ask("/readyz"), [200, "ok"]);
   } finally {
@@ -121,7 +121,10 @@ test("an engine that is gone is a 503 before the first byte and an error event a
       assert.equal((await server.fetch(CHAT, { ...chat, stream })).status, 503);
     }
     assert.equal((await fetch(`${server.url}/health`)).status, 200);
-    assert.match(await (await fetch(`${server.url}/metrics`)).text(), /^daysix_engine_up 0$/m);
+    assert.match(
+      await (await fetch(`${server.url}/metrics`)).text(),
+      /^daysix_engine_up\{model_name=".+"\} 0$/m,
+    );
   } finally {
     await server.running.close();
   }

@@ -1,6 +1,12 @@
-import { createRoute, OpenAPIHono, type z } from "@hono/zod-openapi";
+import { createRoute, OpenAPIHono, z } from "@hono/zod-openapi";
 import type { Counting, Dialect } from "../dialects/index.ts";
-import { rebalancing, scaleRequest, scaling, statusSnapshot } from "../status/index.ts";
+import {
+  rebalanceRequest,
+  rebalancing,
+  scaleRequest,
+  scaling,
+  statusSnapshot,
+} from "../status/index.ts";
 import * as wire from "../wire.ts";
 
 interface Operation {
@@ -8,11 +14,15 @@ interface Operation {
   readonly path: string;
   readonly summary: string;
   readonly request?: z.ZodType;
+  readonly query?: z.ZodObject;
   /** Undefined: the answer is always a stream. */
   readonly response?: z.ZodType;
   /** A stream's chunks, where the answer may be one. */
   readonly chunk?: z.ZodType;
 }
+
+/** Of several models the first, unless one is named. */
+const ofModel = z.object({ model: z.string().optional() });
 
 const operationsOf = (
   dialects: readonly Dialect<unknown>[],
@@ -61,7 +71,7 @@ const operationsOf = (
   {
     method: "get",
     path: "/readyz",
-    summary: "503 while draining or no unit serves",
+    summary: "503 while draining or no unit of a model serves",
     response: wire.health,
   },
   { method: "get", path: "/livez", summary: "Answers at once", response: wire.version },
@@ -69,12 +79,14 @@ const operationsOf = (
   {
     method: "get",
     path: "/status",
+    query: ofModel,
     summary: "Topology, loads, tokens and income now",
     response: statusSnapshot,
   },
   {
     method: "get",
     path: "/status/events",
+    query: ofModel,
     summary: "The same about once a second",
     chunk: statusSnapshot,
   },
@@ -82,6 +94,7 @@ const operationsOf = (
     method: "post",
     path: "/rebalance",
     summary: "Places experts anew for the loads counted since the last time",
+    request: rebalanceRequest,
     response: rebalancing,
   },
   {
@@ -111,7 +124,7 @@ export function openApiDocument(
   });
 }
 
-function describe({ method, path, summary, request, response, chunk }: Operation) {
+function describe({ method, path, summary, request, query, response, chunk }: Operation) {
   const json = (schema: z.ZodType) => ({ "application/json": { schema } });
   const events = chunk ? { "text/event-stream": { schema: chunk } } : {};
   const body = request && { body: { required: true, content: json(request) } };
@@ -119,7 +132,7 @@ function describe({ method, path, summary, request, response, chunk }: Operation
     method,
     path,
     summary,
-    ...(body ? { request: body } : {}),
+    request: { ...body, ...(query && { query }) },
     responses: {
       200: { description: summary, content: { ...(response && json(response)), ...events } },
       default: { description: "A refusal or a failure", content: json(wire.errorEnvelope) },

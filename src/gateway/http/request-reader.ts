@@ -13,6 +13,8 @@ const TOLD_LIMIT = 1024;
 export interface RequestForm<Request> {
   readonly schema: z.ZodType<Request>;
   readonly fields: FieldSources;
+  /** What a body says that is empty; undefined: it is refused. */
+  readonly whenEmpty?: string;
 }
 
 /** A request, and the text that said it. */
@@ -39,12 +41,17 @@ export class RequestReader {
   /** @throws ApiError naming what is wrong with the body, or the field that is refused. */
   async read<Request>(
     context: Context<Env>,
-    { schema, fields }: RequestForm<Request>,
+    { schema, fields, whenEmpty }: RequestForm<Request>,
   ): Promise<SentRequest<Request>> {
     const { headers } = context.req.raw;
     // A body that is refused midway leaves its connection open for the answer.
     const pieces = context.env.incoming.iterator({ destroyOnReturn: false });
-    const { data, body, json } = await readJson({ headers, pieces }, schema, this.#bodies);
+    const { data, body, json } = await readJson(
+      { headers, pieces },
+      schema,
+      this.#bodies,
+      whenEmpty,
+    );
     const unknown = this.#checkOf(fields).unknownFields(body, this.#strict);
     if (unknown.length > 0) {
       context.set("ignoredFields", unknown);

@@ -6,7 +6,6 @@ import { ApiError, ClientGone, knownError } from "../errors.ts";
 import type { Env } from "./env.ts";
 import type { Metrics } from "../telemetry/index.ts";
 import type { Keyring } from "../keys/index.ts";
-import { assertJson } from "./body.ts";
 import { allowOrigins, assertHost, plainPath } from "./edge.ts";
 import { openApiDocument } from "./openapi.ts";
 
@@ -22,9 +21,9 @@ export interface Endpoints {
   models(): Response;
   model(id: string): Response;
   metrics(): Promise<Response>;
-  status(): Promise<Response>;
-  statusEvents(): Response;
-  rebalance(): Promise<Response>;
+  status(context: Context<Env>): Promise<Response>;
+  statusEvents(context: Context<Env>): Response;
+  rebalance(context: Context<Env>): Promise<Response>;
   scale(context: Context<Env>): Promise<Response>;
   health(): Response;
   ready(): Response;
@@ -90,12 +89,9 @@ export function createApp(endpoints: Endpoints, options: RouteOptions): Hono<Env
   app.use(authenticate(keyring));
   for (const path of ["/rebalance", "/scale"]) app.use(path, operatorsOnly);
   route("GET", "/metrics", () => endpoints.metrics());
-  route("GET", "/status", () => endpoints.status());
-  route("GET", "/status/events", () => endpoints.statusEvents());
-  route("POST", "/rebalance", (context) => {
-    assertJson(context.req.raw.headers);
-    return endpoints.rebalance();
-  });
+  route("GET", "/status", (context) => endpoints.status(context));
+  route("GET", "/status/events", (context) => endpoints.statusEvents(context));
+  route("POST", "/rebalance", (context) => endpoints.rebalance(context));
   route("POST", "/scale", (context) => endpoints.scale(context));
   for (const prefix of prefixes) {
     for (const dialect of dialects) {

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import type { GenerationRequest, TimedEvent } from "../../engine/index.ts";
 import { Tokenizer } from "../../model/index.ts";
 import { writeTinyTokenizer } from "../../model/text/tokenizer-fixtures.ts";
+import type { ModelParts } from "../models/index.ts";
 import { TextWorker } from "../text/index.ts";
 import { Gateway } from "./gateway.ts";
 import type { GatewayOptions } from "./gateway-options.ts";
@@ -22,9 +23,10 @@ export interface ScriptedServer {
 }
 
 /** Starts one on the tiny tokenizer, whose template is V3.1's. */
-export async function startScriptedServer(
-  options: Partial<GatewayOptions> = {},
-): Promise<ScriptedServer> {
+export async function startScriptedServer({
+  cluster,
+  ...options
+}: Partial<GatewayOptions> & Pick<ModelParts, "cluster"> = {}): Promise<ScriptedServer> {
   const directory = await mkdtemp(join(tmpdir(), "daysix-scripted-"));
   await writeTinyTokenizer(directory);
   const tokenizer = await Tokenizer.load(directory);
@@ -55,7 +57,8 @@ export async function startScriptedServer(
     ...{ maxModelLen: CONTEXT, vocabSize: tokenizer.vocabSize, eosTokens: [eos], generate },
     stats: () => Promise.reject(new Error("no statistics")),
   };
-  const gateway = new Gateway({ engine, text, servedNames: ["calf"], ...options });
+  const model = { engine, text, names: ["calf"], ...(cluster && { cluster }) };
+  const gateway = new Gateway({ models: [model], ...options });
   const running = await serveGateway(gateway, { host: "127.0.0.1", port: 0 });
   return {
     url: `http://127.0.0.1:${running.address.port}`,

@@ -1,12 +1,13 @@
 import { parseTopology, type Topology } from "../../cluster/index.ts";
-import type {
-  Engine,
-  EngineStats,
-  Journey,
-  Rebalanced,
-  UnitLife,
-  UnitScaling,
-  WantedUnits,
+import {
+  type Engine,
+  EngineError,
+  type EngineStats,
+  type Journey,
+  type Rebalanced,
+  type UnitLife,
+  type UnitScaling,
+  type WantedUnits,
 } from "../../engine/index.ts";
 import { readConfig } from "../../model/index.ts";
 import type { EngineDriver } from "../engine-driver.ts";
@@ -47,7 +48,7 @@ export interface ClusterView {
   scale(wanted: WantedUnits): void;
   /** By unit, as they are now. */
   placements(): readonly UnitExperts[];
-  /** Of each rank, by its number. */
+  /** Of each rank, by its number. Rejects once the engine has ended. */
   rankStats(): Promise<readonly EngineStats[]>;
   /** Sequences on their way, and those that ended since `time`; a bounded number. */
   journeysSince(time: number): readonly Readonly<Journey>[];
@@ -80,7 +81,10 @@ export async function viewCluster(engine: Engine, modelDirectory: string): Promi
           experts: gate.experts,
         })),
       })),
-    rankStats: () => engine.rankStats(),
+    rankStats: async () => {
+      if (engine.ended !== undefined) throw new EngineError(engine.ended);
+      return engine.rankStats();
+    },
     journeysSince: (time) => engine.journeysSince(time),
     rebalance: () => engine.rebalance(),
   };

@@ -4,7 +4,9 @@ export { Latencies } from "./latencies.ts";
 export { StatusFeed } from "./status-feed.ts";
 export {
   type Rebalancing,
+  rebalanceRequest,
   rebalancing,
+  type ScaleRequest,
   scaleRequest,
   type Scaling,
   type StatusSnapshot,

@@ -121,6 +121,9 @@ export const statusSnapshot = z
     /** What rates are taken over; 0 where nobody looked before, and then rates are 0. */
     seconds: z.number().nonnegative(),
     upSeconds: z.number().nonnegative(),
+    /** All models of the server, each by its first name: `?model=` asks for one. */
+    served: z.array(z.string()),
+    /** The names of the model that all that follows tells of. */
     models: z.array(z.string()),
     /** Tokens. */
     maxModelLen: count,
@@ -174,11 +177,18 @@ export const rebalancing = z
   })
   .openapi("Rebalancing");
 
+/** Needed where there are several models. */
+const model = z.string().nullish();
+
+/** What `/rebalance` is asked. */
+export const rebalanceRequest = z.object({ model }).openapi("RebalanceRequest");
+
 const wantedUnits = z.int().min(1);
 
 /** What `/scale` is asked: so many units of each role that is named, and nothing that nobody knows. */
 export const scaleRequest = z
   .strictObject({
+    model,
     prefill: wantedUnits.exactOptional(),
     decode: wantedUnits.exactOptional(),
     combined: wantedUnits.exactOptional(),
@@ -194,6 +204,7 @@ export const scaling = z
   })
   .openapi("Scaling");
 
+export type ScaleRequest = z.infer<typeof scaleRequest>;
 export type Scaling = z.infer<typeof scaling>;
 export type Rebalancing = z.infer<typeof rebalancing>;
 export type StatusSnapshot = z.infer<typeof statusSnapshot>;

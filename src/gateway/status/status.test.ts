@@ -42,10 +42,12 @@ function twoRanks() {
         return world.ranks;
       },
     },
-    admission: { waiting: 3, running: 5, decoding: 4, draining: false },
+    load: { waiting: 3, running: 5, decoding: 4 },
+    draining: () => false,
     latencies: world.latencies,
     tokens: () => world.tokens,
     resumed: () => ({ requests: 0, recomputedTokens: 0 }),
+    served: ["calf", "cow"],
     models: ["calf"],
     maxModelLen: 128,
     now: () => world.now,

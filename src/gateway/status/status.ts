@@ -1,5 +1,5 @@
 import type { EngineStats } from "../../engine/index.ts";
-import type { Admission } from "../admission.ts";
+import type { Load } from "../admission.ts";
 import type { ClusterView } from "./cluster-view.ts";
 import type { Latencies } from "./latencies.ts";
 import { defaultPrices } from "../billing/index.ts";
@@ -16,11 +16,16 @@ import type { ExpertLayer, RankStatus, StatusSnapshot, UnitStatus } from "./stat
 
 export interface StatusOptions {
   readonly cluster: ClusterView;
-  readonly admission: Pick<Admission, "waiting" | "running" | "decoding" | "draining">;
+  /** What the model has of the sequences inside. */
+  readonly load: Readonly<Load>;
+  readonly draining: () => boolean;
   readonly tokens: () => BilledTokens;
   readonly resumed: () => StatusSnapshot["resumed"];
   readonly latencies: Pick<Latencies, "firstToken" | "perToken">;
+  /** The model's names. */
   readonly models: readonly string[];
+  /** All models of the server. */
+  readonly served: readonly string[];
   readonly maxModelLen: number;
   /** Milliseconds since 1970. */
   readonly now: () => number;
@@ -75,18 +80,19 @@ export class Status {
   }
 
   #tell(reading: Reading): StatusSnapshot {
-    const { cluster, admission, latencies, models, maxModelLen } = this.#options;
+    const { cluster, load, latencies, models, served, maxModelLen } = this.#options;
     const before = this.#before(reading);
     const seconds = (reading.time - before.time) / 1000;
-    const { waiting, running, decoding, draining } = admission;
+    const { waiting, running, decoding } = load;
     return {
       time: reading.time,
       seconds,
       upSeconds: Math.max(0, reading.time - this.#startedAt) / 1000,
+      served: [...served],
       models: [...models],
       maxModelLen,
       engine: reading.ranks ? "up" : "down",
-      draining,
+      draining: this.#options.draining(),
       units: this.#units(reading, before, seconds),
       scaling: {
         wanted: { ...cluster.scaling.wanted },

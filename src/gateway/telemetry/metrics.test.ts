@@ -7,7 +7,7 @@ import { parseTopology } from "../../cluster/index.ts";
 import type { EngineStats } from "../../engine/index.ts";
 import type { GenerationEnd } from "../billing/index.ts";
 import type { ClusterView } from "../status/index.ts";
-import { Metrics } from "./metrics.ts";
+import { type MeasuredModel, Metrics } from "./metrics.ts";
 
 const stats: EngineStats = {
   ...{ waiting: 1, running: 2, pages: 8, pagesInUse: 6, pagesCached: 1, steps: 30 },
@@ -61,10 +61,34 @@ const cluster: Pick<ClusterView, "topology" | "nodeOfRank" | "units" | "scaling"
   },
 };
 
-/** A server that has answered, been refused to and lost a rank. */
+const calf = (ranks: () => Promise<readonly EngineStats[]>): MeasuredModel => ({
+  name: "calf",
+  build: { policy: "w8a16", instruction_set: "avx2" },
+  load: { waiting: 2, running: 1, decoding: 0 },
+  cluster: { ...cluster, rankStats: ranks },
+});
+
+/** Another model beside it, which has ended. */
+const cow: MeasuredModel = {
+  name: "cow",
+  build: { policy: "int8", instruction_set: "avx2" },
+  load: { waiting: 0, running: 4, decoding: 0 },
+  cluster: {
+    ...{ topology: parseTopology("combined=1x1"), nodeOfRank: [0] },
+    units: () => [{ unit: 0, role: "combined", state: "lost" }],
+    scaling: {
+      wanted: { combined: 1 },
+      changes: [],
+      countsOf: () => ({ up: 0, down: 0 }),
+    },
+    rankStats: () => Promise.reject(new Error("the engine has ended")),
+  },
+};
+
+/** A server that has answered, been refused to and lost a rank; one of its models has ended. */
 async function exposition(): Promise<string> {
-  const build = { policy: "w8a16", instruction_set: "avx2" };
-  const metrics = new Metrics({ model: "calf", build });
+  const ranks = [stats, { ...stats, lost: "gone" }];
+  const metrics = new Metrics([calf(async () => ranks), cow]);
   const times = metrics.times("calf", 1000);
   const [one, two] = [times.sequence(), times.sequence()];
   one.started(1200);
@@ -80,7 +104,7 @@ async function exposition(): Promise<string> {
   );
   metrics.countRequest("/v1/chat/completions", 200);
   metrics.countRefusal("unread");
-  return metrics.expose({ waiting: 2, running: 1 }, cluster, [stats, { ...stats, lost: "gone" }]);
+  return metrics.expose();
 }
 
 const text = await exposition();
@@ -128,6 +152,9 @@ test("what ranks count has their place, and a lost rank shows", () => {
   ];
   assert.equal(valueOf("daysix_rank_up", first), 1);
   assert.equal(valueOf("daysix_rank_up", second), 0);
+  assert.equal(valueOf("vllm:num_requests_running", { model_name: "cow" }), 4);
+  assert.equal(valueOf("daysix_engine_up", { model_name: "cow" }), 0);
+  assert.equal(valueOf("daysix_units", { model_name: "cow", state: "lost" }), 1);
   assert.equal(valueOf("daysix_units", { role: "decode", state: "lost" }), 1);
   assert.equal(valueOf("daysix_units", { role: "decode", state: "serving" }), 0);
   assert.equal(valueOf("daysix_units_wanted", { role: "decode" }), 3);
@@ -143,17 +170,18 @@ test("what ranks count has their place, and a lost rank shows", () => {
 });
 
 test("what is scraped twice is not counted twice, and an engine that is gone has no ranks", async () => {
-  const metrics = new Metrics({ model: "calf" });
-  const door = { waiting: 0, running: 0 };
-  await metrics.expose(door, cluster, [stats, stats]);
-  const again = parse(await metrics.expose(door, cluster, [stats, stats]));
+  let ranks = async () => [stats, stats];
+  const metrics = new Metrics([calf(() => ranks())]);
+  await metrics.expose();
+  const again = parse(await metrics.expose());
   const steps = again.find(({ name }) => name === "daysix_steps_total")!;
   assert.deepEqual(
     steps.metrics.map(({ value }) => value),
     ["30", "30"],
   );
-  const gone = await metrics.expose(door, cluster, undefined);
-  assert.match(gone, /^daysix_engine_up 0$/m);
+  ranks = () => Promise.reject(new Error("the engine has ended"));
+  const gone = await metrics.expose();
+  assert.match(gone, /^daysix_engine_up\{model_name="calf"\} 0$/m);
   assert.doesNotMatch(gone, /^daysix_steps_total\{/m);
 });
 

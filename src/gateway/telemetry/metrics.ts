@@ -1,16 +1,22 @@
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
 import { unitStates, version, type EngineStats } from "../../engine/index.ts";
-import type { Admission } from "../admission.ts";
+import type { Load } from "../admission.ts";
 import type { GenerationEnd } from "../billing/index.ts";
 import type { ClusterView, UnitView } from "../status/index.ts";
 import { RankMetrics } from "./rank-metrics.ts";
 import { RequestTimes } from "./request-times.ts";
 
-export interface MetricsOptions {
-  /** What ranks' figures are told of. */
-  readonly model: string;
-  /** Of `daysix_build_info`, beside versions. */
-  readonly build?: Readonly<Record<string, string>>;
+/** A model of which figures are told. */
+export interface MeasuredModel {
+  readonly name: string;
+  /** What computes it: of `daysix_build_info`, beside versions. */
+  readonly build: Readonly<Record<string, string>>;
+  /** What it has of the sequences inside. */
+  readonly load: Readonly<Load>;
+  readonly cluster: Pick<
+    ClusterView,
+    "topology" | "nodeOfRank" | "units" | "scaling" | "rankStats"
+  >;
 }
 
 /** Seconds between two tokens, and those that a request may take. */
@@ -21,25 +27,35 @@ const lengthBuckets = Array.from({ length: 18 }, (_, power) => 2 ** power);
 /** The server's figures in Prometheus' text format, in the names of vLLM where they mean the same. */
 export class Metrics {
   readonly #registry = new Registry();
-  readonly #model: string;
+  readonly #models: readonly MeasuredModel[];
   readonly #counters: Readonly<Record<keyof typeof counters, Counter>>;
   readonly #histograms: Readonly<Record<keyof typeof histograms, Histogram>>;
   readonly #gauges: Readonly<Record<keyof typeof gauges, Gauge>>;
   readonly #ranks = new RankMetrics(this.#registry);
-  #resumed = { requests: 0, recomputedTokens: 0 };
+  /** By the name that was asked for. */
+  readonly #resumed = new Map<string, Resumed>();
 
-  constructor({ model, build = {} }: MetricsOptions) {
-    this.#model = model;
+  constructor(models: readonly MeasuredModel[]) {
+    this.#models = models;
     const registers = [this.#registry];
     this.#counters = mapValues(counters, (each) => new Counter({ ...each, registers }));
     this.#gauges = mapValues(gauges, (each) => new Gauge({ ...each, registers }));
     this.#histograms = mapValues(histograms, ({ name, help, buckets }) => {
       return new Histogram({ name, help, buckets, labelNames: ["model_name"], registers });
     });
-    const about = { version, node_version: process.version, ...build };
-    const name = "daysix_build_info";
-    const help = "1; what serves.";
-    new Gauge({ name, help, labelNames: Object.keys(about), registers }).set(about, 1);
+    this.#tellBuilds(models);
+  }
+
+  #tellBuilds(models: readonly MeasuredModel[]): void {
+    const kinds = new Set(models.flatMap(({ build }) => Object.keys(build)));
+    const info = new Gauge({
+      ...{ name: "daysix_build_info", help: "1; what serves." },
+      labelNames: ["model_name", "version", "node_version", ...kinds],
+      registers: [this.#registry],
+    });
+    for (const { name, build } of models) {
+      info.set({ model_name: name, version, node_version: process.version, ...build }, 1);
+    }
   }
 
   /** `route`: the pattern, never the path a client made up. */
@@ -60,20 +76,23 @@ export class Metrics {
       queued: (seconds) => queue.observe(labels, seconds),
       firstToken: (seconds) => firstToken.observe(labels, seconds),
       nextToken: (seconds) => nextToken.observe(labels, seconds),
-      resumed: (tokens) => this.#countResumed(labels, tokens),
+      resumed: (tokens) => this.#countResumed(model, tokens),
     });
   }
 
-  /** Sequences that went on after a loss of ranks, and the tokens that were computed again for it. */
-  get resumed(): { readonly requests: number; readonly recomputedTokens: number } {
-    return this.#resumed;
+  /** Sequences of a model, by its names, that went on after a loss of ranks. */
+  resumedOf(names: readonly string[]): Resumed {
+    return names
+      .map((name) => this.#resumed.get(name) ?? none)
+      .reduce((sum, each) => addResumed(sum, each), none);
   }
 
-  #countResumed(labels: Readonly<Record<string, string>>, recomputed: number): void {
-    const { requests, recomputedTokens } = this.#resumed;
-    this.#resumed = { requests: requests + 1, recomputedTokens: recomputedTokens + recomputed };
+  #countResumed(model: string, recomputedTokens: number): void {
+    const labels = { model_name: model };
+    const counted = addResumed(this.resumedOf([model]), { requests: 1, recomputedTokens });
+    this.#resumed.set(model, counted);
     this.#counters.resumed.inc(labels);
-    this.#counters.recomputed.inc(labels, recomputed);
+    this.#counters.recomputed.inc(labels, recomputedTokens);
   }
 
   /** Whatever its outcome: tokens as they are billed. `now`: milliseconds since 1970. */
@@ -103,41 +122,59 @@ export class Metrics {
     return this.#registry.contentType;
   }
 
-  /** `ranks`: undefined when the engine does not answer. */
-  expose(
-    admission: Pick<Admission, "waiting" | "running">,
-    cluster: Pick<ClusterView, "topology" | "nodeOfRank" | "units" | "scaling">,
-    ranks: readonly EngineStats[] | undefined,
-  ): Promise<string> {
-    const labels = { model_name: this.#model };
-    this.#gauges.waiting.set(labels, admission.waiting);
-    this.#gauges.running.set(labels, admission.running);
-    this.#gauges.up.set(ranks ? 1 : 0);
-    this.#setUnits(cluster.units());
-    this.#setScaling(cluster.scaling);
-    this.#ranks.set(this.#model, cluster, ranks ?? []);
+  async expose(): Promise<string> {
+    const stats = await Promise.all(
+      this.#models.map(({ cluster }) => cluster.rankStats().catch(() => undefined)),
+    );
+    this.#ranks.reset();
+    this.#counters.scaled.reset();
+    for (const [index, model] of this.#models.entries()) this.#set(model, stats[index]);
     return this.#registry.metrics();
   }
 
-  #setUnits(units: readonly UnitView[]): void {
+  /** `ranks`: undefined when the engine does not answer. */
+  #set({ name, load, cluster }: MeasuredModel, ranks: readonly EngineStats[] | undefined): void {
+    const labels = { model_name: name };
+    this.#gauges.waiting.set(labels, load.waiting);
+    this.#gauges.running.set(labels, load.running);
+    this.#gauges.up.set(labels, ranks ? 1 : 0);
+    this.#setUnits(name, cluster.units());
+    this.#setScaling(name, cluster.scaling);
+    if (ranks) this.#ranks.add(name, cluster, ranks);
+  }
+
+  #setUnits(model: string, units: readonly UnitView[]): void {
     for (const role of new Set(units.map((unit) => unit.role))) {
       for (const state of unitStates) {
         const those = units.filter((unit) => unit.role === role && unit.state === state);
-        this.#gauges.units.set({ role, state }, those.length);
+        this.#gauges.units.set({ model_name: model, role, state }, those.length);
       }
     }
   }
 
-  #setScaling(scaling: ClusterView["scaling"]): void {
-    this.#counters.scaled.reset();
+  #setScaling(model: string, scaling: ClusterView["scaling"]): void {
     for (const [role, units] of Object.entries(scaling.wanted) as [UnitView["role"], number][]) {
-      this.#gauges.wanted.set({ role }, units);
+      const labels = { model_name: model, role };
+      this.#gauges.wanted.set(labels, units);
       const { up, down } = scaling.countsOf(role);
-      this.#counters.scaled.inc({ role, direction: "up" }, up);
-      this.#counters.scaled.inc({ role, direction: "down" }, down);
+      this.#counters.scaled.inc({ ...labels, direction: "up" }, up);
+      this.#counters.scaled.inc({ ...labels, direction: "down" }, down);
     }
   }
 }
+
+/** Sequences that went on after a loss of ranks, and the tokens that were computed again for it. */
+interface Resumed {
+  readonly requests: number;
+  readonly recomputedTokens: number;
+}
+
+const none: Resumed = { requests: 0, recomputedTokens: 0 };
+
+const addResumed = (one: Resumed, other: Resumed): Resumed => ({
+  requests: one.requests + other.requests,
+  recomputedTokens: one.recomputedTokens + other.recomputedTokens,
+});
 
 const ofModel = ["model_name"];
 
@@ -178,7 +215,7 @@ const counters = {
   },
   scaled: {
     ...{ name: "daysix_scale_changes_total", help: "Times that more or fewer units were wanted." },
-    labelNames: ["role", "direction"],
+    labelNames: ["model_name", "role", "direction"],
   },
   finished: {
     ...{ name: "vllm:request_success_total", help: "Choices, by what ended them." },
@@ -195,12 +232,13 @@ const gauges = {
   },
   units: {
     ...{ name: "daysix_units", help: "Units by what they compute and their state." },
-    labelNames: ["role", "state"],
+    labelNames: ["model_name", "role", "state"],
   },
   wanted: {
-    ...{ name: "daysix_units_wanted", help: "Units that are to serve.", labelNames: ["role"] },
+    ...{ name: "daysix_units_wanted", help: "Units that are to serve." },
+    labelNames: ["model_name", "role"],
   },
-  up: { name: "daysix_engine_up", help: "1 when the engine answers.", labelNames: [] },
+  up: { name: "daysix_engine_up", help: "1 when the engine answers.", labelNames: ofModel },
 };
 
 const histograms = {

@@ -143,14 +143,17 @@ export class RankMetrics {
     });
   }
 
-  /** `stats`: by rank; none where the engine does not answer. */
-  set(
+  /** What was told of ranks before is told no more. */
+  reset(): void {
+    for (const [, metric] of this.#metrics) metric.reset();
+  }
+
+  /** `stats`: by rank. */
+  add(
     model: string,
     cluster: Pick<ClusterView, "topology" | "nodeOfRank" | "units">,
     stats: readonly EngineStats[],
   ): void {
-    for (const [, metric] of this.#metrics) metric.reset();
-    if (stats.length === 0) return;
     const { topology, nodeOfRank } = cluster;
     const units = cluster.units();
     for (const [index, { role, ranks }] of topology.units.entries()) {

@@ -1,0 +1,106 @@
+import assert from "node:assert/strict";
+import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, test } from "node:test";
+import { formatTopology } from "../cluster/index.ts";
+import { usableCores } from "../kernels/index.ts";
+import { bundledModel } from "./bundled-model.ts";
+import { program } from "./program.ts";
+import { modelsOf, parseNamedModel } from "./served-models.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "daysix-served-models-"));
+after(() => rmSync(folder, { recursive: true }));
+
+/** Flags of `daysix serve` as cac has them. */
+function flagsOf(...argv: readonly string[]): Record<string, unknown> {
+  program.parse(["node", "daysix", "serve", "--packed-dir", "off", ...argv], { run: false });
+  return program.options;
+}
+
+const served = async (...argv: readonly string[]) => modelsOf(flagsOf(...argv));
+
+test("a model has a name, a folder and flags of its own, whose values may have commas", async () => {
+  const parsed = {
+    name: "deepseek-ai/R1",
+    directory: "/models/a,b",
+    own: { topology: "prefill=1x2,decode=1x2", policy: "int8", "kv-memory": "1G" },
+  };
+  const { name, directory, own } = parsed;
+  const flags = Object.entries(own).map(([flag, value]) => `,${flag}=${value}`);
+  assert.deepEqual(await parseNamedModel(`${name}=${directory}${flags.join("")}`), parsed);
+  assert.deepEqual(await parseNamedModel("r1=org/name@main"), {
+    ...{ name: "r1", directory: "org/name@main", own: {} },
+  });
+});
+
+test("a path is no name, and what exists is a path whatever it looks like", async () => {
+  const odd = join(folder, "step=100");
+  mkdirSync(odd);
+  assert.equal(await parseNamedModel(odd), undefined);
+  assert.equal(await parseNamedModel("./models/step=100"), undefined);
+  assert.equal(await parseNamedModel("models/calf"), undefined);
+  assert.equal((await parseNamedModel(`odd=${odd}`))?.directory, odd);
+  const before = process.cwd();
+  process.chdir(folder);
+  assert.equal(await parseNamedModel("step=100"), undefined);
+  assert.equal((await parseNamedModel("step=101"))?.name, "step");
+  process.chdir(before);
+});
+
+test("what is wrong is named by its model and its part", async () => {
+  const calf = `calf=${bundledModel}`;
+  for (const [argv, said] of [
+    [["a="], /^--model a: expected a=DIR, got a=$/],
+    [[`a=${bundledModel},topolgy=x`], /^--model a: expected topology, .* got topolgy$/],
+    [[`a=${bundledModel},policy=f32,policy=int8`], /^--model a: policy is given twice$/],
+    [[`a=${bundledModel},policy=f64`], /^--model a: --policy: expected .*, got f64$/],
+    [[`a=${bundledModel},topology=x`], /^--model a: --topology: .*"x"/],
+    [[`a=${bundledModel},kv-memory=much`], /^--model a: --kv-memory: expected a size.* got much$/],
+    [["a=/nowhere"], /^--model a: \/nowhere: there is no such folder$/],
+    [[calf, calf], /^--model: the name calf is given twice$/],
+    [[calf, bundledModel], /^--model: of several models each has a name: NAME=DIR, got \//],
+  ] as const) {
+    await assert.rejects(served(...argv.flatMap((each) => ["--model", each])), { message: said });
+  }
+  const two = ["--model", calf, "--model", `cow=${bundledModel}`];
+  for (const [flags, said] of [
+    [["--served-model-name", "x"], /^--served-model-name: --model has the name already/],
+    [["--trace", "x"], /^--trace: expected one --model beside it, got calf, cow$/],
+    [["--nodes", "2", "--listen", "h:1", "--secret-file", "x"], /^--listen: expected one --model/],
+  ] as const) {
+    await assert.rejects(served(...two, ...flags), { message: said });
+  }
+});
+
+test("of folders without names the last is served, under its own name or those that are given", async () => {
+  const plain = ["--model", "/nowhere", "--model", bundledModel];
+  const [{ engine, names }, ...others] = await served(...plain);
+  assert.deepEqual([engine.modelDirectory, names, others], [bundledModel, undefined, []]);
+  const [renamed] = await served(...plain, "--served-model-name", "a,b");
+  assert.deepEqual(renamed.names, ["a", "b"]);
+  assert.equal((await served())[0].engine.modelDirectory, bundledModel);
+});
+
+test("flags are of all models, and KV memory and cores are shared by those without their own", async () => {
+  const models = await served(
+    ...["--kv-memory", "96M", "--topology", "combined=1x2", "--threads", "4096"],
+    ...["--model", `a=${bundledModel},policy=f32`],
+    ...["--model", `b=${bundledModel},policy=w8a8,topology=prefill=1x1,decode=2x1`],
+    ...["--model", `c=${bundledModel},policy=f32,kv-memory=1G,max-model-len=100,threads=1`],
+  );
+  const told = models.map(({ names, engine, maxModelLen }) => [
+    ...[names?.join(), engine.policy, engine.kvMemoryBytes / 2 ** 20, maxModelLen],
+    engine.topology && formatTopology(engine.topology),
+  ]);
+  assert.deepEqual(told, [
+    ["a", "f32", 48, undefined, "combined=1x2"],
+    ["b", "w8a8", 48, undefined, "prefill=1x1,decode=2x1"],
+    ["c", "f32", 1024, 100, "combined=1x2"],
+  ]);
+  const most = Math.max(1, Math.floor(usableCores() / 7));
+  assert.deepEqual(
+    models.map(({ engine }) => engine.threads),
+    [most, most, 1],
+  );
+});

@@ -1,0 +1,2 @@
+export { type ModelParts, ServedModel } from "./served-model.ts";
+export { ServedModels } from "./served-models.ts";
