@@ -13,7 +13,9 @@ export function App() {
   // The key lives here and in no storage: it is gone with the page.
   const [key, setKey] = useState("");
   const [view, setView] = useState<View>(location.hash === "#chat" ? "chat" : "cluster");
-  const { connection, recent, samples } = useStatus(key);
+  /** The first one of the server, until one is chosen. */
+  const [model, setModel] = useState("");
+  const { connection, recent, samples } = useStatus(key, model);
   const now = recent.at(-1);
   const show = (next: View) => {
     history.replaceState(null, "", next === "chat" ? "#chat" : location.pathname);
@@ -22,11 +24,11 @@ export function App() {
 
   return (
     <>
-      <Header status={now} connection={connection} view={view} onView={show} />
+      <Header status={now} connection={connection} onModel={setModel} view={view} onView={show} />
       {connection === "locked" && <KeyForm refused={key !== ""} onKey={setKey} />}
       {now && (
         <main class={`page shows-${view}`}>
-          <div class="cluster">
+          <div class="cluster" key={now.models[0]}>
             <Diagram status={now} recent={recent} samples={samples} apiKey={key} />
             <Counters status={now} />
             <Experts recent={recent} />

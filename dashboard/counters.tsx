@@ -3,11 +3,11 @@ import { brief, count, dollars, share } from "./format.ts";
 
 /** What has been computed since the server started, and what it would be worth. */
 export function Counters({ status }: { status: StatusSnapshot }) {
-  const { tokens, tokensPerSecond: rate, income, cost } = status;
+  const { served, models, tokens, tokensPerSecond: rate, income, cost } = status;
   const { hit, miss, output } = income.dollarsPerMillionTokens;
   return (
     <section class="panel" aria-labelledby="counters">
-      <h2 id="counters">Since the start</h2>
+      <h2 id="counters">Since the start{served.length > 1 && `, of ${models[0]}`}</h2>
       <dl class="counters">
         <Counter name="Input tokens" value={count(tokens.hit + tokens.miss)}>
           {brief(rate.hit + rate.miss)}/s now

@@ -16,11 +16,12 @@ export type View = keyof typeof views;
 interface HeaderProps {
   readonly status: StatusSnapshot | undefined;
   readonly connection: Connection;
+  readonly onModel: (model: string) => void;
   readonly view: View;
   readonly onView: (view: View) => void;
 }
 
-export function Header({ status, connection, view, onView }: HeaderProps) {
+export function Header({ status, connection, onModel, view, onView }: HeaderProps) {
   const health = status && connection === "live" ? healthOf(status) : undefined;
   return (
     <header class="header">
@@ -28,7 +29,7 @@ export function Header({ status, connection, view, onView }: HeaderProps) {
         <h1>DaySix</h1>
         {status && (
           <p class="dim about">
-            <b>{status.models[0]}</b>
+            <Model status={status} onModel={onModel} />
             <span>context {count(status.maxModelLen)}</span>
             <span>up {duration(status.upSeconds)}</span>
           </p>
@@ -52,5 +53,24 @@ export function Header({ status, connection, view, onView }: HeaderProps) {
         )}
       </div>
     </header>
+  );
+}
+
+/** The model that the page is about; of several one that is chosen. */
+function Model(props: { status: StatusSnapshot; onModel: (model: string) => void }) {
+  const { served, models } = props.status;
+  if (served.length === 1) return <b>{models[0]}</b>;
+  return (
+    <select
+      aria-label="Model"
+      value={models[0]}
+      onChange={({ currentTarget }) => props.onModel(currentTarget.value)}
+    >
+      {served.map((name) => (
+        <option key={name} value={name}>
+          {name}
+        </option>
+      ))}
+    </select>
   );
 }

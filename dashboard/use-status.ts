@@ -18,24 +18,31 @@ export interface Watched {
 /** Snapshots kept whole. */
 const RECENT = 11;
 const RETRY_MS = 2000;
-const STORED = "daysix.samples";
+const storedAt = (model: string) => `daysix.samples ${model}`;
 
-/** Follows the server's status, again and again if it is lost. Charts outlive a reload. */
-export function useStatus(key: string): Watched {
+/** By model. */
+type Histories = Readonly<Record<string, readonly Sample[]>>;
+
+/**
+ * Follows the status of one of the server's models, the first unless one is named, again and again if it is
+ * lost. Charts outlive a reload.
+ */
+export function useStatus(key: string, model: string): Watched {
   const [connection, setConnection] = useState<Connection>("connecting");
   const [recent, setRecent] = useState<readonly StatusSnapshot[]>([]);
-  const [samples, setSamples] = useState(() => readSamples(stored("sessionStorage", STORED)));
+  const [histories, setHistories] = useState<Histories>({});
 
   useEffect(() => {
     const left = new AbortController();
     const { signal } = left;
     const follow = async () => {
       try {
-        const response = await ask("/status/events", key, { signal });
+        const query = model === "" ? "" : `?model=${encodeURIComponent(model)}`;
+        const response = await ask(`/status/events${query}`, key, { signal });
         for await (const snapshot of events<StatusSnapshot>(response)) {
           setConnection("live");
-          setRecent((known) => [...known.slice(1 - RECENT), snapshot]);
-          setSamples((known) => extended(known, sampleOf(snapshot)));
+          setRecent((known) => [...withoutOthers(known, snapshot).slice(1 - RECENT), snapshot]);
+          setHistories((known) => withSample(known, snapshot));
         }
         setConnection("lost");
       } catch (error) {
@@ -48,13 +55,27 @@ export function useStatus(key: string): Watched {
     };
     void follow();
     return () => left.abort();
-  }, [key]);
+  }, [key, model]);
 
   useEffect(() => {
-    const keep = () => store("sessionStorage", STORED, writeSamples(samples));
+    const keep = () => {
+      for (const [name, samples] of Object.entries(histories)) {
+        store("sessionStorage", storedAt(name), writeSamples(samples));
+      }
+    };
     addEventListener("pagehide", keep);
     return () => removeEventListener("pagehide", keep);
-  }, [samples]);
+  }, [histories]);
 
-  return { connection, recent, samples };
+  return { connection, recent, samples: histories[recent.at(-1)?.models[0] ?? ""] ?? [] };
+}
+
+/** The snapshots that are of the same model. */
+const withoutOthers = (known: readonly StatusSnapshot[], { models: [name] }: StatusSnapshot) =>
+  known.filter(({ models }) => models[0] === name);
+
+function withSample(known: Histories, snapshot: StatusSnapshot): Histories {
+  const [name] = snapshot.models;
+  const before = known[name] ?? readSamples(stored("sessionStorage", storedAt(name)));
+  return { ...known, [name]: extended(before, sampleOf(snapshot)) };
 }
