@@ -24,10 +24,14 @@ function unknown(name: string): string {
   return `unknown command ${name}${meant === undefined ? "" : `; did you mean ${meant}?`}`;
 }
 
+/** Commands whose `--model` may be given for each of several. */
+const takesModels: ReadonlySet<string> = new Set(["serve", "node"]);
+
 async function main(): Promise<void> {
   try {
     program.parse(joinedName(joinNegatives(process.argv)), { run: false });
-    lastGiven(program.options, program.matchedCommand?.name === "serve" ? ["model"] : []);
+    const { name = "" } = program.matchedCommand ?? {};
+    lastGiven(program.options, takesModels.has(name) ? ["model"] : []);
     if (!program.matchedCommand && !program.options["help"] && !program.options["version"]) {
       if (program.args.length > 0) throw new UsageError(unknown(program.args[0]));
       program.outputHelp();

@@ -1,9 +1,11 @@
 import type { Command } from "cac";
+import { Door, systemClock } from "../cluster/index.ts";
 import { serveNode, type JoinedNodeOptions } from "../engine/index.ts";
 import { textOf, UsageError } from "./arguments.ts";
 import { bundledModel } from "./bundled-model.ts";
 import { boundHeaps } from "./heap-bounds.ts";
 import { modelFolderOf } from "./model-folder.ts";
+import { namedModelsOf, ofModel, ownFlagsOf } from "./named-models.ts";
 import {
   addressOf,
   failureTimeoutOf,
@@ -26,7 +28,11 @@ export function withNode(command: Command): Command {
   return withLog(withPacked(withVerifyModel(withWeights(withLink(withFailureTimeout(command))))))
     .option("--join <address>", "HOST:PORT at which the serving node waits for others")
     .option("--secret-file <file>", "Secret that all nodes of the cluster know")
-    .option("--model <dir>", "Own copy of the checkpoint", { default: bundledModel })
+    .option(
+      "--model <dir>",
+      "Own copy of the checkpoint; where several models are served each: NAME=DIR[,policy=…]",
+      { default: bundledModel },
+    )
     .option("--policy <policy>", "As the serving node's; by default as its default")
     .option("--listen <address>", "HOST:PORT for other nodes; any address and port by default")
     .option("--advertise <host>", "Host that other nodes dial, where it is not the one seen")
@@ -43,7 +49,7 @@ export function withNode(command: Command): Command {
 const LEAVE_MS = DRAIN_MS + 15_000;
 
 /** `daysix node`: computes for another node's engine until that closes, or a while after a signal. */
-export function runNode(flags: Readonly<Record<string, unknown>>): Promise<never> {
+export function runNode(flags: Flags): Promise<never> {
   boundHeaps();
   openLog(flags);
   return runUntilStopped(async (shutdown) => {
@@ -52,33 +58,40 @@ export function runNode(flags: Readonly<Record<string, unknown>>): Promise<never
   });
 }
 
-async function compute(
-  flags: Readonly<Record<string, unknown>>,
-  shutdown: Shutdown,
-): Promise<void> {
-  const { join, listen, advertise } = flags;
+type Flags = Readonly<Record<string, unknown>>;
+
+/** A model that this node computes for. */
+interface NodeModel {
+  /** Undefined: the only one of the serving node. */
+  readonly name: string | undefined;
+  readonly own: Pick<JoinedNodeOptions, "modelDirectory" | "modelBytes" | "policy">;
+}
+
+async function compute(flags: Flags, shutdown: Shutdown): Promise<void> {
+  const { join, advertise } = flags;
   if (join === undefined) throw new UsageError("--join: expected the serving node's HOST:PORT");
-  const modelDirectory = await modelFolderOf(textOf("model", flags["model"]));
-  const policy = await servingPolicyOf(flags["policy"], modelDirectory);
   const leaving = new AbortController();
-  const modelBytes = modelBytesOf(flags);
-  const closed = serveNode({
+  const common = {
     coordinator: addressOf("join", join),
     secret: secretOf(flags),
-    modelDirectory,
     weights: weightsOf(flags),
-    modelBytes,
-    policy,
     failureTimeoutMs: failureTimeoutOf(flags),
     wire: linkOf(flags),
-    ...(listen === undefined ? {} : { listen: addressOf("listen", listen) }),
     ...(advertise === undefined ? {} : { advertisedHost: textOf("advertise", advertise) }),
-    ...rejoinOf(flags),
     leaving: leaving.signal,
-    joined: (node) => notice(`node ${node}: joined`),
-    // Last, since it may take a while, which a wrong option should not.
-    packed: await packedOf(flags, { modelDirectory, policy, modelBytes }),
+  };
+  const models = await modelsOf(flags);
+  const listen = await listenOf(flags, models, common);
+  const nodes = models.map(({ name, own }) => {
+    const whose = models.length > 1 && name !== undefined ? ` for ${name}` : "";
+    const joined = (node: number) => notice(`node ${node}: joined${whose}`);
+    const model = name === undefined ? {} : { model: name };
+    return { ...common, ...own, ...model, ...listen, ...rejoinOf(flags, whose), joined };
   });
+  // Last, since it may take a while, which a wrong option should not.
+  const packed = new Map<object, string | undefined>();
+  for (const node of nodes) packed.set(node, await packedOf(flags, node));
+  const closed = Promise.all(nodes.map((node) => serveNode({ ...node, packed: packed.get(node) })));
   shutdown.opened({
     name: "the cluster",
     withinMs: LEAVE_MS,
@@ -91,14 +104,53 @@ async function compute(
   await closed;
 }
 
-function rejoinOf(flags: Readonly<Record<string, unknown>>): Pick<JoinedNodeOptions, "rejoin"> {
+/** What may be said of one model. */
+const ownFlags = ["policy"];
+
+async function modelsOf(flags: Flags): Promise<NodeModel[]> {
+  const named = await namedModelsOf(flags, ownFlags);
+  if (typeof named === "string") return [{ name: undefined, own: await ownOf(flags, named) }];
+  return Promise.all(
+    named.map(async (model) => {
+      const { name, directory } = model;
+      const own = ofModel(name, ownOf({ ...flags, ...ownFlagsOf(model) }, directory));
+      return { name, own: await own };
+    }),
+  );
+}
+
+async function ownOf(flags: Flags, model: string): Promise<NodeModel["own"]> {
+  const modelDirectory = await modelFolderOf(model);
+  const policy = await servingPolicyOf(flags["policy"], modelDirectory);
+  return { modelDirectory, policy, modelBytes: modelBytesOf(flags) };
+}
+
+/** Where other nodes reach this one: one port for all of its models, if it is given. */
+async function listenOf(
+  flags: Flags,
+  models: readonly NodeModel[],
+  { secret, failureTimeoutMs }: Pick<JoinedNodeOptions, "secret"> & { failureTimeoutMs: number },
+): Promise<Pick<JoinedNodeOptions, "listen">> {
+  if (flags["listen"] === undefined) return {};
+  const address = addressOf("listen", flags["listen"]);
+  if (models.length === 1) return { listen: address };
+  const door = await Door.open({
+    ...{ listen: address, secret },
+    patience: { milliseconds: failureTimeoutMs, clock: systemClock },
+    models: models.flatMap(({ name }) => name ?? []),
+    refused: (reason) => notice(`refused a node: ${reason}`),
+  });
+  return { listen: door };
+}
+
+function rejoinOf(flags: Flags, whose: string): Pick<JoinedNodeOptions, "rejoin"> {
   if (flags["once"] === true) return {};
   let told: string | undefined;
   return {
     rejoin: {
       timeoutMs: timeoutOf("rejoin-timeout", flags["rejoinTimeout"]),
       retrying: (reason) => {
-        if (reason !== told) notice(`${reason}; trying again`);
+        if (reason !== told) notice(`${reason}; trying again${whose}`);
         told = reason;
       },
     },

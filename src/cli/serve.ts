@@ -15,12 +15,13 @@ import {
   TextWorker,
 } from "../gateway/index.ts";
 import { present, UsageError } from "./arguments.ts";
+import { behindOneDoor } from "./common-door.ts";
 import { FleetRecord } from "./fleet-record.ts";
 import { greet, urlOf } from "./greeting.ts";
 import { boundHeaps } from "./heap-bounds.ts";
 import { modelNameOf } from "./model-folder.ts";
 import { openKeyring } from "./keyring.ts";
-import { ofModel } from "./served-models.ts";
+import { ofModel } from "./named-models.ts";
 import type { ModelOptions, ServeOptions, Serving, ServingModel } from "./serving.ts";
 import { runUntilStopped, type Shutdown } from "./shutdown.ts";
 import { partsOf, startModel } from "./start-model.ts";
@@ -35,6 +36,7 @@ export const DRAIN_MS = 30_000;
 const CLOSE_MS = {
   server: DRAIN_MS + 5000,
   engine: 15_000,
+  door: 1000,
   trace: 5000,
   text: 5000,
   ledger: 5000,
@@ -68,24 +70,38 @@ export async function startServing(options: ServeOptions, shutdown: Shutdown): P
     withinMs: CLOSE_MS.trace,
     close: async () => trace?.close(),
   });
-  const models: ServingModel[] = [];
+  const { engines, door } = await behindOneDoor(
+    options.models.map(({ engine }, index) => ({ engine, name: names[index][0] })),
+  );
+  shutdown.opened({
+    name: "the nodes' port",
+    withinMs: CLOSE_MS.door,
+    close: async () => door?.close(),
+  });
+  const started: ServingModel[] = [];
   shutdown.opened({
     name: "the engine",
     withinMs: CLOSE_MS.engine,
-    close: () => Promise.all(models.map(({ engine }) => engine.close())),
+    close: () => Promise.all(started.map(({ engine }) => engine.close())),
   });
   let record: FleetRecord | undefined;
   const changed = () => {
     record?.look().catch((error: Error) => log.error(error));
   };
-  await expectEngines(options.models.map(({ engine }) => engine));
-  for (const [index, model] of options.models.entries()) {
+  await expectEngines(engines);
+  const starting = options.models.map(async (model, index) => {
     const about = { names: names[index], text: texts[index], trace, changed };
     const otherRanks = () =>
-      ranksOf(models.filter(({ names: [name] }) => name !== names[index][0]));
-    const starting = startModel(model, { ...about, log: logs[index], balancesItself, otherRanks });
-    models.push(await (isOnly ? starting : ofModel(names[index][0], starting)));
-  }
+      ranksOf(started.filter(({ names: [name] }) => name !== names[index][0]));
+    const surroundings = { ...about, log: logs[index], balancesItself, otherRanks };
+    const serving = await startModel({ ...model, engine: engines[index] }, surroundings);
+    started.push(serving);
+    return serving;
+  });
+  // At once, since nodes that join do so for all models.
+  const models = await Promise.all(
+    starting.map((each, index) => (isOnly ? each : ofModel(names[index][0], each))),
+  );
   for (const { engine, log, options: asked } of models) {
     if (!asked.contextCache) continue;
     const stop = watchContextCache(engine, log, options.clock ?? systemClock);

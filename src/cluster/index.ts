@@ -2,7 +2,7 @@ export { channels, MICRO_BATCHES } from "./channels.ts";
 export { afterAwake, type Clock, inTime, settleInTime, systemClock } from "./clock.ts";
 export { ControlError, MAXIMUM_RANK } from "./links/index.ts";
 export type { Traffic } from "./counters.ts";
-export { defaultFailureTimeoutMs } from "./membership/index.ts";
+export { defaultFailureTimeoutMs, Door } from "./membership/index.ts";
 export { type ClusterIdentity, HandshakeError } from "./links/index.ts";
 export { joinCluster, type JoinOptions } from "./membership/index.ts";
 export type { LinkTraffic } from "./links/index.ts";

@@ -123,7 +123,7 @@ test("a coordinator that is gone, mute or garbled is told to whoever joins", asy
   ] as const) {
     const odd = await listen({ host: "127.0.0.1", port: 0 }, secret, patience, {
       connected: (socket) => {
-        void hearHello(socket, identity).then(() => answer && socket.write(answer));
+        void hearHello(socket).then(() => answer && socket.write(answer));
       },
       refused: () => undefined,
     });

@@ -34,6 +34,8 @@ const identityFields = identitySchema.keyof().options;
 /** A node's first words to the one it has dialled. */
 const helloSchema = z.object({
   identity: identitySchema,
+  /** Of a port that several clusters have in common, the one that computes for this model. */
+  model: name.exactOptional(),
   /** The cluster it has joined already, and its number there; null when it asks for one. */
   member: z.object({ cluster: name, node: z.int().min(1) }).nullable(),
   /** Where it listens itself; without a host, the address it dials from. */
@@ -90,21 +92,25 @@ export async function introduce(socket: FrameSocket, hello: Hello): Promise<Welc
   return parseFrame(answer, "hello", welcomeSchema);
 }
 
-/**
- * The listening side: reads a hello and compares identities. Rejects with HandshakeError after
- * having told the other side why.
- */
-export async function hearHello(socket: FrameSocket, own: ClusterIdentity): Promise<Hello> {
+/** The listening side. Rejects with HandshakeError after having told the other side why. */
+export async function hearHello(socket: FrameSocket): Promise<Hello> {
   const frame = await socket.read();
   const { protocol } = parseFrame(frame, "hello", protocolSchema);
   if (protocol !== PROTOCOL) refuse(socket, describeMismatch("protocol", PROTOCOL, protocol));
-  const hello = parseFrame(frame, "hello", helloSchema);
+  return parseFrame(frame, "hello", helloSchema);
+}
+
+/** Refuses a node of another identity. @throws HandshakeError naming the first field that differs */
+export function expectIdentity(
+  socket: FrameSocket,
+  own: ClusterIdentity,
+  theirs: ClusterIdentity,
+): void {
   for (const field of identityFields) {
-    if (own[field] !== hello.identity[field]) {
-      refuse(socket, describeMismatch(field, own[field], hello.identity[field]));
+    if (own[field] !== theirs[field]) {
+      refuse(socket, describeMismatch(field, own[field], theirs[field]));
     }
   }
-  return hello;
 }
 
 export function welcome(socket: FrameSocket, answer: Welcome): void {

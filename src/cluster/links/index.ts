@@ -4,6 +4,7 @@ export { FrameSocket } from "./frame-socket.ts";
 export { type Frame, FrameError, MAXIMUM_MESSAGE_BYTES, MAXIMUM_RANK } from "./frame.ts";
 export {
   type ClusterIdentity,
+  expectIdentity,
   HandshakeError,
   hearHello,
   type Hello,

@@ -6,6 +6,7 @@ import {
   refuse,
   type Welcome,
 } from "../links/index.ts";
+import type { Door } from "./door.ts";
 import { Membership, type MembershipOptions } from "./membership.ts";
 import type { MembershipMessage } from "./membership-messages.ts";
 import type { NodeMesh } from "./node-mesh.ts";
@@ -13,7 +14,7 @@ import type { NodeMesh } from "./node-mesh.ts";
 export interface JoinOptions extends MembershipOptions {
   readonly coordinator: Address;
   /** Where this node listens for its peers; by default on all addresses, on a free port. */
-  readonly listen?: ListenAddress;
+  readonly listen?: ListenAddress | Door;
   /** The host its peers are to dial, if not the one the coordinator sees it come from. */
   readonly advertisedHost?: string;
 }

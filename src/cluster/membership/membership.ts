@@ -4,6 +4,7 @@ import {
   type ClusterIdentity,
   type ClusterSecret,
   dial,
+  expectIdentity,
   type FrameSocket,
   hearHello,
   type Hello,
@@ -17,6 +18,7 @@ import {
   withDeadline,
 } from "../links/index.ts";
 import { Wires, type WireRate } from "../wire/index.ts";
+import { Door } from "./door.ts";
 import type { MembershipMessage } from "./membership-messages.ts";
 import { type ClusterHandlers, NodeMesh } from "./node-mesh.ts";
 
@@ -24,6 +26,8 @@ import { type ClusterHandlers, NodeMesh } from "./node-mesh.ts";
 export interface MembershipOptions {
   readonly secret: ClusterSecret;
   readonly identity: ClusterIdentity;
+  /** What the cluster computes for, where several have a port in common. */
+  readonly model?: string;
   readonly handlers?: ClusterHandlers;
   /** A connection that was refused, and why. */
   readonly refused?: (reason: string) => void;
@@ -48,7 +52,8 @@ export abstract class Membership {
   protected readonly options: MembershipOptions;
   protected readonly patience: Patience;
   protected mesh: NodeMesh | undefined;
-  #listener: Listener | undefined;
+  /** Takes no new connections from then on. */
+  #stopListening: () => void = () => undefined;
   #state: "forming" | "formed" | "over" = "forming";
   #resolve!: (mesh: NodeMesh) => void;
   #reject!: (error: Error) => void;
@@ -69,14 +74,25 @@ export abstract class Membership {
   }
 
   /** Rejects with what keeps the address from being listened at. */
-  async listen(address: ListenAddress): Promise<Address> {
-    const refused = this.options.refused ?? (() => undefined);
-    this.#listener = await listen(address, this.options.secret, this.patience, {
-      connected: (socket) => void this.#receive(socket, refused),
-      refused,
+  async listen(at: ListenAddress | Door): Promise<Address> {
+    const address = at instanceof Door ? this.#enter(at) : await this.#open(at);
+    if (this.isOver) this.#stopListening();
+    return address;
+  }
+
+  #enter(door: Door): Address {
+    const { model = "" } = this.options;
+    this.#stopListening = door.enter(model, (socket, hello) => void this.#receive(socket, hello));
+    return door.address;
+  }
+
+  async #open(address: ListenAddress): Promise<Address> {
+    const listener: Listener = await listen(address, this.options.secret, this.patience, {
+      connected: (socket) => void this.#receive(socket),
+      refused: (reason) => this.options.refused?.(reason),
     });
-    if (this.isOver) this.#listener.close();
-    return this.#listener.address;
+    this.#stopListening = () => listener.close();
+    return listener.address;
   }
 
   /** Ends what has not formed; a mesh that has is closed by itself. */
@@ -120,14 +136,15 @@ export abstract class Membership {
   /** Dials a node and takes the link into the mesh that `enter` returns for the welcome. */
   protected async dial(
     address: Address,
-    hello: Omit<Hello, "identity">,
+    hello: Omit<Hello, "identity" | "model">,
     enter: (answer: Welcome) => { readonly mesh: NodeMesh; readonly node: number },
   ): Promise<void> {
-    const socket = await dial(address, this.options.secret, this.patience);
+    const { identity, model, secret } = this.options;
+    const socket = await dial(address, secret, this.patience);
     try {
       this.#checkWanted();
       const answer = await withDeadline(socket, this.patience, () =>
-        introduce(socket, { identity: this.options.identity, ...hello }),
+        introduce(socket, { identity, ...(model !== undefined && { model }), ...hello }),
       );
       this.#checkWanted();
       const { mesh, node } = enter(answer);
@@ -145,17 +162,20 @@ export abstract class Membership {
     this.#resolve(mesh);
   }
 
-  async #receive(socket: FrameSocket, refused: (reason: string) => void): Promise<void> {
+  /** `heard`: the first words, where somebody has heard them already. */
+  async #receive(socket: FrameSocket, heard?: Hello): Promise<void> {
     try {
-      const answer = await withDeadline(socket, this.patience, async () =>
-        this.admit(await hearHello(socket, this.options.identity), socket),
-      );
+      const answer = await withDeadline(socket, this.patience, async () => {
+        const hello = heard ?? (await hearHello(socket));
+        expectIdentity(socket, this.options.identity, hello.identity);
+        return this.admit(hello, socket);
+      });
       this.#checkWanted();
       welcome(socket, answer);
       this.#link(this.mesh as NodeMesh, answer.node, socket);
     } catch (error) {
       void socket.finish(this.patience.milliseconds);
-      refused(`${socket.peer}: ${(error as Error).message}`);
+      this.options.refused?.(`${socket.peer}: ${(error as Error).message}`);
     }
   }
 
@@ -172,7 +192,7 @@ export abstract class Membership {
     if (this.isOver) return;
     const forming = this.#state === "forming";
     this.#state = "over";
-    this.#listener?.close();
+    this.#stopListening();
     this.options.signal?.removeEventListener("abort", this.#abort);
     if (forming) this.#reject(new Error("the cluster was closed before it had formed"));
   }

@@ -7,6 +7,7 @@ import {
   refuse,
   type Welcome,
 } from "../links/index.ts";
+import type { Door } from "./door.ts";
 import { Membership, type MembershipOptions } from "./membership.ts";
 import type { MembershipMessage } from "./membership-messages.ts";
 import type { NodeMesh } from "./node-mesh.ts";
@@ -15,7 +16,7 @@ export interface OpenOptions extends MembershipOptions {
   /** How many nodes it takes, this one included, to begin. */
   readonly nodes: number;
   /** Where the others join; port 0 takes a free one. */
-  readonly listen: ListenAddress;
+  readonly listen: ListenAddress | Door;
 }
 
 export interface OpenedCluster {

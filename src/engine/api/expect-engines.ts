@@ -10,8 +10,10 @@ export function expectEngines(engines: readonly EngineOptions[]): Promise<void> 
   const needed = engines.map((options) => {
     const { topology = defaultTopology, nodes, weights = "mapped", ...others } = options;
     const { kvMemoryBytes, packed, modelDirectory } = others;
-    const processes = new Set(assignRanks(topology, nodes?.count ?? 1)).size;
-    const own = { ranks: topology.ranks, nodes: processes };
+    const nodeOfRank = assignRanks(topology, nodes?.count ?? 1);
+    // Other machines look after themselves.
+    const here = nodes?.await ? nodeOfRank.filter((node) => node === 0) : nodeOfRank;
+    const own = { ranks: here.length, nodes: new Set(here).size };
     return { ...own, kvMemoryBytes, weights, packed, modelDirectory };
   });
   return expectMemory(needed);

@@ -7,6 +7,7 @@ import {
   parseTopology,
   type Clock,
   type ClusterSecret,
+  type Door,
   type ListenAddress,
   type RankNode,
   type Topology,
@@ -39,7 +40,10 @@ export interface NodeOptions {
   readonly count: number | readonly number[];
   /** Waits for nodes that join here, instead of starting them on this machine. */
   readonly await?: {
-    readonly listen: ListenAddress;
+    /** Of several models' clusters the port that they have in common. */
+    readonly listen: ListenAddress | Door;
+    /** What the nodes call this cluster there. */
+    readonly model?: string;
     readonly secret: ClusterSecret;
     /** Told where the nodes can join. */
     readonly listening?: (port: number) => void;

@@ -5,6 +5,7 @@ import {
   systemClock,
   type Address,
   type ClusterSecret,
+  type Door,
   type ListenAddress,
   type NodeMesh,
   type WireRate,
@@ -28,7 +29,9 @@ export interface JoinedNodeOptions {
   readonly packed?: string | undefined;
   readonly policy: Policy;
   /** Where other nodes reach this one; by default on all addresses, on a free port. */
-  readonly listen?: ListenAddress;
+  readonly listen?: ListenAddress | Door;
+  /** For which of the coordinator's models it computes, where there are several. */
+  readonly model?: string;
   /** The host that others dial, if not the one the coordinator sees this node come from. */
   readonly advertisedHost?: string;
   readonly failureTimeoutMs?: number;

@@ -36,6 +36,7 @@ export async function openNodes(
     ...{ identity, failureTimeoutMs, wire },
     signal: gaveUp.signal,
     ...(awaited?.refused && { refused: awaited.refused }),
+    ...(awaited?.model !== undefined && { model: awaited.model }),
     handlers: {
       ...handlers,
       lost: (node, reason, mesh) => {
