@@ -211,20 +211,43 @@ test("each model has its own words, counts and status", async () => {
       return ids;
     };
     assert.notDeepEqual(await tokens("tiny"), await tokens("calf"));
-    const answers = await answersOf(server, "calf");
+    const [yes, no] = await Promise.all(
+      ["tiny", "calf"].map(async (model, index) => {
+        const asked = { model, prompt: "a", guided_choice: [["yes", "no"][index]] };
+        const { choices } = (await (await server.post("/v1/completions", asked)).json()) as {
+          choices: { text: string }[];
+        };
+        return choices[0].text;
+      }),
+    );
+    assert.deepEqual([yes, no], ["yes", "no"], "each is held to its own vocabulary");
     const status = async (query: string) =>
       (await (await server.get(`/status${query}`)).json()) as {
         served: string[];
         models: string[];
         maxModelLen: number;
         tokens: { output: number };
+        requests: Record<string, number>;
       };
+    const before = [(await status("")).tokens.output, (await status("?model=calf")).tokens.output];
+    const answers = await answersOf(server, "calf");
     const [first, second] = [await status(""), await status("?model=calf")];
     assert.deepEqual([first.served, first.models], [["tiny", "calf"], ["tiny"]]);
     assert.deepEqual([second.served, second.models], [["tiny", "calf"], ["calf"]]);
     assert.equal(second.maxModelLen, calf.engine.maxModelLen);
     const output = answers.reduce((sum, { usage }) => sum + usage.completion_tokens, 0);
-    assert.deepEqual([first.tokens.output, second.tokens.output], [0, output]);
+    assert.deepEqual(
+      [first.tokens.output - before[0], second.tokens.output - before[1]],
+      [0, output],
+    );
+
+    const long = { model: "calf", prompt: "a", max_tokens: 1000, ignore_eos: true, stream: true };
+    const stream = (await server.post("/v1/completions", long)).body?.getReader();
+    await stream?.read();
+    const live = async (query: string) => Object.values((await status(query)).requests);
+    assert.deepEqual(await live("?model=tiny"), [0, 0, 0]);
+    assert.equal((await live("?model=calf")).filter((count) => count > 0).length, 1);
+    await stream?.cancel();
   } finally {
     await server.close();
   }
