@@ -229,17 +229,14 @@ test("each model has its own words, counts and status", async () => {
         tokens: { output: number };
         requests: Record<string, number>;
       };
-    const before = [(await status("")).tokens.output, (await status("?model=calf")).tokens.output];
+    const told = [(await status("")).tokens.output, (await status("?model=calf")).tokens.output];
     const answers = await answersOf(server, "calf");
     const [first, second] = [await status(""), await status("?model=calf")];
     assert.deepEqual([first.served, first.models], [["tiny", "calf"], ["tiny"]]);
     assert.deepEqual([second.served, second.models], [["tiny", "calf"], ["calf"]]);
     assert.equal(second.maxModelLen, calf.engine.maxModelLen);
     const output = answers.reduce((sum, { usage }) => sum + usage.completion_tokens, 0);
-    assert.deepEqual(
-      [first.tokens.output - before[0], second.tokens.output - before[1]],
-      [0, output],
-    );
+    assert.deepEqual([first.tokens.output - told[0], second.tokens.output - told[1]], [0, output]);
 
     const long = { model: "calf", prompt: "a", max_tokens: 1000, ignore_eos: true, stream: true };
     const stream = (await server.post("/v1/completions", long)).body?.getReader();
