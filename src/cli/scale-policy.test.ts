@@ -5,10 +5,16 @@ import { parseTopology } from "../cluster/index.ts";
 import { contextModel, inVirtualTime } from "../engine/api/context-model-fixtures.ts";
 import { request } from "../engine/api/fixtures.ts";
 import { openVirtual, runClock } from "../engine/api/virtual-fixtures.ts";
-import type { ScaleChange } from "../engine/index.ts";
+import type { ScaleChange, WantedUnits } from "../engine/index.ts";
+import { usableCores } from "../kernels/index.ts";
 import { tinyFixtures } from "../model/fixtures.ts";
 import { readConfig } from "../model/index.ts";
-import { LoadScaledUnits, scalePolicyOf, type ScalePolicy } from "./scale-policy.ts";
+import {
+  LoadScaledUnits,
+  type ScaledEngine,
+  scalePolicyOf,
+  type ScalePolicy,
+} from "./scale-policy.ts";
 
 const SECOND = 1000;
 const PROMPT_TOKENS = 40;
@@ -101,6 +107,35 @@ test("a load that flaps within the patience starts units once and ends none", as
       own.length >= 1 && own.length <= 2 && own.every(({ from, to }) => to > from),
       JSON.stringify(own),
     );
+  }
+});
+
+test("ranks of other models take cores, on which no more units start", () => {
+  for (const [free, wanted] of [
+    [2, [{ combined: 3 }]],
+    [1, [{ combined: 2 }]],
+    [0, []],
+  ] as const) {
+    let decode = 0;
+    const scaled: WantedUnits[] = [];
+    const told: object[] = [];
+    const engine: ScaledEngine = {
+      get tokens() {
+        return { prefill: 0, decode };
+      },
+      ...{ problems: [], scaling: { wanted: { combined: 1 }, room: 9 } },
+      units: [{ unit: 0, role: "combined", state: "serving", ranks: [{ rank: 0, node: 0 }] }],
+      scale: (units) => scaled.push(units),
+    };
+    const { most: _bound, ...unbound } = policy;
+    const log = { warn: (what: object) => told.push(what) };
+    const others = () => usableCores() - 1 - free;
+    const units = new LoadScaledUnits(engine, unbound, parseTopology("combined=1x1"), log, others);
+    units.look(0);
+    decode = 10 * 2 * 10 * ANSWER_TOKENS;
+    units.look(2 * SECOND);
+    assert.deepEqual(scaled, wanted, `${free} cores are free`);
+    assert.equal(told.length, 1, "which is less than is asked for");
   }
 });
 
