@@ -24,7 +24,7 @@ import { openKeyring } from "./keyring.ts";
 import { ofModel } from "./named-models.ts";
 import type { ModelOptions, ServeOptions, Serving, ServingModel } from "./serving.ts";
 import { runUntilStopped, type Shutdown } from "./shutdown.ts";
-import { partsOf, startModel } from "./start-model.ts";
+import { partsOf, startModel, type Surroundings } from "./start-model.ts";
 import { createTrace } from "./trace.ts";
 import { watchContextCache } from "./watch-context-cache.ts";
 
@@ -47,9 +47,7 @@ const CLOSE_MS = {
 /** Loads the models and listens, until `shutdown` closes what was opened. */
 export async function startServing(options: ServeOptions, shutdown: Shutdown): Promise<Serving> {
   const { host, port, log, balancesItself = false } = options;
-  const isOnly = options.models.length === 1;
   const names = options.models.map(namesOf);
-  const logs = names.map(([model]) => (isOnly ? log : log.child({ model })));
   const accounts = await openAccounts(options, names.flat(), log);
   shutdown.opened({
     name: "the ledger",
@@ -70,41 +68,19 @@ export async function startServing(options: ServeOptions, shutdown: Shutdown): P
     withinMs: CLOSE_MS.trace,
     close: async () => trace?.close(),
   });
-  const { engines, door } = await behindOneDoor(
-    options.models.map(({ engine }, index) => ({ engine, name: names[index][0] })),
-  );
-  shutdown.opened({
-    name: "the nodes' port",
-    withinMs: CLOSE_MS.door,
-    close: async () => door?.close(),
-  });
-  const started: ServingModel[] = [];
-  shutdown.opened({
-    name: "the engine",
-    withinMs: CLOSE_MS.engine,
-    close: () => Promise.all(started.map(({ engine }) => engine.close())),
-  });
   let record: FleetRecord | undefined;
   const changed = () => {
     record?.look().catch((error: Error) => log.error(error));
   };
-  await expectEngines(engines);
-  const starting = options.models.map(async (model, index) => {
-    const about = { names: names[index], text: texts[index], trace, changed };
-    const otherRanks = () =>
-      ranksOf(started.filter(({ names: [name] }) => name !== names[index][0]));
-    const surroundings = { ...about, log: logs[index], balancesItself, otherRanks };
-    const serving = await startModel({ ...model, engine: engines[index] }, surroundings);
-    started.push(serving);
-    return serving;
+  const beginnings = options.models.map((model, index) => {
+    const [name] = names[index];
+    const own = options.models.length === 1 ? log : log.child({ model: name });
+    return { model, names: names[index], text: texts[index], log: own };
   });
-  // At once, since nodes that join do so for all models.
-  const models = await Promise.all(
-    starting.map((each, index) => (isOnly ? each : ofModel(names[index][0], each))),
-  );
-  for (const { engine, log, options: asked } of models) {
+  const models = await startEngines(beginnings, { balancesItself, trace, changed }, shutdown);
+  for (const { engine, log: own, options: asked } of models) {
     if (!asked.contextCache) continue;
-    const stop = watchContextCache(engine, log, options.clock ?? systemClock);
+    const stop = watchContextCache(engine, own, options.clock ?? systemClock);
     shutdown.opened({ name: "its watch", withinMs: CLOSE_MS.watch, close: async () => stop() });
   }
   const gateway = new Gateway({
@@ -133,6 +109,44 @@ export async function startServing(options: ServeOptions, shutdown: Shutdown): P
 }
 
 const namesOf = ({ names, engine }: ModelOptions) => names ?? [modelNameOf(engine.modelDirectory)];
+
+interface Beginning extends Pick<Surroundings, "names" | "text" | "log"> {
+  readonly model: ModelOptions;
+}
+
+/** At once, since nodes that join do so for all models. @throws what is wrong with one, and which it is */
+async function startEngines(
+  beginnings: readonly Beginning[],
+  common: Pick<Surroundings, "balancesItself" | "trace" | "changed">,
+  shutdown: Shutdown,
+): Promise<ServingModel[]> {
+  const { engines, door } = await behindOneDoor(
+    beginnings.map(({ model, names: [name] }) => ({ engine: model.engine, name })),
+  );
+  shutdown.opened({
+    name: "the nodes' port",
+    withinMs: CLOSE_MS.door,
+    close: async () => door?.close(),
+  });
+  const started: ServingModel[] = [];
+  shutdown.opened({
+    name: "the engine",
+    withinMs: CLOSE_MS.engine,
+    close: () => Promise.all(started.map(({ engine }) => engine.close())),
+  });
+  await expectEngines(engines);
+  return Promise.all(
+    beginnings.map(async ({ model, ...own }, index) => {
+      const [name] = own.names;
+      const otherRanks = () => ranksOf(started.filter(({ names }) => names[0] !== name));
+      const surroundings = { ...own, ...common, otherRanks };
+      const starting = startModel({ ...model, engine: engines[index] }, surroundings);
+      const serving = await (beginnings.length === 1 ? starting : ofModel(name, starting));
+      started.push(serving);
+      return serving;
+    }),
+  );
+}
 
 const ranksOf = (models: readonly ServingModel[]) =>
   models.reduce((sum, { engine }) => sum + engine.topology.ranks, 0);

@@ -14,7 +14,8 @@ import { keepToLoad } from "./scale-policy.ts";
 import { keepSchedule } from "./scale-schedule.ts";
 import type { ModelOptions, ServingModel } from "./serving.ts";
 
-interface Surroundings {
+/** What a model's engine is started with besides its options. */
+export interface Surroundings {
   readonly names: readonly string[];
   readonly text: TextWorker;
   readonly log: Logger;
