@@ -3,7 +3,7 @@
 #pragma once
 #include <array>
 
-#include "gemm/product-chain.h"
+#include "gemm/absorb-chain-few.h"
 
 namespace daysix::DAYSIX_ISA {
 
@@ -36,6 +36,9 @@ class AbsorbedHeadOnChain {
 
   /// Rows from up to to.
   void multiply(int64_t from, int64_t to, Scratch& scratch) {
+    if (D == Dtype::bf16 && to - from <= FEW_ABSORBED_ROWS && shape_.latent % LINE_COLUMNS == 0) {
+      return multiplyFew(from, static_cast<int>(to - from), scratch);
+    }
     const Tiling tiling{to - from, CHAIN_ROWS};
     const int64_t pairs = PAIRS_OF_BLOCK * CHAIN_STRIPS * sizeof(Pairs), rowBytes = cuts_ * SCALE_BLOCK * PACKED_BYTES;
     const int64_t totals = (to - from) * CHAIN_OUTPUTS * sizeof(float);
@@ -72,7 +75,29 @@ class AbsorbedHeadOnChain {
     return ones;
   }();
 
+  void multiplyFew(int64_t from, int rows, Scratch& scratch) {
+    const int64_t totals = static_cast<int64_t>(rows) * shape_.latent * sizeof(float);
+    auto* sums = static_cast<float*>(scratch.reserve(totals + cuts_ * rows * SCALE_BLOCK * PACKED_BYTES));
+    uint8_t* queries = reinterpret_cast<uint8_t*>(sums) + totals;
+    packQueries(queries, from, rows);
+    std::memset(sums, 0, totals);
+    withRows<FEW_ABSORBED_ROWS>(rows, [&](auto constantRows) {
+      int64_t cut = 0;
+      for (int j = 0; j < shape_.nope; j = cutEnd(j), cut++) {
+        const AbsorbedRows head = {codesAt(0, 0), shape_.latent, queries};
+        absorbCut<constantRows>(sums, head, j, cutEnd(j), cut);
+      }
+    });
+    for (int row = 0; row < rows; row++) {
+      float* out = command_.out + ((from + row) * shape_.heads + head_) * shape_.latent;
+      std::memcpy(out, sums + row * shape_.latent, shape_.latent * sizeof(float));
+    }
+  }
+
   int64_t weightRow(int j) const { return static_cast<int64_t>(head_) * (shape_.nope + shape_.value) + j; }
+  const uint8_t* codesAt(int j, int64_t column) const {
+    return command_.kvB.data + (weightRow(j) * shape_.latent + column) * formatOf(D).valueBytes;
+  }
   int cutEnd(int j) const { return endOfCut(command_.kvB, weightRow(j), j, shape_.nope); }
 
   /// [cut][row][SCALE_BLOCK]
@@ -92,12 +117,14 @@ class AbsorbedHeadOnChain {
   void decode(Pairs* out, int64_t column, int j, int end) const {
     const auto load = [&](int row, int64_t from) {
       const int64_t left = row < end ? shape_.latent - from : 0;
-      const uint8_t* codes = command_.kvB.data + (weightRow(row) * shape_.latent + from) * formatOf(D).valueBytes;
-      return left > 0 ? loadHalves<D>(codes, left) : splatChains(0.0f);
+      return left > 0 ? loadHalves<D>(codesAt(row, from), left) : splatChains(0.0f);
     };
     for (; j < end; j += 2) {
       for (int n = 0; n < CHAIN_STRIPS; n++) {
         const int64_t from = column + n * CHAINS;
+        // The next columns are fetched while queries are multiplied with these.
+        __builtin_prefetch(codesAt(j, from + CHAIN_OUTPUTS));
+        __builtin_prefetch(codesAt(j + 1, from + CHAIN_OUTPUTS));
         *out++ = pairsOf(load(j, from), load(j + 1, from));
       }
     }
@@ -106,7 +133,8 @@ class AbsorbedHeadOnChain {
   void storeRow(int64_t row, int64_t column, const float* totals) const {
     float* out = command_.out + (row * shape_.heads + head_) * shape_.latent + column;
     for (int i = 0; i < std::min<int64_t>(CHAIN_OUTPUTS, shape_.latent - column); i += WIDTH) {
-      store(out + i, load(totals + i), static_cast<int>(std::min<int64_t>(WIDTH, shape_.latent - column - i)));
+      const auto count = static_cast<int>(std::min<int64_t>(WIDTH, shape_.latent - column - i));
+      storeFloats(out + i, load(totals + i), count, command_.rows);
     }
   }
 

@@ -52,7 +52,7 @@ class ProductBatch {
   /// Inputs one thread packs before it pays to ask for help.
   static constexpr int64_t SMALL_PACK = 32 << 10;
   static constexpr int64_t TASKS_PER_THREAD = 6;
-  static constexpr int64_t TASK_COST = 20000;
+  static constexpr int64_t TASK_COST = 6000;
 
   static int64_t roundDown(int64_t a, int64_t b) { return a / b * b; }
 

@@ -36,7 +36,7 @@ class AbsorbedHead {
   void multiply(int64_t from, int64_t to, Scratch& scratch) {
     const int64_t tiles = ceilDivide(shape_.latent, TILE_COLUMNS);
     const int64_t copied = to - from > DIRECT_ROWS ? tiles * shape_.nope * TILE_COLUMNS : 0;
-    auto* weights = static_cast<float*>(scratch.reserve((copied + TILE_ROWS * shape_.nope) * sizeof(float)));
+    auto* weights = static_cast<float*>(scratch.reserve((copied + MOST_ROWS * shape_.nope) * sizeof(float)));
     float* queries = weights + copied;
     if (copied == 0) {
       withRows<DIRECT_ROWS>(static_cast<int>(to - from),
@@ -58,6 +58,7 @@ class AbsorbedHead {
   static constexpr int TILE_VECTORS = 4;
   static constexpr int TILE_COLUMNS = TILE_VECTORS * WIDTH;
   static constexpr int DIRECT_ROWS = 2;
+  static constexpr int MOST_ROWS = std::max(TILE_ROWS, DIRECT_ROWS);
   static constexpr int AHEAD_ROWS = 8;
 
   int64_t weightRow(int j) const { return static_cast<int64_t>(head_) * (shape_.nope + shape_.value) + j; }

@@ -33,6 +33,14 @@ inline uint64_t readBytes(const uint8_t* data, int64_t size) {
 /// Sums that do not wait for each other, more than any core's units have in flight.
 constexpr int PROBE_CHAINS = VECTORS_OF_STRIP == 1 ? 16 : 6;
 
+/// Keeps all values, or the compiler would leave out what they are made of.
+template <typename Value, int Count>
+inline void readAll(const Value (&values)[Count]) {
+  volatile Value kept;
+  for (const Value& value : values) kept = value;
+  static_cast<void>(kept);
+}
+
 /// `rounds` steps of PROBE_CHAINS vectors of BF16 chains; the operations of all.
 inline int64_t multiplyPairs(int64_t rounds) {
   // Through a volatile, or the compiler would take constants from memory in every product.
@@ -44,11 +52,9 @@ inline int64_t multiplyPairs(int64_t rounds) {
   for (int64_t round = 0; round < rounds; round++) {
     each<PROBE_CHAINS>([&](auto i) __attribute__((always_inline)) { sums[i] = chain(a, b, sums[i]); });
   }
-  // Read through a volatile, or the compiler would leave the products out.
-  float all[PROBE_CHAINS][CHAINS];
-  for (int i = 0; i < PROBE_CHAINS; i++) storeChains(all[i], sums[i]);
-  const volatile float result = all[rounds % PROBE_CHAINS][0];
-  static_cast<void>(result);
+  float all[PROBE_CHAINS * CHAINS];
+  for (int i = 0; i < PROBE_CHAINS; i++) storeChains(all + i * CHAINS, sums[i]);
+  readAll(all);
   return rounds * PROBE_CHAINS * CHAINS * 4;
 }
 
@@ -59,14 +65,14 @@ inline int64_t multiplyCodes(int64_t rounds) {
   const OffsetCodes weights = loadOffsetCodes(codes);
   const FourValues four = splatFour(values);
   DotSums sums[PROBE_CHAINS];
-  for (DotSums& sum : sums) sum = splatSums(0);
+  // Not the same ones, of which the compiler would make one.
+  for (int i = 0; i < PROBE_CHAINS; i++) sums[i] = splatSums(i);
   for (int64_t round = 0; round < rounds; round++) {
     each<PROBE_CHAINS>([&](auto i) __attribute__((always_inline)) { sums[i] = addDots(sums[i], weights, four); });
   }
-  uint8_t all[sizeof sums];
-  std::memcpy(all, sums, sizeof sums);
-  const volatile uint8_t result = all[rounds % static_cast<int64_t>(sizeof sums)];
-  static_cast<void>(result);
+  int32_t all[PROBE_CHAINS * DOT_LANES];
+  std::memcpy(all, sums, sizeof all);
+  readAll(all);
   return rounds * PROBE_CHAINS * DOT_LANES * 8;
 }
 

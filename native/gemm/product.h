@@ -122,11 +122,24 @@ inline void storeOutput(const Product& product, int64_t row, int64_t output, flo
   }
 }
 
+/// So many rows' outputs are more than caches keep until they are read: they pass them by, and need not be fetched first.
+constexpr int64_t STREAMED_ROWS = 128;
+
+/// Stores up to WIDTH float32 outputs of one of `rows` rows.
+DAYSIX_INLINE void storeFloats(float* out, Vec values, int count, int64_t rows) {
+  const bool isLine = count == WIDTH && reinterpret_cast<uintptr_t>(out) % (WIDTH * sizeof(float)) == 0;
+  if (isLine && rows >= STREAMED_ROWS) return stream(out, values);
+  if (count == WIDTH) return store(out, values);
+  store(out, values, count);
+}
+
 /// Stores a row's outputs from `output` on, up to WIDTH of them.
 inline void storeOutputs(const Product& product, int64_t row, int64_t output, Vec values, int count) {
   const int64_t at = row * product.outStride + output;
   if (product.out.format == Dtype::f32) {
-    store(static_cast<float*>(product.out.values) + at, values, count);
+    storeFloats(static_cast<float*>(product.out.values) + at, values, count, product.rows);
+  } else if (count == WIDTH) {
+    storeBf16(static_cast<uint16_t*>(product.out.values) + at, values);
   } else {
     storeBf16(static_cast<uint16_t*>(product.out.values) + at, values, count);
   }

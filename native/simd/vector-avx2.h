@@ -34,6 +34,11 @@ inline void store(float* out, Vec a) {
   _mm256_storeu_ps(out, a.low);
   _mm256_storeu_ps(out + 8, a.high);
 }
+/// Past the caches, to lines that `out` is aligned to. Atomic changes order it with other threads, as a fork ends with.
+inline void stream(float* out, Vec a) {
+  _mm256_stream_ps(out, a.low);
+  _mm256_stream_ps(out + 8, a.high);
+}
 inline void store(float* out, Vec a, int n) {
   _mm256_maskstore_ps(out, firstLanes(n), a.low);
   if (n > 8) _mm256_maskstore_ps(out + 8, firstLanes(n - 8), a.high);

@@ -16,6 +16,8 @@ inline Vec splat(float x) { return {_mm512_set1_ps(x)}; }
 inline Vec load(const float* x) { return {_mm512_loadu_ps(x)}; }
 inline Vec load(const float* x, int n) { return {_mm512_maskz_loadu_ps(firstLanes(n), x)}; }
 inline void store(float* out, Vec a) { _mm512_storeu_ps(out, a.v); }
+/// Past the caches, to lines that `out` is aligned to. Atomic changes order it with other threads, as a fork ends with.
+inline void stream(float* out, Vec a) { _mm512_stream_ps(out, a.v); }
 inline void store(float* out, Vec a, int n) { _mm512_mask_storeu_ps(out, firstLanes(n), a.v); }
 
 inline Vec operator+(Vec a, Vec b) { return {_mm512_add_ps(a.v, b.v)}; }

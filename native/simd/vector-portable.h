@@ -68,6 +68,7 @@ inline Vec load(const float* x, int n = WIDTH) {
   return out;
 }
 inline void store(float* out, Vec a, int n = WIDTH) { std::memcpy(out, a.v, n * sizeof(float)); }
+inline void stream(float* out, Vec a) { store(out, a); }
 
 inline Vec operator+(Vec a, Vec b) {
   return lanes([&](int i) { return a.v[i] + b.v[i]; });
