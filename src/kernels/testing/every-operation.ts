@@ -59,12 +59,6 @@ const mlaSizes: readonly MlaSizes[] = [
     sequences: [{ context: 70, rows: 2 }],
   },
   {
-    // A head's last weight row has no other to pair with, and sums over the second head's rows are cut twice.
-    shape: { heads: 2, nope: 131, rope: 4, value: 50, latent: 96, scale: 0.1 },
-    dtype: "BF16",
-    sequences: [{ context: 3, rows: 5 }],
-  },
-  {
     shape: { heads: 2, nope: 16, rope: 4, value: 16, latent: 33, scale: 0.2 },
     dtype: "F32",
     sequences: [
