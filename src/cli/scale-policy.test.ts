@@ -28,14 +28,14 @@ const policy: ScalePolicy = {
 const [{ directory }] = tinyFixtures().filter(({ name }) => name === "v3");
 const config = { ...(await readConfig(directory)), maxPositions: 2048, vocabSize: 24 };
 
-/** Answers so many requests in each second, on units that follow them and take three seconds to start. */
+/** Answers so many requests in each second, on units that follow them and start in a second, one after the other. */
 async function serve(perSecond: readonly number[]) {
   const clock = new ManualClock();
   const takeTime = () => new Promise<void>((resolve) => clock.after(20, resolve));
   const changes: ScaleChange[] = [];
   const topology = "prefill=1x1,decode=1x1";
   const { engine } = await openVirtual({
-    ...{ topology, config, clock, stepRows: 64, linkMs: () => 1, startMs: () => 3 * SECOND },
+    ...{ topology, config, clock, stepRows: 64, linkMs: () => 1, startMs: () => SECOND },
     core: () => ({ model: inVirtualTime(contextModel(config, 64), takeTime), pages: 200 }),
     observer: { scaled: (change) => changes.push(change) },
   });

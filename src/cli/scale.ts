@@ -56,7 +56,8 @@ export async function scale(options: {
       const own = units.filter((unit) => unit.role === role && unit.state === "serving");
       return `${role}: ${own.length} serving, not ${count}`;
     });
-    throw new Error(`${serving.join(", ")} after ${timeoutMs / 1000} s; the server goes on trying`);
+    const said = `${serving.join(", ")} after ${timeoutMs / 1000} s; the server goes on trying`;
+    throw new Error(said, { cause: error });
   } finally {
     cancel();
   }

@@ -1,10 +1,6 @@
 import type { Logger } from "pino";
 import { Engine } from "../engine/index.ts";
-import {
-  type ModelParts,
-  type TextWorker,
-  viewCluster,
-} from "../gateway/index.ts";
+import { type ModelParts, type TextWorker, viewCluster } from "../gateway/index.ts";
 import type { TraceWriter } from "../trace/index.ts";
 import { keepBalanced } from "./auto-balance.ts";
 import { FleetWatch } from "./fleet-watch.ts";
