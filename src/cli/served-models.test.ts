@@ -69,7 +69,7 @@ test("what is wrong is named by its model and its part", async () => {
   const two = ["--model", calf, "--model", `cow=${bundledModel}`];
   for (const [flags, said] of [
     [["--served-model-name", "x"], /^--served-model-name: --model has the name already/],
-    [["--nodes", "2"], /^--model calf: --nodes: expected 1 to 1 \(the ranks\), got 2$/],
+    [["--nodes", "2"], /^--model calf: --nodes: expected at most one for each rank \(1\), got 2$/],
     [["--trace", "x"], /^--trace: expected one --model beside it, got calf, cow$/],
   ] as const) {
     await assert.rejects(served(...two, ...flags), { message: said });
