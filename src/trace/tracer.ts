@@ -113,7 +113,14 @@ export class SpanRecorder implements TimedTracer {
   }
 
   get monotonicEpoch(): number {
-    return Number(process.hrtime.bigint()) / 1000 - this.#clock();
+    const readings = Array.from({ length: 5 }, () => {
+      const before = this.#clock();
+      const monotonic = Number(process.hrtime.bigint()) / 1000;
+      const after = this.#clock();
+      return { apart: after - before, epoch: monotonic - (before + after) / 2 };
+    });
+    // A thread that is held up between two clocks would shift all spans against each other.
+    return readings.reduce((best, each) => (each.apart < best.apart ? each : best)).epoch;
   }
 
   timesOf(span: Span): { readonly start: Float64Array; readonly end: Float64Array } {
