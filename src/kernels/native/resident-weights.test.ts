@@ -56,11 +56,12 @@ test("mapped weights are no copies, and multiply to the same bits", { skip }, as
     return out;
   };
   const mapped = await multiply(createNativeKernels({ weights: "mapped" }));
-  assert.equal(residentWeights().bytes, before);
+  // Copies of kernels that nobody has any more may go meanwhile.
+  assert.ok(residentWeights().bytes <= before);
   const resident = createNativeKernels({ weights: "resident" });
   resident.load([weight.file, weight.scale!.file]);
   assert.deepEqual(await multiply(resident), mapped);
-  assert.ok(residentWeights().bytes > before);
+  assert.ok(residentWeights().bytes >= 300 * 520);
 });
 
 test(
