@@ -18,7 +18,7 @@ const start = (options: Partial<EngineOptions>) =>
 
 const requests = [0, 1, 2, 3].map((i) =>
   request([...fixture.tokens, i], {
-    maxTokens: 80,
+    maxTokens: 40,
     sampling: { ...request([]).sampling, seed: i },
   }),
 );
