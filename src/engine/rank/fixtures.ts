@@ -94,6 +94,17 @@ interface Way {
   readonly byDecode: GenerationEvent[];
 }
 
+/** Asks for one of some requests on ranks that are still there, and may leave. */
+export interface Visitor {
+  readonly kind: number;
+  readonly at: number;
+  readonly prefillRank: number;
+  readonly decodeRank: number;
+  readonly borrows?: boolean;
+  /** Turns after which the client leaves. */
+  readonly patience: number | null;
+}
+
 /** What the engine's client does, in one thread: tells ranks of requests, and lets them step. */
 export class OneThreadClient {
   readonly #neighbours: Neighbours;
@@ -152,6 +163,29 @@ export class OneThreadClient {
       if (until() || !(await this.turn())) return;
     }
     throw new Error("the ranks came to no end");
+  }
+
+  /** Visitors, whose places are their handles, come and leave, and a rank may be lost; then all goes to its end. */
+  async receive(
+    visitors: readonly Visitor[],
+    kinds: readonly AskedRequest[],
+    lost: { readonly rank: number; readonly at: number } | null,
+    turns: number,
+  ): Promise<void> {
+    for (let turn = 0; turn < turns; turn++) {
+      for (const [handle, visitor] of visitors.entries()) {
+        const { kind, at, prefillRank, decodeRank, borrows, patience } = visitor;
+        const { cores } = this.#neighbours;
+        const isThere = cores.has(prefillRank) && cores.has(decodeRank);
+        if (turn === at && isThere) {
+          this.submit(handle, kinds[kind], prefillRank, decodeRank, borrows);
+        }
+        if (patience !== null && turn === at + patience) this.cancel(handle);
+      }
+      if (lost?.at === turn) this.lose(lost.rank);
+      await this.turn();
+    }
+    await this.run();
   }
 
   async #step(rank: number, core: EngineCore): Promise<void> {

@@ -9,7 +9,7 @@ import { answer, request } from "../api/fixtures.ts";
 import type { GenerationEvent, AskedRequest } from "../messages.ts";
 import { admitted } from "../requests.ts";
 import { EngineCore } from "./core.ts";
-import { lateKernels, Neighbours, OneThreadClient } from "./fixtures.ts";
+import { lateKernels, Neighbours, OneThreadClient, type Visitor } from "./fixtures.ts";
 
 const [fixture] = tinyFixtures().filter(({ name }) => name === "v3");
 const promptOf = (length: number, from = 0) =>
@@ -149,15 +149,6 @@ test("a rank that says what it should not is not believed", async () => {
   refused(0, handover);
 });
 
-interface Visitor {
-  readonly kind: number;
-  readonly at: number;
-  readonly prefillRank: number;
-  readonly decodeRank: number;
-  /** Turns after which the client leaves. */
-  readonly patience: number | null;
-}
-
 const visitor: fc.Arbitrary<Visitor> = fc.record({
   kind: fc.nat(3),
   at: fc.nat(30),
@@ -192,20 +183,7 @@ test("whoever comes, leaves or is lost, every page comes back and answers stay t
         let sends = 0;
         const ranks = openRanks(pages, () => delays[sends++ % delays.length]);
         const { client, neighbours } = ranks;
-        for (let turn = 0; turn < 100; turn++) {
-          for (const [handle, { kind, at, patience, ...way }] of visitors.entries()) {
-            const gone = [way.prefillRank, way.decodeRank].some(
-              (rank) => !neighbours.cores.has(rank),
-            );
-            if (turn === at && !gone) {
-              client.submit(handle, kinds[kind], way.prefillRank, way.decodeRank);
-            }
-            if (patience !== null && turn === at + patience) client.cancel(handle);
-          }
-          if (lost?.at === turn) client.lose(lost.rank);
-          await client.turn();
-        }
-        await client.run();
+        await client.receive(visitors, kinds, lost, 100);
         for (const core of neighbours.cores.values()) {
           expectEmpty(core);
           preemptions += core.stats.preemptions;

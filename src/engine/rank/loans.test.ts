@@ -177,19 +177,7 @@ test("whoever borrows, leaves or is lost, every page comes back and answers stay
         let sends = 0;
         const late = () => delays[sends++ % delays.length];
         const { client, neighbours } = openRanks(pages, lateStore(store, late), late);
-        for (let turn = 0; turn < 80; turn++) {
-          for (const [handle, each] of visitors.entries()) {
-            const { kind, at, patience, prefillRank, decodeRank, borrows } = each;
-            const isThere = [prefillRank, decodeRank].every((rank) => neighbours.cores.has(rank));
-            if (turn === at && isThere) {
-              client.submit(handle, kinds[kind], prefillRank, decodeRank, borrows);
-            }
-            if (patience !== null && turn === at + patience) client.cancel(handle);
-          }
-          if (lost?.at === turn) client.lose(lost.rank);
-          await client.turn();
-        }
-        await client.run();
+        await client.receive(visitors, kinds, lost, 80);
         for (const core of neighbours.cores.values()) {
           expectEmpty(core);
           lent += cacheOf(core).lent;
