@@ -23,8 +23,8 @@ interface Dispatched {
   readonly slots: number;
   readonly layout: DispatchLayout;
   readonly bytesTo: Float64Array;
-  /** Bytes of outputs of each rank's experts that have come home. */
-  readonly home: Float64Array;
+  /** Where outputs of each rank's experts that have not yet come home are put. */
+  readonly rooms: Uint8Array[];
   /** Tells the rows of each other rank that have come, and those that come. */
   readonly takeRows: TakeRows;
   /** Each resolves when memory that was sent may be used again. */
@@ -43,8 +43,9 @@ export const MOST_PARTS = 4;
 
 /**
  * Rows as messages of any transport, one to each rank and one or some back, in buffers that grow as needed.
- * In steps with more rows than decoding has, a row goes once to each other node. Where a rank sends more rows than have a fixed place, as with prompts, all are placed behind each other once they
- * have come, and no memory is lost between them.
+ * In steps with more rows than decoding has, a row goes once to each other node. Where a rank sends more rows
+ * than have a fixed place, as with prompts, all are placed behind each other once they have come, and no
+ * memory is lost between them.
  */
 export class MessageExchange implements RowExchange {
   readonly #unit: UnitExperts;
@@ -83,15 +84,15 @@ export class MessageExchange implements RowExchange {
     const { loads, rowsTo, bytesTo } = traffic.countsOf(layer);
     for (const id of ids.subarray(0, rows * rule.topK)) loads[id]++;
     layout.parts.forEach((part, rank) => (rowsTo[rank] += part.rows.length));
-    const home = new Float64Array(layout.parts.length);
     this.#returned = this.#storedRows(this.#returned, layout.places.length);
+    const rooms = this.#roomsOf(layout);
     const passesOn = this.#unitRows() > FIXED_ROWS * layout.parts.length;
     const routes = passesOn ? this.#overNodes : this.#straight;
     const send = this.#send.bind(this);
     const dispatch = new RowDispatch(this.#unit, batch, { slots, routes, send });
     const taken = passesOn ? takenAhead(dispatch) : undefined;
     const takeRows: TakeRows = taken ?? ((took) => dispatch.take(took, "soon"));
-    this.#dispatched = { batch, slots, layout, bytesTo, home, sent: [], takeRows };
+    this.#dispatched = { batch, slots, layout, bytesTo, rooms, sent: [], takeRows };
     dispatch.send(layout);
   }
 
@@ -158,29 +159,33 @@ export class MessageExchange implements RowExchange {
   }
 
   async #takeHomeFrom(rank: number): Promise<void> {
-    const { batch, layout, home } = this.#inFlight;
+    const { batch, rooms } = this.#inFlight;
     const { transport, ranks } = this.#unit.unit;
     const channel = channels.combine(batch.microBatch);
-    const bytes = layout.parts[rank].pairRows.length * this.#outputBytes;
-    while (home[rank] < bytes) {
+    while (rooms[rank].byteLength > 0) {
       this.#bringHome(rank, await transport.receive(ranks[rank], channel, "soon"));
     }
   }
 
+  /** Of each rank's experts, behind each other. */
+  #roomsOf({ parts }: DispatchLayout): Uint8Array[] {
+    const { hidden } = this.#unit;
+    const pairs = parts.map(({ pairRows }) => pairRows.length);
+    return exclusiveSums(pairs).map((first, rank) =>
+      storedBytes(this.#returned, first * hidden, (first + pairs[rank]) * hidden),
+    );
+  }
+
   /** Puts outputs of a rank's experts behind those that have come before. */
   #bringHome(rank: number, outputs: Uint8Array): void {
-    const { layout, home } = this.#inFlight;
-    const { hidden } = this.#unit;
-    const pairs = layout.parts.map(({ pairRows }) => pairRows.length);
-    const first = exclusiveSums(pairs)[rank] * hidden;
-    const place = storedBytes(this.#returned, first, first + pairs[rank] * hidden);
-    const room = place.subarray(home[rank]);
+    const { rooms } = this.#inFlight;
+    const room = rooms[rank];
     if (outputs.byteLength > room.byteLength) {
       const problem = `expected ${room.byteLength} more bytes of expert rows`;
       throw new DispatchError(`${problem}, got ${outputs.byteLength}`);
     }
     room.set(outputs);
-    home[rank] += outputs.byteLength;
+    rooms[rank] = room.subarray(outputs.byteLength);
   }
 
   /** Of a row that comes home. */
