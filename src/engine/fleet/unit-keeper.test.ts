@@ -10,11 +10,13 @@ const nothing = () => undefined;
 /** A keeper of combined units on one machine that has room for so many; starts and ends take no time. */
 async function keep(room: number) {
   const clock = new ManualClock();
+  const begun: number[] = [];
   const keeper = new UnitKeeper({
     ...{ topology: parseTopology("combined=1x1"), nodes: 1, sharesExperts: false, clock },
     place: async () => null,
     hands: {
       start: async (units, _, all) => {
+        begun.push(...units.map(({ unit }) => unit));
         if (all.length > room) throw new Error(`no room for ${units.length} more`);
       },
       introduce: nothing,
@@ -24,7 +26,7 @@ async function keep(room: number) {
   });
   keeper.join(0);
   await keeper.begin([null]);
-  return { keeper, clock };
+  return { keeper, clock, begun };
 }
 
 const statesOf = ({ units }: UnitKeeper) => units.map(({ state }) => state).join();
@@ -40,4 +42,13 @@ test("of units that are wanted at once those serve for which there is room", asy
     await turn();
   }
   assert.equal(statesOf(keeper), "serving,serving,serving,lost,lost");
+});
+
+test("a unit that is wanted no more before its start has begun is never started", async () => {
+  const { keeper, begun } = await keep(5);
+  keeper.scale({ combined: 4 });
+  keeper.scale({ combined: 2 });
+  for (let turns = 0; turns < 20; turns++) await turn();
+  assert.equal(statesOf(keeper), "serving,serving");
+  assert.equal(begun.length, 2);
 });

@@ -127,6 +127,10 @@ export class UnitKeeper {
 
   async #start(life: UnitLife): Promise<void> {
     if (this.#state === "closed") return;
+    if (this.#table.withdraw(life.unit)) {
+      this.#act();
+      return;
+    }
     const { hands, listener, place, clock } = this.#options;
     let problem: string | undefined;
     let placement: Placement | null = null;

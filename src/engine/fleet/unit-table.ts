@@ -175,6 +175,14 @@ export class UnitTable {
     if (life.state === "starting") fail(life, now);
   }
 
+  /** Whether a unit whose start has not begun is wanted no more: then it is forgotten. */
+  withdraw(unit: number): boolean {
+    const life = this.#life(unit);
+    if (life.slot.isWanted || life.state !== "starting") return false;
+    this.#forget(life);
+    return true;
+  }
+
   /** A unit that was lost meanwhile may be forgotten. */
   drained(unit: number): void {
     const life = this.#lives.find((each) => each.unit === unit);
