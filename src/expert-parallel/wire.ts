@@ -68,7 +68,13 @@ export function encodeDispatch(
 /** Ascending, each once, of lists that ascend. */
 function unionOf(lists: readonly ArrayLike<number>[]): ArrayLike<number> {
   if (lists.length === 1) return lists[0];
-  return Int32Array.from(new Set(lists.flatMap((list) => Array.from(list)))).sort();
+  const end = 1 + Math.max(-1, ...lists.map((list) => list[list.length - 1] ?? -1));
+  const has = new Uint8Array(end);
+  for (const list of lists) for (let i = 0; i < list.length; i++) has[list[i]] = 1;
+  const rows = new Int32Array(end);
+  let count = 0;
+  for (let row = 0; row < end; row++) if (has[row]) rows[count++] = row;
+  return rows.subarray(0, count);
 }
 
 /** Where rows lie among others that ascend, too. */
