@@ -52,6 +52,10 @@ test("a store that was slow is tried less and less often, and read again when it
   assert.deepEqual(tried, [1, 4, 9, 18, 35, 52, 69]);
   gain.sawRound(1);
   assert.ok(pays(gain, 1) && pays(gain, 1));
+  for (let round = 0; round < 3; round++) gain.sawRound(300);
+  assert.ok(!pays(gain, 1));
+  gain.passed();
+  assert.ok(pays(gain, 1), "slow anew, it is tried again as soon as at first");
 });
 
 test("a run is given up where what is left of it is computed before it would be read", () => {

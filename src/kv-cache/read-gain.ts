@@ -65,8 +65,10 @@ export class ReadGain {
   /** Whether to read a run of blocks that somebody would compute in so many milliseconds. */
   pays(blocks: number, computeMs: number): boolean {
     const readMs = this.readMs(blocks);
-    if (readMs === undefined || readMs < computeMs + WORTH_COMPUTING_MS) return true;
-    return this.#passed >= this.#tryAfter;
+    const isSooner = readMs === undefined || readMs < computeMs + WORTH_COMPUTING_MS;
+    // A store that is slow after that is tried as one that was never slow.
+    if (isSooner) this.#tryAfter = 1;
+    return isSooner || this.#passed >= this.#tryAfter;
   }
 
   /** Whether to read on in a run of which so many blocks are left, by its own last round and those before it. */

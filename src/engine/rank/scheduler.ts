@@ -219,11 +219,9 @@ export class Scheduler {
     const hits = this.#pool.countMatching(keys);
     const missing = (arriving ? blocksUpTo(sequence.loan, reusable) : reusable) - hits;
     const borrows = missing > 0 && sequence.borrows;
-    let fetches = missing > 0 && !borrows && this.#isWorthReading(sequence, missing);
-    if (fetches && this.#fetchers >= MAX_FETCHERS) {
-      if (!arriving) return "no fetch";
-      fetches = false;
-    }
+    const isSooner = missing > 0 && !borrows && this.#isWorthReading(sequence, missing);
+    const fetches = isSooner && this.#fetchers < MAX_FETCHERS;
+    if (isSooner && !fetches && !arriving) return "no fetch";
     const blocks = Math.ceil(tokens / PAGE_TOKENS);
     sequence.pages = keys.slice(0, hits).map((key) => this.#pool.reuse(key));
     if (blocks - hits > this.#pool.available) {
@@ -239,7 +237,7 @@ export class Scheduler {
     else if (this.#cache && fetches) {
       void this.#fetch(sequence, keys.slice(hits, hits + missing), this.#cache);
     } else {
-      if (missing > 0) this.#cache?.pass(missing);
+      if (missing > 0 && !isSooner) this.#cache?.pass(missing);
       if (!arriving) this.#stepBack(sequence);
     }
     if (!arriving || !fetches) this.#listener.onAdmitted?.(sequence);
