@@ -1,4 +1,4 @@
-import type { Clock } from "../../cluster/index.ts";
+import { afterAwake, type Clock } from "../../cluster/index.ts";
 import type { TokenChoice, TokenMask } from "../../kernels/index.ts";
 import { chainsOf, type MaskColumns } from "../mask-columns.ts";
 import { waitFor, type Tracer } from "../../trace/index.ts";
@@ -103,7 +103,7 @@ export class Masks {
       this.#clock.after(LATE_MS, () => {
         for (const sequence of missing()) sequence.hasLateMasks = true;
       }),
-      this.#clock.after(LONGEST_MS, () => {
+      afterAwake(this.#clock, LONGEST_MS, () => {
         const message = `no word within ${LONGEST_MS} ms of which tokens may come next`;
         for (const sequence of missing()) this.#rank.fail(sequence, message);
         this.#changed();

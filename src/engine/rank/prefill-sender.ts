@@ -1,4 +1,4 @@
-import { channels, type Clock, type Transport } from "../../cluster/index.ts";
+import { afterAwake, channels, type Clock, type Transport } from "../../cluster/index.ts";
 import { PAGE_TOKENS } from "../../kernels/index.ts";
 import {
   encodeTransfer,
@@ -91,7 +91,7 @@ export class PrefillSender {
       const late = () => this.#endLoan(outgoing, true);
       outgoing.borrowing = {
         ...{ loan, received: new Int32Array(layers).fill(loan.first) },
-        stopTimer: this.#clock.after(loan.computeMs + LOAN_MS, late),
+        stopTimer: afterAwake(this.#clock, loan.computeMs + LOAN_MS, late),
       };
     }
     void this.#tryToSend(outgoing, { kind: "offer", handle, ...loan });
