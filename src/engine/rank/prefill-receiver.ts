@@ -28,6 +28,9 @@ export interface ReceiverListener {
   readonly onFailed: (sequence: Sequence, error: Error) => void;
 }
 
+/** Of so many last loans the fastest is told. */
+const LOANS = 3;
+
 /** A sequence that its prefill rank has not yet handed over or abandoned. */
 interface Arrival {
   readonly prefillRank: number;
@@ -47,7 +50,9 @@ export class PrefillReceiver {
   readonly #kv: KvPool;
   readonly #clock: Clock;
   readonly #listener: ReceiverListener;
-  readonly #lent: { blocks: number; msPerBlock?: number } = { blocks: 0 };
+  #lentBlocks = 0;
+  /** Milliseconds a block of the last loans. */
+  readonly #loanMs: number[] = [];
   readonly #arrivals = new Map<number, Arrival>();
   /** What came of sequences before their requests. */
   readonly #early = new Map<
@@ -69,7 +74,9 @@ export class PrefillReceiver {
 
   /** What was lent to prefill ranks since the start. */
   get lent(): Lent {
-    return { ...this.#lent };
+    // The fastest is believed: a machine's stalls, and full windows, are not the way's.
+    const isKnown = this.#loanMs.length === LOANS;
+    return { blocks: this.#lentBlocks, ...(isKnown && { msPerBlock: Math.min(...this.#loanMs) }) };
   }
 
   /** A prefill rank will offer this sequence; undefined: one that is already over here. */
@@ -115,8 +122,9 @@ export class PrefillReceiver {
       }
     }
     const blocks = Math.max(0, last - loan.first) / PAGE_TOKENS;
-    if (blocks > 0) this.#lent.msPerBlock = (this.#clock.now() - began) / blocks;
-    this.#lent.blocks += blocks;
+    if (blocks > 0) this.#loanMs.push((this.#clock.now() - began) / blocks);
+    if (this.#loanMs.length > LOANS) this.#loanMs.shift();
+    this.#lentBlocks += blocks;
     return arrival.sequence !== undefined;
   }
 
