@@ -122,7 +122,7 @@ function nextOf(
   known: KindState,
   { wanted, serving }: SeenUnits,
   problem: string | undefined,
-  { least, slack, patienceMs }: LoadPolicy,
+  { least, most, slack, patienceMs }: LoadPolicy,
 ): Next {
   const isWhole = serving >= wanted;
   if (!isWhole && problem !== undefined) {
@@ -130,7 +130,9 @@ function nextOf(
     const stuckUntil = demand.at + patienceMs;
     return { groups, needed: wanted, state: { groups, before: demand, stuckUntil }, problem };
   }
-  const rule = { ...perUnit, leastGroups: least, mostGroups: Infinity, slack, patienceMs };
+  // One more than there may be tells that more are needed.
+  const mostGroups = Math.max(most, wanted) + 1;
+  const rule = { ...perUnit, leastGroups: least, mostGroups, slack, patienceMs };
   const { stuckUntil = -Infinity } = known;
   const state = scaleFor(demand, { ...known, groups: wanted }, rule);
   const needed = state.groups;
