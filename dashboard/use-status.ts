@@ -35,9 +35,10 @@ export function useStatus(key: string, model: string): Watched {
   useEffect(() => {
     const left = new AbortController();
     const { signal } = left;
+    let asked = model;
     const follow = async () => {
       try {
-        const query = model === "" ? "" : `?model=${encodeURIComponent(model)}`;
+        const query = asked === "" ? "" : `?model=${encodeURIComponent(asked)}`;
         const response = await ask(`/status/events${query}`, key, { signal });
         for await (const snapshot of events<StatusSnapshot>(response)) {
           setConnection("live");
@@ -47,6 +48,8 @@ export function useStatus(key: string, model: string): Watched {
         setConnection("lost");
       } catch (error) {
         if (signal.aborted) return;
+        // The server has other models now: its first.
+        if (error instanceof ServerError && error.status === 404) asked = "";
         const locked = error instanceof ServerError && error.status === 401;
         setConnection(locked ? "locked" : "lost");
         if (locked) return;

@@ -25,7 +25,7 @@ function describe({ rawName, description, options }: (typeof program.commands)[n
 const written = `# Commands and flags
 
 \`daysix COMMAND --help\` says the same. Of a flag that is given twice the last counts, but for
-\`serve --model NAME=DIR\`. Made of the program's own table: \`node dist/cli/flags.test.js --write\`.
+\`--model NAME=DIR\` of \`serve\` and \`node\`. Made of the program's own table: \`node dist/cli/flags.test.js --write\`.
 
 ${program.commands.map(describe).join("\n")}`;
 

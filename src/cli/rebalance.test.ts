@@ -114,6 +114,6 @@ test("a running server places its experts for what it has served", async () => {
   assert.ok(units.length === 1 && units[0].after < units[0].before, out);
   const { status: refused, err } = await rebalance("--url", url, "--api-key", "wrong");
   const reason = "invalid API key; expected authorization: Bearer KEY";
-  assert.deepEqual([refused, err], [2, `daysix: --url: ${url} answers 401: ${reason}\n`]);
+  assert.deepEqual([refused, err], [2, `daysix: ${url} answers 401: ${reason}\n`]);
   await shutdown.close();
 });

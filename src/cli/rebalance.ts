@@ -10,6 +10,7 @@ import {
 } from "../balancing/index.ts";
 import { askServer, type Server } from "../gateway/index.ts";
 import { UsageError } from "./arguments.ts";
+import { urlProblem } from "./server.ts";
 
 const loadsSchema = z.array(z.array(z.number()));
 
@@ -46,7 +47,7 @@ export async function rebalanceServer({
   readonly json: boolean;
 }): Promise<void> {
   const response = await askServer(server, "/rebalance", { model }).catch((error: Error) => {
-    throw new UsageError(`--url: ${error.message}`);
+    throw urlProblem(error);
   });
   const answer = answerSchema.parse(await response.json());
   if (json) console.log(JSON.stringify(answer));

@@ -1,6 +1,7 @@
 import { systemClock, type Clock } from "../cluster/index.ts";
-import { askServer, type Scaling, type Server, ServerRefusal } from "../gateway/index.ts";
+import { askServer, type Scaling, type Server } from "../gateway/index.ts";
 import { UsageError } from "./arguments.ts";
+import { urlProblem } from "./server.ts";
 
 type Unit = Scaling["units"][number];
 
@@ -35,8 +36,7 @@ export async function scale(options: {
     const began = clock.now();
     await look(wanted).catch((error: Error) => {
       if (late.signal.aborted) throw error;
-      const isAsked = error instanceof ServerRefusal && error.status === 400;
-      throw new UsageError(isAsked ? error.message : `--url: ${error.message}`);
+      throw urlProblem(error);
     });
     const seconds: Record<string, number> = {};
     for (;;) {

@@ -148,8 +148,12 @@ async function startEngines(
   );
 }
 
+/** On this machine. */
 const ranksOf = (models: readonly ServingModel[]) =>
-  models.reduce((sum, { engine }) => sum + engine.topology.ranks, 0);
+  models.reduce((sum, { engine, options }) => {
+    const here = engine.nodeOfRank.filter((node) => node === 0).length;
+    return sum + (options.nodes?.await ? here : engine.topology.ranks);
+  }, 0);
 
 /** Of each model. */
 function startTexts(models: readonly ModelOptions[], shutdown: Shutdown): Promise<TextWorker[]> {

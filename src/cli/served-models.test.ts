@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
-import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
-import { formatTopology } from "../cluster/index.ts";
+import { formatTopology, parseTopology } from "../cluster/index.ts";
+import { nodesHere } from "../engine/index.ts";
 import { usableCores } from "../kernels/index.ts";
 import { bundledModel } from "./bundled-model.ts";
 import { program } from "./program.ts";
@@ -105,5 +106,35 @@ test("flags are of all models, and KV memory and cores are shared by those witho
   assert.deepEqual(
     models.map(({ engine }) => engine.threads),
     [most, most, 1],
+  );
+});
+
+test("a model's own way of scaling goes before that of all, whichever it is", async () => {
+  const schedule = join(folder, "schedule");
+  writeFileSync(schedule, "08:30 prefill=3,decode=2");
+  const load = "load,prefill=100,decode=100";
+  for (const [common, own] of [
+    [["--scale-schedule", schedule], `scale-policy=${load}`],
+    [["--scale-policy", load], `scale-schedule=${schedule}`],
+  ] as const) {
+    const [a, b] = await served(
+      ...["--topology", "prefill=1x1,decode=1x1", ...common],
+      ...["--model", `a=${bundledModel},${own}`, "--model", `b=${bundledModel}`],
+    );
+    const ways = [a, b].map((model) => [model.scalePolicy, model.schedule].map((way) => !!way));
+    const expected = [true, false];
+    if (own.startsWith("scale-schedule")) expected.reverse();
+    assert.deepEqual(ways, [expected, expected.toReversed()]);
+  }
+});
+
+test("ranks that are waited for on other machines take no cores of this one", () => {
+  const options = { modelDirectory: bundledModel, policy: "w8a16", kvMemoryBytes: 1 } as const;
+  const topology = parseTopology("combined=1x8");
+  const waitsFor = { listen: { host: "127.0.0.1", port: 0 }, secret: "s" } as never;
+  assert.equal(nodesHere({ ...options, topology, nodes: { count: 4 } }).length, 8);
+  assert.deepEqual(
+    nodesHere({ ...options, topology, nodes: { count: 4, await: waitsFor } }),
+    [0, 0],
   );
 });

@@ -1,3 +1,4 @@
+import { nodesHere } from "../engine/index.ts";
 import { usableCores } from "../kernels/index.ts";
 import { bytesOf, integerOf, present, textIf, UsageError } from "./arguments.ts";
 import { checkedEngineOf, withPackedWeights } from "./engine-options.ts";
@@ -78,12 +79,16 @@ function flagsOf(model: NamedModel, flags: Flags, models: readonly NamedModel[])
   const kvMemory = Math.floor(bytesOf("kv-memory", flags["kvMemory"]) / Math.max(1, sharers));
   // A model that is on this node alone has no others to wait for.
   const listen = model.own["nodes"] === "1" ? undefined : flags["listen"];
-  return { ...flags, kvMemory, listen, model: model.directory, ...ownFlagsOf(model) };
+  const own = ownFlagsOf(model);
+  const { scaleSchedule, scalePolicy, ...others } = flags;
+  const isScaled = "scaleSchedule" in own || "scalePolicy" in own;
+  const scaling = isScaled ? {} : { scaleSchedule, scalePolicy };
+  return { ...others, ...scaling, kvMemory, listen, model: model.directory, ...own };
 }
 
-/** Each rank has as many compute threads as there are cores for every rank of every model. */
+/** Each rank has as many compute threads as there are cores for every rank of every model on this machine. */
 function withSharedCores(models: readonly ModelOptions[]): ModelOptions[] {
-  const ranks = models.reduce((sum, { engine }) => sum + (engine.topology?.ranks ?? 1), 0);
+  const ranks = models.reduce((sum, { engine }) => sum + nodesHere(engine).length, 0);
   const most = Math.max(1, Math.floor(usableCores() / ranks));
   return models.map((model) => {
     const threads = Math.min(model.engine.threads ?? 1, most);

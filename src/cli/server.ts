@@ -1,4 +1,4 @@
-import type { Server } from "../gateway/index.ts";
+import { type Server, ServerRefusal } from "../gateway/index.ts";
 import { apiKeyOf } from "./api-key.ts";
 import { textOf, UsageError } from "./arguments.ts";
 
@@ -13,4 +13,9 @@ export async function serverOf(flags: Readonly<Record<string, unknown>>): Promis
     url: url.replace(/\/(v1\/?)?$/, ""),
     ...(apiKey === undefined ? {} : { apiKey }),
   };
+}
+
+/** Of a server that was asked: whoever refuses has the right URL. */
+export function urlProblem(error: Error): UsageError {
+  return new UsageError(error instanceof ServerRefusal ? error.message : `--url: ${error.message}`);
 }

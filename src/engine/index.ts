@@ -3,6 +3,7 @@ export {
   Engine,
   type EngineOptions,
   expectEngines,
+  nodesHere,
   type Journey,
   type MaskSource,
   type MaskStep,

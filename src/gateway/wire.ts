@@ -59,9 +59,14 @@ const tool = z.object({
 
 const stopString = z.string().min(1).max(1024, tooMany(1024, "characters"));
 
+/** What every way of asking has. */
+export const modelName = z
+  .string({ error: "expected a name from /v1/models" })
+  .openapi({ description: "A name from /v1/models." });
+
 /** What both ways of asking share. */
 const generationFields = {
-  model: z.string().openapi({ description: "A name from /v1/models." }),
+  model: modelName,
   n: z.int().min(1).max(MAX_CHOICES).nullish(),
   max_tokens: z.int().min(1).nullish().openapi({
     description: "Cut to what the context holds; without it the answer may fill the context.",

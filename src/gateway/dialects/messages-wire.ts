@@ -1,5 +1,6 @@
 /** What Anthropic's Messages API says, as far as this server does. */
 import { z } from "@hono/zod-openapi";
+import { modelName } from "../wire.ts";
 
 const text = z.object({ type: z.literal("text"), text: z.string() });
 
@@ -50,7 +51,7 @@ const tool = z.object({
 
 export const countRequest = z
   .object({
-    model: z.string(),
+    model: modelName,
     messages: z.array(message).min(1).max(4096),
     system: texts.nullish(),
     tools: z.array(tool).max(512).nullish(),

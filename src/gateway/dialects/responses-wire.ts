@@ -1,5 +1,6 @@
 /** What OpenAI's Responses API says, as far as this server does. */
 import { z } from "@hono/zod-openapi";
+import { modelName } from "../wire.ts";
 
 const textOnly = { error: "expected text: this model reads nothing else" };
 const inputPart = z.object({
@@ -44,7 +45,7 @@ const tool = z.object({
 
 export const countInputRequest = z
   .object({
-    model: z.string(),
+    model: modelName,
     input: z.union([z.string(), z.array(item).min(1).max(4096)]),
     instructions: z.string().nullish(),
     tools: z.array(tool).max(512).nullish(),

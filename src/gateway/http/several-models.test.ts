@@ -193,7 +193,8 @@ test("who names no model is told which there are, and who asks for models gets a
       assert.equal((await server.post(path, { ...body, model: "cow" })).status, 404, path);
     }
     const chat = { messages: [{ role: "user", content: "a" }] };
-    assert.equal((await server.post("/v1/chat/completions", chat)).status, 400);
+    const [, , param, said] = await errorOf(server.post("/v1/chat/completions", chat));
+    assert.deepEqual([param, said], ["model", "model: expected a name from /v1/models"]);
   } finally {
     await server.close();
   }

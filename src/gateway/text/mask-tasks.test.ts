@@ -71,13 +71,13 @@ test("grammars are opened one at a time, in order of arrival, and who follows do
   const { tasks, names, answer, clock } = begin();
   const opened = ["a", "b", "c"].map((name) => tasks.open(opening(name), stays));
   const followed = tasks.follow(following(1));
-  assert.deepEqual(names(), ["a", "follow"]);
+  assert.deepEqual(names(), ["follow", "a"]);
   answer("follow");
   await followed;
   answer("a");
-  assert.deepEqual(names(), ["a", "follow", "b"]);
+  assert.deepEqual(names(), ["follow", "a", "b"]);
   answer("b");
-  assert.deepEqual(names(), ["a", "follow", "b", "c"]);
+  assert.deepEqual(names(), ["follow", "a", "b", "c"]);
   answer("c");
   await Promise.all(opened);
   assert.equal(clock.pending, 0);
@@ -135,8 +135,8 @@ test("an opening has its time from when it begins, and fails alone when it takes
 
 test("a child that ends while it follows costs nobody behind it his turn", async () => {
   const { tasks, names, answer, listeners, warnings } = begin();
-  const followed = tasks.follow(following(1));
   const opened = tasks.open(opening("a"), stays);
+  const followed = tasks.follow(following(1));
   assert.deepEqual(names(), ["follow", "a"]);
   listeners[0].ended("ended its process (SIGKILL)");
   assert.equal((await followed).kind, "forgotten");

@@ -102,10 +102,22 @@ export class MaskTasks {
 
   #send(): void {
     if (this.#unsent.length === 0) return;
+    this.#putInOrder();
     this.#child ??= this.#createChild();
     this.#child.hold(true);
     this.#child.post(this.#unsent);
     this.#unsent = [];
+  }
+
+  /** As the child works: who follows goes before who opens. */
+  #putInOrder(): void {
+    const of = (kind: MaskTask["kind"]) => this.#unsent.filter((task) => task.kind === kind);
+    this.#unsent = [...of("follow"), ...of("open")];
+    for (const { id } of this.#unsent) {
+      const posted = this.#posted.get(id) as Posted;
+      this.#posted.delete(id);
+      this.#posted.set(id, posted);
+    }
   }
 
   #createChild(): MaskChild {
