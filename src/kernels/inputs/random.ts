@@ -15,9 +15,11 @@ export function randomSource(seed: number): () => number {
 /** Standard normal values, with the same bits everywhere. */
 export function gaussian(random: () => number, count: number, spread = 1): Float32Array {
   const turn = { sine: 0, cosine: 0 };
-  return Float32Array.from({ length: count }, () => {
+  const values = new Float32Array(count);
+  for (let i = 0; i < count; i++) {
     const radius = Math.sqrt(-2 * logarithm(1 - random()));
     sineAndCosine(turn, 2 * Math.PI * random());
-    return spread * radius * turn.cosine;
-  });
+    values[i] = spread * radius * turn.cosine;
+  }
+  return values;
 }

@@ -14,7 +14,7 @@ import {
   generateSiluMultiply,
 } from "./generated-operations.ts";
 import { generateSample } from "./generated-sampling.ts";
-import type { MlaSizes, WeightMaker } from "../inputs/index.ts";
+import type { GeneratorSetting, MlaSizes, WeightMaker } from "../inputs/index.ts";
 import type { Policy } from "../policy.ts";
 import type { GateRule } from "../stream.ts";
 
@@ -68,51 +68,76 @@ const mlaSizes: readonly MlaSizes[] = [
   },
 ];
 
+const rowSizes = [
+  { rows: 0, columns: 48 },
+  { rows: 1, columns: 7 },
+  { rows: 5, columns: 131 },
+  { rows: 3, columns: 576 },
+  { rows: 70, columns: 4100 },
+];
+const matmulSizes = [
+  { rows: 0, outputs: 5, columns: 130 },
+  { rows: 1, outputs: 129, columns: 257 },
+  { rows: 4, outputs: 67, columns: 128 },
+  { rows: 33, outputs: 192, columns: 320 },
+];
+const sampleSizes = [
+  { rows: 0, vocabSize: 9, usable: 9 },
+  { rows: 1, vocabSize: 1, usable: 1 },
+  { rows: 240, vocabSize: 67, usable: 61 },
+  { rows: 60, vocabSize: 2500, usable: 2400 },
+];
+
+/** Each with a seed of its own. */
+function settings(folder: WeightMaker, policy: Policy): () => GeneratorSetting {
+  let seed = 1;
+  return () => ({ folder, policy, seed: seed++ });
+}
+
+/** Operations of a folder's weights that are the same under every policy, by their seeds. */
+const made = new WeakMap<WeightMaker, Map<number, GeneratedOperation>>();
+
 /** Every operation on sizes that end inside vectors, blocks and pages, on none, and on many rows. */
 export function everyOperation(folder: WeightMaker, policy: Policy): GeneratedOperation[] {
-  let seed = 1;
-  const setting = () => ({ folder, policy, seed: seed++ });
-  const sizes = [
-    { rows: 0, columns: 48 },
-    { rows: 1, columns: 7 },
-    { rows: 5, columns: 131 },
-    { rows: 3, columns: 576 },
-    { rows: 70, columns: 4100 },
-  ];
-  const matmuls = [
-    { rows: 0, outputs: 5, columns: 130 },
-    { rows: 1, outputs: 129, columns: 257 },
-    { rows: 4, outputs: 67, columns: 128 },
-    { rows: 33, outputs: 192, columns: 320 },
-  ];
+  const setting = settings(folder, policy);
+  const shared = made.get(folder) ?? new Map<number, GeneratedOperation>();
+  made.set(folder, shared);
+  const once = (generate: (own: GeneratorSetting) => GeneratedOperation) => {
+    const own = setting();
+    const operation = shared.get(own.seed) ?? generate(own);
+    shared.set(own.seed, operation);
+    return operation;
+  };
   return [
-    ...sizes.flatMap((size) => [
-      ...weightDtypes.map((dtype) => generateEmbed(setting(), { ...size, dtype })),
-      ...weightDtypes.map((dtype) => generateRmsNorm(setting(), { ...size, dtype })),
-      generateAdd(setting(), size),
-      generateSiluMultiply(setting(), size),
-      ...formats.map((format) => generateQuantize(setting(), { ...size, format })),
-      ...formats.map((format) => generateGather(setting(), { ...size, format })),
+    ...rowSizes.flatMap((size) => [
+      ...weightDtypes.map((dtype) => once((own) => generateEmbed(own, { ...size, dtype }))),
+      ...weightDtypes.map((dtype) => once((own) => generateRmsNorm(own, { ...size, dtype }))),
+      once((own) => generateAdd(own, size)),
+      once((own) => generateSiluMultiply(own, size)),
+      ...formats.map((format) => once((own) => generateQuantize(own, { ...size, format }))),
+      ...formats.map((format) => once((own) => generateGather(own, { ...size, format }))),
       generateCombine(setting(), { ...size, topK: 3 }),
     ]),
-    ...matmuls.flatMap((size) =>
-      weightDtypes.flatMap((dtype) => [
-        generateGemm(setting(), { ...size, dtype }),
-        generateGroupedGemm(setting(), { ...size, dtype, experts: 5 }),
-      ]),
-    ),
+    ...products(setting),
     ...[0, 1, 130].flatMap((rows) =>
       rules.flatMap((gate) => [
-        generateRoute(setting(), { rows, rule: gate }),
-        generateGroupRows(setting(), { rows, rule: gate }),
+        once((own) => generateRoute(own, { rows, rule: gate })),
+        once((own) => generateGroupRows(own, { rows, rule: gate })),
       ]),
     ),
     ...mlaSizes.flatMap((size) => generateMla(setting(), size)),
-    ...[
-      { rows: 0, vocabSize: 9, usable: 9 },
-      { rows: 1, vocabSize: 1, usable: 1 },
-      { rows: 240, vocabSize: 67, usable: 61 },
-      { rows: 60, vocabSize: 2500, usable: 2400 },
-    ].map((size) => generateSample(setting(), size)),
+    ...sampleSizes.map((size) => once((own) => generateSample(own, size))),
   ];
 }
+
+/** Every product, on its sizes. */
+export const everyProduct = (folder: WeightMaker, policy: Policy): GeneratedOperation[] =>
+  products(settings(folder, policy));
+
+const products = (setting: () => GeneratorSetting) =>
+  matmulSizes.flatMap((size) =>
+    weightDtypes.flatMap((dtype) => [
+      generateGemm(setting(), { ...size, dtype }),
+      generateGroupedGemm(setting(), { ...size, dtype, experts: 5 }),
+    ]),
+  );
