@@ -1,6 +1,7 @@
 // Times the matrix products of one instruction set beside two roofs probed in alternation with them: reading the same
-// number of bytes with the same threads, and multiplying from registers. Inputs are BF16 where weights are FP8 or BF16, and INT8 where weights are.
-//   gemm-bench [threads] [rows,…] [dtype: fp8 i8 bf16 f32, or i4 i4-128: in groups] [outputs × inputs, …] [strips]
+// number of bytes with the same threads, and multiplying from registers. Inputs are BF16 where weights are FP8 or BF16,
+// and INT8 where weights are.
+//   gemm-bench [threads] [rows,…] [dtype: fp8 i8 bf16 f32, or i4 i4-128: in groups] [outputs,inputs,… or mla] [strips]
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -43,25 +44,22 @@ double low(std::vector<double> times) {
 class Pool {
  public:
   Pool() {
-    memory_ = static_cast<uint8_t*>(
-        mmap(nullptr, POOL_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0));
-    if (memory_ == MAP_FAILED) std::abort();
     test::Random random(1);
     for (size_t i = 0; i < POOL_BYTES; i += 8) {
       // As of trained weights, hardly any exponent is 0; none is NaN or infinite in any format.
       const uint64_t bits = (random.bits() & 0xbfbfbfbfbfbfbfbf) | 0x2020202020202020;
-      std::memcpy(memory_ + i, &bits, 8);
+      std::memcpy(memory_.data() + i, &bits, 8);
     }
   }
   const uint8_t* next(size_t bytes) {
     if (at_ + bytes > POOL_BYTES) at_ = 0;
-    const uint8_t* slice = memory_ + at_;
+    const uint8_t* slice = memory_.data() + at_;
     at_ += (bytes + 63) / 64 * 64;
     return slice;
   }
 
  private:
-  uint8_t* memory_;
+  test::HugeBytes memory_{POOL_BYTES};
   size_t at_ = 0;
 };
 
@@ -140,25 +138,28 @@ struct Shape {
   int64_t outputs, inputs;
 };
 
-/// `count` times one half, in float32 or BF16.
-std::vector<uint8_t> halves(Dtype format, int64_t count) {
-  const float half = 0.5f;
-  const int bytes = test::bytesOf(format);
-  std::vector<uint8_t> codes(count * bytes);
-  for (int64_t i = 0; i < count; i++) {
-    std::memcpy(codes.data() + i * bytes, reinterpret_cast<const uint8_t*>(&half) + sizeof half - bytes, bytes);
+/// `count` values of rows: fives in INT8, or one half each.
+class Rows {
+ public:
+  Rows(Dtype format, int64_t count) : bytes_(static_cast<size_t>(count * test::bytesOf(format))) {
+    const float half = 0.5f;
+    const int bytes = test::bytesOf(format);
+    if (format == Dtype::i8) std::memset(bytes_.data(), 5, static_cast<size_t>(count));
+    for (int64_t i = 0; format != Dtype::i8 && i < count; i++) {
+      std::memcpy(bytes_.data() + i * bytes, reinterpret_cast<const uint8_t*>(&half) + sizeof half - bytes, bytes);
+    }
   }
-  return codes;
-}
+  void* data() const { return bytes_.data(); }
+  float* floats() const { return static_cast<float*>(data()); }
+
+ private:
+  test::HugeBytes bytes_;
+};
 
 /// What rows are multiplied with weights of a dtype.
 Dtype inputOf(Dtype dtype) {
   if (dtype == Dtype::i4) return Dtype::i8;
   return dtype == Dtype::f32 || dtype == Dtype::i8 ? dtype : Dtype::bf16;
-}
-
-std::vector<uint8_t> rowsOf(Dtype format, int64_t count) {
-  return format == Dtype::i8 ? std::vector<uint8_t>(count, 5) : halves(format, count);
 }
 
 /// Bytes of a weight's codes, and of what lies among them in strips.
@@ -170,8 +171,8 @@ int64_t bytesOf(const Weight& weight) {
 void benchGemm(Pool& pool, Team& team, Dtype dtype, int64_t group, const Shape& shape, int rows, WeightLayout layout) {
   const auto [outputs, inputs] = shape;
   const Dtype format = inputOf(dtype);
-  std::vector<uint8_t> x = rowsOf(format, rows * inputs);
-  std::vector<float> out(rows * outputs), rowScales(rows * scaleBlocks(inputs), 0.5f);
+  const Rows x(format, rows * inputs), out(Dtype::f32, rows * outputs);
+  std::vector<float> rowScales(rows * scaleBlocks(inputs), 0.5f);
   const int64_t scaleRows = formatOf(dtype).scaleRows;
   std::vector<float> scales(scaleRows ? ceilDivide(outputs, scaleRows) * scaleBlocks(inputs) : 0, 0.5f);
   const auto* scaleBytes = scaleRows ? reinterpret_cast<const uint8_t*>(scales.data()) : nullptr;
@@ -183,27 +184,27 @@ void benchGemm(Pool& pool, Team& team, Dtype dtype, int64_t group, const Shape& 
   const double operations = 2.0 * static_cast<double>(rows * outputs * inputs);
   bench(what, pool, team, peakOf(dtype), bytes, bytes, operations, [&](const uint8_t* data) {
     weight.data = data;
-    gemm({out.data(), {format, inputs, x.data(), rowScales.data()}, weight, rows}, team);
+    gemm({out.floats(), {format, inputs, x.data(), rowScales.data()}, weight, rows}, team);
   });
 }
 
-void benchMla(Pool& pool, Team& team, int heads, int rows) {
+/// Both halves of kv_b_proj, which is BF16 unless it is FP8.
+void benchMla(Pool& pool, Team& team, Dtype dtype, int heads, int rows) {
+  if (dtype != Dtype::fp8) dtype = Dtype::bf16;
   const MlaShape shape = {heads, 128, 64, 128, 512, 1};
-  std::vector<float> q(static_cast<size_t>(rows) * heads * 512, 0.5f), out(q.size());
+  const int64_t latents = static_cast<int64_t>(rows) * heads * shape.latent;
+  const Rows in(Dtype::f32, latents), out(Dtype::f32, latents);
   std::vector<float> scales(static_cast<size_t>(heads) * 2 * 4, 0.5f);
-  const double codes = heads * 128.0 * 512;
-  char what[80];
-  const auto weight = [&](const uint8_t* data) {
-    return Weight{Dtype::fp8, heads * 256, 512, data, reinterpret_cast<const uint8_t*>(scales.data())};
+  const double products = heads * 128.0 * 512, bytes = products * test::bytesOf(dtype);
+  const auto* scaleBytes = dtype == Dtype::fp8 ? reinterpret_cast<const uint8_t*>(scales.data()) : nullptr;
+  const auto bench = [&](const char* name, auto&& run) {
+    char what[80];
+    std::snprintf(what, sizeof what, "%d thr, M %4d, %s, %d heads", team.threads(), rows, name, heads);
+    ::bench(what, pool, team, peakOf(dtype), bytes, 2 * bytes, 2 * rows * products,
+            [&](const uint8_t* data) { run(Weight{dtype, heads * 256, 512, data, scaleBytes}); });
   };
-  std::snprintf(what, sizeof what, "%d thr, M %4d, absorbQuery, %d heads", team.threads(), rows, heads);
-  bench(what, pool, team, peakOf(Dtype::fp8), codes, 2 * codes, 2 * rows * codes, [&](const uint8_t* data) {
-    absorbQuery({out.data(), q.data(), weight(data), shape, rows, true}, team);
-  });
-  std::snprintf(what, sizeof what, "%d thr, M %4d, projectValue, %d heads", team.threads(), rows, heads);
-  bench(what, pool, team, peakOf(Dtype::fp8), codes, 2 * codes, 2 * rows * codes, [&](const uint8_t* data) {
-    projectValue({out.data(), q.data(), weight(data), shape, rows, true}, team);
-  });
+  bench("W_UK", [&](const Weight& kvB) { absorbQuery({out.floats(), in.floats(), kvB, shape, rows, true}, team); });
+  bench("W_UV", [&](const Weight& kvB) { projectValue({out.floats(), in.floats(), kvB, shape, rows, true}, team); });
 }
 
 /// A layer's expert matrices [1408, 2048], each row with six of 64 at random.
@@ -228,8 +229,8 @@ void benchGrouped(Pool& pool, Team& team, Dtype dtype, int tokens) {
     starts.push_back(starts.back() + count);
     active += count > 0;
   }
-  std::vector<uint8_t> x = rowsOf(inputOf(dtype), starts.back() * inputs);
-  std::vector<float> out(starts.back() * outputs), rowScales(starts.back() * scaleBlocks(inputs), 0.5f);
+  const Rows x(inputOf(dtype), starts.back() * inputs), out(Dtype::f32, starts.back() * outputs);
+  std::vector<float> rowScales(starts.back() * scaleBlocks(inputs), 0.5f);
   std::vector<float> scales(outputs * scaleBlocks(inputs), 0.5f);
   const auto* scaleBytes = formatOf(dtype).scaleRows ? reinterpret_cast<const uint8_t*>(scales.data()) : nullptr;
   const double bytes = static_cast<double>(active * outputs * inputs * test::bytesOf(dtype));
@@ -260,7 +261,8 @@ int main(int argc, char** argv) {
   const auto rows = numbers(argc > 2 ? argv[2] : "1,2,4,8,16,32,128,512");
   const std::string dtype = argc > 3 ? argv[3] : "fp8";
   const char* const models = "1408,2048,2048,1408,10944,2048,2048,10944,102400,2048,2048,7168,7168,2048";
-  const auto sizes = numbers(argc > 4 ? argv[4] : models);
+  const bool isMla = argc > 4 && !std::strcmp(argv[4], "mla");
+  const auto sizes = numbers(isMla ? "" : argc > 4 ? argv[4] : models);
   Pool pool;
   TestTeam team(threads);
   const int64_t group = dtype == "i4-128" ? 128 : 32;
@@ -278,6 +280,8 @@ int main(int argc, char** argv) {
     }
   }
   if (argc > 4 && sizes.size() > 1) return 0;
-  for (const int64_t count : rows) benchGrouped(pool, team, format, static_cast<int>(count));
-  for (const int64_t count : rows) benchMla(pool, team, 16, static_cast<int>(count));
+  for (const int64_t count : rows) {
+    if (!isMla) benchGrouped(pool, team, format, static_cast<int>(count));
+  }
+  for (const int64_t count : rows) benchMla(pool, team, format, 12, static_cast<int>(count));
 }

@@ -10,6 +10,7 @@
 #include <cstring>
 #include <vector>
 
+#include "host/huge-pages.h"
 #include "host/strips.h"
 
 namespace daysix::test {
@@ -107,6 +108,26 @@ class GuardedBytes {
   size_t length_;
   uint8_t* memory_;
   uint8_t* data_;
+};
+
+/// Zeros in huge pages, as streams' buffers lie: page walks would drown what benchmarks measure.
+class HugeBytes {
+ public:
+  explicit HugeBytes(size_t size) : length_(size + 2 * HUGE_PAGE_BYTES) {
+    void* memory = mmap(nullptr, length_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED) std::abort();
+    memory_ = static_cast<uint8_t*>(memory);
+    preferHugePages(memory_, length_);
+    std::memset(data(), 0, size);
+  }
+  ~HugeBytes() { munmap(memory_, length_); }
+  HugeBytes(const HugeBytes&) = delete;
+  HugeBytes& operator=(const HugeBytes&) = delete;
+  uint8_t* data() const { return memory_ + -reinterpret_cast<uintptr_t>(memory_) % HUGE_PAGE_BYTES; }
+
+ private:
+  const size_t length_;
+  uint8_t* memory_;
 };
 
 /// A random weight at whatever alignment its size leaves before the guarded page.
