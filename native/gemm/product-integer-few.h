@@ -16,7 +16,10 @@ inline void multiplyFewDots(const Product& product, int64_t from, int64_t to) {
     const DotWeights strip = {weight.data + (product.firstRow + output) / STRIP_ROWS * stripBytes(weight), 0};
     alignas(64) float totals[FEW_DOT_ROWS * DOT_OUTPUTS] = {};
     withRows<FEW_DOT_ROWS>(static_cast<int>(product.rows),
-                           [&](auto rows) { multiplyDots<rows, 1>(totals, x, strip, scaleColumns(weight)); });
+                           [&](auto rows) {
+                             const DotsAhead ahead = {strip.first + STRIP_AHEAD_WORDS * 4, STRIP_LANES * 4};
+                             multiplyDots<rows, 1>({x, totals}, strip, scaleColumns(weight), ahead);
+                           });
     const int count = static_cast<int>(std::min<int64_t>(STRIP_LANES, to - output));
     for (int64_t row = 0; row < product.rows; row++) {
       for (int i = 0; i < count; i += WIDTH) {

@@ -1,5 +1,7 @@
 // Products of more INT8 rows: strips of weights, multiplied with tiles of rows.
 #pragma once
+#include <optional>
+
 #include "gemm/product-integer.h"
 #if defined(DAYSIX_TILES)
 #include "gemm/product-integer-tile.h"
@@ -14,6 +16,7 @@ class DotStrips {
       : product_(product),
         weight_(*product.weight),
         tiling_{product.rows, DOT_ROWS},
+        onVectors_(DOT_ROWS == REGISTER_ROWS || (tiling_.count() <= 2 && tiling_.rowsOf(0) <= REGISTER_ROWS)),
         blocks_(scaleColumns(weight_)),
         roundTiles_(tilesOfRound()) {
     const int64_t turned = weight_.layout == WeightLayout::rows ? DOT_STRIPS * stripBytes(weight_) : 0;
@@ -25,7 +28,8 @@ class DotStrips {
   /// Outputs from up to to.
   void multiply(int64_t from, int64_t to) {
 #if defined(DAYSIX_TILES)
-    const UseTiles tiles;
+    std::optional<UseTiles> tiles;
+    if (!onVectors_) tiles.emplace();
 #endif
     for (int64_t tile = 0; tile < tiling_.count(); tile += roundTiles_) {
       for (int64_t output = from; output < to; output += DOT_OUTPUTS) {
@@ -36,11 +40,16 @@ class DotStrips {
   }
 
  private:
-#if defined(DAYSIX_TILES)
-  static constexpr int64_t CACHED_BLOCKS = 16;
-#else
-  static constexpr int64_t CACHED_BLOCKS = 4;
-#endif
+  /// Blocks of strips that stay in the first cache, or near it.
+  int64_t cachedBlocks() const { return onVectors_ ? 4 : 16; }
+  int64_t tilesOfPass() const { return onVectors_ ? 1 : 2; }
+
+  /// The blocks behind those from `block` on, or the next strips. Each pass over the rows asks for a part of them, so that
+  /// memory and arithmetic work at the same time.
+  const uint8_t* following(const DotWeights& strips, int64_t block) const {
+    const int64_t next = block + cachedBlocks();
+    return strips.first + (next < blocks_ ? next * stripBlockBytes(Dtype::i8) : DOT_STRIPS * stripBytes(weight_));
+  }
 
   /// As few rounds as the cache allows, of nearly equal size, in pairs of tiles.
   int64_t tilesOfRound() const {
@@ -76,25 +85,30 @@ class DotStrips {
   /// A few blocks of the strips stay in the first cache while the rows pass by.
   void multiplyTiles(int64_t firstTile, int64_t lastTile, const DotWeights& strips, int64_t output, int outputs) {
     const int64_t firstRow = tiling_.first(firstTile), rows = tiling_.first(lastTile) - firstRow;
+    const int64_t passes = ceilDivide(lastTile - firstTile, tilesOfPass());
     std::memset(totals_, 0, rows * DOT_OUTPUTS * sizeof(float));
-    for (int64_t block = 0; block < blocks_; block += CACHED_BLOCKS) {
+    for (int64_t block = 0; block < blocks_; block += cachedBlocks()) {
       const DotWeights weights = {strips.first + block * stripBlockBytes(Dtype::i8), strips.stride};
-      const auto blocks = std::min(CACHED_BLOCKS, blocks_ - block);
-      const auto totalsOf = [&](int64_t tile) { return totals_ + (tiling_.first(tile) - firstRow) * DOT_OUTPUTS; };
+      const auto blocks = std::min(cachedBlocks(), blocks_ - block);
+      DotsAhead ahead = {following(strips, block), ceilDivide(STRIP_LANES * 4, passes)};
+      for (int64_t tile = firstTile; tile < lastTile; tile += tilesOfPass(), ahead.first += blocks * BLOCK_LINES * ahead.step) {
+        const auto tileOf = [&](int64_t tile) {
+          return DotTile{dotBlock(product_, tiling_, tile, block), totals_ + (tiling_.first(tile) - firstRow) * DOT_OUTPUTS};
+        };
+        if (onVectors_) {
+          withRows<REGISTER_ROWS>(tiling_.rowsOf(tile), [&](auto rows) {
+            multiplyDots<rows, DOT_STRIPS>(tileOf(tile), weights, blocks, ahead);
+          });
+          continue;
+        }
 #if defined(DAYSIX_TILES)
-      const auto tileOf = [&](int64_t tile) {
-        return DotTile{dotBlock(product_, tiling_, tile, block), totalsOf(tile)};
-      };
-      int64_t tile = firstTile;
-      for (; tile + 1 < lastTile; tile += 2) multiplyOnTiles<2>({tileOf(tile), tileOf(tile + 1)}, weights, blocks);
-      if (tile < lastTile) multiplyOnTiles<1>({tileOf(tile)}, weights, blocks);
-#else
-      for (int64_t tile = firstTile; tile < lastTile; tile++) {
-        withRows<DOT_ROWS>(tiling_.rowsOf(tile), [&](auto rows) {
-          multiplyDots<rows, DOT_STRIPS>(totalsOf(tile), dotBlock(product_, tiling_, tile, block), weights, blocks);
-        });
-      }
+        if (tile + 1 < lastTile) {
+          multiplyOnTiles<2>({tileOf(tile), tileOf(tile + 1)}, weights, blocks, ahead);
+        } else {
+          multiplyOnTiles<1>({tileOf(tile)}, weights, blocks, ahead);
+        }
 #endif
+      }
     }
     for (int64_t row = 0; row < rows; row++) {
       for (int i = 0; i < outputs; i += WIDTH) {
@@ -107,6 +121,7 @@ class DotStrips {
   const Product& product_;
   const Weight& weight_;
   const Tiling tiling_;
+  const bool onVectors_;  // a few rows' products are faster there, tiles or not
   const int64_t blocks_, roundTiles_;
   uint8_t* turned_;  // strips made of rows
   float* totals_;    // [row][DOT_OUTPUTS]

@@ -6,12 +6,6 @@
 
 namespace daysix::DAYSIX_ISA {
 
-/// Tiles of rows, and where their totals are: [row][DOT_OUTPUTS].
-struct DotTile {
-  DotBlock first;
-  float* totals;
-};
-
 /// Block sums on their way into totals. They are promoted one block late: reading them back at once would mean waiting
 /// for the tiles.
 template <int RowTiles>
@@ -55,9 +49,14 @@ class DotPromotion {
 
 /// Adds some blocks of strips times the rows of one tile or two.
 template <int RowTiles>
-inline void multiplyOnTiles(const DotTile (&tiles)[RowTiles], const DotWeights& strips, int64_t blocks) {
+inline void multiplyOnTiles(const DotTile (&tiles)[RowTiles], const DotWeights& strips, int64_t blocks, const DotsAhead& ahead) {
   DotPromotion<RowTiles> promotion;
   for (int64_t block = 0; block < blocks; block++) {
+    const int64_t asked = BLOCK_LINES * ahead.step;
+    for (int64_t byte = block * asked; byte < (block + 1) * asked; byte += LINE_BYTES) {
+      __builtin_prefetch(ahead.first + byte);
+      __builtin_prefetch(ahead.first + strips.stride + byte);
+    }
     tileZero<0>();
     tileZero<1>();
     if constexpr (RowTiles == 2) {

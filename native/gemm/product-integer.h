@@ -11,13 +11,16 @@
 
 namespace daysix::DAYSIX_ISA {
 
-/// Rows and strips whose sums fit the registers, or a tile, together.
-#if defined(DAYSIX_TILES)
-constexpr int DOT_ROWS = 16, DOT_STRIPS = 2;
-#elif defined(__AVX512VNNI__)
-constexpr int DOT_ROWS = 12, DOT_STRIPS = 2;
+/// Rows and strips whose sums fit the registers together; rows of a tile.
+#if defined(__AVX512VNNI__)
+constexpr int REGISTER_ROWS = 12, DOT_STRIPS = 2;
 #else
-constexpr int DOT_ROWS = 4, DOT_STRIPS = 1;
+constexpr int REGISTER_ROWS = 4, DOT_STRIPS = 1;
+#endif
+#if defined(DAYSIX_TILES)
+constexpr int DOT_ROWS = 16;
+#else
+constexpr int DOT_ROWS = REGISTER_ROWS;
 #endif
 constexpr int DOT_OUTPUTS = DOT_STRIPS * STRIP_LANES;
 constexpr int VECTORS_OF_STRIP = STRIP_LANES / DOT_LANES;
@@ -34,6 +37,12 @@ struct DotBlock {
   int8_t* codes(int row) const { return reinterpret_cast<int8_t*>(bytes) + row * SCALE_BLOCK; }
   float* scales() const { return reinterpret_cast<float*>(bytes + rows * SCALE_BLOCK); }
   int32_t* firstSums() const { return reinterpret_cast<int32_t*>(scales() + rows); }
+};
+
+/// A tile of rows from some block on, and where its totals are: [row][DOT_OUTPUTS].
+struct DotTile {
+  DotBlock first;
+  float* totals;
 };
 
 inline int64_t dotRowBytes(const Weight& weight) { return scaleColumns(weight) * DOT_BLOCK_BYTES; }
@@ -75,27 +84,42 @@ struct DotWeights {
   }
 };
 
+/// Lines of a strip's block: its words, then its scales.
+constexpr int64_t BLOCK_LINES = stripBlockBytes(Dtype::i8) / (STRIP_LANES * 4);
+
+/// What is asked for of each strip meanwhile: `step` bytes more with each line that is multiplied.
+struct DotsAhead {
+  const uint8_t* first;
+  int64_t step;
+};
+
 /// Adds a block's sums to totals, times the rows' scales and the strips'.
 template <int Rows, int Strips>
 DAYSIX_INLINE void promote(float* totals, const DotSums (&dots)[Rows][Strips * VECTORS_OF_STRIP], const float* rowScales,
                            const DotWeights& weights, int64_t block) {
+  Chains weightScales[Strips];
   each<Strips>([&](auto strip) __attribute__((always_inline)) {
-    const Chains weightScales = loadChains(weights.scales(strip, block));
-    each<Rows>([&](auto row) __attribute__((always_inline)) {
+    weightScales[strip] = loadChains(weights.scales(strip, block));
+  });
+  each<Rows>([&](auto row) __attribute__((always_inline)) {
+    const Chains rowScale = splatChains(rowScales[row]);
+    each<Strips>([&](auto strip) __attribute__((always_inline)) {
       float* total = totals + row * DOT_OUTPUTS + strip * STRIP_LANES;
       const Chains sums = toChains(dots[row] + strip * VECTORS_OF_STRIP);
-      storeChains(total, loadChains(total) + sums * (splatChains(rowScales[row]) * weightScales));
+      storeChains(total, loadChains(total) + sums * (rowScale * weightScales[strip]));
     });
+    // One row after the other: products of all rows at once would not fit the registers.
+    asm volatile("" ::: "memory");
   });
 }
 
-/// totals[row][DOT_OUTPUTS] += a tile's rows times some blocks of strips, from block `first` of the rows on.
+/// Adds some blocks of strips times a tile's rows.
 template <int Rows, int Strips>
-inline void multiplyDots(float* totals, const DotBlock& first, const DotWeights& weights, int64_t blocks) {
+inline void multiplyDots(const DotTile& tile, const DotWeights& weights, int64_t blocks, DotsAhead ahead) {
   constexpr int VECTORS = Strips * VECTORS_OF_STRIP;
   for (int64_t block = 0; block < blocks; block++) {
     // With a constant number of rows, whatever is read of them is a constant away.
-    const DotBlock x = {first.bytes + block * Rows * DOT_BLOCK_BYTES, Rows};
+    const DotBlock x = {tile.first.bytes + block * Rows * DOT_BLOCK_BYTES, Rows};
     DotSums dots[Rows][VECTORS];
     each<Rows>([&](auto row) __attribute__((always_inline)) {
       each<VECTORS>([&](auto n) __attribute__((always_inline)) { dots[row][n] = splatSums(x.firstSums()[row]); });
@@ -106,7 +130,7 @@ inline void multiplyDots(float* totals, const DotBlock& first, const DotWeights&
       OffsetCodes strips[VECTORS];
       each<VECTORS>([&](auto n) __attribute__((always_inline)) {
         const uint32_t* at = words + n / VECTORS_OF_STRIP * (weights.stride / 4) + n % VECTORS_OF_STRIP * DOT_LANES;
-        if (n % VECTORS_OF_STRIP == 0) __builtin_prefetch(at + STRIP_AHEAD_WORDS);
+        if (n % VECTORS_OF_STRIP == 0) __builtin_prefetch(ahead.first + n / VECTORS_OF_STRIP * weights.stride);
         strips[n] = loadOffsetCodes(at);
       });
       each<Rows>([&](auto row) __attribute__((always_inline)) {
@@ -117,8 +141,10 @@ inline void multiplyDots(float* totals, const DotBlock& first, const DotWeights&
       });
       words += STRIP_LANES;
       codes += 4;
+      ahead.first += ahead.step;
     }
-    promote<Rows, Strips>(totals, dots, x.scales(), weights, block);
+    ahead.first += ahead.step;  // the scales
+    promote<Rows, Strips>(tile.totals, dots, x.scales(), weights, block);
   }
 }
 
