@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { PeerLostError, type Transport } from "../../cluster/index.ts";
 import { copyOf } from "../../cluster/ranks/transport.ts";
 import { decodeTransfer, type TransferMessage } from "../../kv-cache/index.ts";
+import { createKernels } from "../../kernels/index.ts";
 import { changedKernels } from "../../model/fixtures.ts";
 import type { GenerationEvent, AskedRequest } from "../messages.ts";
 import { admitted } from "../requests.ts";
@@ -9,8 +10,22 @@ import type { EngineCore } from "./core.ts";
 
 export const nextTurn = () => new Promise<void>((resolve) => setImmediate(resolve));
 
-/** Kernels that compute while the thread hears other things, as native ones do. */
-export const lateKernels = () => changedKernels(() => ({ fence: nextTurn }));
+/** Work of late kernels, which `OneThreadClient` waits for: a turn is as long as it takes. */
+const underWay = new Set<Promise<void>>();
+
+/** The fastest kernels, which are done a turn later, so that the thread hears other things meanwhile. */
+export const lateKernels = () =>
+  changedKernels(
+    (stream) => ({
+      async fence() {
+        const work = stream.fence();
+        underWay.add(work);
+        await work.finally(() => underWay.delete(work));
+        await nextTurn();
+      },
+    }),
+    createKernels({ atFence: true }),
+  );
 
 /** Runs requests together to their ends and waits for their blocks; what each was told. */
 export async function runToEnd(core: EngineCore, requests: readonly AskedRequest[]) {
@@ -152,6 +167,7 @@ export class OneThreadClient {
     for (const [rank, core] of cores) {
       if (!core.idle && !this.#stepping.has(core)) void this.#step(rank, core);
     }
+    await Promise.allSettled(underWay);
     await nextTurn();
     const isIdle = cores.every(([, core]) => core.idle && !this.#stepping.has(core));
     return !isIdle || !this.#neighbours.quiet;
