@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import {
   createNativeKernels,
+  createKernels,
   createReferenceKernels,
   greedySampling,
   nativeProblem,
@@ -35,7 +36,7 @@ function request(tokens: readonly number[], change: Partial<AskedRequest> = {}) 
 }
 
 async function createCore(
-  kernels = createReferenceKernels(),
+  kernels = createKernels(),
   change: Partial<CoreOptions> = {},
   directory = fixture.directory,
 ) {
@@ -222,7 +223,7 @@ test("logits that are not numbers fail their request only", async () => {
 
 test("unused rows of the vocabulary are never chosen nor reported", async () => {
   const usableTokens = 20;
-  const core = await createCore(createReferenceKernels(), { usableTokens });
+  const core = await createCore(createKernels(), { usableTokens });
   const sampling = { ...greedySampling, temperature: 2, seed: 1, logitBias: { 300: 100 } };
   core.submit(0, request(prompt, { sampling, maxTokens: 60, topLogprobs: 20 }));
   core.submit(1, request(prompt, { maxTokens: 20, topLogprobs: 1 }));
@@ -263,7 +264,7 @@ test("choices of one seed differ, and each repeats", async () => {
 });
 
 test("a context the pool cannot hold is refused with both sizes", async () => {
-  const core = await createCore(createReferenceKernels(), { pages: 1 });
+  const core = await createCore(createKernels(), { pages: 1 });
   core.submit(0, request(prompt));
   assert.deepEqual((await finish(core)).get(0), [
     {
@@ -274,7 +275,7 @@ test("a context the pool cannot hold is refused with both sizes", async () => {
     },
   ]);
   await assert.rejects(
-    createCore(createReferenceKernels(), { maxModelLen: 1 }),
+    createCore(createKernels(), { maxModelLen: 1 }),
     /maxModelLen: expected a whole number of at least 2, got 1/,
   );
 });
