@@ -31,7 +31,10 @@ template <Dtype D>
 class AbsorbedHeadOnChain {
  public:
   AbsorbedHeadOnChain(const AbsorbQuery& command, int head) : command_(command), shape_(command.shape), head_(head) {
-    for (int j = 0; j < shape_.nope; j = cutEnd(j)) cuts_++;
+    for (int j = 0; j < shape_.nope; j = cutEnd(j)) {
+      cuts_++;
+      pairs_ += pairsOfCut(j);
+    }
   }
 
   /// Rows from up to to.
@@ -39,36 +42,33 @@ class AbsorbedHeadOnChain {
     if (D == Dtype::bf16 && to - from <= FEW_ABSORBED_ROWS && shape_.latent % LINE_COLUMNS == 0) {
       return multiplyFew(from, static_cast<int>(to - from), scratch);
     }
+    const int64_t panels = ceilDivide(shape_.latent, CHAIN_OUTPUTS);
+    const int64_t weights = panels * pairs_ * CHAIN_STRIPS * sizeof(Pairs);
+    const int64_t scales = panels * cuts_ * CHAIN_OUTPUTS * sizeof(float);
+    const int64_t totals = CHAIN_ROWS * CHAIN_OUTPUTS * sizeof(float);
+    auto* memory = static_cast<uint8_t*>(
+        scratch.reserve(weights + scales + totals + CHAIN_ROWS * cuts_ * SCALE_BLOCK * PACKED_BYTES));
+    const Decoded head = {reinterpret_cast<Pairs*>(memory), reinterpret_cast<float*>(memory + weights)};
+    auto* sums = reinterpret_cast<float*>(memory + weights + scales);
+    uint8_t* queries = memory + weights + scales + totals;
+    decode(head, panels);
     const Tiling tiling{to - from, CHAIN_ROWS};
-    const int64_t pairs = PAIRS_OF_BLOCK * CHAIN_STRIPS * sizeof(Pairs), rowBytes = cuts_ * SCALE_BLOCK * PACKED_BYTES;
-    const int64_t totals = (to - from) * CHAIN_OUTPUTS * sizeof(float);
-    auto* memory = static_cast<uint8_t*>(scratch.reserve(pairs + totals + (to - from) * rowBytes));
-    auto* weights = reinterpret_cast<Pairs*>(memory);
-    auto* sums = reinterpret_cast<float*>(memory + pairs);
-    uint8_t* queries = memory + pairs + totals;
     for (int64_t tile = 0; tile < tiling.count(); tile++) {
-      packQueries(queries + tiling.first(tile) * rowBytes, from + tiling.first(tile), tiling.rowsOf(tile));
-    }
-    for (int64_t column = 0; column < shape_.latent; column += CHAIN_OUTPUTS) {
-      std::memset(sums, 0, totals);
-      int64_t cut = 0;
-      for (int j = 0; j < shape_.nope; j = cutEnd(j), cut++) {
-        decode(weights, column, j, cutEnd(j));
-        alignas(64) float scales[CHAIN_OUTPUTS];
-        std::fill_n(scales, CHAIN_OUTPUTS, weightScale(command_.kvB, weightRow(j), column / SCALE_BLOCK));
-        for (int64_t tile = 0; tile < tiling.count(); tile++) {
-          withRows<CHAIN_ROWS>(tiling.rowsOf(tile), [&](auto rows) {
-            const uint8_t* x = queries + tiling.first(tile) * rowBytes + cut * rows * SCALE_BLOCK * PACKED_BYTES;
-            multiplyChains<rows>(sums + tiling.first(tile) * CHAIN_OUTPUTS, reinterpret_cast<const PackedPair*>(x),
-                                 weights, (cutEnd(j) - j + 1) / 2, ONES.data(), scales);
-          });
-        }
-      }
-      for (int64_t row = 0; row < to - from; row++) storeRow(from + row, column, sums + row * CHAIN_OUTPUTS);
+      const int64_t row = from + tiling.first(tile);
+      withRows<CHAIN_ROWS>(tiling.rowsOf(tile), [&](auto rows) {
+        packQueries(queries, row, rows);
+        for (int64_t panel = 0; panel < panels; panel++) multiplyPanel<rows>(sums, queries, head, row, panel);
+      });
     }
   }
 
  private:
+  /// A head's weights: [panel][pair of all cuts][strip], and [panel][cut][CHAIN_OUTPUTS] scales.
+  struct Decoded {
+    Pairs* weights;
+    float* scales;
+  };
+
   static constexpr auto ONES = [] {
     std::array<float, CHAIN_ROWS> ones = {};
     ones.fill(1.0f);
@@ -98,6 +98,7 @@ class AbsorbedHeadOnChain {
   const uint8_t* codesAt(int j, int64_t column) const {
     return command_.kvB.data + (weightRow(j) * shape_.latent + column) * formatOf(D).valueBytes;
   }
+  int pairsOfCut(int j) const { return (cutEnd(j) - j + 1) / 2; }
   int cutEnd(int j) const { return endOfCut(command_.kvB, weightRow(j), j, shape_.nope); }
 
   /// [cut][row][SCALE_BLOCK]
@@ -114,34 +115,65 @@ class AbsorbedHeadOnChain {
     }
   }
 
-  void decode(Pairs* out, int64_t column, int j, int end) const {
-    const auto load = [&](int row, int64_t from) {
-      const int64_t left = row < end ? shape_.latent - from : 0;
-      return left > 0 ? loadHalves<D>(codesAt(row, from), left) : splatChains(0.0f);
-    };
-    for (; j < end; j += 2) {
-      for (int n = 0; n < CHAIN_STRIPS; n++) {
-        const int64_t from = column + n * CHAINS;
-        // The next columns are fetched while queries are multiplied with these.
-        __builtin_prefetch(codesAt(j, from + CHAIN_OUTPUTS));
-        __builtin_prefetch(codesAt(j + 1, from + CHAIN_OUTPUTS));
-        *out++ = pairsOf(load(j, from), load(j + 1, from));
+  /// Some rows at a time, in memory's order.
+  void decode(const Decoded& head, int64_t panels) const {
+    constexpr int STEP_PAIRS = 8;
+    int64_t cut = 0, pair = 0;
+    for (int begin = 0; begin < shape_.nope; begin = cutEnd(begin), cut++) {
+      const int end = cutEnd(begin);
+      for (int j = begin; j < end; j += 2 * STEP_PAIRS, pair += STEP_PAIRS) {
+        for (int64_t panel = 0; panel < panels; panel++) {
+          Pairs* out = head.weights + (panel * pairs_ + pair) * CHAIN_STRIPS;
+          for (int i = j; i < std::min(end, j + 2 * STEP_PAIRS); i += 2) {
+            for (int n = 0; n < CHAIN_STRIPS; n++) *out++ = pairsOfRows(i, end, panel * CHAIN_OUTPUTS + n * CHAINS);
+          }
+        }
+      }
+      pair += pairsOfCut(begin) - ceilDivide(pairsOfCut(begin), STEP_PAIRS) * STEP_PAIRS;
+      for (int64_t panel = 0; panel < panels; panel++) {
+        std::fill_n(head.scales + (panel * cuts_ + cut) * CHAIN_OUTPUTS, CHAIN_OUTPUTS,
+                    weightScale(command_.kvB, weightRow(begin), panel * CHAIN_OUTPUTS / SCALE_BLOCK));
       }
     }
   }
 
-  void storeRow(int64_t row, int64_t column, const float* totals) const {
-    float* out = command_.out + (row * shape_.heads + head_) * shape_.latent + column;
-    for (int i = 0; i < std::min<int64_t>(CHAIN_OUTPUTS, shape_.latent - column); i += WIDTH) {
-      const auto count = static_cast<int>(std::min<int64_t>(WIDTH, shape_.latent - column - i));
-      storeFloats(out + i, load(totals + i), count, command_.rows);
+  /// Weight rows j and j + 1, or zeros from `end` on, of CHAINS columns.
+  Pairs pairsOfRows(int j, int end, int64_t column) const {
+    const auto load = [&](int row) {
+      const int64_t left = row < end ? shape_.latent - column : 0;
+      return left > 0 ? loadHalves<D>(codesAt(row, column), left) : splatChains(0.0f);
+    };
+    return pairsOf(load(j), load(j + 1));
+  }
+
+  /// Queries of a tile, [cut][row][SCALE_BLOCK], with CHAIN_OUTPUTS columns.
+  template <int Rows>
+  void multiplyPanel(float* totals, const uint8_t* queries, const Decoded& head, int64_t firstRow, int64_t panel) const {
+    each<Rows * CHAIN_STRIPS>([&](auto i) __attribute__((always_inline)) {
+      storeChains(totals + i * CHAINS, splatChains(0.0f));
+    });
+    const Pairs* weights = head.weights + panel * pairs_ * CHAIN_STRIPS;
+    const float* scales = head.scales + panel * cuts_ * CHAIN_OUTPUTS;
+    for (int j = 0; j < shape_.nope; j = cutEnd(j)) {
+      const int pairs = pairsOfCut(j);
+      multiplyChains<Rows>(totals, reinterpret_cast<const PackedPair*>(queries), weights, pairs, ONES.data(), scales);
+      queries += Rows * SCALE_BLOCK * PACKED_BYTES;
+      weights += pairs * CHAIN_STRIPS;
+      scales += CHAIN_OUTPUTS;
+    }
+    float* out = command_.out + (firstRow * shape_.heads + head_) * shape_.latent + panel * CHAIN_OUTPUTS;
+    const int64_t columns = std::min<int64_t>(CHAIN_OUTPUTS, shape_.latent - panel * CHAIN_OUTPUTS);
+    for (int row = 0; row < Rows; row++) {
+      storeFloats(out, totals, columns, command_.rows);
+      out += static_cast<int64_t>(shape_.heads) * shape_.latent;
+      totals += CHAIN_OUTPUTS;
     }
   }
 
   const AbsorbQuery& command_;
   const MlaShape& shape_;
   const int head_;
-  int64_t cuts_ = 0;
+  int64_t cuts_ = 0, pairs_ = 0;
 };
 
 }  // namespace daysix::DAYSIX_ISA

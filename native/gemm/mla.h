@@ -9,19 +9,41 @@
 
 namespace daysix::DAYSIX_ISA {
 
-/// out[row, head] = W_UV[head] · latentSum[row, head].
+/// Calls run(head, first row, rows, scratch) as tasks for all heads of `rows` rows, of as many as share a decoded copy of a
+/// head's weights.
+template <typename Run>
+inline void forkHeads(Team& team, int heads, int64_t rows, Run&& run) {
+  constexpr int64_t LEAST_ROWS = 96, MOST_ROWS = 512, TASKS_PER_THREAD = 4;
+  const int64_t even = ceilDivide(rows * heads, TASKS_PER_THREAD * team.threads());
+  const Tiling blocks{rows, static_cast<int>(std::clamp(even, LEAST_ROWS, MOST_ROWS))};
+  team.fork(blocks.count() * heads, [&](int64_t task, Scratch& scratch) {
+    const int64_t block = task % blocks.count();
+    run(static_cast<int>(task / blocks.count()), blocks.first(block), blocks.rowsOf(block), scratch);
+  });
+}
+
+/// out[row, head] = W_UV[head] · latentSum[row, head]. Of few rows all heads' are packed first, of more each head's where
+/// they are multiplied.
 template <TileUse Use = TileUse::always>
 inline void projectValue(const ProjectValue& command, Team& team) {
   const auto& [heads, nope, rope, value, latent, scale] = command.shape;
   if (command.rows == 0 || heads == 0 || value == 0) return;
-  InputRows x = {Dtype::f32, nullptr, static_cast<int64_t>(heads) * latent, nullptr, command.roundInputs};
-  const Forms forms = formsOf<Use>(x, command.kvB);
-  ProductBatch batch(team, forms, command.kvB, heads, static_cast<int64_t>(command.rows) * heads);
-  for (int head = 0; head < heads; head++) {
-    x.values = reinterpret_cast<const uint8_t*>(command.latentSum + head * latent);
-    batch.add({&command.kvB, static_cast<int64_t>(head) * (nope + value) + nope, value, x, command.rows,
-               {Dtype::f32, command.out + head * value}, static_cast<int64_t>(heads) * value, nullptr});
+  const InputRows like = {Dtype::f32, nullptr, static_cast<int64_t>(heads) * latent, nullptr, command.roundInputs};
+  const auto product = [&](int head, int64_t firstRow, int64_t rows) {
+    const int64_t at = firstRow * heads + head;
+    InputRows x = like;
+    x.values = reinterpret_cast<const uint8_t*>(command.latentSum + at * latent);
+    return Product{&command.kvB, static_cast<int64_t>(head) * (nope + value) + nope, value, x, rows,
+                   {Dtype::f32, command.out + at * value}, static_cast<int64_t>(heads) * value, nullptr};
+  };
+  const Forms forms = formsOf<Use>(like, command.kvB);
+  if (&forms.more == &ON_CHAIN && command.rows > SMALL_ROUND_ROWS) {
+    return forkHeads(team, heads, command.rows, [&](int head, int64_t firstRow, int64_t rows, Scratch& scratch) {
+      ON_CHAIN.multiply(product(head, firstRow, rows), 0, value, scratch);
+    });
   }
+  ProductBatch batch(team, forms, command.kvB, heads, static_cast<int64_t>(command.rows) * heads);
+  for (int head = 0; head < heads; head++) batch.add(product(head, 0, command.rows));
   batch.run();
 }
 
@@ -172,9 +194,6 @@ class AbsorbedHead {
   const int head_;
 };
 
-/// Rows of one head that share a decoded copy of its weights.
-constexpr int64_t ABSORB_ROWS = 192;
-
 /// Calls run with what multiplies the queries of a head of some rows.
 template <TileUse Use, typename Run>
 inline void withAbsorbedHead(const AbsorbQuery& command, int head, Run&& run) {
@@ -195,12 +214,8 @@ inline void withAbsorbedHead(const AbsorbQuery& command, int head, Run&& run) {
 
 template <TileUse Use = TileUse::always>
 inline void absorbQuery(const AbsorbQuery& command, Team& team) {
-  const int64_t blocks = ceilDivide(command.rows, ABSORB_ROWS);
-  team.fork(blocks * command.shape.heads, [&](int64_t task, Scratch& scratch) {
-    const int64_t from = task % blocks * ABSORB_ROWS;
-    withAbsorbedHead<Use>(command, static_cast<int>(task / blocks), [&](auto head) {
-      head.multiply(from, std::min<int64_t>(command.rows, from + ABSORB_ROWS), scratch);
-    });
+  forkHeads(team, command.shape.heads, command.rows, [&](int head, int64_t firstRow, int64_t rows, Scratch& scratch) {
+    withAbsorbedHead<Use>(command, head, [&](auto absorbed) { absorbed.multiply(firstRow, firstRow + rows, scratch); });
   });
 }
 

@@ -5,7 +5,6 @@
 // one order.
 //
 // Inputs are packed in tiles of up to CHAIN_ROWS rows: [tile][block][row][SCALE_BLOCK], in whatever the chain splats.
-// Panels of weights are decoded a block at a time into memory that stays in the core's first cache.
 #pragma once
 #include "gemm/product.h"
 #include "gemm/strip.h"
@@ -23,8 +22,6 @@ constexpr int CHAIN_ROWS = 4, CHAIN_STRIPS = 1;
 #endif
 constexpr int CHAIN_OUTPUTS = CHAIN_STRIPS * CHAINS;
 constexpr int PAIRS_OF_BLOCK = SCALE_BLOCK / 2;
-/// Packed inputs that stay in the core's second cache while weights pass by.
-constexpr int64_t CHAIN_ROUND_BYTES = 1 << 20;
 
 /// Whether weights, and inputs that are rounded first if they are float32, are BF16 values.
 inline bool fitsChain(Dtype weight, Dtype input, bool toBf16) {
@@ -44,38 +41,50 @@ constexpr int64_t PACKED_BYTES = sizeof(PackedPair) / 2;
 
 inline int64_t chainPackedBytes(const Weight& weight) { return scaleColumns(weight) * SCALE_BLOCK * PACKED_BYTES; }
 
-/// Packs values that are or become BF16.
+/// Packs values of a format, which are or become BF16.
+template <Dtype D = Dtype::f32>
 inline void packValues(uint8_t* out, Vec values) {
   if constexpr (sizeof(PackedPair) == 4) {
     storeBf16(reinterpret_cast<uint16_t*>(out), values);
   } else {
-    store(reinterpret_cast<float*>(out), roundToBf16(values));
+    store(reinterpret_cast<float*>(out), formatOf(D).fitsBf16 ? values : roundToBf16(values));
   }
 }
 
+/// Packs a block of a row, of which `left` values are there.
 template <Dtype D>
-inline void packChainTile(const Product& product, int64_t tile) {
-  const Tiling tiling{product.rows, CHAIN_ROWS};
-  const int64_t columns = product.weight->columns, blocks = scaleColumns(*product.weight), first = tiling.first(tile);
-  const int rows = tiling.rowsOf(tile);
-  uint8_t* packed = reinterpret_cast<uint8_t*>(product.packed) + first * chainPackedBytes(*product.weight);
+inline void packChainBlock(uint8_t* out, const uint8_t* codes, int64_t left) {
+  constexpr int BYTES = formatOf(D).valueBytes;
+  if (left >= SCALE_BLOCK) {
+    for (int i = 0; i < SCALE_BLOCK; i += WIDTH) packValues<D>(out + i * PACKED_BYTES, loadCodes<D>(codes + i * BYTES));
+    return;
+  }
+  for (int i = 0; i < SCALE_BLOCK; i += WIDTH) {
+    packValues<D>(out + i * PACKED_BYTES, left > i ? loadUpTo<D>(codes + i * BYTES, left - i) : splat(0.0f));
+  }
+}
+
+/// Packs some rows of a product, a tile's: [block][row][SCALE_BLOCK].
+template <Dtype D>
+inline void packChainRows(uint8_t* packed, const Product& product, int64_t first, int rows) {
+  const int64_t columns = product.weight->columns, blocks = scaleColumns(*product.weight);
   for (int row = 0; row < rows; row++) {
     const uint8_t* x = product.x.values + (first + row) * product.x.stride * formatOf(D).valueBytes;
     for (int64_t block = 0; block < blocks; block++) {
       uint8_t* out = packed + (block * rows + row) * SCALE_BLOCK * PACKED_BYTES;
-      for (int i = 0; i < SCALE_BLOCK; i += WIDTH) {
-        const int64_t from = block * SCALE_BLOCK + i, left = std::clamp<int64_t>(columns - from, 0, WIDTH);
-        const uint8_t* codes = x + from * formatOf(D).valueBytes;
-        packValues(out + i * PACKED_BYTES, left == WIDTH ? loadCodes<D>(codes)
-                                           : left        ? loadCodes<D>(codes, static_cast<int>(left))
-                                                         : splat(0.0f));
-      }
+      packChainBlock<D>(out, x + block * SCALE_BLOCK * formatOf(D).valueBytes, columns - block * SCALE_BLOCK);
     }
   }
 }
+inline void packChainRows(uint8_t* packed, const Product& product, int64_t first, int rows) {
+  withInputFormat(product.x.format, [&](auto input) { packChainRows<input>(packed, product, first, rows); });
+}
 
 inline void packChainTile(const Product& product, int64_t tile) {
-  withInputFormat(product.x.format, [&](auto input) { packChainTile<input>(product, tile); });
+  const Tiling tiling{product.rows, CHAIN_ROWS};
+  const int64_t first = tiling.first(tile);
+  auto* packed = reinterpret_cast<uint8_t*>(product.packed) + first * chainPackedBytes(*product.weight);
+  packChainRows(packed, product, first, tiling.rowsOf(tile));
 }
 
 /// The pairs of a strip's words, `stride` apart.
@@ -199,107 +208,5 @@ inline const uint32_t* chainWords(const Product& product, int64_t first, int n, 
             block * SCALE_BLOCK * BYTES, inputs * BYTES);
   return turned;
 }
-
-/// Panels of CHAIN_OUTPUTS outputs of a product with weights of dtype D.
-template <Dtype D>
-class ChainPanels {
- public:
-  ChainPanels(const Product& product, Scratch& scratch)
-      : product_(product),
-        weight_(*product.weight),
-        tiling_{product.rows, CHAIN_ROWS},
-        blocks_(scaleColumns(weight_)),
-        rowBytes_(chainPackedBytes(weight_)),
-        roundTiles_(std::max<int64_t>(1, CHAIN_ROUND_BYTES / (rowBytes_ * CHAIN_ROWS))) {
-    const int64_t rows = std::min(product.rows, roundTiles_ * CHAIN_ROWS);
-    const int64_t pairs = PAIRS_OF_BLOCK * CHAIN_STRIPS * sizeof(Pairs), words = WORDS * 4;
-    const int64_t totals = rows * CHAIN_OUTPUTS * 4, scales = blocks_ * CHAIN_OUTPUTS * 4;
-    auto* memory = static_cast<uint8_t*>(scratch.reserve(pairs + words + totals + scales + product.rows * blocks_ * 4));
-    pairs_ = reinterpret_cast<Pairs*>(memory);
-    words_ = reinterpret_cast<uint32_t*>(memory + pairs);
-    totals_ = reinterpret_cast<float*>(memory + pairs + words);
-    weightScales_ = totals_ + totals / 4;
-    rowScales_ = weightScales_ + scales / 4;
-    tableRowScales();
-  }
-
-  /// Outputs from up to to.
-  void multiply(int64_t from, int64_t to) {
-    for (int64_t output = from; output < to; output += CHAIN_OUTPUTS) {
-      count_ = static_cast<int>(std::min<int64_t>(CHAIN_OUTPUTS, to - output));
-      tableWeightScales(weightScales_, product_, output, count_, CHAIN_OUTPUTS);
-      for (int64_t tile = 0; tile < tiling_.count(); tile += roundTiles_) {
-        multiplyTiles(output, tile, std::min(tiling_.count(), tile + roundTiles_));
-      }
-    }
-  }
-
- private:
-  static constexpr int64_t WORDS = SCALE_BLOCK * formatOf(D).valueBytes / 4 * STRIP_LANES;
-
-  /// [tile][block][row]
-  void tableRowScales() {
-    float* out = rowScales_;
-    for (int64_t tile = 0; tile < tiling_.count(); tile++) {
-      const float* scales = product_.x.scales + tiling_.first(tile) * blocks_;
-      for (int64_t block = 0; block < blocks_; block++) {
-        for (int row = 0; row < tiling_.rowsOf(tile); row++) {
-          *out++ = product_.x.scales ? scales[row * blocks_ + block] : 1.0f;
-        }
-      }
-    }
-  }
-
-  void multiplyTiles(int64_t output, int64_t firstTile, int64_t lastTile) {
-    const int64_t firstRow = tiling_.first(firstTile), rows = tiling_.first(lastTile) - firstRow;
-    std::memset(totals_, 0, rows * CHAIN_OUTPUTS * sizeof(float));
-    for (int64_t block = 0; block < blocks_; block++) {
-      const auto inputs = static_cast<int>(std::min<int64_t>(SCALE_BLOCK, weight_.columns - block * SCALE_BLOCK));
-      decode(output, block, inputs);
-      for (int64_t tile = firstTile; tile < lastTile; tile++) {
-        const int64_t row = tiling_.first(tile);
-        withRows<CHAIN_ROWS>(tiling_.rowsOf(tile), [&](auto tileRows) {
-          const auto* x = reinterpret_cast<const uint8_t*>(product_.packed) + row * rowBytes_ +
-                          block * tileRows * SCALE_BLOCK * PACKED_BYTES;
-          multiplyChains<tileRows>(totals_ + (row - firstRow) * CHAIN_OUTPUTS, reinterpret_cast<const PackedPair*>(x),
-                                   pairs_, (inputs + 1) / 2, rowScales_ + row * blocks_ + block * tileRows,
-                                   weightScales_ + block * CHAIN_OUTPUTS);
-        });
-      }
-    }
-    for (int64_t row = 0; row < rows; row++) storeRow(firstRow + row, output, totals_ + row * CHAIN_OUTPUTS);
-  }
-
-  void decode(int64_t output, int64_t block, int inputs) {
-    using Decoder = ChainDecoder<D>;
-    const int count = static_cast<int>(ceilDivide(inputs * formatOf(D).valueBytes, 4));
-    for (int n = 0; n < CHAIN_STRIPS; n++) {
-      const uint32_t* words = chainWords<D>(product_, output, n, count_, block, words_);
-      for (int i = 0; i < count; i++) {
-        // The next block is fetched while rows are multiplied with this one.
-        __builtin_prefetch(words + (stripWords(D) + i) * STRIP_LANES);
-        Decoder::decode(pairs_ + n + i * Decoder::PAIRS * CHAIN_STRIPS, CHAIN_STRIPS, words + i * STRIP_LANES);
-      }
-    }
-  }
-
-  void storeRow(int64_t row, int64_t output, const float* totals) {
-    for (int i = 0; i < count_; i += WIDTH) {
-      const int count = std::min(WIDTH, count_ - i);
-      storeOutputs(product_, row, output + i, load(totals + i), count);
-    }
-  }
-
-  const Product& product_;
-  const Weight& weight_;
-  const Tiling tiling_;
-  const int64_t blocks_, rowBytes_, roundTiles_;
-  Pairs* pairs_;     // [PAIRS_OF_BLOCK][CHAIN_STRIPS]
-  uint32_t* words_;  // [word][STRIP_LANES]
-  float* totals_;    // [row][CHAIN_OUTPUTS]
-  float* weightScales_;
-  float* rowScales_;
-  int count_ = 0;
-};
 
 }  // namespace daysix::DAYSIX_ISA

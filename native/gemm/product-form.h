@@ -1,6 +1,7 @@
 // Which arithmetic carries out a product: the vectors' or, where there are tiles, theirs.
 #pragma once
 #include "gemm/product-chain-few.h"
+#include "gemm/product-chain-panels.h"
 #include "gemm/product-few.h"
 #include "gemm/product-int4.h"
 #include "gemm/product-integer-few.h"

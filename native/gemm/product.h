@@ -133,6 +133,16 @@ DAYSIX_INLINE void storeFloats(float* out, Vec values, int count, int64_t rows) 
   store(out, values, count);
 }
 
+/// Stores `count` float32 outputs of one of `rows` rows, which lie behind each other.
+DAYSIX_INLINE void storeFloats(float* out, const float* values, int64_t count, int64_t rows) {
+  int64_t i = 0;
+  if (rows >= STREAMED_ROWS && reinterpret_cast<uintptr_t>(out) % (WIDTH * sizeof(float)) == 0) {
+    for (; i + WIDTH <= count; i += WIDTH) stream(out + i, load(values + i));
+  }
+  for (; i + WIDTH <= count; i += WIDTH) store(out + i, load(values + i));
+  if (i < count) store(out + i, load(values + i), static_cast<int>(count - i));
+}
+
 /// Stores a row's outputs from `output` on, up to WIDTH of them.
 inline void storeOutputs(const Product& product, int64_t row, int64_t output, Vec values, int count) {
   const int64_t at = row * product.outStride + output;

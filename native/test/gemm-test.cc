@@ -139,6 +139,7 @@ class Tests {
     testDtypes(Dtype::i8, Dtype::i8);
     testGemm(Dtype::i8, Dtype::i8, 33, 1153, 530);
     testGemm(Dtype::fp8, Dtype::bf16, 65, 1153, 530);
+    testGemm(Dtype::bf16, Dtype::bf16, 150, 700, 600);
     testGemm(Dtype::bf16, Dtype::fp8, 1, 1, 70000);
     testCodes();
     testGroups();
@@ -300,13 +301,18 @@ class Tests {
   }
 
   void testMla() {
+    for (const Dtype dtype : {Dtype::fp8, Dtype::bf16}) {
+      const MlaShape shape = {2, 130, 6, 140, 530, 1};
+      testProjectValue(shape, dtype, true, 203);
+      testAbsorbQuery(shape, dtype, true, 203);
+    }
     const MlaShape shapes[] = {{16, 128, 64, 128, 512, 1}, {3, 128, 64, 128, 512, 1}, {2, 80, 16, 48, 200, 1},
                                {1, 1, 2, 1, 1, 1},         {5, 192, 64, 100, 97, 1}};
     for (const MlaShape& shape : shapes) {
       for (const Dtype dtype : {Dtype::fp8, Dtype::bf16, Dtype::f32, Dtype::i8}) {
         for (const bool round : {false, true}) {
-          testProjectValue(shape, dtype, round);
-          testAbsorbQuery(shape, dtype, round);
+          testProjectValue(shape, dtype, round, 17);
+          testAbsorbQuery(shape, dtype, round, 17);
         }
       }
     }
@@ -319,8 +325,7 @@ class Tests {
     return test::valueOf(Dtype::bf16, reinterpret_cast<uint8_t*>(&code));
   }
 
-  void testProjectValue(const MlaShape& shape, Dtype dtype, bool round) {
-    const int rows = 17;
+  void testProjectValue(const MlaShape& shape, Dtype dtype, bool round, int rows) {
     const int64_t perHead = shape.nope + shape.value;
     const RandomWeight kvB(dtype, shape.heads * perHead, shape.latent, formatOf(dtype).scaleRows > 0, random_.below(4), random_);
     const RandomRows x(Dtype::f32, rows * shape.heads, shape.latent, random_);
@@ -357,7 +362,7 @@ class Tests {
     expect(!std::memcmp(fast.values(), vectors.values(), fast.count * 4), "projectValue, fast decode", "not on vectors");
     if (fitsChain(dtype, Dtype::f32, round)) expectSame(vectors, exact, "projectValue");
     const int64_t width = shape.heads * shape.value;
-    for (const int some : {1, 2, 3, 6}) {
+    for (const int some : {1, 2, 3, 6, rows - 2}) {
       const int from = random_.below(rows - some + 1);
       const Outputs part(some * width);
       projectValue({part.values(), latents + from * shape.heads * shape.latent, kvB.weight, shape, some, round}, three_);
@@ -365,8 +370,7 @@ class Tests {
     }
   }
 
-  void testAbsorbQuery(const MlaShape& shape, Dtype dtype, bool round) {
-    const int rows = 17;
+  void testAbsorbQuery(const MlaShape& shape, Dtype dtype, bool round, int rows) {
     const int64_t perHead = shape.nope + shape.value;
     const RandomWeight kvB(dtype, shape.heads * perHead, shape.latent, formatOf(dtype).scaleRows > 0, random_.below(4), random_);
     const RandomRows q(Dtype::f32, rows * shape.heads, shape.nope + shape.rope, random_);
@@ -403,7 +407,7 @@ class Tests {
     expect(!std::memcmp(fast.values(), vectors.values(), fast.count * 4), "absorbQuery, fast decode", "not on vectors");
     if (fitsChain(dtype, Dtype::f32, round)) expectSame(vectors, exact, "absorbQuery");
     const int64_t width = shape.heads * shape.latent;
-    for (const int some : {1, 2, 3, 6}) {
+    for (const int some : {1, 2, 3, 6, rows - 2}) {
       const int from = random_.below(rows - some + 1);
       const Outputs part(some * width);
       const int64_t before = from * shape.heads * (shape.nope + shape.rope);
