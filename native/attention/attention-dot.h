@@ -31,35 +31,35 @@ class DotAttention {
   /// Of pairs: [lane vectors, depths, WIDTH, WIDTH] of all.
   int queryFloats() const { return depths_ * WIDTH; }
 
-  void pack(float* out, int vector, const LaneQueries& queries) const {
-    packQueryPairs(out + int64_t{vector} * depths_ * SQUARE, depths_, queries);
-  }
+  void pack(float* out, const LaneQueries& queries) const { packQueryPairs(out, depths_, queries); }
 
   void score(const BlockMemory& memory, const Piece& piece, const Visible& visible) const {
     for (int from = 0; from < visible.tokens; from += TOKENS) {
       const uint8_t* ahead = piece.ahead(from + AHEAD);
       for (int lane = 0; lane < visible.lanes; lane += WIDTH) {
-        float* scores = memory.scores + (lane * KV_PIECE_TOKENS + from * WIDTH);
+        float* scores = memory.scores + lane * SCORE_STRIDE + from;
         const float* queries = memory.queries + int64_t{lane} * queryFloats();
         Chains sums[TOKENS];
         each<TOKENS>([&](auto t) __attribute__((always_inline)) { sums[t] = splatChains(0); });
         scorePairs(sums, piece.at(from), piece.entryBytes, queries, width_ / 2, lane == 0 ? ahead : nullptr);
         if (width_ % 2) scoreLast(sums, memory.tiles, piece, from, queries + width_ / 2 * WIDTH);
-        each<TOKENS>([&](auto t) __attribute__((always_inline)) { storeChains(scores + t * WIDTH, sums[t]); });
+        Vec square[TOKENS];
+        each<TOKENS>([&](auto t) __attribute__((always_inline)) { square[t] = {sums[t].v}; });
+        transpose(square);
+        for (int i = 0; i < WIDTH; i++) store(scores + i * SCORE_STRIDE, square[i]);
       }
     }
   }
 
-  /// Pairs of tokens lie line by line.
-  static void keepProbabilities(float* scores, int token, Vec even, Vec odd) {
-    store(scores + token / 2 * WIDTH, pairsOf(roundToBf16(even), roundToBf16(odd)));
+  static void keepProbabilities(float* scores, int token, Vec probabilities) {
+    storeBf16Probabilities(scores, token, probabilities);
   }
 
   void sum(const BlockMemory& memory, const Piece& piece, int latent, const Visible& visible,
            const PieceResult& out) const {
     for (int column = 0; column < latent; column += STRIP) {
       for (int lane = 0; lane < visible.lanes; lane += WIDTH) {
-        const float* probabilities = memory.scores + lane * KV_PIECE_TOKENS;
+        const float* probabilities = memory.scores + lane * SCORE_STRIDE;
         float* sums = out.sums + int64_t{lane} * out.stride + column;
         sumLanes<8>(sums, out.stride, piece, column, probabilities, visible, lane, std::min(WIDTH, visible.lanes - lane));
       }
@@ -92,18 +92,18 @@ class DotAttention {
   template <int M>
   void sumLanes(float* out, int stride, const Piece& piece, int column, const float* probabilities,
                 const Visible& visible, int lane, int count) const {
-    for (; count > (M > 4 ? M / 2 : 0); out += M * stride, probabilities += M, lane += M, count -= M) {
+    for (; count > (M > 4 ? M / 2 : 0); out += M * stride, probabilities += M * SCORE_STRIDE, lane += M, count -= M) {
       const Tokens seen = visible.range(lane, M);
       Chains sums[2 * M];
       each<2 * M>([&](auto i) __attribute__((always_inline)) { sums[i] = splatChains(0); });
       const int common = column + STRIP <= width_ ? seen.from / 2 * 2 : 0;
       for (int t = 0; t < common; t += 2) {
         const uint8_t* entry = piece.at(t) + column * VALUE_BYTES;
-        addTokens<M>(sums, tokenPairs(loadWords(entry), loadWords(entry + piece.entryBytes)), probabilities + t / 2 * WIDTH);
+        addTokens<M>(sums, tokenPairs(loadWords(entry), loadWords(entry + piece.entryBytes)), probabilities + t / 2);
       }
       for (int t = common; t < seen.to; t += 2) {
         const PairWords even = settled(piece.at(t), column), odd = settled(piece.at(t + 1), column);
-        addTokens<M>(sums, tokenPairs(even, odd), probabilities + t / 2 * WIDTH);
+        addTokens<M>(sums, tokenPairs(even, odd), probabilities + t / 2);
       }
       storeSums<M>(out, stride, sums);
     }
@@ -112,10 +112,11 @@ class DotAttention {
     }
   }
 
+  /// A lane's pair of probabilities is a word.
   template <int M>
   DAYSIX_INLINE static void addTokens(Chains (&sums)[2 * M], TokenPairs entries, const float* probabilities) {
     each<M>([&](auto m) __attribute__((always_inline)) {
-      const Pairs probability = splatPairAt(probabilities + m);
+      const Pairs probability = splatPairAt(probabilities + m * SCORE_STRIDE);
       sums[m] = chain(probability, entries.low, sums[m]);
       sums[M + m] = chain(probability, entries.high, sums[M + m]);
     });

@@ -7,36 +7,33 @@ namespace daysix::DAYSIX_ISA {
 /// STRIP values of a vector of lanes, in pairs: an AMX tile.
 constexpr int SQUARE = WIDTH * WIDTH;
 
-/// Pairs of BF16 values, even and odd ones, which come widened.
-inline Vec pairsOf(Vec even, Vec odd) {
-  const __m512i low = _mm512_srli_epi32(_mm512_castps_si512(even.v), 16);
-  return {_mm512_castsi512_ps(_mm512_mask_mov_epi16(low, 0xaaaaaaaa, _mm512_castps_si512(odd.v)))};
-}
-
-/// Rounds values that are a query's `first` and on, a line for each lane.
-inline void roundQueries(float* squares, const LaneQueries::Part& part, int first, int lanes) {
+/// Rounds values that are a query's `first` and on, of lanes [lane, lane + lanes), a line for each.
+inline void roundQueries(float* squares, const LaneQueries::Part& part, int first, int lane, int lanes) {
   for (int from = 0, n; from < part.count; from += n) {
     const int at = first + from, inLine = at % STRIP;
     n = std::min(std::min(WIDTH, part.count - from), STRIP - inLine);
     float* square = squares + at / STRIP * SQUARE;
-    for (int lane = 0; lane < lanes; lane++) {
-      auto* line = reinterpret_cast<uint16_t*>(square + lane * WIDTH);
-      storeBf16(line + inLine, load(part.values + lane * part.stride + from, n), n);
+    for (int i = 0; i < lanes; i++) {
+      auto* line = reinterpret_cast<uint16_t*>(square + i * WIDTH);
+      storeBf16(line + inLine, load(part.values + (lane + i) * part.stride + from, n), n);
     }
   }
 }
 
-/// The lanes' queries in `depths` squares: a line for each pair of values, zeros behind the last.
+/// Each lane vector's queries in `depths` squares: a line for each pair of values, zeros behind the last.
 inline void packQueryPairs(float* squares, int depths, const LaneQueries& queries) {
-  std::memset(squares, 0, int64_t{depths} * SQUARE * sizeof(float));
-  roundQueries(squares, queries.absorbed, 0, queries.lanes);
-  roundQueries(squares, queries.rotated, queries.absorbed.count, queries.lanes);
-  for (int depth = 0; depth < depths; depth++, squares += SQUARE) {
-    Vec square[WIDTH];
-    for (int i = 0; i < WIDTH; i++) square[i] = load(squares + i * WIDTH);
-    transpose(square);
-    for (int i = 0; i < WIDTH; i++) store(squares + i * WIDTH, square[i]);
+  std::memset(squares, 0, int64_t{depths} * wholeVectors(queries.lanes) * WIDTH * sizeof(float));
+  for (int lane = 0; lane < queries.lanes; lane += WIDTH) {
+    const int lanes = std::min(WIDTH, queries.lanes - lane);
+    roundQueries(squares, queries.absorbed, 0, lane, lanes);
+    roundQueries(squares, queries.rotated, queries.absorbed.count, lane, lanes);
+    for (int depth = 0; depth < depths; depth++, squares += SQUARE) transposeSquare(squares, WIDTH, squares, WIDTH);
   }
+}
+
+/// Rounds 16 probabilities to BF16; all of a lane's come to lie where the first half of its scores did.
+inline void storeBf16Probabilities(float* scores, int token, Vec probabilities) {
+  storeBf16(reinterpret_cast<uint16_t*>(scores) + token, probabilities);
 }
 
 }  // namespace daysix::DAYSIX_ISA

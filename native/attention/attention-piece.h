@@ -1,9 +1,9 @@
 // Attention of a block of query heads over one piece of a sequence's context, as two matrix products and a softmax
-// between them. A lane of a vector is one (row, head); lanes never meet, so that a query's bits do not depend on which
-// others share its block.
+// between them. A lane is one (row, head); lanes never meet, so that a query's bits do not depend on which others share
+// its block.
 //
-//   scores[token, lane]  = entry[token, :] · query[:, lane]        tokens × lanes, over the entry's width
-//   sums[lane, column]   = probability[token, lane] · entry[token, column]   lanes × columns, over tokens
+//   scores[lane, token] = query[lane, :] · entry[token, :]          lanes × tokens, over the entry's width
+//   sums[lane, column]  = probability[lane, token] · entry[token, column]   lanes × columns, over tokens
 //
 // The products are a kernel's own: attention-vector.h, attention-tile.h.
 #pragma once
@@ -17,6 +17,8 @@ namespace daysix::DAYSIX_ISA {
 /// Of any kernel's blocks.
 constexpr int MAX_LANES = 128;
 constexpr int PIECE_PAGES = KV_PIECE_TOKENS / PAGE_TOKENS;
+/// From a lane's scores of a piece to the next lane's, so that they do not crowd in a few sets of L1.
+constexpr int SCORE_STRIDE = KV_PIECE_TOKENS + WIDTH;
 /// Columns of the sums that are computed together.
 constexpr int STRIP = 2 * WIDTH;
 constexpr int CACHE_LINE = 64;
@@ -24,6 +26,14 @@ constexpr int CACHE_LINE = 64;
 inline int wholeSteps(int n, int step) { return (n + step - 1) / step * step; }
 /// n lanes, filled up to whole vectors.
 inline int wholeVectors(int n) { return wholeSteps(n, WIDTH); }
+
+/// Lines of 16 values become columns; lines `stride` floats apart, in the same place or another.
+inline void transposeSquare(const float* in, int64_t stride, float* out, int64_t outStride) {
+  Vec square[WIDTH];
+  for (int i = 0; i < WIDTH; i++) square[i] = load(in + i * stride);
+  transpose(square);
+  for (int i = 0; i < WIDTH; i++) store(out + i * outStride, square[i]);
+}
 
 /// A piece of a sequence's context where it lies in the pool, and the piece to be computed after it.
 struct Piece {
@@ -48,7 +58,7 @@ struct Tokens {
   int from, to;
 };
 
-/// The queries of a lane vector, of which `lanes` are there.
+/// The queries of a block's lanes.
 struct LaneQueries {
   /// `count` values of each lane, lanes `stride` apart.
   struct Part {
@@ -64,10 +74,12 @@ struct LaneQueries {
 struct BlockMemory {
   /// As the kernel packs them.
   float* queries;
-  /// [lane vectors, KV_PIECE_TOKENS, WIDTH]
+  /// [lanes in whole vectors, SCORE_STRIDE]; later the probabilities as the kernel keeps them, each lane's in its place.
   float* scores;
   /// The kernel's own, for entries on their way.
   float* tiles;
+  /// Behind: results of pieces.
+  float* results;
 };
 
 /// How much of a piece each lane sees, and how much any does, in the kernel's steps. Lanes that fill up the last vector
@@ -78,8 +90,9 @@ struct Visible {
 
   /// What all of `count` lanes see, and what any of them does.
   Tokens range(int lane, int count) const {
-    const auto [least, most] = std::minmax_element(of + lane, of + lane + count);
-    return {*least, *most};
+    Tokens seen{of[lane], of[lane]};
+    for (int i = 1; i < count; i++) seen = {std::min(seen.from, of[lane + i]), std::max(seen.to, of[lane + i])};
+    return seen;
   }
 };
 
@@ -98,12 +111,13 @@ class Prefetch {
   /// Spreads a piece's tokens, as far as it has them, over `steps` steps.
   Prefetch(const Piece& piece, Tokens tokens, int64_t steps)
       : piece_(&piece), left_{tokens.from, std::min(tokens.to, piece.tokens)} {
-    if (left_.from < left_.to) each_ = ((left_.to - left_.from) * piece.entryBytes / CACHE_LINE / steps + 1) * CACHE_LINE;
+    if (left_.from < left_.to) pace_ = ((left_.to - left_.from) * piece.entryBytes + steps - 1) / steps;
     nextPage();
   }
 
+  /// Asks for a step's lines.
   void step() {
-    for (int64_t left = each_; left > 0 && at_ < end_;) {
+    for (int64_t left = wholeSteps(static_cast<int>(pace_), CACHE_LINE); left > 0 && at_ < end_;) {
       const uint8_t* to = std::min(at_ + left, end_);
       left -= to - at_;
       for (; at_ < to; at_ += CACHE_LINE) __builtin_prefetch(at_, 0, 2);
@@ -111,8 +125,22 @@ class Prefetch {
     }
   }
 
+  /// For whoever asks himself: the i-th of the next `steps` steps is for what lies at i · pace.
+  struct Steps {
+    const uint8_t* at = nullptr;
+    int64_t pace = 0;
+  };
+  Steps take(int steps) {
+    if (at_ >= end_) return {};
+    const Steps taken{at_, pace_};
+    at_ += steps * pace_;
+    if (at_ >= end_) nextPage();
+    return taken;
+  }
+
  private:
   void nextPage() {
+    at_ = end_;
     if (left_.from >= left_.to) return;
     const int to = std::min(left_.to, (left_.from / PAGE_TOKENS + 1) * PAGE_TOKENS);
     at_ = piece_->at(left_.from);
@@ -125,53 +153,44 @@ class Prefetch {
   Tokens left_;
   const uint8_t* at_ = nullptr;
   const uint8_t* end_ = nullptr;
-  int64_t each_ = 0;
+  int64_t pace_ = 0;
 };
 
-/// Scales one lane vector's scores. A score that is not finite becomes NaN, so that an entry that is not finite spoils whoever
-/// sees it, even with a probability of zero.
-inline void scaleScores(float* scores, int tokens, float scale) {
-  for (int t = 0; t < tokens; t++) {
-    const Vec score = load(scores + t * WIDTH) * splat(scale);
-    store(scores + t * WIDTH, score + score * splat(0));
+/// Scales a lane's scores and gives their maximum. A score that is not finite becomes NaN, so that an entry that is not
+/// finite spoils whoever sees it, even with a probability of zero.
+inline float scaleScores(float* scores, int seen, float scale) {
+  Vec best = splat(-INFINITY);
+  for (int t = 0; t < seen; t += WIDTH) {
+    const Vec score = load(scores + t) * splat(scale);
+    store(scores + t, score + score * splat(0));
+    for (int unseen = seen; unseen < t + WIDTH; unseen++) scores[unseen] = -INFINITY;
+    best = max(best, load(scores + t));
   }
+  return maximum(best);
 }
 
-/// Turns one lane vector's scores into probabilities relative to their maximum. A lane's sum goes over its tokens as any
-/// row's does: token t is added to one of 16 partial sums, which a tree adds at the end.
+/// Turns a lane's scores into probabilities relative to their maximum, zeros behind what it sees. Token t is added to
+/// one of 16 partial sums, which a tree adds at the end.
 template <class Kernel>
-inline void softmaxLanes(float* scores, int tokens, float* maximum, float* total) {
-  constexpr int PARTS = 16;
-  static_assert(Kernel::TOKENS % PARTS == 0);
-  Vec best = splat(-INFINITY);
-  for (int t = 0; t < tokens; t++) best = max(best, load(scores + t * WIDTH));
-  Vec sums[PARTS];
-  for (Vec& sum : sums) sum = splat(0);
-  for (int t = 0; t < tokens; t += PARTS) {
-    for (int i = 0; i < PARTS; i += 2) {
-      const Vec even = exp(load(scores + (t + i) * WIDTH) - best);
-      const Vec odd = exp(load(scores + (t + i + 1) * WIDTH) - best);
-      sums[i] = sums[i] + even;
-      sums[i + 1] = sums[i + 1] + odd;
-      Kernel::keepProbabilities(scores, t + i, even, odd);
-    }
+inline void softmaxLane(float* scores, int seen, int tokens, float scale, float* maximum, float* total) {
+  *maximum = scaleScores(scores, seen, scale);
+  const Vec best = splat(*maximum);
+  Vec sums = splat(0);
+  int t = 0;
+  for (; t < seen; t += WIDTH) {
+    const Vec probabilities = exp(load(scores + t) - best);
+    sums = sums + probabilities;
+    Kernel::keepProbabilities(scores, t, probabilities);
   }
-  for (int half = PARTS / 2; half > 0; half /= 2) {
-    for (int i = 0; i < half; i++) sums[i] = sums[i] + sums[i + half];
-  }
-  store(maximum, best);
-  store(total, sums[0]);
+  for (; t < tokens; t += WIDTH) Kernel::keepProbabilities(scores, t, splat(0));
+  *total = sum(sums);
 }
 
 template <class Kernel>
 inline void softmaxPiece(const BlockMemory& memory, const Visible& visible, float scale, const PieceResult& out) {
-  for (int lane = 0; lane < visible.lanes; lane += WIDTH) {
-    float* scores = memory.scores + lane * KV_PIECE_TOKENS;
-    scaleScores(scores, visible.tokens, scale);
-    for (int i = 0; i < WIDTH; i++) {
-      for (int t = visible.of[lane + i]; t < visible.tokens; t++) scores[t * WIDTH + i] = -INFINITY;
-    }
-    softmaxLanes<Kernel>(scores, visible.tokens, out.maximum + lane, out.total + lane);
+  for (int lane = 0; lane < visible.lanes; lane++) {
+    softmaxLane<Kernel>(memory.scores + lane * SCORE_STRIDE, visible.of[lane], visible.tokens, scale,
+                        out.maximum + lane, out.total + lane);
   }
 }
 

@@ -81,13 +81,10 @@ class TileAttention {
   /// Of pairs: [lane vectors, depths, LINE_VALUES / 2, WIDTH] of all.
   int queryFloats() const { return depths_ * LINE_VALUES / 2; }
 
-  void pack(float* out, int vector, const LaneQueries& queries) const {
-    packQueryPairs(out + int64_t{vector} * depths_ * TILE_FLOATS, depths_, queries);
-  }
+  void pack(float* out, const LaneQueries& queries) const { packQueryPairs(out, depths_, queries); }
 
-  static void keepProbabilities(float* scores, int token, Vec even, Vec odd) {
-    store(scores + token * WIDTH, roundToBf16(even));
-    store(scores + (token + 1) * WIDTH, roundToBf16(odd));
+  static void keepProbabilities(float* scores, int token, Vec probabilities) {
+    storeBf16Probabilities(scores, token, probabilities);
   }
 
   void score(const BlockMemory& memory, const Piece& piece, const Visible& visible) const {
@@ -108,8 +105,12 @@ class TileAttention {
           Sums::add(depth < whole_ ? inPage : padded,
                     {queries + depth * TILE_FLOATS, LINE_BYTES, int64_t{depths_} * TILE_BYTES});
         }
-        float* scores = memory.scores + (tile * KV_PIECE_TOKENS + from) * WIDTH;
-        Sums::store(scores, WIDTH, TILE_LINES * WIDTH, KV_PIECE_TOKENS * WIDTH);
+        float* scores = memory.scores + tile * WIDTH * SCORE_STRIDE + from;
+        Sums::store(scores, SCORE_STRIDE, WIDTH, WIDTH * SCORE_STRIDE);
+        // Tiles of tokens × lanes become lanes × tokens where they lie.
+        for (int i = 0; i < count; i++, scores += WIDTH * SCORE_STRIDE) {
+          for (int t = 0; t < TOKENS; t += WIDTH) transposeSquare(scores + t, SCORE_STRIDE, scores + t, SCORE_STRIDE);
+        }
       });
     }
   }
@@ -119,7 +120,6 @@ class TileAttention {
     const UseTiles use;
     const int lanes = wholeVectors(visible.lanes) / WIDTH;
     const int steps = visible.tokens / TOKENS;
-    for (int tile = 0; tile < lanes; tile++) pairProbabilities(memory.scores + tile * KV_PIECE_TOKENS * WIDTH, steps);
     Prefetch next(*piece.next, {0, AHEAD}, (latent + STRIP - 1) / STRIP * steps);
     for (int column = 0; column < latent; column += STRIP) {
       for (int i = 0; i < steps; i++) {
@@ -128,10 +128,10 @@ class TileAttention {
       }
       forPairs(lanes, [&](int tile, auto count) {
         using Sums = TileSums<count, 2>;
-        const float* probabilities = memory.scores + tile * KV_PIECE_TOKENS * WIDTH;
+        const float* probabilities = memory.scores + tile * WIDTH * SCORE_STRIDE;
         Sums::clear();
         for (int i = 0; i < steps; i++) {
-          Sums::add({probabilities + i * TILE_FLOATS, LINE_BYTES, KV_PIECE_TOKENS * WIDTH * sizeof(float)},
+          Sums::add({probabilities + i * WIDTH, SCORE_STRIDE * sizeof(float), WIDTH * SCORE_STRIDE * sizeof(float)},
                     {memory.tiles + i * 2 * TILE_FLOATS, LINE_BYTES, TILE_BYTES});
         }
         Sums::store(out.sums + int64_t{tile} * WIDTH * out.stride + column, out.stride, WIDTH * out.stride, WIDTH);
@@ -161,19 +161,6 @@ class TileAttention {
     for (int t = 0; t < TOKENS; t++) {
       const uint8_t* values = piece.at(from + t) + whole_ * LINE_BYTES;
       _mm512_store_si512(tiles + t * WIDTH, loadLine(values, piece.width % LINE_VALUES));
-    }
-  }
-
-  /// A lane vector's probabilities become, where they lie, tiles of 16 lanes × TOKENS tokens.
-  static void pairProbabilities(float* scores, int steps) {
-    for (int i = 0; i < steps; i++) {
-      Vec square[WIDTH];
-      for (int pair = 0; pair < WIDTH; pair++) {
-        const float* even = scores + (i * TOKENS + 2 * pair) * WIDTH;
-        square[pair] = pairsOf(load(even), load(even + WIDTH));
-      }
-      transpose(square);
-      for (int lane = 0; lane < WIDTH; lane++) store(scores + i * TILE_FLOATS + lane * WIDTH, square[lane]);
     }
   }
 

@@ -23,13 +23,11 @@ struct QueryBlock {
   int lanes, context, pieces;
   /// Pieces its first task folds; each further one is a task.
   int folded;
-  /// Its first unfolded piece's results among all.
+  /// Among all partial results: its fold's, which those of the unfolded pieces follow.
   int64_t partials;
-};
 
-/// One block's fold so far: what merging needs beside the output.
-struct Fold {
-  float maximum[MAX_LANES], total[MAX_LANES];
+  bool isWhole() const { return folded == pieces; }
+  int partialCount() const { return isWhole() ? 0 : 1 + pieces - folded; }
 };
 
 struct AttentionTask {
@@ -61,7 +59,7 @@ class AttentionRun {
       const AttentionTask& task = taskList_[index];
       const QueryBlock& block = blocks_[task.block];
       if (task.piece == 0) {
-        foldFirst(block, folds_[task.block], scratch);
+        foldFirst(block, scratch);
       } else {
         const BlockMemory memory = begin(block, task.piece, scratch);
         attendPiece(block, task.piece, Piece{}, memory, partial(block, task.piece));
@@ -70,15 +68,15 @@ class AttentionRun {
     if (partials_ == 0) return;
     constexpr int LANES = 4;
     team_.fork(blockCount_ * (Kernel::LANES / LANES), [this](int64_t task, Scratch&) {
-      const int index = static_cast<int>(task / (Kernel::LANES / LANES));
+      const QueryBlock& block = blocks_[task / (Kernel::LANES / LANES)];
       const int from = static_cast<int>(task % (Kernel::LANES / LANES)) * LANES;
-      const QueryBlock& block = blocks_[index];
-      if (block.folded == block.pieces || from >= block.lanes) return;
+      if (block.isWhole() || from >= block.lanes) return;
       const int to = std::min(from + LANES, block.lanes);
+      const PieceResult fold = foldOf(block);
       for (int piece = block.folded; piece < block.pieces; piece++) {
-        mergePiece(block, piece, partial(block, piece), folds_[index], from, to);
+        mergePiece(block, piece, partial(block, piece), fold, from, to);
       }
-      finish(block, folds_[index], from, to);
+      finish(block, fold, from, to);
     });
   }
 
@@ -140,7 +138,7 @@ class AttentionRun {
     visitPlanned([&](const QueryBlock& block) {
       blockCount_++;
       tasks_ += 1 + block.pieces - block.folded;
-      partials_ += block.pieces - block.folded;
+      partials_ += block.partialCount();
     });
     allocate();
     int64_t blocks = 0, tasks = 0, partials = 0;
@@ -150,7 +148,7 @@ class AttentionRun {
       for (int piece = block.folded; piece < block.pieces; piece++) {
         taskList_[tasks++] = {static_cast<int>(blocks), piece};
       }
-      partials += block.pieces - block.folded;
+      partials += block.partialCount();
       blocks_[blocks++] = block;
     });
   }
@@ -159,50 +157,46 @@ class AttentionRun {
 
   void allocate() {
     const int64_t partialBytes = partials_ * partialFloats() * sizeof(float);
-    const int64_t foldBytes = blockCount_ * sizeof(Fold);
     const int64_t blockBytes = blockCount_ * sizeof(QueryBlock);
     auto* memory = static_cast<uint8_t*>(
-        team_.shared(partialBytes + foldBytes + blockBytes + tasks_ * sizeof(AttentionTask)));
+        team_.shared(partialBytes + blockBytes + tasks_ * sizeof(AttentionTask)));
     results_ = reinterpret_cast<float*>(memory);
-    folds_ = reinterpret_cast<Fold*>(memory += partialBytes);
-    blocks_ = reinterpret_cast<QueryBlock*>(memory += foldBytes);
+    blocks_ = reinterpret_cast<QueryBlock*>(memory += partialBytes);
     taskList_ = reinterpret_cast<AttentionTask*>(memory + blockBytes);
   }
 
   PieceResult resultAt(float* memory) const {
     return {memory, memory + MAX_LANES, memory + 2 * MAX_LANES, stride_};
   }
+  /// What the tasks of a block that is not whole are folded into.
+  PieceResult foldOf(const QueryBlock& block) const { return resultAt(results_ + block.partials * partialFloats()); }
+  /// The result of a piece that is a task.
   PieceResult partial(const QueryBlock& block, int piece) const {
-    return resultAt(results_ + (block.partials + piece - block.folded) * partialFloats());
+    return resultAt(results_ + (block.partials + 1 + piece - block.folded) * partialFloats());
   }
 
-  /// Asks for a block's piece that is computed next, and gives a thread's memory with the block's queries in it; a
-  /// piece's result may lie behind.
-  BlockMemory begin(const QueryBlock& block, int piece, Scratch& scratch, PieceResult* result = nullptr) const {
+  /// Asks for a block's piece that is computed next, and gives a thread's memory with the block's queries in it, before
+  /// that of `results` results.
+  BlockMemory begin(const QueryBlock& block, int piece, Scratch& scratch, int results = 0) const {
     Prefetch(pieceOf(block, piece), {0, Kernel::AHEAD}, 1).step();
     const int lanes = wholeVectors(block.lanes);
     const int64_t queries = int64_t{kernel_.queryFloats()} * lanes;
-    const int64_t scores = int64_t{KV_PIECE_TOKENS} * lanes;
-    const int64_t floats = Kernel::TILES + queries + scores + (result ? partialFloats() : 0);
+    const int64_t scores = int64_t{SCORE_STRIDE} * lanes;
+    const int64_t floats = Kernel::TILES + queries + scores + results * partialFloats();
     auto* memory = static_cast<float*>(scratch.reserve(floats * sizeof(float)));
-    const BlockMemory out{memory + Kernel::TILES, memory + Kernel::TILES + queries, memory};
-    if (result) *result = resultAt(memory + Kernel::TILES + queries + scores);
+    const BlockMemory out{memory + Kernel::TILES, memory + Kernel::TILES + queries, memory,
+                          memory + Kernel::TILES + queries + scores};
     packQueries(block, out.queries);
     return out;
   }
 
-  /// Lays the block's queries out as the kernel reads them, a lane vector at a time.
+  /// Lays the block's queries out as the kernel reads them.
   void packQueries(const QueryBlock& block, float* out) const {
     const MlaShape& shape = command_.shape;
     const int64_t queryWidth = shape.nope + shape.rope;
-    for (int lane = 0; lane < block.lanes; lane += WIDTH) {
-      const int64_t rowHead = block.first + lane;
-      const LaneQueries queries{
-          {command_.absorbed + rowHead * shape.latent, shape.latent, shape.latent},
-          {command_.q + rowHead * queryWidth + shape.nope, queryWidth, shape.rope},
-          std::min(WIDTH, block.lanes - lane)};
-      kernel_.pack(out, lane / WIDTH, queries);
-    }
+    kernel_.pack(out, {{command_.absorbed + block.first * shape.latent, shape.latent, shape.latent},
+                       {command_.q + block.first * queryWidth + shape.nope, queryWidth, shape.rope},
+                       block.lanes});
   }
 
   Visible visibleOf(const QueryBlock& block, int index, const Piece& piece) const {
@@ -240,40 +234,59 @@ class AttentionRun {
     kernel_.sum(memory, piece, command_.shape.latent, visible, out);
   }
 
-  void foldFirst(const QueryBlock& block, Fold& fold, Scratch& scratch) const {
-    PieceResult result;
-    const BlockMemory memory = begin(block, 0, scratch, &result);
+  void foldFirst(const QueryBlock& block, Scratch& scratch) const {
+    const BlockMemory memory = begin(block, 0, scratch, 2);
+    const PieceResult result = resultAt(memory.results);
+    const PieceResult fold = block.isWhole() ? resultAt(memory.results + partialFloats()) : foldOf(block);
     for (int piece = 0; piece < block.folded; piece++) {
-      attendPiece(block, piece, piece + 1 < block.folded ? pieceOf(block, piece + 1) : Piece{}, memory, result);
-      mergePiece(block, piece, result, fold, 0, block.lanes);
+      const Piece next = piece + 1 < block.folded ? pieceOf(block, piece + 1) : Piece{};
+      attendPiece(block, piece, next, memory, piece == 0 ? fold : result);
+      if (piece > 0) mergePiece(block, piece, result, fold, 0, block.lanes);
     }
-    if (block.folded == block.pieces) finish(block, fold, 0, block.lanes);
+    if (block.isWhole()) finish(block, fold, 0, block.lanes);
   }
 
-  /// Folds lanes [from, to) of a piece into the output. Which tokens past a lane's last a kernel multiplies with a
-  /// probability of zero may decide the sign of a sum that is zero: adding zero leaves +0.
-  void mergePiece(const QueryBlock& block, int piece, const PieceResult& result, Fold& fold, int from, int to) const {
-    const int latent = command_.shape.latent;
+  /// What to add to the sums of `pieces` pieces. Which tokens past a lane's last a kernel multiplies with a probability of
+  /// zero may decide the sign of a piece's sum that is zero: adding zero leaves +0, adding −0 leaves all as it is.
+  static Vec settling(int pieces) { return splat(pieces == 1 ? 0.0f : -0.0f); }
+
+  /// Merges lanes [from, to) of a piece that is not the first into a fold.
+  void mergePiece(const QueryBlock& block, int piece, const PieceResult& result, const PieceResult& fold, int from,
+                  int to) const {
     for (int lane = from; lane < to; lane++) {
       if (positionOf(block.first + lane) < piece * KV_PIECE_TOKENS) continue;
-      float* out = command_.out + (block.first + lane) * latent;
-      const float* sums = result.sums + int64_t{lane} * result.stride;
-      const float maximum = result.maximum[lane], total = result.total[lane];
-      if (piece == 0) {
-        fold.maximum[lane] = maximum;
-        fold.total[lane] = total;
-        forRestored(sums, latent, [&](int c, Vec sum, int lanes) { store(out + c, sum + splat(0), lanes); });
-        continue;
-      }
+      float* sums = fold.sums + int64_t{lane} * stride_;
+      const float* added = result.sums + int64_t{lane} * stride_;
+      const float maximum = result.maximum[lane];
       float shrink;
       store(&shrink, exp(splat(-std::fabs(fold.maximum[lane] - maximum))), 1);
       const bool higher = maximum > fold.maximum[lane];
       const float earlier = higher ? shrink : 1, own = higher ? 1 : shrink;
       if (higher) fold.maximum[lane] = maximum;
-      fold.total[lane] = fold.total[lane] * earlier + total * own;
-      forRestored(sums, latent, [&](int c, Vec sum, int lanes) {
-        store(out + c, load(out + c, lanes) * splat(earlier) + (sum + splat(0)) * splat(own), lanes);
+      fold.total[lane] = fold.total[lane] * earlier + result.total[lane] * own;
+      const Vec settled = settling(piece), zero = splat(0);
+      for (int c = 0; c < stride_; c += WIDTH) {
+        const Vec before = load(sums + c) + settled, after = load(added + c) + zero;
+        store(sums + c, before * splat(earlier) + after * splat(own));
+      }
+    }
+  }
+
+  /// Divides lanes [from, to) by their softmax's sum. Asks for the lines of the output two lanes ahead.
+  void finish(const QueryBlock& block, const PieceResult& fold, int from, int to) const {
+    const int latent = command_.shape.latent;
+    for (int lane = from; lane < to; lane++) {
+      const Vec total = splat(fold.total[lane]), settled = settling(piecesOf(positionOf(block.first + lane) + 1));
+      float* out = command_.out + (block.first + lane) * latent;
+      forRestored(fold.sums + int64_t{lane} * stride_, latent, [&](int c, Vec sums, int lanes) {
+        __builtin_prefetch(out + 2 * latent + c, 1);
+        const Vec value = (sums + settled) / total;
+        lanes == WIDTH ? store(out + c, value) : store(out + c, value, lanes);
       });
+      if (command_.lse) {
+        command_.lse[block.first + lane] =
+            static_cast<float>(fold.maximum[lane] + std::log(static_cast<double>(fold.total[lane])));
+      }
     }
   }
 
@@ -291,29 +304,12 @@ class AttentionRun {
     }
   }
 
-  /// Divides lanes [from, to) by their softmax's sum.
-  void finish(const QueryBlock& block, const Fold& fold, int from, int to) const {
-    const int latent = command_.shape.latent;
-    for (int lane = from; lane < to; lane++) {
-      float* out = command_.out + (block.first + lane) * latent;
-      const Vec total = splat(fold.total[lane]);
-      int c = 0;
-      for (; c + WIDTH <= latent; c += WIDTH) store(out + c, load(out + c) / total);
-      if (c < latent) store(out + c, load(out + c, latent - c) / total, latent - c);
-      if (command_.lse) {
-        command_.lse[block.first + lane] =
-            static_cast<float>(fold.maximum[lane] + std::log(static_cast<double>(fold.total[lane])));
-      }
-    }
-  }
-
   const Attention& command_;
   Team& team_;
   int width_, stride_, lanes_;
   Kernel kernel_;
   int64_t blockCount_, tasks_, partials_;
   float* results_;
-  Fold* folds_;
   QueryBlock* blocks_;
   AttentionTask* taskList_;
 };

@@ -1,5 +1,6 @@
-// Attention's time beside the machine's roofs, probed in turn with it: BF16 products in registers, as the instruction set
-// computes them, and reads of memory. KV pages lie at random in a pool of 768 MB, of huge pages or not. Minima over the rounds.
+// Attention's time beside the machine's roofs, probed in turn with it: BF16 products in registers for about as long, as the
+// instruction set computes them, and reads of memory. KV pages lie at random in a pool of 768 MB, of huge pages or not, as
+// do queries and outputs. 20th percentiles over the rounds.
 //
 //   attention-bench [threads] [rounds] [huge pages: 0 or 1] [heads rows context sequences]
 #include <sys/mman.h>
@@ -9,6 +10,7 @@
 
 #include "attention/attention.h"
 #include "gemm/probe-kernels.h"
+#include "host/huge-pages.h"
 #include "attention-case.h"
 #include "test-team.h"
 
@@ -31,21 +33,49 @@ double timeOf(Run&& run) {
 
 volatile float sink;
 
-/// The flops of BF16 products between registers.
-int64_t multiply() {
+/// About `flops` flops of BF16 products between registers; how many it were.
+int64_t multiply(double flops) {
 #if defined(DAYSIX_TILES)
-  return multiplyPairTiles(1 << 18);
+  constexpr double STEP = TILE_LINES * TILE_LINES * LINE_VALUES * 2;
+  return multiplyPairTiles(static_cast<int64_t>(flops / STEP) + 1);
 #else
-  return multiplyPairs(1 << 16);
+  constexpr double STEP = PROBE_CHAINS * CHAINS * 4;
+  return multiplyPairs(static_cast<int64_t>(flops / STEP) + 1);
 #endif
 }
 
-/// FLOP/s of every thread's products in registers.
-double probePeak(Team& team) {
-  std::atomic<int64_t> flops{0};
-  const double time = timeOf([&] { team.fork(team.threads(), [&](int64_t, Scratch&) { flops += multiply(); }); });
-  return flops / time;
+/// FLOP/s of all threads' products in registers.
+double probePeak(Team& team, double flops) {
+  std::atomic<int64_t> done{0};
+  const double time = timeOf([&] {
+    team.fork(team.threads(), [&](int64_t, Scratch&) { done += multiply(flops / team.threads()); });
+  });
+  return done / time;
 }
+
+double percentile(std::vector<double>& values, double share) {
+  std::sort(values.begin(), values.end());
+  return values[static_cast<size_t>(values.size() * share)];
+}
+
+/// Memory of zeros, of huge pages or not.
+template <typename Value>
+class Pages {
+ public:
+  Pages(size_t count, bool huge) : bytes_(roundUp(count * sizeof(Value), HUGE_PAGE_BYTES)) {
+    values_ = static_cast<Value*>(std::aligned_alloc(HUGE_PAGE_BYTES, bytes_));
+    madvise(values_, bytes_, huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+    std::memset(values_, 0, bytes_);
+  }
+  ~Pages() { std::free(values_); }
+  Pages(const Pages&) = delete;
+  Pages& operator=(const Pages&) = delete;
+  Value* data() { return values_; }
+
+ private:
+  size_t bytes_;
+  Value* values_;
+};
 
 /// Reads `bytes` from each thread's own part of the pool.
 double probeRead(Team& team, const uint16_t* pool, int64_t bytes, int64_t offset) {
@@ -74,24 +104,27 @@ int main(int argc, char** argv) {
   const bool huge = argc > 3 && std::atoi(argv[3]);
   constexpr int LATENT = 512, ROPE = 64, ENTRY = LATENT + ROPE;
   constexpr int POOL_PAGES = 768 * 1024 * 1024 / (PAGE_TOKENS * ENTRY * 2);
-  std::vector<Shape> shapes = {{16, 1, 512, 1},  {16, 1, 4096, 1},  {16, 1, 16384, 1},  {16, 1, 512, 8},
+  std::vector<Shape> shapes = {{12, 1, 512, 1},   {12, 512, 512, 1}, {16, 1, 512, 1},  {16, 1, 4096, 1},  {16, 1, 16384, 1},  {16, 1, 512, 8},
                                {16, 1, 4096, 8}, {128, 1, 512, 1},  {128, 1, 4096, 1},  {128, 1, 16384, 1},
                                {128, 1, 512, 8}, {16, 512, 512, 1}, {16, 512, 2048, 1}, {128, 64, 2048, 1},
                                {4, 1, 4096, 1}};
   if (argc > 7) shapes = {{std::atoi(argv[4]), std::atoi(argv[5]), std::atoi(argv[6]), std::atoi(argv[7])}};
   TestTeam team(threads);
   const size_t codes = size_t{POOL_PAGES} * PAGE_TOKENS * ENTRY;
-  auto* pool = static_cast<uint16_t*>(std::aligned_alloc(2 << 20, (codes * 2 + (2 << 20) - 1) >> 21 << 21));
-  madvise(pool, codes * 2, huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+  Pages<uint16_t> poolPages(codes, huge);
+  uint16_t* pool = poolPages.data();
   test::Random random(1);
   for (size_t i = 0; i < codes; i++) pool[i] = static_cast<uint16_t>(0x3c00 | (random.bits() & 0x81ff));
   std::printf("%d threads\nheads  rows context seqs        us   GFLOP/s  of peak   GB/s  of read\n", threads);
   for (const Shape& s : shapes) {
     const int64_t rows = int64_t{s.rows} * s.sequences;
     const MlaShape shape{s.heads, 128, ROPE, 128, LATENT, 0.0721f};
-    std::vector<float> absorbed(rows * s.heads * LATENT), q(rows * s.heads * (128 + ROPE)), out(absorbed.size());
-    for (float& x : absorbed) x = random.normal();
-    for (float& x : q) x = random.normal();
+    // Other queries and outputs in each round, as many as caches do not hold.
+    const int64_t latents = rows * s.heads * LATENT, queries = rows * s.heads * (128 + ROPE);
+    const int64_t sets = std::max<int64_t>(1, (int64_t{16} << 20) / latents);
+    Pages<float> absorbed(sets * latents, huge), q(sets * queries, huge), out(sets * latents, huge);
+    for (int64_t i = 0; i < sets * latents; i++) absorbed.data()[i] = random.normal();
+    for (int64_t i = 0; i < sets * queries; i++) q.data()[i] = random.normal();
     std::vector<int32_t> positions, rowStarts{0};
     for (int i = 0; i < s.sequences; i++) {
       for (int row = 0; row < s.rows; row++) positions.push_back(s.context - s.rows + row);
@@ -101,24 +134,25 @@ int main(int argc, char** argv) {
     std::vector<int32_t> tables(int64_t{stride} * s.sequences);
     const StepLayout layout{static_cast<int>(rows), s.sequences,      stride,
                             positions.data(),       rowStarts.data(), tables.data()};
-    double best = 1e9, peak = 0, readBest = 1e9;
-    constexpr int64_t READ = 4 << 20;
-    for (int round = 0; round < rounds; round++) {
-      for (int32_t& page : tables) page = random.below(POOL_PAGES);
-      readBest = std::min(readBest, probeRead(team, pool, READ, random.below(180) * READ));
-      peak = std::max(peak, probePeak(team));
-      best = std::min(best, timeOf([&] {
-        attention({out.data(), absorbed.data(), q.data(), {Dtype::bf16, pool}, shape, layout, 0, nullptr},
-                  team);
-      }));
-    }
     double pairs = 0;
     for (const int position : positions) pairs += position + 1.0;
     const double flops = pairs * s.heads * 2 * (ENTRY + LATENT);
+    std::vector<double> times, peaks, reads;
+    constexpr int64_t READ = 4 << 20;
+    for (int round = 0; round < rounds; round++) {
+      for (int32_t& page : tables) page = random.below(POOL_PAGES);
+      reads.push_back(probeRead(team, pool, READ, random.below(180) * READ));
+      peaks.push_back(1 / probePeak(team, flops));
+      const int64_t set = round % sets;
+      const Attention command{out.data() + set * latents, absorbed.data() + set * latents, q.data() + set * queries,
+                              {Dtype::bf16, pool}, shape, layout, 0, nullptr};
+      times.push_back(timeOf([&] { attention(command, team); }));
+    }
+    const double time = percentile(times, 0.2), peak = 1 / percentile(peaks, 0.2);
     const double bytes = double(s.context) * s.sequences * ENTRY * 2;
-    const double bandwidth = double(READ) * threads / readBest;
+    const double bandwidth = double(READ) * threads / percentile(reads, 0.2);
     std::printf("%5d %5d %7d %4d %9.0f %9.1f %7.1f%% %6.2f %7.1f%%\n", s.heads, s.rows, s.context, s.sequences,
-                best * 1e6, flops / best * 1e-9, 100 * flops / best / peak, bytes / best * 1e-9,
-                100 * bytes / best / bandwidth);
+                time * 1e6, flops / time * 1e-9, 100 * flops / time / peak, bytes / time * 1e-9,
+                100 * bytes / time / bandwidth);
   }
 }

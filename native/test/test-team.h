@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "host/flush-denormals.h"
+#include "host/huge-pages.h"
 #include "host/team.h"
 #include "host/tile-permission.h"
 
@@ -15,8 +16,9 @@ namespace daysix {
 inline void* Scratch::reserve(size_t bytes) {
   if (bytes > size_) {
     std::free(memory_);
-    size_ = (bytes + 4095) / 4096 * 4096;
-    memory_ = std::aligned_alloc(64, size_);
+    size_ = (bytes + HUGE_PAGE_BYTES - 1) / HUGE_PAGE_BYTES * HUGE_PAGE_BYTES;
+    memory_ = std::aligned_alloc(HUGE_PAGE_BYTES, size_);
+    preferHugePages(memory_, size_);
   }
   return memory_;
 }
