@@ -21,15 +21,19 @@ import { median } from "../percentiles.ts";
 const calf = fileURLToPath(new URL("../../../models/calf", import.meta.url));
 const [rounds = "20", directory = calf] = process.argv.slice(2);
 const GENERATED_TOKENS = 512;
+const PAGES = 160;
 
 const kernels = createKernels({ threads: usableCores() });
 const withMtp = await loadModel(directory, { kernels, policy: "w8a16", maxRows: 512, mtp: true });
+/** One for all runs, since memory that is new, and taken back, takes time. */
+const pool = withMtp.createKvPool(PAGES);
 /** The same model and its stream, so that threads are placed alike; but nobody sees its MTP layer. */
 const plain: StepComputer = {
   ...{ config: withMtp.config, maxRows: withMtp.maxRows, tracer: withMtp.tracer },
-  createKvPool: (pages) => withMtp.createKvPool(pages),
-  choose: (batch, pool, options) => withMtp.choose(batch, pool, options),
+  createKvPool: () => pool,
+  choose: (batch, kv, options) => withMtp.choose(batch, kv, options),
 };
+const drafting: StepComputer = { ...plain, mtp: withMtp.mtp };
 const tokenizer = await Tokenizer.load(directory);
 const template = await loadChatTemplate(directory, tokenizer);
 const { eosTokens } = plain.config;
@@ -77,35 +81,38 @@ interface Run {
   readonly accepted: number;
 }
 
-/** Generates the answers of prompts together. */
+/** Generates the answers of prompts, so many together, on a rank that stays up. */
 async function run(
   model: StepComputer,
   { temperature, stops }: Task,
-  prompts: Task["prompts"],
+  { prompts, together }: { readonly prompts: Task["prompts"]; readonly together: number },
   speculation?: Speculator,
 ): Promise<Run> {
-  const core = new EngineCore({ model, pages: 160, ...(speculation && { speculation }) });
-  for (const [handle, prompt] of prompts.entries()) {
-    const sampling = { ...greedySampling, temperature, seed: handle };
-    const stopTokens = stops ? eosTokens : [];
-    const asked = { prompt, choice: 0, stopTokens, maxTokens: GENERATED_TOKENS, sampling };
-    core.submit(handle, { id: "", tenant: "", ...asked });
-  }
+  const core = new EngineCore({ model, pages: PAGES, ...(speculation && { speculation }) });
   const tokens = prompts.map((): number[] => []);
-  await core.step();
-  const began = performance.now();
-  while (!core.idle) {
-    for (const { handle, event } of await core.step()) {
-      if (event.kind === "token") tokens[handle].push(event.token);
+  let [milliseconds, promptSteps] = [0, 0];
+  for (let first = 0; first < prompts.length; first += together, promptSteps++) {
+    for (const [i, prompt] of prompts.slice(first, first + together).entries()) {
+      const sampling = { ...greedySampling, temperature, seed: first + i };
+      const stopTokens = stops ? eosTokens : [];
+      const asked = { prompt, choice: 0, stopTokens, maxTokens: GENERATED_TOKENS, sampling };
+      core.submit(first + i, { id: "", tenant: "", ...asked });
     }
+    await core.step();
+    const began = performance.now();
+    while (!core.idle) {
+      for (const { handle, event } of await core.step()) {
+        if (event.kind === "token") tokens[handle].push(event.token);
+      }
+    }
+    milliseconds += performance.now() - began;
   }
-  const milliseconds = performance.now() - began;
   const { steps, proposedTokens: proposed, acceptedTokens: accepted } = core.stats;
-  return { tokens, milliseconds, steps: steps - 1, proposed, accepted };
+  return { tokens, milliseconds, steps: steps - promptSteps, proposed, accepted };
 }
 
 /** Each knows what steps cost, as a rank does that has been up for a while. */
-const speculations = [plain, withMtp].map(
+const speculations = [plain, drafting].map(
   ({ mtp }) =>
     new Speculation<{ readonly tokens: Uint32Array }>(
       () => new Repeats(),
@@ -122,17 +129,29 @@ console.log("| task | together | by | speed | tokens a step | proposed | right |
 console.log("|---|---|---|---|---|---|---|");
 for (const task of tasks) {
   for (const together of [1, task.prompts.length]) {
+    // Answers that stop are short: all of them are one measurement.
+    const size = task.stops ? task.prompts.length : together;
     const ratios: number[][] = [[], []];
     const runs: Run[][] = [[], []];
-    for (let i = 0; i < Number(rounds) * task.prompts.length; i += together) {
+    for (let i = 0; i < Number(rounds) * task.prompts.length; i += size) {
       const first = i % task.prompts.length;
-      const prompts = task.prompts.slice(first, first + together);
-      const off = await run(plain, task, prompts);
-      for (const [by, model] of [plain, withMtp].entries()) {
-        const speculated = await run(model, task, prompts, speculations[by]);
-        if (String(speculated.tokens) !== String(off.tokens)) throw new Error("the answer changed");
-        ratios[by].push(off.milliseconds / speculated.milliseconds);
-        runs[by].push(speculated);
+      const asked = { prompts: task.prompts.slice(first, first + size), together };
+      const ways = [
+        () => run(plain, task, asked),
+        () => run(plain, task, asked, speculations[0]),
+        () => run(drafting, task, asked, speculations[1]),
+      ];
+      // Each is the first in turn: what comes later may find the machine in another state.
+      const turn = (i / size) % ways.length;
+      const results: Run[] = [];
+      for (const way of [...ways.keys()].map((at) => (at + turn) % ways.length)) {
+        results[way] = await ways[way]();
+      }
+      const [off, ...speculated] = results;
+      for (const [by, each] of speculated.entries()) {
+        if (String(each.tokens) !== String(off.tokens)) throw new Error("the answer changed");
+        ratios[by].push(off.milliseconds / each.milliseconds);
+        runs[by].push(each);
       }
     }
     for (const [i, by] of ["repeats", "repeats and MTP"].entries()) {

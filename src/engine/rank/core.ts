@@ -214,8 +214,8 @@ export class EngineCore {
     const chosen = await this.#compute(parts, batch, choices);
     if (chosen) computed?.();
     this.#unit?.computed();
-    this.#speculation?.endStep(chosen ? batch.rows : 0);
     if (chosen) this.#advance(parts, chosen);
+    this.#speculation?.endStep(chosen ? batch.rows : 0);
     this.#model.tracer.end(span);
   }
 
@@ -349,7 +349,7 @@ export class EngineCore {
       if (!this.#isLive(sequence)) break;
       if (token.goesOn) this.#scheduler.complete({ sequence, rows: 1 });
     }
-    this.#speculation?.learn(sequence, taken, drafts > 0 ? proposed : []);
+    this.#speculation?.learn(sequence, taken, proposed, drafts > 0);
   }
 
   #appendToken(sequence: Sequence, standing: StandingToken): void {

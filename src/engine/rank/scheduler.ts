@@ -157,6 +157,7 @@ export class Scheduler {
     if (parts.length === 0 || !parts.every(onlyDecodes)) return;
     const sequences = parts.map(({ sequence }) => sequence);
     for (const [i, proposal] of propose(sequences, plan.budget).entries()) {
+      if (countOf(proposal) === 0) continue;
       const sequence = sequences[i];
       const end = sequence.computed + 1;
       this.#allocateUpTo(Math.ceil((end + countOf(proposal)) / PAGE_TOKENS), sequence);

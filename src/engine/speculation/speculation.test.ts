@@ -55,8 +55,9 @@ class Machine {
       const chosen: number[] = [];
       do chosen.push(this.#random() < this.chance ? 1 : 0);
       while (chosen.at(-1) === 1 && chosen.length <= count);
-      const drafted = typeof proposal === "number" ? Array<number>(count).fill(1) : [];
-      this.#speculation.learn(this.#sequences[i], chosen, drafted);
+      const isDrafted = typeof proposal === "number";
+      const proposed = isDrafted ? Array<number>(count).fill(1) : proposal;
+      this.#speculation.learn(this.#sequences[i], chosen, proposed, isDrafted);
       this.tokens += chosen.length;
       this.proposed += count;
     });
@@ -154,13 +155,16 @@ test("guesses come first, drafts where there are none or they are less likely", 
     if (typeof proposal === "number" && proposal > 0) speculation.endPass(1);
     now += 10;
     speculation.endStep(1 + countOf(proposal));
-    const drafts = typeof proposal === "number" ? chosen.slice(0, proposal) : [];
-    speculation.learn(sequence, chosen, rightDrafts ? drafts : drafts.map((token) => token + 1));
+    if (typeof proposal !== "number") speculation.learn(sequence, chosen, proposal, false);
+    else {
+      const drafts = chosen.slice(0, proposal).map((token) => (rightDrafts ? token : token + 1));
+      speculation.learn(sequence, chosen, drafts, true);
+    }
     return typeof proposal;
   };
   const many = (guesses: number[], isRight: boolean) => {
     guessed = guesses;
-    return Array.from({ length: 12 }, () => step([5, 6, 7], isRight)).at(-1);
+    return Array.from({ length: 40 }, () => step([5, 6, 7], isRight)).at(-1);
   };
   assert.equal(many([5, 6, 7], true), "object", "guesses are right");
   assert.equal(many([], true), "number", "there are none");
@@ -182,4 +186,32 @@ test("a step that failed says nothing of what the next one costs", () => {
   now += 1000;
   speculation.endStep(300);
   assert.deepEqual(speculation.propose([sequence], 512), [[]], "nothing is known yet");
+});
+
+test("where nothing comes near being worth its rows, little is looked up", () => {
+  const sequence = { tokens: new Uint32Array(0) };
+  let [now, looked] = [0, 0];
+  const propose = () => {
+    looked++;
+    return [1, 1];
+  };
+  const speculation = new Speculation(
+    () => ({ propose }),
+    () => now,
+  );
+  const steps = (chosen: readonly number[]) => {
+    looked = 0;
+    for (let i = 0; i < 100; i++) {
+      const [proposal] = speculation.propose([sequence], 512) as number[][];
+      now += 10 + proposal.length;
+      const right = chosen.slice(0, proposal.length + 1);
+      speculation.learn(sequence, right, proposal, false);
+      speculation.endStep(1 + proposal.length);
+    }
+    return looked;
+  };
+  steps([0]);
+  assert.ok(steps([0]) <= 30);
+  steps([1, 1, 1]);
+  assert.equal(steps([1, 1, 1]), 100);
 });

@@ -1,4 +1,5 @@
-import { PassCost } from "./pass-cost.ts";
+import { Chance, Trust } from "./chance.ts";
+import { Pace } from "./pace.ts";
 import type { Proposal } from "./proposal.ts";
 import { StepCost } from "./step-cost.ts";
 import { worthwhile, type Offer } from "./worth.ts";
@@ -17,32 +18,29 @@ export interface Speculated {
 const MOST_GUESSED = 15;
 /** Tokens drafted for a sequence, one after the other. */
 const MOST_DRAFTED = 8;
-/** Weight of what earlier guesses came to, when another is known. */
-const MEMORY = 0.9;
-/** The same of drafts, which cost more when they are taken for likelier than they are; the first count more. */
-const DRAFT_MEMORY = 0.95;
-const FIRST_DRAFT_MEMORY = 0.75;
+/** Guesses that a chance is made of, and drafts, which cost more when they are taken for likelier than they are. */
+const MEMORY = 10;
+const DRAFT_MEMORY = 40;
 /** Chance of a sequence of which nothing is known. */
 const FIRST_CHANCE = 0.5;
-/** Enough that drafts are tried. */
-const FIRST_DRAFT_CHANCE = 0.8;
-/** One step in so many does the opposite of what seems best, to learn whether that still holds. */
-const DOUBTED = 64;
-/** Guesses less likely to be right are not worth the doubt. */
-const LEAST_DOUBTED = 0.3;
-/** Of drafts nothing is known unless they are made, which is tried once in so many steps. */
-const DRAFTS_DOUBTED = 4 * DOUBTED;
+/** Of drafts, as DeepSeek-V3's come to (section 5.4.3), so that they are tried. */
+const FIRST_DRAFT_CHANCE = 0.9;
+/** Gains below are within what is not known of times and chances. */
+const LEAST_GAIN = 1.05;
+/** Of the time, what may be lost by doing what seems worse, to learn whether it is. */
+const TRIALS_SHARE = 1 / 100;
+/** What a trial is taken to lose of a step: what seems to lose more may do so by mistake. */
+const LEAST_LOSS = 0.08;
+const MOST_LOSS = 0.4;
+/** Steps for which nothing is looked up where nothing comes near: looking takes time too. */
+const RESTED = 3;
 
 interface Guess {
   readonly proposer: Proposer;
   /** What is guessed to follow the sequence's tokens. */
   tokens: readonly number[];
-  /** That a guess is right where those before it are. */
-  chance: number;
-  /** That a draft is. */
-  draftChance: number;
-  /** Of the draft's chance; rises. */
-  draftMemory: number;
+  readonly chance: Chance;
+  readonly draftChance: Chance;
 }
 
 /**
@@ -55,13 +53,22 @@ interface Guess {
 export class Speculation<Sequence extends Speculated> {
   readonly #guesses = new WeakMap<Sequence, Guess>();
   readonly #cost = new StepCost();
-  readonly #passCost = new PassCost();
+  readonly #passCost = new StepCost();
+  readonly #pace = new Pace();
+  /** In guesses, and in drafts. */
+  readonly #trust = new Trust();
+  readonly #draftTrust = new Trust();
   readonly #createProposer: (sequence: Sequence) => Proposer;
   readonly #now: () => number;
   readonly #drafts: boolean;
-  #steps = 0;
+  /** Of a step's time. */
+  #mayLose = 0;
+  /** Steps in which it does not look. */
+  #rests = 0;
   /** When the step began, if it only decodes. */
   #began: number | undefined;
+  /** Its passes, the sequences of the first, and when the last ended. */
+  #passes = { count: 0, sequences: 0, ended: 0 };
 
   /** `now`: milliseconds. */
   constructor(
@@ -80,18 +87,10 @@ export class Speculation<Sequence extends Speculated> {
    */
   propose(sequences: readonly Sequence[], rows: number): Proposal[] {
     this.#began = this.#now();
+    this.#passes = { count: 0, sequences: 0, ended: this.#began };
+    if (this.#rests-- > 0) return sequences.map(() => []);
     const guesses = sequences.map((sequence) => this.#guess(sequence));
-    const guessed = guesses.map(guessedOffer);
-    const mixed = guesses.map((guess) => this.#likelierOffer(guess));
-    const mostRows = Math.min(sequences.length + rows, this.#cost.reach);
-    const pass = this.#passCost.of(mixed.filter(({ drafted }) => drafted).length);
-    const cost = (count: number, passes: number) => this.#cost.of(count) + passes * pass;
-    const [best] = [guessed, mixed]
-      .map((offers) => ({ offers, ...worthwhile(offers, mostRows, cost) }))
-      .sort((one, other) => other.rate - one.rate);
-    const doubts = ++this.#steps % DOUBTED === 0 && rows > 0;
-    const doubted = this.#steps % DRAFTS_DOUBTED === 0 ? mixed : guessed;
-    const { offers, counts } = doubts ? opposite(best.counts, doubted) : best;
+    const { offers, counts } = this.#chooseFrom(guesses, rows);
     return guesses.map(({ tokens }, i) =>
       offers[i].drafted ? counts[i] : tokens.slice(0, counts[i]),
     );
@@ -99,27 +98,37 @@ export class Speculation<Sequence extends Speculated> {
 
   /** A pass has drafted a token for each of so many sequences. */
   endPass(sequences: number): void {
-    const now = this.#now();
-    if (this.#began !== undefined) this.#passCost.measure(sequences, now - this.#began);
-    this.#began = now;
+    const { count, sequences: first } = this.#passes;
+    this.#passes = { count: count + 1, sequences: first || sequences, ended: this.#now() };
   }
 
   /** A step has ended that computed so many rows; none where it failed. */
   endStep(rows: number): void {
-    const elapsed = this.#began === undefined ? undefined : this.#now() - this.#began;
-    if (elapsed !== undefined && rows > 0) this.#cost.measure(rows, elapsed);
+    if (this.#began !== undefined && rows > 0) {
+      const { count, sequences, ended } = this.#passes;
+      const elapsed = this.#now() - ended;
+      if (this.#cost.knows(rows)) this.#pace.measure(elapsed / this.#cost.of(rows));
+      this.#cost.measure(rows, this.#pace.evened(elapsed));
+      const pass = this.#pace.evened((ended - this.#began) / count);
+      if (count > 0) this.#passCost.measure(sequences, pass);
+    }
     this.#began = undefined;
   }
 
-  /** Tokens that a step chose for a sequence, in order, and those that were drafted for it. */
-  learn(sequence: Sequence, chosen: readonly number[], drafted: readonly number[]): void {
+  /** Tokens that a step chose for a sequence, in order, and those that it computed to follow its last. */
+  learn(
+    sequence: Sequence,
+    chosen: readonly number[],
+    proposed: readonly number[],
+    drafted: boolean,
+  ): void {
     const guess = this.#guesses.get(sequence);
     if (!guess) return;
-    guess.chance = chanceAfter(guess.chance, guess.tokens, chosen, MEMORY);
-    guess.draftChance = chanceAfter(guess.draftChance, drafted, chosen, guess.draftMemory);
-    if (drafted.length > 0) {
-      guess.draftMemory += (DRAFT_MEMORY - guess.draftMemory) * (1 - FIRST_DRAFT_MEMORY);
-    }
+    const { chance, draftChance } = guess;
+    const [trust, acted] = drafted ? [this.#draftTrust, draftChance] : [this.#trust, chance];
+    trust.learn(acted.value, proposed.length, chosen.length - 1);
+    chance.learn(guess.tokens, chosen);
+    if (drafted) draftChance.learn(proposed, chosen);
     guess.tokens = [];
   }
 
@@ -127,50 +136,63 @@ export class Speculation<Sequence extends Speculated> {
     let guess = this.#guesses.get(sequence);
     if (!guess) {
       const proposer = this.#createProposer(sequence);
-      const drafts = { draftChance: FIRST_DRAFT_CHANCE, draftMemory: FIRST_DRAFT_MEMORY };
-      guess = { proposer, tokens: [], chance: FIRST_CHANCE, ...drafts };
+      const chance = new Chance(FIRST_CHANCE, MEMORY);
+      const draftChance = new Chance(FIRST_DRAFT_CHANCE, DRAFT_MEMORY);
+      guess = { proposer, tokens: [], chance, draftChance };
       this.#guesses.set(sequence, guess);
     }
     guess.tokens = guess.proposer.propose(sequence.tokens, MOST_GUESSED);
     return guess;
   }
 
+  /** How many of which proposals a step computes. */
+  #chooseFrom(guesses: readonly Guess[], rows: number): Choice {
+    const guessed = guesses.map((guess) => this.#guessedOffer(guess));
+    const isPassKnown = this.#passCost.knows(guesses.length);
+    const mostDrafted = !this.#drafts ? 0 : isPassKnown ? MOST_DRAFTED : 1;
+    const mixed = guesses.map((guess, i) => this.#likelierOffer(guess, guessed[i], mostDrafted));
+    const drafting = mixed.filter(({ drafted }) => drafted).length;
+    // As long as too little is known, one pass is made, and hoped to cost nothing.
+    const pass = isPassKnown ? this.#passCost.of(Math.max(1, drafting)) : 0;
+    const cost = { of: (count: number) => this.#cost.of(count), pass };
+    const mostRows = Math.min(guesses.length + rows, this.#cost.reach);
+    const weigh = (offers: readonly Offer[]) => ({ offers, ...worthwhile(offers, mostRows, cost) });
+    const onlyGuessed = weigh(guessed);
+    const withDrafts = drafting > 0 ? weigh(mixed) : onlyGuessed;
+    const most = withDrafts.rate > onlyGuessed.rate ? withDrafts : onlyGuessed;
+    const plainRate = guesses.length / cost.of(guesses.length);
+    const isBetter = most.rate > LEAST_GAIN * plainRate;
+    this.#rests = most.rate < plainRate ? RESTED : 0;
+    return isBetter !== this.#tries(plainRate, most.rate) ? most : nothing(guessed);
+  }
+
+  /** Whether this step does what seems worse: as long as that loses little of the time. */
+  #tries(one: number, other: number): boolean {
+    if (other === 0) return false;
+    this.#mayLose += TRIALS_SHARE;
+    const loss = 1 - Math.min(one, other) / Math.max(one, other);
+    if (this.#mayLose < Math.min(MOST_LOSS, Math.max(LEAST_LOSS, loss))) return false;
+    this.#mayLose = 0;
+    return true;
+  }
+
+  #guessedOffer({ tokens, chance }: Guess): Offer {
+    const believed = chance.value * this.#trust.value;
+    return { proposed: tokens.length, chance: believed, drafted: false };
+  }
+
   /** A sequence's guesses, or drafts where they are likelier. */
-  #likelierOffer(guess: Guess): Offer {
-    const { tokens, chance, draftChance } = guess;
-    const isGuessed = tokens.length > 0 && chance >= draftChance;
-    if (!this.#drafts || isGuessed) return guessedOffer(guess);
-    const proposed = this.#passCost.isKnown ? MOST_DRAFTED : 1;
-    return { proposed, chance: draftChance, drafted: true };
+  #likelierOffer({ draftChance }: Guess, guessed: Offer, proposed: number): Offer {
+    const chance = draftChance.value * this.#draftTrust.value;
+    const isGuessed = guessed.proposed > 0 && guessed.chance >= chance;
+    return isGuessed || proposed === 0 ? guessed : { proposed, chance, drafted: true };
   }
 }
 
-const guessedOffer = ({ tokens, chance }: Guess): Offer => ({
-  ...{ proposed: tokens.length, chance, drafted: false },
-});
-
-/** The chance that a token is right, given what became of those proposed. */
-function chanceAfter(
-  chance: number,
-  proposed: readonly number[],
-  chosen: readonly number[],
-  memory: number,
-): number {
-  for (const [i, token] of proposed.slice(0, chosen.length).entries()) {
-    const isRight = token === chosen[i];
-    chance = memory * chance + (isRight ? 1 - memory : 0);
-    if (!isRight) break;
-  }
-  return chance;
+interface Choice {
+  readonly offers: readonly Offer[];
+  /** Of each offer's proposals. */
+  readonly counts: readonly number[];
 }
 
-/** Proposes nothing where something seemed best, else one token of the likeliest offer. */
-function opposite(best: readonly number[], offers: readonly Offer[]) {
-  const counts = offers.map(() => 0);
-  const [likeliest] = offers
-    .map((offer, i) => ({ ...offer, i }))
-    .filter(({ proposed, chance, drafted }) => proposed > 0 && (drafted || chance >= LEAST_DOUBTED))
-    .sort((a, b) => b.chance - a.chance);
-  if (likeliest && best.every((count) => count === 0)) counts[likeliest.i] = 1;
-  return { offers, counts };
-}
+const nothing = (offers: readonly Offer[]): Choice => ({ offers, counts: offers.map(() => 0) });

@@ -6,47 +6,54 @@ export interface Offer {
   readonly drafted: boolean;
 }
 
-/** Gains below are within what a step's time varies by. */
-const LEAST_GAIN = 1.03;
 /** Proposals less likely to stand are not considered. */
-const LEAST_CHANCE = 0.05;
+const LEAST_CHANCE = 0.1;
 
-/**
- * How many proposals of each sequence are worth their rows: as many as make most tokens a
- * millisecond, `cost` being the milliseconds of a step of so many rows behind so many passes that draft,
- * each for all sequences. Each sequence has one row without any proposal.
- */
-export function worthwhile(
-  offers: readonly Offer[],
-  mostRows: number,
-  cost: (rows: number, passes: number) => number,
-): Worth {
-  const candidates = offers.flatMap(chancesOf).sort((a, b) => b.stands - a.stands);
-  const mostPasses = Math.max(0, ...candidates.map((each) => each.passes));
-  const plain = offers.length / cost(offers.length, 0);
-  let best = plain * LEAST_GAIN;
-  let taken: readonly Candidate[] = [];
-  for (let passes = 0; passes <= mostPasses; passes++) {
-    const likeliestFirst = candidates
-      .filter((each) => each.passes <= passes)
-      .slice(0, Math.max(0, mostRows - offers.length));
-    let tokens = offers.length;
-    likeliestFirst.forEach(({ stands }, i) => {
-      tokens += stands;
-      const rate = tokens / cost(offers.length + i + 1, passes);
-      if (rate > best) [best, taken] = [rate, likeliestFirst.slice(0, i + 1)];
-    });
-  }
-  const counts = offers.map(() => 0);
-  for (const { sequence } of taken) counts[sequence]++;
-  return { counts, rate: taken.length > 0 ? best : plain };
+/** What a way to take proposals would make. */
+export interface Worth {
+  /** Of each sequence's proposals. */
+  readonly counts: readonly number[];
+  /** Tokens a millisecond; none where there is no such way. */
+  readonly rate: number;
 }
 
-export interface Worth {
-  /** By sequence. */
-  readonly counts: number[];
-  /** Tokens a millisecond. */
-  readonly rate: number;
+/** What a step takes, in milliseconds. */
+export interface Cost {
+  /** By its rows. */
+  readonly of: (rows: number) => number;
+  /** Of each pass that drafts, for all sequences, before it. */
+  readonly pass: number;
+}
+
+/**
+ * Of the ways to take any proposals the one that makes most tokens a millisecond. Each sequence has one row
+ * without any proposal.
+ */
+export function worthwhile(offers: readonly Offer[], mostRows: number, cost: Cost): Worth {
+  const own = offers.length;
+  const candidates = offers.flatMap(chancesOf).sort((a, b) => b.stands - a.stands);
+  const counts = offers.map(() => 0);
+  let [rate, passes, taken] = [0, 0, 0];
+  if (candidates.length === 0) return { counts, rate };
+  const mostPasses = candidates.reduce((most, each) => Math.max(most, each.passes), 0);
+  const mostTokens = candidates.reduce((sum, { stands }) => sum + stands, own);
+  const least = cost.of(own);
+  for (let more = 0; more <= mostPasses; more++) {
+    const before = more * cost.pass;
+    if (mostTokens <= rate * (least + before)) break;
+    let [tokens, rows] = [own, own];
+    for (const each of candidates) {
+      if (each.passes > more) continue;
+      if (rows >= mostRows) break;
+      tokens += each.stands;
+      const made = tokens / (cost.of(++rows) + before);
+      if (made > rate) [rate, passes, taken] = [made, more, rows - own];
+    }
+  }
+  for (const each of candidates) {
+    if (each.passes <= passes && taken-- > 0) counts[each.sequence]++;
+  }
+  return { counts, rate };
 }
 
 interface Candidate {
