@@ -4,6 +4,9 @@ import { withProposal, type StepPart } from "./scheduler.ts";
 import type { Sequence } from "./sequence.ts";
 import { choiceAfter } from "./step-batch.ts";
 
+/** Rows a sequence that may be owed where drafts were made in the step before; more are of steps without. */
+const FEW = 16;
+
 /** What is known of a sequence between steps. */
 interface Context {
   /** Positions before this one have their entries in the MTP layer's plane. */
@@ -59,7 +62,10 @@ export class Drafter {
     this.#noState = new Float32Array(hiddenSize);
   }
 
-  /** The parts with tokens drafted for those that want some; told of each pass for how many. */
+  /**
+   * The parts with tokens drafted for those that want some; told of each pass for how many, and for none
+   * when it has caught up with steps without drafts.
+   */
   async draft(
     parts: readonly StepPart[],
     onPass: (sequences: number) => void,
@@ -73,6 +79,11 @@ export class Drafter {
       owed.push(...rows);
     }
     let batches = this.#batches(owed);
+    if (owed.length > FEW * chains.size) {
+      await this.#mtp.write(batches, this.#kv);
+      batches = [];
+      onPass(0);
+    }
     for (;;) {
       const open = [...chains.values()].filter(
         ({ part, tokens, failed }) => tokens.length < part.drafts && !failed,

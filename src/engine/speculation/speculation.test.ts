@@ -215,3 +215,32 @@ test("where nothing comes near being worth its rows, little is looked up", () =>
   steps([1, 1, 1]);
   assert.equal(steps([1, 1, 1]), 100);
 });
+
+test("what is to be done before a pass is not taken for its cost", () => {
+  const sequence = { tokens: new Uint32Array(0) };
+  let now = 0;
+  const speculation = new Speculation(
+    () => ({ propose: () => [] }),
+    () => now,
+    { drafts: true },
+  );
+  let drafted = 0;
+  for (let i = 0; i < 400; i++) {
+    const [proposal] = speculation.propose([sequence], 512);
+    const count = countOf(proposal);
+    if (count > 0) {
+      now += 500;
+      speculation.endPass(0);
+    }
+    for (let pass = 0; pass < count; pass++) {
+      now += 1;
+      speculation.endPass(1);
+    }
+    now += 10;
+    const tokens = Array<number>(count).fill(1);
+    speculation.learn(sequence, [...tokens, 1], tokens, true);
+    speculation.endStep(1 + count);
+    drafted += count;
+  }
+  assert.ok(drafted > 1000, `${drafted}`);
+});

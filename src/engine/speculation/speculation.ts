@@ -96,10 +96,13 @@ export class Speculation<Sequence extends Speculated> {
     );
   }
 
-  /** A pass has drafted a token for each of so many sequences. */
+  /** A pass has drafted a token for each of so many sequences; for none, what was to be done before. */
   endPass(sequences: number): void {
     const { count, sequences: first } = this.#passes;
-    this.#passes = { count: count + 1, sequences: first || sequences, ended: this.#now() };
+    const ended = this.#now();
+    if (sequences === 0) this.#began = ended;
+    const passes = sequences === 0 ? 0 : count + 1;
+    this.#passes = { count: passes, sequences: first || sequences, ended };
   }
 
   /** A step has ended that computed so many rows; none where it failed. */
@@ -148,7 +151,7 @@ export class Speculation<Sequence extends Speculated> {
   /** How many of which proposals a step computes. */
   #chooseFrom(guesses: readonly Guess[], rows: number): Choice {
     const guessed = guesses.map((guess) => this.#guessedOffer(guess));
-    const isPassKnown = this.#passCost.knows(guesses.length);
+    const isPassKnown = this.#passCost.isKnown;
     const mostDrafted = !this.#drafts ? 0 : isPassKnown ? MOST_DRAFTED : 1;
     const mixed = guesses.map((guess, i) => this.#likelierOffer(guess, guessed[i], mostDrafted));
     const drafting = mixed.filter(({ drafted }) => drafted).length;

@@ -7,7 +7,7 @@ const KEPT = 8;
 /** After so many measurements nothing is hoped for: the first may take long because they are the first. */
 const TRIES = 3;
 /** Before so many nothing is decided. */
-const ENOUGH = 8;
+const ENOUGH = 6;
 /** What a clock can tell, in milliseconds. */
 const LEAST = 1e-3;
 /** After so many measurements of lower counts it may be hoped again. */
