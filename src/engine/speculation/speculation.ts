@@ -112,8 +112,8 @@ export class Speculation<Sequence extends Speculated> {
       const elapsed = this.#now() - ended;
       if (this.#cost.knows(rows)) this.#pace.measure(elapsed / this.#cost.of(rows));
       this.#cost.measure(rows, this.#pace.evened(elapsed));
-      const pass = this.#pace.evened((ended - this.#began) / count);
-      if (count > 0) this.#passCost.measure(sequences, pass);
+      const drafting = this.#pace.evened(ended - this.#began);
+      if (count > 0) this.#passCost.measure(sequences, drafting / count);
     }
     this.#began = undefined;
   }
