@@ -22,7 +22,7 @@ class DotAttention {
   /// Tokens computed together.
   static constexpr int TOKENS = 16;
   /// Tokens that are fetched before they are multiplied.
-  static constexpr int AHEAD = 2 * TOKENS;
+  static constexpr int AHEAD = TOKENS;
   /// The last value of entries whose width is odd, in a pair with zero.
   static constexpr int TILES = TOKENS;
 
@@ -34,21 +34,9 @@ class DotAttention {
   void pack(float* out, const LaneQueries& queries) const { packQueryPairs(out, depths_, queries); }
 
   void score(const BlockMemory& memory, const Piece& piece, const Visible& visible) const {
-    for (int from = 0; from < visible.tokens; from += TOKENS) {
-      const uint8_t* ahead = piece.ahead(from + AHEAD);
-      for (int lane = 0; lane < visible.lanes; lane += WIDTH) {
-        float* scores = memory.scores + lane * SCORE_STRIDE + from;
-        const float* queries = memory.queries + int64_t{lane} * queryFloats();
-        Chains sums[TOKENS];
-        each<TOKENS>([&](auto t) __attribute__((always_inline)) { sums[t] = splatChains(0); });
-        scorePairs(sums, piece.at(from), piece.entryBytes, queries, width_ / 2, lane == 0 ? ahead : nullptr);
-        if (width_ % 2) scoreLast(sums, memory.tiles, piece, from, queries + width_ / 2 * WIDTH);
-        Vec square[TOKENS];
-        each<TOKENS>([&](auto t) __attribute__((always_inline)) { square[t] = {sums[t].v}; });
-        transpose(square);
-        for (int i = 0; i < WIDTH; i++) store(scores + i * SCORE_STRIDE, square[i]);
-      }
-    }
+    int lane = 0;
+    for (; lane + WIDTH < visible.lanes; lane += 2 * WIDTH) scoreLanes<2>(memory, piece, visible, lane);
+    if (lane < visible.lanes) scoreLanes<1>(memory, piece, visible, lane);
   }
 
   static void keepProbabilities(float* scores, int token, Vec probabilities) {
@@ -69,20 +57,56 @@ class DotAttention {
   static void restore(Vec*) {}
 
  private:
-  /// Adds `pairs` pairs' products, asking for a line ahead with each.
-  DAYSIX_INLINE static void scorePairs(Chains (&sums)[TOKENS], const uint8_t* entries, int64_t stride,
-                                       const float* queries, int pairs, const uint8_t* ahead) {
+  /// Scores of N vectors of lanes, whose queries stay in the first cache while entries pass by.
+  template <int N>
+  void scoreLanes(const BlockMemory& memory, const Piece& piece, const Visible& visible, int lane) const {
+    constexpr int AT_ONCE = TOKENS / N;
+    const float* queries = memory.queries + int64_t{lane} * queryFloats();
+    for (int from = 0; from < visible.tokens; from += TOKENS) {
+      const uint8_t* ahead = lane == 0 ? piece.ahead(from + AHEAD) : nullptr;
+      Vec squares[N][TOKENS];
+      for (int first = 0; first < TOKENS; first += AT_ONCE) {
+        Chains sums[N][AT_ONCE];
+        each<N * AT_ONCE>([&](auto i) __attribute__((always_inline)) { sums[i / AT_ONCE][i % AT_ONCE] = splatChains(0); });
+        scorePairs(sums, piece.at(from + first), piece.entryBytes, queries, width_ / 2, ahead);
+        if (ahead) ahead += width_ / 2 * LINE_OF<N>;
+        if (width_ % 2) scoreLast(sums, memory.tiles, piece, from + first, queries + width_ / 2 * WIDTH);
+        each<N * AT_ONCE>([&](auto i) __attribute__((always_inline)) {
+          squares[i / AT_ONCE][first + i % AT_ONCE] = {sums[i / AT_ONCE][i % AT_ONCE].v};
+        });
+      }
+      for (int n = 0; n < N; n++) {
+        transpose(squares[n]);
+        float* scores = memory.scores + (lane + n * WIDTH) * SCORE_STRIDE + from;
+        for (int i = 0; i < WIDTH; i++) store(scores + i * SCORE_STRIDE, squares[n][i]);
+      }
+    }
+  }
+
+  /// The part of a line that is asked for with each pair.
+  template <int N>
+  static constexpr int LINE_OF = CACHE_LINE / N;
+
+  /// Adds `pairs` pairs' products, asking for what lies ahead with each.
+  template <int N, int T>
+  DAYSIX_INLINE void scorePairs(Chains (&sums)[N][T], const uint8_t* entries, int64_t stride, const float* queries,
+                                int pairs, const uint8_t* ahead) const {
     for (int pair = 0; pair < pairs; pair++, entries += sizeof(PackedPair), queries += WIDTH) {
-      if (ahead) __builtin_prefetch(ahead + pair * CACHE_LINE, 0, 2);
-      const Pairs query = loadPairs(queries);
-      each<TOKENS>([&](auto t) __attribute__((always_inline)) { sums[t] = chain(query, splatPairAt(entries + t * stride), sums[t]); });
+      if (ahead) __builtin_prefetch(ahead + pair * LINE_OF<N>);
+      Pairs query[N];
+      each<N>([&](auto n) __attribute__((always_inline)) { query[n] = loadPairs(queries + n * WIDTH * queryFloats()); });
+      each<T>([&](auto t) __attribute__((always_inline)) {
+        const Pairs entry = splatPairAt(entries + t * stride);
+        each<N>([&](auto n) __attribute__((always_inline)) { sums[n][t] = chain(query[n], entry, sums[n][t]); });
+      });
     }
   }
 
   /// The value behind an entry's last one is another's.
-  void scoreLast(Chains (&sums)[TOKENS], float* tile, const Piece& piece, int from, const float* queries) const {
-    std::memset(tile, 0, TOKENS * sizeof(float));
-    for (int t = 0; t < TOKENS; t++) {
+  template <int N, int T>
+  void scoreLast(Chains (&sums)[N][T], float* tile, const Piece& piece, int from, const float* queries) const {
+    std::memset(tile, 0, T * sizeof(float));
+    for (int t = 0; t < T; t++) {
       std::memcpy(tile + t, piece.at(from + t) + (width_ - 1) * VALUE_BYTES, VALUE_BYTES);
     }
     scorePairs(sums, reinterpret_cast<const uint8_t*>(tile), sizeof(float), queries, 1, nullptr);

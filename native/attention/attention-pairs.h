@@ -7,6 +7,9 @@ namespace daysix::DAYSIX_ISA {
 /// STRIP values of a vector of lanes, in pairs: an AMX tile.
 constexpr int SQUARE = WIDTH * WIDTH;
 
+/// How far ahead of a lane's value its later ones are asked for: lanes lie too far apart for a processor to see the order.
+constexpr int QUERIES_AHEAD = 4 * WIDTH;
+
 /// Rounds values that are a query's `first` and on, of lanes [lane, lane + lanes), a line for each.
 inline void roundQueries(float* squares, const LaneQueries::Part& part, int first, int lane, int lanes) {
   for (int from = 0, n; from < part.count; from += n) {
@@ -15,7 +18,9 @@ inline void roundQueries(float* squares, const LaneQueries::Part& part, int firs
     float* square = squares + at / STRIP * SQUARE;
     for (int i = 0; i < lanes; i++) {
       auto* line = reinterpret_cast<uint16_t*>(square + i * WIDTH);
-      storeBf16(line + inLine, load(part.values + (lane + i) * part.stride + from, n), n);
+      const float* values = part.values + (lane + i) * part.stride + from;
+      __builtin_prefetch(values + QUERIES_AHEAD);
+      storeBf16(line + inLine, load(values, n), n);
     }
   }
 }

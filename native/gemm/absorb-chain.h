@@ -69,6 +69,8 @@ class AbsorbedHeadOnChain {
     float* scales;
   };
 
+  /// Pairs of weight rows that are decoded before the next, all columns of them.
+  static constexpr int STEP_PAIRS = 8;
   static constexpr auto ONES = [] {
     std::array<float, CHAIN_ROWS> ones = {};
     ones.fill(1.0f);
@@ -108,6 +110,8 @@ class AbsorbedHeadOnChain {
         const float* q = command_.q + ((firstRow + row) * shape_.heads + head_) * (shape_.nope + shape_.rope) + j;
         for (int i = 0; i < SCALE_BLOCK; i += WIDTH) {
           const int left = std::clamp(cutEnd(j) - j - i, 0, WIDTH);
+          // Of the next tile's rows, which lie far apart.
+          __builtin_prefetch(q + i + rows * int64_t{shape_.heads} * (shape_.nope + shape_.rope));
           packValues(out + i * PACKED_BYTES, left ? load(q + i, left) : splat(0.0f));
         }
         out += SCALE_BLOCK * PACKED_BYTES;
@@ -117,7 +121,6 @@ class AbsorbedHeadOnChain {
 
   /// Some rows at a time, in memory's order.
   void decode(const Decoded& head, int64_t panels) const {
-    constexpr int STEP_PAIRS = 8;
     int64_t cut = 0, pair = 0;
     for (int begin = 0; begin < shape_.nope; begin = cutEnd(begin), cut++) {
       const int end = cutEnd(begin);
@@ -137,10 +140,11 @@ class AbsorbedHeadOnChain {
     }
   }
 
-  /// Weight rows j and j + 1, or zeros from `end` on, of CHAINS columns.
+  /// Weight rows j and j + 1, or zeros from `end` on, of CHAINS columns. Asks for those of the next step.
   Pairs pairsOfRows(int j, int end, int64_t column) const {
     const auto load = [&](int row) {
       const int64_t left = row < end ? shape_.latent - column : 0;
+      if (left > 0) __builtin_prefetch(codesAt(row + 2 * STEP_PAIRS, column));
       return left > 0 ? loadHalves<D>(codesAt(row, column), left) : splatChains(0.0f);
     };
     return pairsOf(load(j), load(j + 1));

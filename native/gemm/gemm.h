@@ -1,5 +1,7 @@
 // Matrix products, dense and grouped (DeepGEMM's role).
 #pragma once
+#include <span>
+
 #include "gemm/product-form.h"
 
 namespace daysix::DAYSIX_ISA {
@@ -8,7 +10,8 @@ namespace daysix::DAYSIX_ISA {
 /// into tasks of about the same cost, however different the products.
 class ProductBatch {
  public:
-  /// For up to `products` products of `rows` rows in all, which the batch may carry out in several rounds.
+  /// For up to `products` products of `rows` rows in all, packed rows counted once, which the batch may carry out in
+  /// several rounds.
   ProductBatch(Team& team, const Forms& forms, const Weight& weight, int64_t products, int64_t rows)
       : team_(team), forms_(forms), words_(std::max(forms.one.packedWords(weight), forms.more.packedWords(weight))) {
     roundRows_ = std::min(rows, std::max(LARGE_PANEL.rows, roundDown(ROUND_BYTES / (words_ * 4), LARGE_PANEL.rows)));
@@ -18,20 +21,25 @@ class ProductBatch {
     packed_ = reinterpret_cast<float*>(memory + entries);
   }
 
-  /// Adds a product, whose rows are cut where a round is full.
-  void add(Product product) {
-    const ProductForm& form = product.rows == 1 ? forms_.one : forms_.more;
-    while (product.rows > 0) {
-      const int64_t rows = std::min(product.rows, roundRows_ - rows_);
-      Product part = product;
-      part.rows = rows;
-      part.packed = packed_ + rows_ * words_;
-      entries_[count_++] = {part, &form, 0, 0};
+  /// Adds products of the same rows, which are packed once, and cut where a round is full.
+  void add(std::span<Product> products) {
+    int64_t left = products[0].rows;
+    const ProductForm& form = left == 1 ? forms_.one : forms_.more;
+    while (left > 0) {
+      const int64_t rows = std::min(left, roundRows_ - rows_);
+      for (Product& product : products) {
+        product.packed = packed_ + rows_ * words_;
+        entries_[count_++] = {product, &form, &product == &products[0], 0, 0};
+        entries_[count_ - 1].product.rows = rows;
+        skipRows(product, rows);
+      }
+      left -= rows;
       rows_ += rows;
       if (rows_ == roundRows_) run();
-      skipRows(product, rows);
     }
   }
+
+  void add(Product product) { add(std::span(&product, 1)); }
 
   void run() {
     pack();
@@ -44,6 +52,7 @@ class ProductBatch {
   struct Entry {
     Product product;
     const ProductForm* form;
+    bool packs;  // or an entry before it does
     int64_t firstTask, taskOutputs;
   };
   static constexpr int64_t ROUND_BYTES = 16 << 20;
@@ -68,7 +77,7 @@ class ProductBatch {
     int64_t tiles = 0;
     for (int64_t i = 0; i < count_; i++) {
       entries_[i].firstTask = tiles;
-      tiles += entries_[i].form->tilesOf(entries_[i].product.rows);
+      if (entries_[i].packs) tiles += entries_[i].form->tilesOf(entries_[i].product.rows);
     }
     const int64_t tasks = rows_ * words_ <= SMALL_PACK ? 1 : std::min<int64_t>(tiles, team_.threads() * 4);
     team_.fork(tasks, [&](int64_t task, Scratch&) {
@@ -147,12 +156,17 @@ inline void groupedGemm(const GroupedGemm& command, Team& team) {
   const Weight& like = command.weights[0];
   const int64_t outputs = like.rows;
   const Forms forms = formsOf<Use>(inputRows(command.x), like);
-  ProductBatch batch(team, forms, like, std::min<int64_t>(command.groups, rows), rows);
+  const int matrices = command.besideWeights ? 2 : 1;
+  ProductBatch batch(team, forms, like, matrices * std::min<int64_t>(command.groups, rows), rows);
   for (int group = 0; group < command.groups; group++) {
-    StoredRows out = command.out;
-    out.values = static_cast<uint8_t*>(out.values) + starts[group] * outputs * formatOf(out.format).valueBytes;
-    batch.add({&command.weights[group], 0, outputs, inputRows(command.x, starts[group]),
-               starts[group + 1] - starts[group], out, outputs, nullptr});
+    const int64_t from = starts[group], count = starts[group + 1] - from;
+    const InputRows x = inputRows(command.x, from);
+    const auto product = [&](const Weight* weights, StoredRows out) {
+      out.values = static_cast<uint8_t*>(out.values) + from * outputs * formatOf(out.format).valueBytes;
+      return Product{weights ? weights + group : nullptr, 0, outputs, x, count, out, outputs, nullptr};
+    };
+    Product products[] = {product(command.weights, command.out), product(command.besideWeights, command.beside)};
+    batch.add(std::span(products, matrices));
   }
   batch.run();
 }

@@ -143,13 +143,7 @@ class ChainPanels {
     for (int row = 0; row < rows; row++) {
       forPanels([&](const Panel& panel) {
         const float* values = totals + (panel.number * rows + row) * CHAIN_OUTPUTS;
-        if (product_.out.format == Dtype::f32) {
-          float* out = static_cast<float*>(product_.out.values) + (firstRow + row) * product_.outStride + panel.output;
-          return storeFloats(out, values, panel.outputs, product_.rows);
-        }
-        for (int i = 0; i < panel.outputs; i += WIDTH) {
-          storeOutputs(product_, firstRow + row, panel.output + i, load(values + i), std::min(WIDTH, panel.outputs - i));
-        }
+        storeOutputs(product_, firstRow + row, panel.output, values, panel.outputs);
       });
     }
   }

@@ -72,6 +72,8 @@ inline void packChainRows(uint8_t* packed, const Product& product, int64_t first
     const uint8_t* x = product.x.values + (first + row) * product.x.stride * formatOf(D).valueBytes;
     for (int64_t block = 0; block < blocks; block++) {
       uint8_t* out = packed + (block * rows + row) * SCALE_BLOCK * PACKED_BYTES;
+      const uint8_t* next = x + (rows * product.x.stride + block * SCALE_BLOCK) * formatOf(D).valueBytes;
+      for (int byte = 0; byte < SCALE_BLOCK * formatOf(D).valueBytes; byte += 64) __builtin_prefetch(next + byte);
       packChainBlock<D>(out, x + block * SCALE_BLOCK * formatOf(D).valueBytes, columns - block * SCALE_BLOCK);
     }
   }

@@ -86,7 +86,8 @@ class DotStrips {
   void multiplyTiles(int64_t firstTile, int64_t lastTile, const DotWeights& strips, int64_t output, int outputs) {
     const int64_t firstRow = tiling_.first(firstTile), rows = tiling_.first(lastTile) - firstRow;
     const int64_t passes = ceilDivide(lastTile - firstTile, tilesOfPass());
-    std::memset(totals_, 0, rows * DOT_OUTPUTS * sizeof(float));
+    // As vectors: a library's call takes long to begin where memory is little and near.
+    for (float* total = totals_; total < totals_ + rows * DOT_OUTPUTS; total += WIDTH) store(total, splat(0.0f));
     for (int64_t block = 0; block < blocks_; block += cachedBlocks()) {
       const DotWeights weights = {strips.first + block * stripBlockBytes(Dtype::i8), strips.stride};
       const auto blocks = std::min(cachedBlocks(), blocks_ - block);
@@ -96,6 +97,8 @@ class DotStrips {
           return DotTile{dotBlock(product_, tiling_, tile, block), totals_ + (tiling_.first(tile) - firstRow) * DOT_OUTPUTS};
         };
         if (onVectors_) {
+          const DotTile next = tileOf(std::min(tile + 1, lastTile - 1));
+          ahead.rows = next.first.bytes - tileOf(tile).first.bytes;
           withRows<REGISTER_ROWS>(tiling_.rowsOf(tile), [&](auto rows) {
             multiplyDots<rows, DOT_STRIPS>(tileOf(tile), weights, blocks, ahead);
           });
@@ -111,10 +114,7 @@ class DotStrips {
       }
     }
     for (int64_t row = 0; row < rows; row++) {
-      for (int i = 0; i < outputs; i += WIDTH) {
-        storeOutputs(product_, firstRow + row, output + i, load(totals_ + row * DOT_OUTPUTS + i),
-                     std::min(WIDTH, outputs - i));
-      }
+      storeOutputs(product_, firstRow + row, output, totals_ + row * DOT_OUTPUTS, outputs);
     }
   }
 

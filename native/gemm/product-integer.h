@@ -61,12 +61,14 @@ inline void packDotTile(const Product& product, int64_t tile) {
     const int64_t from = block * SCALE_BLOCK, count = std::min<int64_t>(SCALE_BLOCK, columns - from);
     for (int row = 0; row < out.rows; row++) {
       int8_t* codes = out.codes(row);
-      std::memcpy(codes, product.x.values + (first + row) * product.x.stride + from, count);
-      std::memset(codes + count, 0, SCALE_BLOCK - count);
-      int32_t sum = 0;
-      for (int i = 0; i < SCALE_BLOCK; i++) sum += codes[i];
+      const uint8_t* x = product.x.values + (first + row) * product.x.stride + from;
+      if (count == SCALE_BLOCK) {
+        std::memcpy(codes, x, SCALE_BLOCK);
+      } else {
+        std::fill(std::copy_n(x, count, codes), codes + SCALE_BLOCK, 0);
+      }
       out.scales()[row] = product.x.scales[(first + row) * blocks + block];
-      out.firstSums()[row] = firstSum(sum);
+      out.firstSums()[row] = firstSum(codes);
     }
   }
 }
@@ -87,10 +89,14 @@ struct DotWeights {
 /// Lines of a strip's block: its words, then its scales.
 constexpr int64_t BLOCK_LINES = stripBlockBytes(Dtype::i8) / (STRIP_LANES * 4);
 
-/// What is asked for of each strip meanwhile: `step` bytes more with each line that is multiplied.
+/// Rows whose products keep pace with memory.
+constexpr int FEW_DOT_ROWS = 4;
+
+/// What is asked for meanwhile: of each strip, `step` bytes more with each line that is multiplied; rows that lie `rows`
+/// bytes behind and are multiplied next, unless that is 0.
 struct DotsAhead {
   const uint8_t* first;
-  int64_t step;
+  int64_t step, rows = 0;
 };
 
 /// Adds a block's sums to totals, times the rows' scales and the strips'.
@@ -120,6 +126,9 @@ inline void multiplyDots(const DotTile& tile, const DotWeights& weights, int64_t
   for (int64_t block = 0; block < blocks; block++) {
     // With a constant number of rows, whatever is read of them is a constant away.
     const DotBlock x = {tile.first.bytes + block * Rows * DOT_BLOCK_BYTES, Rows};
+    for (int64_t byte = 0; ahead.rows && byte < Rows * DOT_BLOCK_BYTES; byte += 64) {
+      __builtin_prefetch(x.bytes + ahead.rows + byte);
+    }
     DotSums dots[Rows][VECTORS];
     each<Rows>([&](auto row) __attribute__((always_inline)) {
       each<VECTORS>([&](auto n) __attribute__((always_inline)) { dots[row][n] = splatSums(x.firstSums()[row]); });

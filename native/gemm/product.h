@@ -123,12 +123,13 @@ inline void storeOutput(const Product& product, int64_t row, int64_t output, flo
 }
 
 /// So many rows' outputs are more than caches keep until they are read: they pass them by, and need not be fetched first.
-constexpr int64_t STREAMED_ROWS = 128;
+constexpr int64_t STREAMED_ROWS = 36;
+
+inline bool isLine(const void* out) { return reinterpret_cast<uintptr_t>(out) % 64 == 0; }
 
 /// Stores up to WIDTH float32 outputs of one of `rows` rows.
 DAYSIX_INLINE void storeFloats(float* out, Vec values, int count, int64_t rows) {
-  const bool isLine = count == WIDTH && reinterpret_cast<uintptr_t>(out) % (WIDTH * sizeof(float)) == 0;
-  if (isLine && rows >= STREAMED_ROWS) return stream(out, values);
+  if (count == WIDTH && rows >= STREAMED_ROWS && isLine(out)) return stream(out, values);
   if (count == WIDTH) return store(out, values);
   store(out, values, count);
 }
@@ -136,7 +137,7 @@ DAYSIX_INLINE void storeFloats(float* out, Vec values, int count, int64_t rows) 
 /// Stores `count` float32 outputs of one of `rows` rows, which lie behind each other.
 DAYSIX_INLINE void storeFloats(float* out, const float* values, int64_t count, int64_t rows) {
   int64_t i = 0;
-  if (rows >= STREAMED_ROWS && reinterpret_cast<uintptr_t>(out) % (WIDTH * sizeof(float)) == 0) {
+  if (rows >= STREAMED_ROWS && isLine(out)) {
     for (; i + WIDTH <= count; i += WIDTH) stream(out + i, load(values + i));
   }
   for (; i + WIDTH <= count; i += WIDTH) store(out + i, load(values + i));
@@ -153,6 +154,21 @@ inline void storeOutputs(const Product& product, int64_t row, int64_t output, Ve
   } else {
     storeBf16(static_cast<uint16_t*>(product.out.values) + at, values, count);
   }
+}
+
+/// Stores `count` outputs of a row from `output` on, which lie behind each other.
+inline void storeOutputs(const Product& product, int64_t row, int64_t output, const float* values, int64_t count) {
+  const int64_t at = row * product.outStride + output;
+  if (product.out.format == Dtype::f32) {
+    return storeFloats(static_cast<float*>(product.out.values) + at, values, count, product.rows);
+  }
+  auto* out = static_cast<uint16_t*>(product.out.values) + at;
+  int64_t i = 0;
+  if (product.rows >= STREAMED_ROWS && isLine(out)) {
+    for (; i + 2 * WIDTH <= count; i += 2 * WIDTH) streamBf16(out + i, load(values + i), load(values + i + WIDTH));
+  }
+  for (; i + WIDTH <= count; i += WIDTH) storeBf16(out + i, load(values + i));
+  if (i < count) storeBf16(out + i, load(values + i), static_cast<int>(count - i));
 }
 
 }  // namespace daysix::DAYSIX_ISA

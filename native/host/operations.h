@@ -138,7 +138,10 @@ OPERATION(groupedGemm, GroupedGemm,
   FIELD(const Weight*, weights)
   FIELD(int, groups)
   FIELD(const int32_t*, starts)
-  FIELD(int, rows))
+  FIELD(int, rows)
+  /// Where not null, other weights of the same sizes, which the same rows are multiplied with into `beside`.
+  NATIVE_ONLY(const Weight*, besideWeights)
+  NATIVE_ONLY(StoredRows, beside))
 
 OPERATION(siluMultiply, SiluMultiply,
   FIELD(float*, out)

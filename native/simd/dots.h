@@ -51,8 +51,14 @@ DAYSIX_INLINE DotSums addDotsOf(DotSums sums, UnsignedCodes codes, const int8_t*
   asm("vpdpbusd %2%{1to16%}, %1, %0" : "+v"(sums.v) : "v"(codes.v), "m"(*reinterpret_cast<const int8_t(*)[4]>(values)));
   return sums;
 }
-/// Where sums begin: offset codes are taken as they are.
-inline int32_t firstSum(int32_t sumOfValues) { return -CODE_OFFSET * sumOfValues; }
+/// Where sums with a block of values begin: offset codes are taken as they are.
+inline int32_t firstSum(const int8_t* values) {
+  static_assert(SCALE_BLOCK == 2 * sizeof(__m512i));
+  const __m512i ones = _mm512_set1_epi8(1);
+  const __m512i half = _mm512_dpbusd_epi32(_mm512_setzero_si512(), ones, _mm512_loadu_si512(values));
+  const __m512i sums = _mm512_dpbusd_epi32(half, ones, _mm512_loadu_si512(values + sizeof(__m512i)));
+  return -CODE_OFFSET * _mm512_reduce_add_epi32(sums);
+}
 inline Chains toChains(const DotSums* sums) { return {_mm512_cvtepi32_ps(sums[0].v)}; }
 
 #elif defined(__AVX2__)
@@ -94,7 +100,7 @@ DAYSIX_INLINE DotSums addDots(DotSums sums, OffsetCodes w, FourValues values) {
   const __m256i pairs = _mm256_maddubs_epi16(w.magnitudes, _mm256_sign_epi8(values.v, w.codes));
   return {_mm256_add_epi32(sums.v, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))};
 }
-inline int32_t firstSum(int32_t) { return 0; }
+inline int32_t firstSum(const int8_t*) { return 0; }
 inline Chains toChains(const DotSums* sums) {
   return {_mm256_cvtepi32_ps(sums[0].v), _mm256_cvtepi32_ps(sums[1].v)};
 }
@@ -137,7 +143,11 @@ inline DotSums addDots(DotSums sums, const OffsetCodes& codes, FourValues values
   }
   return sums;
 }
-inline int32_t firstSum(int32_t sumOfValues) { return -CODE_OFFSET * sumOfValues; }
+inline int32_t firstSum(const int8_t* values) {
+  int32_t sum = 0;
+  for (int i = 0; i < SCALE_BLOCK; i++) sum += values[i];
+  return -CODE_OFFSET * sum;
+}
 inline Chains toChains(const DotSums* sums) {
   return chains([&](int lane) { return static_cast<float>(sums[0].v[lane]); });
 }

@@ -118,6 +118,11 @@ inline __m128i eightToBf16(__m256 a) {
   return narrow(_mm256_srli_epi32(_mm256_blendv_epi8(rounded, quiet, nan), 16));
 }
 inline Vec roundToBf16(Vec a) { return {eightFromBf16(eightToBf16(a.low)), eightFromBf16(eightToBf16(a.high))}; }
+/// A line, past the caches.
+inline void streamBf16(uint16_t* out, Vec a, Vec b) {
+  const __m128i quarters[] = {eightToBf16(a.low), eightToBf16(a.high), eightToBf16(b.low), eightToBf16(b.high)};
+  for (int i = 0; i < 4; i++) _mm_stream_si128(reinterpret_cast<__m128i*>(out) + i, quarters[i]);
+}
 inline void storeBf16(uint16_t* out, Vec a) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(out), eightToBf16(a.low));
   _mm_storeu_si128(reinterpret_cast<__m128i*>(out + 8), eightToBf16(a.high));

@@ -76,6 +76,11 @@ inline Vec roundToBf16(Vec a) {
 inline __m256i toBf16(Vec a) {
   return _mm512_cvtepi32_epi16(_mm512_srli_epi32(_mm512_castps_si512(roundToBf16(a).v), 16));
 }
+/// A line, past the caches.
+inline void streamBf16(uint16_t* out, Vec a, Vec b) {
+  const __m512i line = _mm512_inserti64x4(_mm512_castsi256_si512(toBf16(a)), toBf16(b), 1);
+  _mm512_stream_si512(reinterpret_cast<__m512i*>(out), line);
+}
 inline void storeBf16(uint16_t* out, Vec a) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), toBf16(a)); }
 inline void storeBf16(uint16_t* out, Vec a, int n) { _mm256_mask_storeu_epi16(out, firstLanes(n), toBf16(a)); }
 

@@ -127,6 +127,10 @@ inline Vec loadI8(const int8_t* x, int n = WIDTH) {
 inline void storeBf16(uint16_t* out, Vec a, int n = WIDTH) {
   for (int i = 0; i < n; i++) out[i] = bf16Code(a.v[i]);
 }
+inline void streamBf16(uint16_t* out, Vec a, Vec b) {
+  storeBf16(out, a);
+  storeBf16(out + WIDTH, b);
+}
 inline Vec roundToBf16(Vec a) {
   return lanes([&](int i) { return bf16Value(bf16Code(a.v[i])); });
 }
