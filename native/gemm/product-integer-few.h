@@ -5,6 +5,9 @@
 
 namespace daysix::DAYSIX_ISA {
 
+/// Rows whose products keep pace with memory.
+constexpr int FEW_DOT_ROWS = 4;
+
 /// Outputs from up to to of a few rows times a weight that lies in strips: one strip after the other.
 inline void multiplyFewDots(const Product& product, int64_t from, int64_t to) {
   const Weight& weight = *product.weight;
@@ -27,6 +30,7 @@ inline void multiplyFewDots(const Product& product, int64_t from, int64_t to) {
 }
 
 #if defined(__AVX512VNNI__)
+
 
 template <int Rows>
 class FewDotRows {

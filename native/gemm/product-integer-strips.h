@@ -97,8 +97,6 @@ class DotStrips {
           return DotTile{dotBlock(product_, tiling_, tile, block), totals_ + (tiling_.first(tile) - firstRow) * DOT_OUTPUTS};
         };
         if (onVectors_) {
-          const DotTile next = tileOf(std::min(tile + 1, lastTile - 1));
-          ahead.rows = next.first.bytes - tileOf(tile).first.bytes;
           withRows<REGISTER_ROWS>(tiling_.rowsOf(tile), [&](auto rows) {
             multiplyDots<rows, DOT_STRIPS>(tileOf(tile), weights, blocks, ahead);
           });
@@ -113,9 +111,12 @@ class DotStrips {
 #endif
       }
     }
-    for (int64_t row = 0; row < rows; row++) {
-      storeOutputs(product_, firstRow + row, output, totals_ + row * DOT_OUTPUTS, outputs);
-    }
+    const auto storeRows = [&](auto count) {
+      for (int64_t row = 0; row < rows; row++) {
+        storeOutputs(product_, firstRow + row, output, totals_ + row * DOT_OUTPUTS, count);
+      }
+    };
+    outputs == DOT_OUTPUTS ? storeRows(Constant<DOT_OUTPUTS>()) : storeRows(outputs);
   }
 
   const Product& product_;

@@ -89,14 +89,10 @@ struct DotWeights {
 /// Lines of a strip's block: its words, then its scales.
 constexpr int64_t BLOCK_LINES = stripBlockBytes(Dtype::i8) / (STRIP_LANES * 4);
 
-/// Rows whose products keep pace with memory.
-constexpr int FEW_DOT_ROWS = 4;
-
-/// What is asked for meanwhile: of each strip, `step` bytes more with each line that is multiplied; rows that lie `rows`
-/// bytes behind and are multiplied next, unless that is 0.
+/// What is asked for of each strip meanwhile: `step` bytes more with each line that is multiplied.
 struct DotsAhead {
   const uint8_t* first;
-  int64_t step, rows = 0;
+  int64_t step;
 };
 
 /// Adds a block's sums to totals, times the rows' scales and the strips'.
@@ -126,9 +122,6 @@ inline void multiplyDots(const DotTile& tile, const DotWeights& weights, int64_t
   for (int64_t block = 0; block < blocks; block++) {
     // With a constant number of rows, whatever is read of them is a constant away.
     const DotBlock x = {tile.first.bytes + block * Rows * DOT_BLOCK_BYTES, Rows};
-    for (int64_t byte = 0; ahead.rows && byte < Rows * DOT_BLOCK_BYTES; byte += 64) {
-      __builtin_prefetch(x.bytes + ahead.rows + byte);
-    }
     DotSums dots[Rows][VECTORS];
     each<Rows>([&](auto row) __attribute__((always_inline)) {
       each<VECTORS>([&](auto n) __attribute__((always_inline)) { dots[row][n] = splatSums(x.firstSums()[row]); });

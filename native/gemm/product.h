@@ -157,7 +157,8 @@ inline void storeOutputs(const Product& product, int64_t row, int64_t output, Ve
 }
 
 /// Stores `count` outputs of a row from `output` on, which lie behind each other.
-inline void storeOutputs(const Product& product, int64_t row, int64_t output, const float* values, int64_t count) {
+DAYSIX_INLINE void storeOutputs(const Product& product, int64_t row, int64_t output, const float* values,
+                                int64_t count) {
   const int64_t at = row * product.outStride + output;
   if (product.out.format == Dtype::f32) {
     return storeFloats(static_cast<float*>(product.out.values) + at, values, count, product.rows);
