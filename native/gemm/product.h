@@ -122,7 +122,8 @@ inline void storeOutput(const Product& product, int64_t row, int64_t output, flo
   }
 }
 
-/// So many rows' outputs are more than caches keep until they are read: they pass them by, and need not be fetched first.
+/// So many rows' outputs, with those of the products beside it, are more than caches keep until they are read: they pass
+/// them by, and need not be fetched first.
 constexpr int64_t STREAMED_ROWS = 36;
 
 inline bool isLine(const void* out) { return reinterpret_cast<uintptr_t>(out) % 64 == 0; }
