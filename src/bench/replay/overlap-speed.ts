@@ -166,9 +166,9 @@ function workloads(vocabSize: number): Workload[] {
     ...{ name: "prefill", rows: prompt, maxTokens: 1, contexts: [] },
     drawPrompts: () => Array.from({ length: RANKS }, () => drawTokens(prompt, vocabSize)),
   };
-  const contexts = Array.from({ length: Math.ceil((RANKS * requests) / SHARING) }, () =>
-    drawTokens(context, vocabSize),
-  );
+  // One for each rank at least: requests go to the rank that has their context.
+  const sharers = Math.max(RANKS, Math.ceil((RANKS * requests) / SHARING));
+  const contexts = Array.from({ length: sharers }, () => drawTokens(context, vocabSize));
   const decode: Workload = {
     ...{ name: "decode", rows: requests, maxTokens: 1 + DECODED_TOKENS, contexts },
     drawPrompts: () =>
