@@ -46,7 +46,9 @@ export const storeServers: readonly StoreServerKind[] = [
       startServer({
         command: valkey as string,
         options: (port, folder) =>
-          `--port ${port} --bind 127.0.0.1 --dir ${folder} --appendonly yes --appendfsync no`.split(" "),
+          `--port ${port} --bind 127.0.0.1 --dir ${folder} --appendonly yes --appendfsync no`.split(
+            " ",
+          ),
         ready: /eady to accept connections/,
         place: (port) => `valkey://127.0.0.1:${port}/1`,
       }),
