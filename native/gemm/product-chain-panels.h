@@ -24,8 +24,6 @@ class ChainPanels {
       : product_(product),
         weight_(*product.weight),
         tiling_{product.rows, CHAIN_ROWS},
-        rows_(static_cast<int>(product.rows / tiling_.count())),
-        longer_(product.rows % tiling_.count()),
         round_(product.packed && product.rows <= SMALL_ROUND_ROWS ? SMALL_ROUND : LARGE_ROUND),
         roundOutputs_(round_.panels * CHAIN_OUTPUTS),
         blocks_(scaleColumns(weight_)),
@@ -93,12 +91,7 @@ class ChainPanels {
   /// Calls run(first row, rows) for tiles.
   template <typename Run>
   void forTiles(const Range& tiles, Run&& run) const {
-    int64_t row = tiling_.first(tiles.from);
-    for (int64_t tile = tiles.from; tile < tiles.to; tile++) {
-      const int rows = tile < longer_ ? rows_ + 1 : rows_;
-      run(row, rows);
-      row += rows;
-    }
+    for (int64_t tile = tiles.from; tile < tiles.to; tile++) run(tiling_.first(tile), tiling_.rowsOf(tile));
   }
 
   void multiplyTiles(const Range& tiles) {
@@ -174,9 +167,6 @@ class ChainPanels {
   const Product& product_;
   const Weight& weight_;
   const Tiling tiling_;
-  /// Rows of a tile but of the first ones, which have one more.
-  const int rows_;
-  const int64_t longer_;
   const ChainRound round_;
   const int64_t roundOutputs_, blocks_, rowBytes_;
   Range outputs_ = {};
