@@ -203,7 +203,7 @@ class Int4Products {
     const uint8_t* strips = stripsOf(from, to);
     const int64_t firstRow = tiling_.first(firstTile), rows = tiling_.first(lastTile) - firstRow;
     const int count = static_cast<int>(ceilDivide(to - from, STRIP_ROWS));
-    std::memset(totals_, 0, rows * INT4_OUTPUTS * sizeof(float));
+    clear(totals_, rows * INT4_OUTPUTS);
     // One tile reads each strip in memory's order.
     const int64_t cached = lastTile - firstTile == 1 ? blocks_ : INT4_CACHED_BLOCKS;
     for (int64_t block = 0; block < blocks_; block += cached) {
@@ -222,11 +222,10 @@ class Int4Products {
   }
 
   void store(int64_t firstRow, int64_t rows, int strip, int64_t from, int64_t to) const {
+    static_assert(STRIP_ROWS == WIDTH);
+    const int count = static_cast<int>(std::min<int64_t>(WIDTH, to - from));
     for (int64_t row = 0; row < rows; row++) {
-      const float* totals = totals_ + (strip * rows + row) * STRIP_ROWS;
-      for (int64_t i = 0; i < std::min<int64_t>(STRIP_ROWS, to - from); i += WIDTH) {
-        storeOutputs(product_, firstRow + row, from + i, load(totals + i), static_cast<int>(std::min<int64_t>(WIDTH, to - from - i)));
-      }
+      storeOutputs(product_, firstRow + row, from, load(totals_ + (strip * rows + row) * STRIP_ROWS), count);
     }
   }
 

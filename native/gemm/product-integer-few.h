@@ -12,6 +12,7 @@ constexpr int FEW_DOT_ROWS = 4;
 inline void multiplyFewDots(const Product& product, int64_t from, int64_t to) {
   const Weight& weight = *product.weight;
   const DotBlock x = dotBlock(product, {product.rows, DOT_ROWS}, 0, 0);
+  static_assert(STRIP_LANES == WIDTH);
   for (int64_t output = from; output < to; output += STRIP_LANES) {
     const DotWeights strip = {weight.data + (product.firstRow + output) / STRIP_ROWS * stripBytes(weight), 0};
     alignas(64) float totals[FEW_DOT_ROWS * DOT_OUTPUTS] = {};
@@ -22,9 +23,7 @@ inline void multiplyFewDots(const Product& product, int64_t from, int64_t to) {
                            });
     const int count = static_cast<int>(std::min<int64_t>(STRIP_LANES, to - output));
     for (int64_t row = 0; row < product.rows; row++) {
-      for (int i = 0; i < count; i += WIDTH) {
-        storeOutputs(product, row, output + i, load(totals + row * DOT_OUTPUTS + i), std::min(WIDTH, count - i));
-      }
+      storeOutputs(product, row, output, load(totals + row * DOT_OUTPUTS), count);
     }
   }
 }

@@ -86,8 +86,7 @@ class DotStrips {
   void multiplyTiles(int64_t firstTile, int64_t lastTile, const DotWeights& strips, int64_t output, int outputs) {
     const int64_t firstRow = tiling_.first(firstTile), rows = tiling_.first(lastTile) - firstRow;
     const int64_t passes = ceilDivide(lastTile - firstTile, tilesOfPass());
-    // As vectors: a library's call takes long to begin where memory is little and near.
-    for (float* total = totals_; total < totals_ + rows * DOT_OUTPUTS; total += WIDTH) store(total, splat(0.0f));
+    clear(totals_, rows * DOT_OUTPUTS);
     for (int64_t block = 0; block < blocks_; block += cachedBlocks()) {
       const DotWeights weights = {strips.first + block * stripBlockBytes(Dtype::i8), strips.stride};
       const auto blocks = std::min(cachedBlocks(), blocks_ - block);

@@ -122,6 +122,11 @@ inline void storeOutput(const Product& product, int64_t row, int64_t output, flo
   }
 }
 
+/// Zeros `count` floats, whole vectors of them: a library's call takes long to begin where memory is little and near.
+inline void clear(float* out, int64_t count) {
+  for (int64_t i = 0; i < count; i += WIDTH) store(out + i, splat(0.0f));
+}
+
 /// So many rows' outputs, with those of the products beside it, are more than caches keep until they are read: they pass
 /// them by, and need not be fetched first.
 constexpr int64_t STREAMED_ROWS = 36;
