@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import { createServer, type AddressInfo } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
-import type { Clock } from "./clock.ts";
+import { type Clock, systemClock } from "./clock.ts";
 import {
   type ClusterIdentity,
   type ClusterHandlers,
@@ -14,6 +14,7 @@ import {
   RankRouter,
   RankTransport,
 } from "./index.ts";
+import type { Patience } from "./links/tls-socket.ts";
 
 export const secret = clusterSecret("a secret of the tests");
 
@@ -26,9 +27,13 @@ export const identity: ClusterIdentity = {
   numericsVersion: 1,
 };
 
-export const testFailureTimeoutMs = 500;
+/** Longer than a busy machine gives a node no turn. */
+const LONG_MS = 30_000;
+export const patience: Patience = { milliseconds: LONG_MS, clock: systemClock };
+/** For tests of silence. */
+export const brief = { failureTimeoutMs: 500 };
 
-const common = { secret, identity, failureTimeoutMs: testFailureTimeoutMs };
+const common = { secret, identity, failureTimeoutMs: LONG_MS };
 
 /** On the loopback address, on a free port. */
 export const openOptions = (nodes: number, more: Partial<OpenOptions> = {}): OpenOptions => ({

@@ -5,14 +5,14 @@ import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
-import { systemClock } from "../clock.ts";
 import { nodeFrame } from "./frame.ts";
 import {
+  brief,
   identity,
   joinOptions,
   openOptions,
+  patience,
   secret,
-  testFailureTimeoutMs,
   within,
 } from "../fixtures.ts";
 import { hearHello, introduce, jsonFrame, PROTOCOL } from "./handshake.ts";
@@ -25,8 +25,6 @@ import {
   readSecret,
 } from "../index.ts";
 import { dial, listen } from "./tls-socket.ts";
-
-const patience = { milliseconds: testFailureTimeoutMs, clock: systemClock };
 
 /** A coordinator that waits for nodes, and its next refusals. */
 async function awaitNodes(context: TestContext, more: Partial<OpenOptions> = {}) {
@@ -85,7 +83,7 @@ test("a node with another secret is refused", async (context) => {
 });
 
 test("whoever speaks no TLS, or nothing at all, is refused in time", async (context) => {
-  const { port, refusal } = await awaitNodes(context);
+  const { port, refusal } = await awaitNodes(context, brief);
   const browser = connect(port, "127.0.0.1");
   browser.on("error", () => undefined);
   browser.write("GET / HTTP/1.1\r\nhost: x\r\n\r\n");
@@ -97,7 +95,7 @@ test("whoever speaks no TLS, or nothing at all, is refused in time", async (cont
 });
 
 test("whoever knows the secret and then says nothing or nonsense is refused", async (context) => {
-  const { port, refusal } = await awaitNodes(context);
+  const { port, refusal } = await awaitNodes(context, brief);
   const address = { host: "127.0.0.1", port };
   const mute = await dial(address, secret, patience);
   assert.match((await refusal()) ?? "", /no handshake within 500 ms/);
@@ -128,7 +126,7 @@ test("a coordinator that is gone, mute or garbled is told to whoever joins", asy
       refused: () => undefined,
     });
     context.after(() => odd.close());
-    await assert.rejects(joinCluster(joinOptions(odd.address.port)), { message });
+    await assert.rejects(joinCluster(joinOptions(odd.address.port, brief)), { message });
   }
 });
 
@@ -146,7 +144,7 @@ test("a node that leaves while it joins is told of, and its number is given to n
 });
 
 test("a flood of connections that say nothing, or nonsense, keeps no node out", async (context) => {
-  const { port, opened } = await awaitNodes(context, { failureTimeoutMs: 20_000 });
+  const { port, opened } = await awaitNodes(context);
   const flood = Array.from({ length: 500 }, (_, i) => {
     const socket = connect(port, "127.0.0.1");
     socket.on("error", () => undefined);
@@ -154,7 +152,7 @@ test("a flood of connections that say nothing, or nonsense, keeps no node out", 
     return socket;
   });
   await Promise.all(flood.map((socket) => once(socket, "connect")));
-  const joined = joinCluster(joinOptions(port, { failureTimeoutMs: 20_000 }));
+  const joined = joinCluster(joinOptions(port));
   const meshes = await within(10_000, Promise.all([opened.formed, joined]));
   const open = flood.filter(({ closed }) => !closed).length;
   assert.ok(open <= 256, `${open} of the flood are open`);

