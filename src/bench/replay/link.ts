@@ -1,4 +1,4 @@
-import { execFileSync } from "node:child_process";
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import type { WireRate } from "../../cluster/index.ts";
 
 /** Two network namespaces of this machine and the wire between them; for root, on Linux. */
@@ -59,4 +59,34 @@ export function setRate(ends: readonly LinkEnd[], bitsPerSecond: number): void {
   for (const { namespace, device } of ends) {
     run(`ip netns exec ${namespace} tc qdisc replace dev ${device} ${bucketOf(bitsPerSecond)}`);
   }
+}
+
+const GIVEN = "DAYSIX_BENCH_LINK";
+
+/**
+ * Runs this program again in a link's near namespace, on the first core, where it finds `given`; exits as
+ * it does. `started` may talk with it.
+ */
+export async function runAgainNear(
+  link: Link,
+  given: object,
+  started: (child: ChildProcess) => void = () => undefined,
+): Promise<never> {
+  const [program, ...words] = [...link.near, "taskset", "-c", "0", ...process.argv];
+  const child = spawn(program, words, {
+    stdio: ["inherit", "inherit", "inherit", "ipc"],
+    env: { ...process.env, [GIVEN]: JSON.stringify(given) },
+  });
+  started(child);
+  const status = await new Promise<number>((resolve) =>
+    child.once("exit", (code) => resolve(code ?? 1)),
+  );
+  link.remove();
+  process.exit(status);
+}
+
+/** What the program was given that runs near; nothing where it was started by hand. */
+export function givenNear<T>(): T | undefined {
+  const given = process.env[GIVEN];
+  return given === undefined ? undefined : (JSON.parse(given) as T);
 }
