@@ -58,7 +58,8 @@ const unserved: Readonly<Record<string, string>> = {
 export function createApp(endpoints: Endpoints, options: RouteOptions): Hono<Env> {
   const app = new Hono<Env>({ getPath: plainPath });
   const { dialects, countings } = createDialects();
-  const document = openApiDocument(dialects, countings);
+  /** Made when it is first asked for: it takes longer than all other routes together. */
+  let document: ReturnType<typeof openApiDocument> | undefined;
   const { keyring, dashboard } = options;
   app.use(observe(options));
   app.use(allowOrigins(options.allowedOrigins));
@@ -79,7 +80,9 @@ export function createApp(endpoints: Endpoints, options: RouteOptions): Hono<Env
   route("GET", "/health", () => endpoints.health());
   route("GET", "/readyz", () => endpoints.ready());
   for (const path of ["/livez", "/version"]) route("GET", path, () => endpoints.live());
-  route("GET", "/openapi.json", (context) => context.json(document));
+  route("GET", "/openapi.json", (context) =>
+    context.json((document ??= openApiDocument(dialects, countings))),
+  );
   if (dashboard) {
     for (const path of dashboard.paths) route("GET", path, () => dashboard.respond(path));
   }
