@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "host/decode.h"
+#include "host/freed-memory.h"
 #include "host/huge-pages.h"
 #include "host/isa.h"
 #include "host/probe.h"
@@ -347,6 +348,7 @@ class StreamObject : public Napi::ObjectWrap<StreamObject> {
 };
 
 Napi::Object init(Napi::Env env, Napi::Object exports) {
+  keepFreedMemory();
   Napi::Array instructionSets = Napi::Array::New(env), fastDecode = Napi::Array::New(env);
   for (const KernelTable* table : supportedKernels()) {
     instructionSets[instructionSets.Length()] = Napi::String::New(env, table->name);

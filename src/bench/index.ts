@@ -1,4 +1,4 @@
-export { cachedCheckpoint, checkpointCache } from "./model/index.ts";
+export { cachedCheckpoint, checkpointCache, packedFolderOf } from "./model/index.ts";
 export { benchKernels, type KernelMeasured } from "./kernel/index.ts";
 export { runLoad, type LoadReport } from "./serving/index.ts";
 export { traceLoad, uniformLoad, type LoadRequest } from "./serving/index.ts";

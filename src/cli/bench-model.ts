@@ -1,8 +1,8 @@
 import { cpus } from "node:os";
-import { join } from "node:path";
 import type { Command } from "cac";
 import {
   cachedCheckpoint,
+  packedFolderOf,
   checkpointCache,
   ModelBench,
   shapes,
@@ -59,8 +59,7 @@ export async function runBenchModel(flags: Readonly<Record<string, unknown>>): P
   const json = flags["json"] === true;
   console.error(`daysix: random ${format} weights of ${shape} lie in ${checkpointCache}`);
   const directory = await cachedCheckpoint(shape, layers, format);
-  // With the checkpoint, so that they are gone with it.
-  const folder = join(directory, "packed");
+  const folder = packedFolderOf(directory);
   const packed = await packedOf(flags, { modelDirectory: directory, policy, folder });
   const bench = await ModelBench.open({
     ...{ directory, packed, policy, weights, fastDecode },

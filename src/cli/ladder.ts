@@ -5,6 +5,7 @@ import {
   cachedCheckpoint,
   climbLadder,
   drawLadder,
+  packedFolderOf,
   shapes,
   type LadderLoad,
   type RungFigures,
@@ -17,11 +18,12 @@ import { bundledModel } from "./bundled-model.ts";
 import { readTopology } from "./engine-options.ts";
 import { modelFolderOf } from "./model-folder.ts";
 import { linkOf } from "./node-options.ts";
+import { packedOf, withPacked } from "./packed.ts";
 import { servingPolicyHelp, servingPolicyOf } from "./serving-policy.ts";
 import { table } from "./table.ts";
 
 export function withLadder(command: Command): Command {
-  return command
+  return withPacked(command)
     .option("--model <dir>", "Checkpoint folder", { default: bundledModel })
     .option("--shape <name>", "Instead: random weights of a shape, as of daysix bench model")
     .option("--layers <count>", "Layers of that shape")
@@ -54,12 +56,15 @@ export async function runLadder(flags: Readonly<Record<string, unknown>>): Promi
     answer: whole("answer", 2 ** 20),
   };
   const modelDirectory = await modelOf(flags);
+  const policy = await servingPolicyOf(flags["policy"], modelDirectory);
+  const folder = flags["shape"] === undefined ? {} : { folder: packedFolderOf(modelDirectory) };
+  const packed = await packedOf(flags, { modelDirectory, policy, ...folder });
   const count = whole("nodes", 65_536);
   const wire = linkOf(flags);
   const topology = textOf("topology", flags["topology"]);
   const rungs = await climbLadder({
     engine: {
-      ...{ modelDirectory, policy: await servingPolicyOf(flags["policy"], modelDirectory) },
+      ...{ modelDirectory, packed, policy },
       topology: readTopology(topology),
       nodes: { count, wire, failureTimeoutMs: PATIENCE_MS },
       threads: whole("threads", 4096),

@@ -1,7 +1,8 @@
 import { mkdir, readdir, rename, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { expectRoom, type CheckpointFormat } from "../../model/index.ts";
+import { createKernels, type Policy } from "../../kernels/index.ts";
+import { expectRoom, modelIdentity, PackedFile, type CheckpointFormat } from "../../model/index.ts";
 import { writeRandomCheckpoint } from "./random-checkpoint.ts";
 import { shapes, type ShapeName } from "./shapes.ts";
 
@@ -44,6 +45,28 @@ export async function cachedCheckpoint(
     await rm(written, { recursive: true, force: true });
   }
   return directory;
+}
+
+/** Where a checkpoint of the cache has its packed file: with it, so that both are gone at once. */
+export const packedFolderOf = (directory: string): string => join(directory, "packed");
+
+/** The packed file of a checkpoint of the cache, written where it is not there; undefined where kernels like none. */
+export async function packedCheckpoint(
+  directory: string,
+  policy: Policy,
+): Promise<string | undefined> {
+  const folder = packedFolderOf(directory);
+  const identity = () => modelIdentity(directory, "sample");
+  const file = await PackedFile.of(
+    directory,
+    folder,
+    { kernels: createKernels(), policy },
+    identity,
+  );
+  if (file && (await file.state()) !== "sound") {
+    await file.write(() => undefined);
+  }
+  return file?.path;
 }
 
 /** Whether another bench, still alive, is writing the folder. */

@@ -1,4 +1,9 @@
-export { cachedCheckpoint, checkpointCache } from "./cached-checkpoint.ts";
+export {
+  cachedCheckpoint,
+  checkpointCache,
+  packedCheckpoint,
+  packedFolderOf,
+} from "./cached-checkpoint.ts";
 export { ModelBench, type ModelBenchOptions } from "./model-bench.ts";
 export type { Measured } from "./model-figures.ts";
 export { writeRandomCheckpoint } from "./random-checkpoint.ts";

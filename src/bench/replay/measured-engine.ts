@@ -8,6 +8,7 @@ import { Engine, greedySampling, type OverlapMode } from "../../engine/index.ts"
 import { randomSource } from "../../kernels/index.ts";
 import type { SpanBatch } from "../../trace/index.ts";
 import { spansByRank } from "../ladder/index.ts";
+import { packedCheckpoint, packedFolderOf } from "../model/index.ts";
 import type { Link } from "./link.ts";
 import { stepTimes, type StepTimes } from "./overlap-figures.ts";
 
@@ -32,12 +33,14 @@ export class MeasuredEngine {
 
   static async start(options: MeasuredOptions): Promise<MeasuredEngine> {
     const { directory, policy, chunkRows, overlap, link } = options;
+    const packed = await packedCheckpoint(directory, policy);
     const ranks = link ? 2 : 1;
     const node = link && new SecondNode(directory, policy, link);
     const batches: SpanBatch[] = [];
     const engine = await Engine.start(
       {
-        ...{ modelDirectory: directory, policy, overlap, chunkRows, kvMemoryBytes: 2 ** 29 },
+        ...{ modelDirectory: directory, packed, policy, overlap, chunkRows },
+        kvMemoryBytes: 2 ** 29,
         topology: parseTopology(`combined=1x${ranks}`),
         ...(node && { nodes: { count: 2, await: node.awaited } }),
       },
@@ -104,9 +107,11 @@ class SecondNode {
     const secretFile = join(this.#folder, "secret");
     writeFileSync(secretFile, secret);
     const listening = (port: number) => {
-      const flags = ["--join", `${address}:${port}`, "--model", directory, "--policy", policy];
-      const words = [...far, "taskset", "-c", "1", process.execPath, main, "node", ...flags];
-      const [program, ...rest] = [...words, "--secret-file", secretFile];
+      const join = ["--join", `${address}:${port}`, "--secret-file", secretFile];
+      const model = ["--model", directory, "--policy", policy];
+      const packed = ["--packed-dir", packedFolderOf(directory)];
+      const words = [...far, "taskset", "-c", "1", process.execPath, main, "node"];
+      const [program, ...rest] = [...words, ...join, ...model, ...packed];
       this.#process = spawn(program, rest, { stdio: ["ignore", "ignore", "inherit"] });
     };
     const listen = { host: address, port: 0 };

@@ -85,7 +85,7 @@ async function measure(inside: Inside): Promise<void> {
   for (const engine of engines) await engine.close();
 }
 
-const given = givenNear<Inside>();
+const given = givenNear() as Inside | undefined;
 if (given === undefined) await runInside();
 else await measure(given);
 process.disconnect?.();

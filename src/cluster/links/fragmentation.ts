@@ -3,6 +3,8 @@ import {
   CONTROL_FRAME_BYTES,
   type Frame,
   FrameError,
+  type FrameHeader,
+  freshRoom,
   MAXIMUM_CONTROL_BYTES,
   MAXIMUM_DATA_BYTES,
   MAXIMUM_MESSAGE_BYTES,
@@ -79,26 +81,52 @@ export function controlFrames(message: Uint8Array): Frame[] {
   });
 }
 
+/** A message of which some frames have come. */
+interface PartialMessage {
+  readonly message: Uint8Array;
+  filled: number;
+}
+
 /** Puts the messages together again that the other side's outbox has cut. */
 export class MessageAssembler {
-  readonly #partial = new Map<string, { readonly message: Uint8Array; filled: number }>();
+  readonly #partial = new Map<string, PartialMessage>();
+
+  /** The place in its message for the payload of a frame that begins to come. */
+  room(header: FrameHeader): Uint8Array {
+    const { length, remaining } = header;
+    const partial = this.#partialOf(header, length);
+    if (!partial || !continues(partial, length, remaining)) return freshRoom(header);
+    return partial.message.subarray(partial.filled, partial.filled + length);
+  }
 
   /** The message a frame ends, if it ends one. @throws FrameError if it does not continue its own. */
   add(frame: Frame): Uint8Array | undefined {
     const { payload, remaining } = frame;
-    const key = streamOf(frame);
-    const partial = this.#partial.get(key);
-    if (!partial && remaining === 0) return payload;
-    const { message, filled } = partial ?? {
-      message: new Uint8Array(payload.length + remaining),
-      filled: 0,
-    };
-    if (payload.length === 0 || filled + payload.length + remaining !== message.length) {
+    const partial = this.#partialOf(frame, payload.length);
+    if (!partial) return payload;
+    const { message, filled } = partial;
+    if (!continues(partial, payload.length, remaining)) {
       throw new FrameError(`a frame from rank ${frame.from} does not continue its message`);
     }
-    message.set(payload, filled);
-    if (remaining > 0) this.#partial.set(key, { message, filled: filled + payload.length });
-    else this.#partial.delete(key);
-    return remaining > 0 ? undefined : message;
+    // Frames that came before anyone asked for room are copied.
+    if (payload.buffer !== message.buffer) message.set(payload, filled);
+    partial.filled += payload.length;
+    if (remaining > 0) return undefined;
+    this.#partial.delete(streamOf(frame));
+    return message;
+  }
+
+  /** Of the message a frame belongs to; undefined where the frame is all of it. */
+  #partialOf(frame: Omit<Frame, "payload">, length: number): PartialMessage | undefined {
+    const key = streamOf(frame);
+    let partial = this.#partial.get(key);
+    if (!partial && frame.remaining > 0) {
+      partial = { message: freshRoom({ length: length + frame.remaining }), filled: 0 };
+      this.#partial.set(key, partial);
+    }
+    return partial;
   }
 }
+
+const continues = ({ message, filled }: PartialMessage, length: number, remaining: number) =>
+  length > 0 && filled + length + remaining === message.length;

@@ -1,9 +1,18 @@
 import type { TLSSocket } from "node:tls";
-import { encodeHeader, type Frame, FrameDecoder, FrameError } from "./frame.ts";
+import {
+  encodeHeader,
+  type Frame,
+  FrameDecoder,
+  FrameError,
+  freshRoom,
+  type RoomFor,
+} from "./frame.ts";
 
 export interface FrameHandlers {
   /** A FrameError thrown here closes the socket with it. */
   readonly frame: (frame: Frame) => void;
+  /** Where the payload of a frame is put that begins to come. */
+  readonly room: RoomFor;
   /** Any bytes have come: the peer is alive. */
   readonly heard: () => void;
   /** The socket takes frames again after `write` returned false. */
@@ -12,12 +21,15 @@ export interface FrameHandlers {
   readonly closed: (error: Error) => void;
 }
 
+/** Bytes that may wait for the system to take them before a writer has to. */
+const ROOM_BYTES = 256 * 1024;
+
 /** Frames over an encrypted connection. Reads nothing ahead of who asks for it. */
 export class FrameSocket {
   /** Address of the peer, for messages. */
   readonly peer: string;
   readonly #socket: TLSSocket;
-  readonly #decoder = new FrameDecoder();
+  readonly #decoder = new FrameDecoder((header) => (this.#handlers?.room ?? freshRoom)(header));
   readonly #frames: Frame[] = [];
   #handlers: FrameHandlers | undefined;
   #reader: { resolve: (frame: Frame) => void; reject: (error: Error) => void } | undefined;
@@ -61,10 +73,10 @@ export class FrameSocket {
   /** False when the caller should wait for `drained`. The payload must not change any more. */
   write(frame: Frame): boolean {
     this.#socket.cork();
-    let ready = this.#socket.write(encodeHeader(frame));
-    if (frame.payload.length > 0) ready = this.#socket.write(frame.payload);
+    this.#socket.write(encodeHeader(frame));
+    if (frame.payload.length > 0) this.#socket.write(frame.payload);
     this.#socket.uncork();
-    return ready;
+    return !this.#socket.writableNeedDrain || this.#socket.writableLength < ROOM_BYTES;
   }
 
   /** Resolves when closed: after what was written is sent, at the latest after some milliseconds. */

@@ -27,6 +27,16 @@ export interface Frame {
   readonly payload: Uint8Array;
 }
 
+/** A frame whose payload, of so many bytes, is still to come. */
+export type FrameHeader = Omit<Frame, "payload"> & { readonly length: number };
+
+/** Where the payload of a frame is put as it comes: so many bytes. */
+export type RoomFor = (header: FrameHeader) => Uint8Array;
+
+/** Memory of its own. All of it will be written, so that it need not be zero. */
+export const freshRoom = ({ length }: { readonly length: number }): Uint8Array =>
+  new Uint8Array(Buffer.allocUnsafeSlow(length).buffer);
+
 /** A peer said something that is no frame, or no frame that belongs here. */
 export class FrameError extends Error {
   override readonly name = "FrameError";
@@ -79,7 +89,7 @@ export function encodeHeader(frame: Frame): Uint8Array {
 }
 
 /** @throws FrameError for anything outside the format or its limits. */
-function decodeHeader(header: Uint8Array): Frame {
+function decodeHeader(header: Uint8Array): FrameHeader {
   const view = new DataView(header.buffer);
   const type = frameTypes.at(view.getUint8(0) - 1);
   if (view.getUint8(0) === 0 || !type || view.getUint8(1) !== 0 || view.getUint16(2) !== 0) {
@@ -99,15 +109,20 @@ function decodeHeader(header: Uint8Array): Frame {
   }
   const [from, to] = [view.getUint32(4), view.getUint32(8)];
   const channel = view.getUint32(12);
-  return { type, from, to, channel, remaining, payload: new Uint8Array(length) };
+  return { type, from, to, channel, remaining, length };
 }
 
 /** Finds frames in a stream of bytes that comes in chunks of any size. */
 export class FrameDecoder {
+  readonly #roomFor: RoomFor;
   readonly #header = new Uint8Array(HEADER_BYTES);
   /** The frame whose payload is being filled; undefined while its header is. */
   #frame: Frame | undefined;
   #filled = 0;
+
+  constructor(roomFor: RoomFor = freshRoom) {
+    this.#roomFor = roomFor;
+  }
 
   /** Frames that end in this chunk. @throws FrameError at what is none; decode no more then. */
   *decode(chunk: Uint8Array): Generator<Frame, void, undefined> {
@@ -123,7 +138,8 @@ export class FrameDecoder {
   }
 
   #startPayload(): void {
-    this.#frame = decodeHeader(this.#header);
+    const { length, ...frame } = decodeHeader(this.#header);
+    this.#frame = { ...frame, payload: this.#roomFor({ ...frame, length }) };
     this.#filled = 0;
   }
 

@@ -1,7 +1,14 @@
 import type { Clock } from "../clock.ts";
 import type { Traffic } from "../counters.ts";
 import { controlFrames, MessageAssembler, Outbox, type RankMessage } from "./fragmentation.ts";
-import { type Frame, FrameError, type FrameType, nodeFrame } from "./frame.ts";
+import {
+  type Frame,
+  FrameError,
+  type FrameHeader,
+  type FrameType,
+  freshRoom,
+  nodeFrame,
+} from "./frame.ts";
 import type { FrameSocket } from "./frame-socket.ts";
 import { jsonFrame } from "./handshake.ts";
 import { heartbeatInterval, SilenceWatch } from "./silence-watch.ts";
@@ -57,6 +64,7 @@ export class NodeLink {
     this.#cancelHeartbeat = this.#scheduleHeartbeat();
     this.#socket.listen({
       frame: (frame) => this.#receive(frame),
+      room: (header) => this.#roomFor(header),
       heard: () => this.#watch.heard(),
       drained: () => this.#resume(),
       closed: (error) => this.#lose(error),
@@ -124,6 +132,12 @@ export class NodeLink {
     else if (frame.type === "control") this.#receiveControl(frame);
     else if (frame.type === "membership") this.#handlers.control(frame);
     else throw new FrameError(`a ${frame.type} frame has no place after the handshake`);
+  }
+
+  #roomFor(header: FrameHeader): Uint8Array {
+    if (header.type === "data") return this.#assembler.room(header);
+    if (header.type === "control") return this.#controls.room(header);
+    return freshRoom(header);
   }
 
   #receiveData(frame: Frame): void {
