@@ -8,7 +8,7 @@
  *   by default v2-lite 8 6 512 64 512; two prompts, and so many requests in all.
  */
 import { resolve } from "node:path";
-import { byMultiplyKind, Probes, type ByMultiplyKind } from "../../kernels/index.ts";
+import { byMultiplyKind, Probes } from "../../kernels/index.ts";
 import { modelWeights, openCheckpoint, readConfig } from "../../model/index.ts";
 import {
   cachedCheckpoint,
@@ -28,6 +28,8 @@ const [layers = 8, rounds = 6, prompt = 512, requests = 64, context = 512] = cou
 const POLICY = "int8";
 const PROMPTS = 2;
 const PROBE_MS = 150;
+/** Tokens of each request, but for the first. */
+const DECODED = 24;
 
 interface Inside extends Pick<Link, "address" | "far"> {
   readonly directory: string;
@@ -95,12 +97,14 @@ const milliseconds = ({ bytes, operations }: Work, ranks: number, speeds: Speeds
   return roofOf(all, speeds).milliseconds;
 };
 
-const speedsOf = (all: readonly Speeds[]): Speeds => ({
-  readGBs: median(all.map(({ readGBs }) => readGBs)),
-  peaks: byMultiplyKind((kind) =>
-    median(all.map(({ peaks }: { peaks: ByMultiplyKind<number> }) => peaks[kind])),
-  ),
-});
+/** A round on some nodes. */
+interface Round {
+  readonly times: StepTimes;
+  readonly speeds: Speeds;
+  readonly rowsPerSecond: number;
+  /** What its probes allow. */
+  readonly mostRowsPerSecond: number;
+}
 
 async function measure({ directory, ...link }: Inside): Promise<void> {
   const chunkRows = Math.max(prompt, 256);
@@ -108,56 +112,52 @@ async function measure({ directory, ...link }: Inside): Promise<void> {
   const engines = [
     await MeasuredEngine.start(options),
     await MeasuredEngine.start({ ...options, link }),
-  ] as const;
+  ];
+  const sizes = { prompts: PROMPTS, prompt, requests, context, ranks: engines.length };
   const work = await workOf(directory);
-  const { vocabSize } = engines[0].engine;
-  const ranks = engines.length;
-  for (const asked of askedWork(vocabSize, {
-    prompts: PROMPTS,
-    prompt,
-    requests,
-    context,
-    ranks,
-  })) {
-    const { name, contexts, drawPrompts, maxTokens } = asked;
-    /** Of a rank in a step: a prompt is a step, and all requests are of one. */
-    const rows = (nodes: number) => (name === "prefill" ? prompt : requests / nodes);
-    const times: [StepTimes[], StepTimes[]] = [[], []];
-    const probed: [Speeds[], Speeds[]] = [[], []];
+  for (const asked of askedWork(engines[0].engine.vocabSize, { ...sizes, decoded: DECODED })) {
+    for (const engine of engines) await engine.answer(asked.contexts, 1);
+    const runs: Round[][] = engines.map(() => []);
     for (let round = -1; round < rounds; round++) {
-      const prompts = drawPrompts();
+      const prompts = asked.drawPrompts();
       const speeds = await askProbes();
       for (const [i, engine] of engines.entries()) {
-        if (round < 0) await engine.answer(contexts, 1);
-        const told = await engine.run(prompts, maxTokens, rows(i + 1));
-        if (round < 0) continue;
-        times[i].push(told);
-        probed[i].push(speeds[i]);
+        const nodes = i + 1;
+        // A prompt is a step of a rank, and all requests are in one.
+        const rows = asked.name === "prefill" ? prompt : requests / nodes;
+        const times = await engine.run(prompts, asked.maxTokens, rows);
+        const roof = milliseconds(work(asked, rows, nodes), nodes, speeds[i]);
+        const [rowsPerSecond, mostRowsPerSecond] = [times.step, roof].map(
+          (step) => (1000 * nodes * rows) / step,
+        );
+        const told = { times, speeds: speeds[i], rowsPerSecond, mostRowsPerSecond };
+        // Before the first, nothing is warm.
+        if (round >= 0) runs[i].push(told);
       }
     }
-    const told = engines.map((_, i) => {
-      const roof = milliseconds(work(asked, rows(i + 1), i + 1), i + 1, speedsOf(probed[i]));
-      const [stepMs, computeMs] = [
-        median(times[i].map(({ step }) => step)),
-        median(times[i].map(({ compute }) => compute)),
-      ];
-      const rowsPerSecond = (1000 * rows(i + 1) * (i + 1)) / stepMs;
-      return {
-        stepMs,
-        computeMs,
-        rowsPerSecond,
-        roof,
-        speeds: speedsOf(probed[i]),
-        parts: partsOf(times[i]),
-      };
-    });
-    const gain = told[1].rowsPerSecond / told[0].rowsPerSecond;
-    const perRow = told.map(({ roof }, i) => roof / rows(i + 1) / (i + 1));
-    console.log(
-      JSON.stringify({ name, gain, predicted: perRow[0] / perRow[1], told }, undefined, 1),
-    );
+    console.log(JSON.stringify({ name: asked.name, ...compare(runs), nodes: runs.map(figuresOf) }));
   }
   for (const engine of engines) await engine.close();
+}
+
+/** Medians of rounds: rows a second of two nodes ÷ one's, and the same by the probes. */
+function compare([one, two]: readonly (readonly Round[])[]) {
+  const gains = one.map(({ rowsPerSecond }, i) => two[i].rowsPerSecond / rowsPerSecond);
+  const most = one.map((round, i) => two[i].mostRowsPerSecond / round.mostRowsPerSecond);
+  const share = median(gains.map((gain, i) => gain / most[i]));
+  return { gain: median(gains), predicted: median(most), share };
+}
+
+function figuresOf(runs: readonly Round[]) {
+  const of = (value: (round: Round) => number) => median(runs.map(value));
+  return {
+    stepMs: of(({ times }) => times.step),
+    computeMs: of(({ times }) => times.compute),
+    rowsPerSecond: of(({ rowsPerSecond }) => rowsPerSecond),
+    readGBs: of(({ speeds }) => speeds.readGBs),
+    int8GOPs: of(({ speeds }) => speeds.peaks.int8),
+    parts: partsOf(runs.map(({ times }) => times)),
+  };
 }
 
 /** Milliseconds of a step by what is computed, medians. */

@@ -107,11 +107,12 @@ class SecondNode {
     const secretFile = join(this.#folder, "secret");
     writeFileSync(secretFile, secret);
     const listening = (port: number) => {
-      const join = ["--join", `${address}:${port}`, "--secret-file", secretFile];
-      const model = ["--model", directory, "--policy", policy];
-      const packed = ["--packed-dir", packedFolderOf(directory)];
-      const words = [...far, "taskset", "-c", "1", process.execPath, main, "node"];
-      const [program, ...rest] = [...words, ...join, ...model, ...packed];
+      const flags = [
+        ...["--join", `${address}:${port}`, "--secret-file", secretFile],
+        ...["--model", directory, "--policy", policy, "--packed-dir", packedFolderOf(directory)],
+      ];
+      const words = [...far, "taskset", "-c", "1", process.execPath, main, "node", ...flags];
+      const [program, ...rest] = words;
       this.#process = spawn(program, rest, { stdio: ["ignore", "ignore", "inherit"] });
     };
     const listen = { host: address, port: 0 };
@@ -140,16 +141,17 @@ export interface AskedSizes {
   /** Requests in all, each behind so many tokens. */
   readonly requests: number;
   readonly context: number;
+  /** Tokens of each request, but for the first. */
+  readonly decoded: number;
   readonly ranks: number;
 }
 
-const DECODED_TOKENS = 6;
 /** Requests that go on from the same tokens, each for itself. */
 const SHARING = 64;
 
 /** Random prompts, and requests that decode behind a context. */
 export function askedWork(vocabSize: number, sizes: AskedSizes): AskedWork[] {
-  const { prompts, prompt, requests, context, ranks } = sizes;
+  const { prompts, prompt, requests, context, decoded, ranks } = sizes;
   const draw = randomSource(5);
   const drawTokens = (length: number) =>
     Array.from({ length }, () => Math.floor(draw() * vocabSize));
@@ -161,7 +163,7 @@ export function askedWork(vocabSize: number, sizes: AskedSizes): AskedWork[] {
   const sharers = Math.max(ranks, Math.ceil(requests / SHARING));
   const contexts = Array.from({ length: sharers }, () => drawTokens(context));
   const decode: AskedWork = {
-    ...{ name: "decode", maxTokens: 1 + DECODED_TOKENS, contexts },
+    ...{ name: "decode", maxTokens: 1 + decoded, contexts },
     drawPrompts: () =>
       Array.from({ length: requests }, (_, i) => [...contexts[i % sharers], ...drawTokens(1)]),
   };

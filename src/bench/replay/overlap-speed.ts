@@ -24,6 +24,8 @@ const [layers = 4, rounds = 8, prompt = 2048, requests = 64, context = 512] = co
 const FORMAT = "int8";
 const POLICY = "int8";
 const RANKS = 2;
+/** Tokens of each request, but for the first. */
+const DECODED = 6;
 /** While no rate has been found. */
 const FAST = 1e11;
 
@@ -51,7 +53,8 @@ async function measure(inside: Inside): Promise<void> {
   const config = await readConfig(directory);
   const row = operandRowBytes({ format: "int8", columns: config.hiddenSize });
   const sizes = { prompts: RANKS, prompt, requests: RANKS * requests, context, ranks: RANKS };
-  for (const work of askedWork(engines[0].engine.vocabSize, sizes)) {
+  const { vocabSize } = engines[0].engine;
+  for (const work of askedWork(vocabSize, { ...sizes, decoded: DECODED })) {
     const { name, maxTokens, drawPrompts } = work;
     const rows = name === "prefill" ? prompt : requests;
     const once = (engine: MeasuredEngine) => engine.run(drawPrompts(), maxTokens, rows);

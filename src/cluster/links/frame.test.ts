@@ -134,8 +134,8 @@ function deliver(outbox: Outbox): RankMessage[] {
   let frames = 0;
   for (let next = outbox.next(); next; next = outbox.next()) {
     const roomFor: RoomFor = frames++ % 3 === 0 ? freshRoom : (header) => assembler.room(header);
-    const [frame] = decodeAll([encode(next)], roomFor);
-    const message = assembler.add(frame);
+    const [arrived] = decodeAll([encode(next)], roomFor);
+    const message = assembler.add(arrived);
     const { from, to, channel } = next;
     if (message) received.push({ from, to, channel, message });
   }
