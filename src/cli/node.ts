@@ -1,9 +1,8 @@
 import type { Command } from "cac";
 import { Door, systemClock } from "../cluster/index.ts";
-import { serveNode, type JoinedNodeOptions } from "../engine/index.ts";
+import { boundHeaps, serveNode, type JoinedNodeOptions } from "../engine/index.ts";
 import { textOf, UsageError } from "./arguments.ts";
 import { bundledModel } from "./bundled-model.ts";
-import { boundHeaps } from "./heap-bounds.ts";
 import { modelFolderOf } from "./model-folder.ts";
 import { namedModelsOf, ofModel, ownFlagsOf } from "./named-models.ts";
 import {

@@ -1,7 +1,7 @@
 import { fileURLToPath } from "node:url";
 import type { Logger } from "pino";
 import { systemClock } from "../cluster/index.ts";
-import { expectEngines } from "../engine/index.ts";
+import { boundHeaps, expectEngines } from "../engine/index.ts";
 import {
   Accounts,
   DashboardFiles,
@@ -18,7 +18,6 @@ import { present, UsageError } from "./arguments.ts";
 import { behindOneDoor } from "./common-door.ts";
 import { FleetRecord } from "./fleet-record.ts";
 import { greet, urlOf } from "./greeting.ts";
-import { boundHeaps } from "./heap-bounds.ts";
 import { modelNameOf } from "./model-folder.ts";
 import { openKeyring } from "./keyring.ts";
 import { ofModel } from "./named-models.ts";

@@ -21,7 +21,7 @@ export {
   loadsSince as expertLoadsSince,
   Router,
 } from "./routing/index.ts";
-export { version } from "./fleet/index.ts";
+export { boundHeaps, version } from "./fleet/index.ts";
 export type { NodeOptions } from "./fleet/index.ts";
 export { serveNode, type JoinedNodeOptions } from "./fleet/index.ts";
 export {

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { clusterSecret, generateSecret, parseTopology } from "../../cluster/index.ts";
-import { Engine, greedySampling, type OverlapMode } from "../../engine/index.ts";
+import { boundHeaps, Engine, greedySampling, type OverlapMode } from "../../engine/index.ts";
 import { randomSource } from "../../kernels/index.ts";
 import type { SpanBatch } from "../../trace/index.ts";
 import { spansByRank } from "../ladder/index.ts";
@@ -34,6 +34,7 @@ export class MeasuredEngine {
   static async start(options: MeasuredOptions): Promise<MeasuredEngine> {
     const { directory, policy, chunkRows, overlap, link } = options;
     const packed = await packedCheckpoint(directory, policy);
+    boundHeaps();
     const ranks = link ? 2 : 1;
     const node = link && new SecondNode(directory, policy, link);
     const batches: SpanBatch[] = [];

@@ -2,6 +2,7 @@ export { expectMemory } from "./expect-memory.ts";
 export { version } from "./fleet-identity.ts";
 export { placeAgain, planFleet, type FleetPlan, type NodeOptions } from "./fleet-plan.ts";
 export { Fleet } from "./fleet.ts";
+export { boundHeaps } from "./heap-bounds.ts";
 export { serveNode, type JoinedNodeOptions } from "./joined-node.ts";
 export {
   EngineError,
