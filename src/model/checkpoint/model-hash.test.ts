@@ -11,7 +11,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
-import { tinyFixtures } from "../fixtures.ts";
+import { repositoryRoot, tinyFixtures } from "../fixtures.ts";
 import { openCheckpoint } from "./checkpoint.ts";
 import { modelHash } from "./model-hash.ts";
 
@@ -43,6 +43,13 @@ test("a copy elsewhere is the same model", async () => {
   assert.equal(await modelHash(copyOfModel()), before);
   renameSync(directory, `${directory}-moved`);
   assert.equal(await modelHash(`${directory}-moved`), before);
+});
+
+test("the model that comes along keeps its hash, by which caches and packed files of before know it", async () => {
+  const calf = join(repositoryRoot, "models/calf");
+  const sampled = "0f5b218c49770e69a02b2ad937b2931d20771d5d1b74790d5298ef9039b0b8f8";
+  const whole = "037f12215a619719c415d7f5290ba4c8eeceb50ab4b4809df9f969c573acd224";
+  assert.deepEqual([await modelHash(calf), await modelHash(calf, "all")], [sampled, whole]);
 });
 
 test("another config, tokenizer, template, tensor or weight is another model", async () => {
