@@ -76,7 +76,7 @@ export class FrameSocket {
     this.#socket.write(encodeHeader(frame));
     if (frame.payload.length > 0) this.#socket.write(frame.payload);
     this.#socket.uncork();
-    return !this.#socket.writableNeedDrain || this.#socket.writableLength < ROOM_BYTES;
+    return this.#socket.writableLength < ROOM_BYTES;
   }
 
   /** Resolves when closed: after what was written is sent, at the latest after some milliseconds. */
