@@ -8,7 +8,7 @@
 namespace daysix {
 
 /// Keeps freed pieces of up to 16 MiB for the next ones, 64 MiB of them at most in each heap: by default glibc gives
-/// each back to the system, and every page of the next one costs a fault. Messages then take two thirds of the time.
+/// each back to the system, and every page of the next one costs a fault. Kept, messages take two thirds of the time.
 inline void keepFreedMemory() {
 #ifdef __GLIBC__
   mallopt(M_MMAP_THRESHOLD, 16 << 20);

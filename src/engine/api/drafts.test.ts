@@ -55,7 +55,7 @@ for (const policy of policies) {
   test(`drafts of the MTP layer never change the answer, whatever the topology: ${policy}`, async () => {
     const { told: expected, proposedTokens: none } = await answers(policy, {});
     assert.equal(none, 0);
-    for (const [topology, options] of policy === "w8a16" ? settings : settings.slice(1, 2)) {
+    for (const [topology, options] of policy === "w8a16" ? settings : settings.slice(2)) {
       const asked = { topology: parseTopology(topology), speculate: true, ...options };
       const { told, proposedTokens } = await answers(policy, asked);
       assert.deepEqual(told, expected, topology);
