@@ -2,63 +2,23 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { test } from "node:test";
 import { setTimeout as delay } from "node:timers/promises";
-import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
+import { Worker } from "node:worker_threads";
 import fc from "fast-check";
 import {
   createSharedSegments,
   PeerLostError,
   SharedMemoryTransport,
-  type SharedSegments,
   TransportClosedError,
 } from "../index.ts";
-
-interface PlannedMessage {
-  readonly from: number;
-  readonly to: number;
-  readonly channel: number;
-  readonly size: number;
-}
-
-interface Exchange {
-  readonly segments: SharedSegments;
-  readonly messages: readonly PlannedMessage[];
-}
-
-/** Bytes that tell one message, and one place in it, from another. */
-const content = (index: number, size: number) =>
-  Uint8Array.from({ length: size }, (_, at) => index * 31 + at * 7 + (at >> 8));
-
-/** As a whole, or in parts of any lengths. */
-const cut = (bytes: Uint8Array, seed: number): Uint8Array | Uint8Array[] => {
-  if (seed % 3 === 0) return bytes;
-  const [first, second] = [(seed * 37) % (bytes.length + 1), (seed * 11) % (bytes.length + 1)];
-  const [from, to] = [Math.min(first, second), Math.max(first, second)];
-  return [bytes.subarray(0, from), bytes.subarray(from, to), bytes.subarray(to)];
-};
-
-/** A rank's part: sends everything at once, reads channel after channel, returns what was wrong. */
-async function takePart(rank: number, { segments, messages }: Exchange): Promise<string[]> {
-  const transport = new SharedMemoryTransport(segments, rank);
-  const sends = messages.map(async ({ from, to, channel, size }, index) => {
-    if (from === rank) await transport.send(to, channel, cut(content(index, size), index));
-  });
-  const wrong: string[] = [];
-  const inbound = [...messages.entries()].filter(([, { to }]) => to === rank);
-  // Sorted by channel: the last channel is not looked at before the first is finished.
-  for (const [index, message] of inbound.sort(([, a], [, b]) => b.channel - a.channel)) {
-    const got = await transport.receive(message.from, message.channel);
-    if (Buffer.compare(got, content(index, message.size)) !== 0) wrong.push(`message ${index}`);
-  }
-  await Promise.all(sends);
-  transport.close();
-  return wrong;
-}
+import type { Exchange } from "./rank-thread-fixtures.ts";
 
 class RankThread {
   readonly #worker: Worker;
 
   constructor(rank: number) {
-    this.#worker = new Worker(new URL(import.meta.url), { workerData: { rank } });
+    this.#worker = new Worker(new URL("./rank-thread-fixtures.js", import.meta.url), {
+      workerData: { rank },
+    });
   }
 
   async run(exchange: Exchange): Promise<string[]> {
@@ -91,132 +51,129 @@ function exchangeOf(ranks: number): fc.Arbitrary<Exchange> {
     }));
 }
 
-function defineTests(): void {
-  test("messages between threads arrive whole and in order, whatever their sizes", async () => {
-    const threads = [0, 1, 2, 3].map((rank) => new RankThread(rank));
-    const property = fc.asyncProperty(exchangeOf(threads.length), async (exchange) => {
-      const wrong = await Promise.all(threads.map((thread) => thread.run(exchange)));
-      assert.deepEqual(wrong, [[], [], [], []]);
-    });
-    await fc.assert(property, { numRuns: 60 });
-    await Promise.all(threads.map((thread) => thread.close()));
+test("messages between threads arrive whole and in order, whatever their sizes", async () => {
+  const threads = [0, 1, 2, 3].map((rank) => new RankThread(rank));
+  const property = fc.asyncProperty(exchangeOf(threads.length), async (exchange) => {
+    const wrong = await Promise.all(threads.map((thread) => thread.run(exchange)));
+    assert.deepEqual(wrong, [[], [], [], []]);
   });
+  await fc.assert(property, { numRuns: 60 });
+  await Promise.all(threads.map((thread) => thread.close()));
+});
 
-  test("rings of 32 ranks need 64 MiB, and their threads exchange messages all to all", async () => {
-    const segments = createSharedSegments([...Array(32).keys()]);
-    assert.ok(segments.memory.byteLength < 2 ** 26 + 2 ** 20);
-    // Each thread loads this file, which takes longer than what is tested.
-    const ranks = [0, 1, 7, 12, 22, 31];
-    const messages = ranks.flatMap((from) =>
-      ranks.map((to) => ({ from, to, channel: 5, size: from * 100 + to })),
-    );
-    const threads = ranks.map((rank) => new RankThread(rank));
-    const wrong = await Promise.all(threads.map((thread) => thread.run({ segments, messages })));
-    assert.deepEqual(wrong.flat(), []);
-    await Promise.all(threads.map((thread) => thread.close()));
-  });
+test("32 threads exchange messages all to all in 64 MiB of rings", async () => {
+  const ranks = [...Array(32).keys()];
+  const segments = createSharedSegments(ranks);
+  assert.ok(segments.memory.byteLength < 2 ** 26 + 2 ** 20);
+  const messages = ranks.flatMap((from) =>
+    ranks.map((to) => ({ from, to, channel: 5, size: from * 100 + to })),
+  );
+  const threads = ranks.map((rank) => new RankThread(rank));
+  const wrong = await Promise.all(threads.map((thread) => thread.run({ segments, messages })));
+  assert.deepEqual(wrong.flat(), []);
+  await Promise.all(threads.map((thread) => thread.close()));
+});
 
-  test("a message nobody reads does not hold up another channel", async () => {
-    const [a, b] = createPair(64);
-    const ignored = a.send(1, 0, new Uint8Array(1000));
-    await a.send(1, 1, Uint8Array.of(7));
-    assert.deepEqual(await b.receive(0, 1), Uint8Array.of(7));
-    await ignored;
-    close(a, b);
-  });
+test("a message nobody reads does not hold up another channel", async () => {
+  const [a, b] = createPair(64);
+  const ignored = a.send(1, 0, new Uint8Array(1000));
+  await a.send(1, 1, Uint8Array.of(7));
+  assert.deepEqual(await b.receive(0, 1), Uint8Array.of(7));
+  await ignored;
+  close(a, b);
+});
 
-  test("a message may be reused once sent, and belongs to whoever received it", async () => {
-    const [a, b] = createPair();
-    const message = Uint8Array.of(1);
-    for (const to of [0, 1]) {
-      await a.send(to, 0, message);
-      message[0]++;
-    }
-    assert.deepEqual(await a.receive(0, 0), Uint8Array.of(1));
-    assert.deepEqual(await b.receive(0, 0), Uint8Array.of(2));
-    close(a, b);
-  });
+test("a message may be reused once sent, and belongs to whoever received it", async () => {
+  const [a, b] = createPair();
+  const message = Uint8Array.of(1);
+  for (const to of [0, 1]) {
+    await a.send(to, 0, message);
+    message[0]++;
+  }
+  assert.deepEqual(await a.receive(0, 0), Uint8Array.of(1));
+  assert.deepEqual(await b.receive(0, 0), Uint8Array.of(2));
+  close(a, b);
+});
 
-  test("arrival tells of a message on its channel without taking it", async () => {
-    const [a, b] = createPair();
-    const never = new AbortController();
-    const arrival = b.arrival(3, never.signal);
-    await a.send(1, 4, Uint8Array.of(4));
-    assert.equal(await Promise.race([arrival, delay(20, "nothing")]), "nothing");
-    await a.send(1, 3, Uint8Array.of(3));
-    await arrival;
-    await b.arrival(3, never.signal);
-    assert.deepEqual(await b.receive(0, 3), Uint8Array.of(3));
-    const aborted = b.arrival(3, never.signal);
-    never.abort();
-    await aborted;
-    close(a, b);
-  });
+test("arrival tells of a message on its channel without taking it", async () => {
+  const [a, b] = createPair();
+  const never = new AbortController();
+  const arrival = b.arrival(3, never.signal);
+  await a.send(1, 4, Uint8Array.of(4));
+  assert.equal(await Promise.race([arrival, delay(20, "nothing")]), "nothing");
+  await a.send(1, 3, Uint8Array.of(3));
+  await arrival;
+  await b.arrival(3, never.signal);
+  assert.deepEqual(await b.receive(0, 3), Uint8Array.of(3));
+  const aborted = b.arrival(3, never.signal);
+  never.abort();
+  await aborted;
+  close(a, b);
+});
 
-  test("a lost rank fails what is and will be under way, and nothing else", async () => {
-    const [a, b] = createPair(64);
-    const pending = [a.send(1, 0, new Uint8Array(5000)), a.receive(1, 0)];
-    const refusals = pending.map((operation) => assert.rejects(operation, PeerLostError));
-    a.lose(new PeerLostError(1, "its thread has ended"));
-    await Promise.all(refusals);
-    const error = {
-      name: "PeerLostError",
-      message: "rank 1 is lost: its thread has ended",
-      rank: 1,
-    };
-    await assert.rejects(a.send(1, 0, new Uint8Array(1)), error);
-    await assert.rejects(a.receive(1, 9), error);
-    await a.send(0, 0, Uint8Array.of(5));
-    assert.deepEqual(await a.receive(0, 0), Uint8Array.of(5));
-    close(a, b);
-  });
+test("a lost rank fails what is and will be under way, and nothing else", async () => {
+  const [a, b] = createPair(64);
+  const pending = [a.send(1, 0, new Uint8Array(5000)), a.receive(1, 0)];
+  const refusals = pending.map((operation) => assert.rejects(operation, PeerLostError));
+  a.lose(new PeerLostError(1, "its thread has ended"));
+  await Promise.all(refusals);
+  const error = {
+    name: "PeerLostError",
+    message: "rank 1 is lost: its thread has ended",
+    rank: 1,
+  };
+  await assert.rejects(a.send(1, 0, new Uint8Array(1)), error);
+  await assert.rejects(a.receive(1, 9), error);
+  await a.send(0, 0, Uint8Array.of(5));
+  assert.deepEqual(await a.receive(0, 0), Uint8Array.of(5));
+  close(a, b);
+});
 
-  test("closing ends every wait", async () => {
-    const [a, b] = createPair(64);
-    const arrival = a.arrival(0, new AbortController().signal);
-    const sent = assert.rejects(a.send(1, 0, new Uint8Array(5000)), TransportClosedError);
-    const received = assert.rejects(a.receive(1, 0), TransportClosedError);
-    a.close();
-    await Promise.all([arrival, sent, received]);
-    b.close();
-  });
+test("closing ends every wait", async () => {
+  const [a, b] = createPair(64);
+  const arrival = a.arrival(0, new AbortController().signal);
+  const sent = assert.rejects(a.send(1, 0, new Uint8Array(5000)), TransportClosedError);
+  const received = assert.rejects(a.receive(1, 0), TransportClosedError);
+  a.close();
+  await Promise.all([arrival, sent, received]);
+  b.close();
+});
 
-  test("what was sent is counted by destination", async () => {
-    const [a, b] = createPair();
-    await a.send(1, 0, new Uint8Array(100));
-    await a.send(1, 1, new Uint8Array(0));
-    assert.deepEqual([...a.counters()], [[1, { messages: 2, bytes: 100 }]]);
-    close(a, b);
-  });
+test("what was sent is counted by destination", async () => {
+  const [a, b] = createPair();
+  await a.send(1, 0, new Uint8Array(100));
+  await a.send(1, 1, new Uint8Array(0));
+  assert.deepEqual([...a.counters()], [[1, { messages: 2, bytes: 100 }]]);
+  close(a, b);
+});
 
-  test("a waiting thread ends when terminated, and when nothing else keeps it", async () => {
-    const waits = `
-      const { workerData } = require("node:worker_threads");
-      import(workerData.url).then(({ SharedMemoryTransport }) => {
-        const transport = new SharedMemoryTransport(workerData.segments, 0);
-        void transport.receive(1, 0);
-        if (workerData.held) require("node:worker_threads").parentPort.on("message", () => {});
-        require("node:worker_threads").parentPort.postMessage("waiting");
-      });`;
-    const url = new URL("./shared-memory.js", import.meta.url).href;
-    for (const held of [true, false]) {
-      const segments = createSharedSegments([0, 1]);
-      const worker = new Worker(waits, { eval: true, workerData: { url, segments, held } });
-      const exit = once(worker, "exit");
-      await once(worker, "message");
-      if (held) await worker.terminate();
-      await exit;
-    }
-  });
+test("a waiting thread ends when terminated, and when nothing else keeps it", async () => {
+  const waits = `
+    const { workerData } = require("node:worker_threads");
+    import(workerData.url).then(({ SharedMemoryTransport }) => {
+      const transport = new SharedMemoryTransport(workerData.segments, 0);
+      void transport.receive(1, 0);
+      if (workerData.held) require("node:worker_threads").parentPort.on("message", () => {});
+      require("node:worker_threads").parentPort.postMessage("waiting");
+    });`;
+  const url = new URL("./shared-memory.js", import.meta.url).href;
+  for (const held of [true, false]) {
+    const segments = createSharedSegments([0, 1]);
+    const worker = new Worker(waits, { eval: true, workerData: { url, segments, held } });
+    const exit = once(worker, "exit");
+    await once(worker, "message");
+    if (held) await worker.terminate();
+    await exit;
+  }
+});
 
-  test("channels and ranks that do not exist are refused", async () => {
-    const [a, b] = createPair();
-    await assert.rejects(a.send(1, -1, new Uint8Array(0)), /channel: expected .* got -1/);
-    await assert.rejects(a.receive(2, 0), /rank 2 is not in this process/);
-    assert.throws(() => createSharedSegments([0, 1], { ringCapacity: 100 }), /power of two/);
-    close(a, b);
-  });
-}
+test("channels and ranks that do not exist are refused", async () => {
+  const [a, b] = createPair();
+  await assert.rejects(a.send(1, -1, new Uint8Array(0)), /channel: expected .* got -1/);
+  await assert.rejects(a.receive(2, 0), /rank 2 is not in this process/);
+  assert.throws(() => createSharedSegments([0, 1], { ringCapacity: 100 }), /power of two/);
+  close(a, b);
+});
 
 /** Two ranks in this thread. */
 function createPair(ringCapacity = 4096): [SharedMemoryTransport, SharedMemoryTransport] {
@@ -227,11 +184,3 @@ function createPair(ringCapacity = 4096): [SharedMemoryTransport, SharedMemoryTr
 const close = (...transports: SharedMemoryTransport[]) => {
   for (const transport of transports) transport.close();
 };
-
-if (isMainThread) defineTests();
-else {
-  const { rank } = workerData as { rank: number };
-  parentPort?.on("message", (exchange: Exchange) => {
-    void takePart(rank, exchange).then((wrong) => parentPort?.postMessage(wrong));
-  });
-}
