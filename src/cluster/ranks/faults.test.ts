@@ -7,8 +7,9 @@ import { fileURLToPath } from "node:url";
 import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
 import { encodeHeader, nodeFrame } from "../links/frame.ts";
 import { FrameSocket } from "../links/frame-socket.ts";
-import { identity, joinOptions, openOptions, secret, within } from "../fixtures.ts";
+import { identity, joinOptions, ManualClock, openOptions, secret, within } from "../fixtures.ts";
 import { introduce, jsonFrame } from "../links/handshake.ts";
+import { heartbeatInterval } from "../links/silence-watch.ts";
 import { Relay } from "../relay-fixtures.ts";
 import {
   joinCluster,
@@ -22,23 +23,36 @@ import {
 import { clientTls } from "../links/secret.ts";
 
 const places = [0, 1].map((node) => ({ rank: node, node }));
-/** Long enough that a node is not taken for lost where a busy machine gives it no turn. */
-const failureTimeoutMs = 1500;
-/** The limit, and what a busy machine of two cores may add to it. */
-const reportedWithin = failureTimeoutMs + 2500;
+/** By clocks that move when told, so that a node is not taken for lost where a busy machine gives it no turn. */
+const failureTimeoutMs = 30_000;
+/** What a rank computes for that works hard, by its node's clock. */
+const hardWorkMs = 1.5 * failureTimeoutMs;
+/** What a busy machine may take for what happens at once. */
+const promptlyMs = 20_000;
+const silence = /nothing was heard .* 30000 ms/;
 /** How the system may tell that the other side is gone. */
 const cutOff = /closed|ECONNRESET|EPIPE|ended by the other party/;
 
-/** The other process: a node with one rank in a thread of its own that sends back what it gets. */
+/**
+ * The other process: a node with one rank in a thread of its own that sends back what it gets. Its clock moves by
+ * the milliseconds it is sent.
+ */
 async function runNode(port: number): Promise<void> {
-  const mesh = await joinCluster(
-    joinOptions(port, { failureTimeoutMs, handlers: { lost: () => stop() } }),
-  );
+  const clock = new ManualClock();
+  process.on("message", (milliseconds: number) => clock.advance(milliseconds));
+  process.channel?.unref();
+  const workDone = new Int32Array(new SharedArrayBuffer(4));
+  clock.after(hardWorkMs, () => {
+    Atomics.store(workDone, 0, 1);
+    Atomics.notify(workDone, 0);
+  });
+  const handlers = { lost: () => stop() };
+  const mesh = await joinCluster(joinOptions(port, { failureTimeoutMs, handlers, clock }));
   const router = new RankRouter({ mesh });
   router.add(places);
   const endpoint = router.endpoint(1);
   const worker = new Worker(new URL(import.meta.url), {
-    workerData: { endpoint },
+    workerData: { endpoint, workDone } satisfies EchoRank,
     transferList: [endpoint.port],
   });
   worker.on("error", () => undefined);
@@ -48,14 +62,19 @@ async function runNode(port: number): Promise<void> {
   };
 }
 
+interface EchoRank {
+  readonly endpoint: RankEndpoint;
+  /** Becomes 1. */
+  readonly workDone: Int32Array;
+}
+
 /** The rank in that thread. An empty message ends it as a bug would, a long one is hard work. */
-async function echo(endpoint: RankEndpoint): Promise<void> {
+async function echo({ endpoint, workDone }: EchoRank): Promise<void> {
   const transport = new RankTransport(endpoint);
   for (;;) {
     const message = await transport.receive(0, 0);
     if (message.length === 0) throw new Error("a bug");
-    const started = performance.now();
-    while (message.length > 1 && performance.now() < started + 1.5 * failureTimeoutMs);
+    if (message.length > 1) Atomics.wait(workDone, 0, 0);
     await transport.send(0, 0, message);
   }
 }
@@ -63,6 +82,7 @@ async function echo(endpoint: RankEndpoint): Promise<void> {
 interface Scene {
   readonly child: ChildProcess;
   readonly exit: Promise<unknown>;
+  readonly clock: ManualClock;
   readonly mesh: NodeMesh;
   readonly transport: RankTransport;
   /** What passes between the two nodes. */
@@ -76,14 +96,15 @@ async function setScene(context: TestContext): Promise<Scene> {
   let report!: (reason: string) => void;
   const loss = new Promise<string>((resolve) => (report = resolve));
   const handlers = { lost: (_node: number, reason: string) => report(reason) };
-  const opened = await openCluster(openOptions(2, { failureTimeoutMs, handlers }));
+  const clock = new ManualClock();
+  const opened = await openCluster(openOptions(2, { failureTimeoutMs, handlers, clock }));
   const wire = await Relay.start(opened.address.port);
   const child = spawn(process.execPath, [fileURLToPath(import.meta.url), String(wire.port)], {
     env: { ...process.env, NODE_TEST_CONTEXT: undefined },
-    stdio: "inherit",
+    stdio: ["inherit", "inherit", "inherit", "ipc"],
   });
   const exit = once(child, "exit");
-  const mesh = await within(10_000, opened.formed);
+  const mesh = await within(promptlyMs, opened.formed);
   const router = new RankRouter({ mesh });
   router.add(places);
   const transport = new RankTransport(router.endpoint(0));
@@ -94,7 +115,13 @@ async function setScene(context: TestContext): Promise<Scene> {
   });
   await transport.send(1, 0, Uint8Array.of(42));
   assert.deepEqual(await transport.receive(1, 0), Uint8Array.of(42));
-  return { child, exit, mesh, transport, wire, loss };
+  return { child, exit, clock, mesh, transport, wire, loss };
+}
+
+/** Moves the clocks of both nodes. */
+function advance({ child, clock }: Scene, milliseconds: number): void {
+  child.send(milliseconds);
+  clock.advance(milliseconds);
 }
 
 /** Everything that involves the lost rank fails in time, now and later. */
@@ -104,8 +131,8 @@ async function assertLost({ transport, loss }: Scene, act: () => void, reason: R
   const blocked = transport.send(1, 0, new Uint8Array(32_000_000));
   const refusals = [pending, blocked].map((operation) => assert.rejects(operation, PeerLostError));
   act();
-  assert.match(await within(reportedWithin, loss), reason);
-  await within(500, Promise.all(refusals));
+  assert.match(await within(promptlyMs, loss), reason);
+  await within(promptlyMs, Promise.all(refusals));
   await assert.rejects(transport.send(1, 0, new Uint8Array(1)), PeerLostError);
   await assert.rejects(transport.receive(1, 0), PeerLostError);
 }
@@ -118,22 +145,30 @@ function defineTests(): void {
 
   test("a frozen node is reported", async (context) => {
     const scene = await setScene(context);
-    await assertLost(scene, () => scene.child.kill("SIGSTOP"), /nothing was heard .* 1500 ms/);
+    const freeze = () => {
+      scene.child.kill("SIGSTOP");
+      scene.clock.advance(failureTimeoutMs);
+    };
+    await assertLost(scene, freeze, silence);
     scene.child.kill("SIGCONT");
-    await within(reportedWithin, scene.exit);
+    await within(promptlyMs, scene.exit);
   });
 
   test("a cut wire is reported on both sides, and both end by themselves", async (context) => {
     const scene = await setScene(context);
     await assertLost(scene, () => scene.wire.cut(), cutOff);
-    await within(reportedWithin, scene.exit);
+    await within(promptlyMs, scene.exit);
     assert.equal(scene.child.exitCode, 0);
   });
 
   test("a wire that passes nothing more is reported on both sides", async (context) => {
     const scene = await setScene(context);
-    await assertLost(scene, () => scene.wire.block(), /nothing was heard .* 1500 ms/);
-    await within(reportedWithin, scene.exit);
+    const block = () => {
+      scene.wire.block();
+      advance(scene, failureTimeoutMs);
+    };
+    await assertLost(scene, block, silence);
+    await within(promptlyMs, scene.exit);
     assert.equal(scene.child.exitCode, 0);
   });
 
@@ -158,16 +193,23 @@ function defineTests(): void {
       });
       const echoed = assert.rejects(transport.receive(1, 0), PeerLostError);
       await transport.send(1, 0, Uint8Array.of(42));
-      await within(reportedWithin, echoed);
-      await within(reportedWithin, Promise.all(closed));
-      await within(reportedWithin, exit);
+      await within(promptlyMs, echoed);
+      await within(promptlyMs, Promise.all(closed));
+      await within(promptlyMs, exit);
       assert.equal(scene.child.exitCode, 0);
     });
   }
 
   test("a rank that computes for longer than the limit is not given up", async (context) => {
-    const { transport, mesh } = await setScene(context);
+    const scene = await setScene(context);
+    const { transport, mesh } = scene;
+    const [fromChild] = scene.wire.sockets;
     await transport.send(1, 0, Uint8Array.of(1, 2));
+    for (let passed = 0; passed < hardWorkMs; passed += heartbeatInterval(failureTimeoutMs)) {
+      const heartbeat = once(fromChild, "data");
+      advance(scene, heartbeatInterval(failureTimeoutMs));
+      await heartbeat;
+    }
     assert.deepEqual(await transport.receive(1, 0), Uint8Array.of(1, 2));
     assert.deepEqual(mesh.connected, [1]);
   });
@@ -176,7 +218,7 @@ function defineTests(): void {
     const { transport, mesh } = await setScene(context);
     const pending = assert.rejects(transport.receive(1, 0), /rank 1 is lost: its thread has ended/);
     await transport.send(1, 0, new Uint8Array(0));
-    await within(reportedWithin, pending);
+    await within(promptlyMs, pending);
     assert.deepEqual(mesh.connected, [1]);
   });
 
@@ -190,12 +232,12 @@ function defineTests(): void {
       let report!: (reason: string) => void;
       const loss = new Promise<string>((resolve) => (report = resolve));
       const handlers = { lost: (_node: number, lost: string) => report(lost) };
-      const opened = await openCluster(openOptions(2, { failureTimeoutMs, handlers }));
+      const opened = await openCluster(openOptions(2, { handlers }));
       const socket = await joinByHand(opened.address.port);
       const mesh = await opened.formed;
       context.after(() => [mesh.close(), socket.destroy()]);
       socket.write(bytes);
-      assert.match(await within(reportedWithin, loss), reason);
+      assert.match(await within(promptlyMs, loss), reason);
       assert.deepEqual(mesh.connected, []);
     });
   }
@@ -219,6 +261,6 @@ async function joinByHand(port: number) {
 
 if (!isMainThread) {
   parentPort?.on("message", () => undefined);
-  await echo((workerData as { endpoint: RankEndpoint }).endpoint);
+  await echo(workerData as EchoRank);
 } else if (process.argv[2]) await runNode(Number(process.argv[2]));
 else defineTests();
