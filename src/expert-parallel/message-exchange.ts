@@ -25,6 +25,7 @@ interface Dispatched {
   readonly bytesTo: Float64Array;
   /** Where outputs of each rank's experts that have not yet come home are put. */
   readonly rooms: Uint8Array[];
+  readonly dispatch: RowDispatch;
   /** Tells the rows of each other rank that have come, and those that come. */
   readonly takeRows: TakeRows;
   /** Each resolves when memory that was sent may be used again. */
@@ -92,7 +93,7 @@ export class MessageExchange implements RowExchange {
     const dispatch = new RowDispatch(this.#unit, batch, { slots, routes, send });
     const taken = passesOn ? takenAhead(dispatch) : undefined;
     const takeRows: TakeRows = taken ?? ((took) => dispatch.take(took, "soon"));
-    this.#dispatched = { batch, slots, layout, bytesTo, rooms, sent: [], takeRows };
+    this.#dispatched = { batch, slots, layout, bytesTo, rooms, sent: [], dispatch, takeRows };
     dispatch.send(layout);
   }
 
@@ -152,9 +153,10 @@ export class MessageExchange implements RowExchange {
   }
 
   async takeHome(): Promise<ExpertOutput> {
-    const { layout, sent } = this.#inFlight;
+    const { layout, sent, dispatch } = this.#inFlight;
     await this.#timed(Promise.all(this.#others.map((rank) => this.#takeHomeFrom(rank))));
     await Promise.all(sent);
+    dispatch.release();
     return { expertRows: this.#returned, places: layout.places };
   }
 
@@ -163,7 +165,9 @@ export class MessageExchange implements RowExchange {
     const { transport, ranks } = this.#unit.unit;
     const channel = channels.combine(batch.microBatch);
     while (rooms[rank].byteLength > 0) {
-      this.#bringHome(rank, await transport.receive(ranks[rank], channel, "soon"));
+      const outputs = await transport.receive(ranks[rank], channel, "soon");
+      this.#bringHome(rank, outputs);
+      transport.release(outputs);
     }
   }
 

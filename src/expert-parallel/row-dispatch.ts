@@ -34,6 +34,7 @@ export class RowDispatch {
   readonly #unit: UnitExperts;
   readonly #batch: ExpertBatch;
   readonly #options: RowDispatchOptions;
+  readonly #messages: Uint8Array[] = [];
 
   constructor(unit: UnitExperts, batch: ExpertBatch, options: RowDispatchOptions) {
     this.#unit = unit;
@@ -79,6 +80,11 @@ export class RowDispatch {
     await Promise.all([...dispatched, ...passedOn]);
   }
 
+  /** Nobody reads any more what has come, and all is sent that was passed on. */
+  release(): void {
+    for (const message of this.#messages.splice(0)) this.#unit.unit.transport.release(message);
+  }
+
   #passOn({ source, bytes, parts }: DispatchMessage): void {
     const { input, microBatch } = this.#batch;
     for (const [rank, part] of parts) {
@@ -91,6 +97,7 @@ export class RowDispatch {
   async #next(rank: number, channel: number, expected?: "soon"): Promise<DispatchMessage> {
     const { transport, ranks } = this.#unit.unit;
     const message = await transport.receive(ranks[rank], channel, expected);
+    this.#messages.push(message);
     const { slots } = this.#options;
     return decodeDispatch(message, this.#batch.input, { ranks: ranks.length, slots });
   }

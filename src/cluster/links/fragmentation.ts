@@ -4,12 +4,13 @@ import {
   type Frame,
   FrameError,
   type FrameHeader,
-  freshRoom,
   MAXIMUM_CONTROL_BYTES,
   MAXIMUM_DATA_BYTES,
   MAXIMUM_MESSAGE_BYTES,
   nodeFrame,
+  type OutgoingFrame,
 } from "./frame.ts";
+import { SpareMemory } from "./spare-memory.ts";
 
 /** A message from rank to rank. */
 export interface RankMessage {
@@ -20,7 +21,7 @@ export interface RankMessage {
 }
 
 interface Outgoing extends RankMessage {
-  readonly done: () => void;
+  readonly written: () => void;
   sent: number;
 }
 
@@ -32,14 +33,14 @@ const streamOf = ({ from, to, channel }: Omit<RankMessage, "message">) =>
 export class Outbox {
   readonly #lanes = new Map<string, Outgoing[]>();
 
-  /** `done` is called when the message's last frame is taken. @throws RangeError if too long. */
-  push(message: RankMessage, done: () => void): void {
+  /** `written` goes with the message's last frame. @throws RangeError if too long. */
+  push(message: RankMessage, written: () => void): void {
     if (message.message.length > MAXIMUM_MESSAGE_BYTES) {
       throw new RangeError(
         `a message holds at most ${MAXIMUM_MESSAGE_BYTES} bytes, got ${message.message.length}`,
       );
     }
-    const outgoing = { ...message, done, sent: 0 };
+    const outgoing = { ...message, written, sent: 0 };
     const key = streamOf({ ...message, channel: laneOf(message.channel) });
     const lane = this.#lanes.get(key);
     if (lane) lane.push(outgoing);
@@ -47,7 +48,7 @@ export class Outbox {
   }
 
   /** The next frame of the lane whose turn it is. */
-  next(): Frame | undefined {
+  next(): OutgoingFrame | undefined {
     const [first] = this.#lanes;
     if (!first) return undefined;
     const [key, lane] = first;
@@ -56,13 +57,11 @@ export class Outbox {
     const payload = message.subarray(sent, sent + MAXIMUM_DATA_BYTES);
     outgoing.sent += payload.length;
     const remaining = message.length - outgoing.sent;
-    if (remaining === 0) {
-      lane.shift();
-      outgoing.done();
-    }
+    if (remaining === 0) lane.shift();
     this.#lanes.delete(key);
     if (lane.length > 0) this.#lanes.set(key, lane);
-    return { type: "data", from, to, channel, remaining, payload };
+    const frame = { type: "data", from, to, channel, remaining, payload } as const;
+    return remaining === 0 ? { ...frame, written: outgoing.written } : frame;
   }
 }
 
@@ -90,12 +89,17 @@ interface PartialMessage {
 /** Puts the messages together again that the other side's outbox has cut. */
 export class MessageAssembler {
   readonly #partial = new Map<string, PartialMessage>();
+  readonly #spare: SpareMemory;
+
+  constructor(spare = new SpareMemory()) {
+    this.#spare = spare;
+  }
 
   /** The place in its message for the payload of a frame that begins to come. */
   room(header: FrameHeader): Uint8Array {
     const { length, remaining } = header;
     const partial = this.#partialOf(header, length);
-    if (!partial || !continues(partial, length, remaining)) return freshRoom(header);
+    if (!partial || !continues(partial, length, remaining)) return this.#spare.take(length);
     return partial.message.subarray(partial.filled, partial.filled + length);
   }
 
@@ -121,7 +125,7 @@ export class MessageAssembler {
     const key = streamOf(frame);
     let partial = this.#partial.get(key);
     if (!partial && frame.remaining > 0) {
-      partial = { message: freshRoom({ length: length + frame.remaining }), filled: 0 };
+      partial = { message: this.#spare.take(length + frame.remaining), filled: 0 };
       this.#partial.set(key, partial);
     }
     return partial;

@@ -5,8 +5,10 @@ import {
   FrameDecoder,
   FrameError,
   freshRoom,
+  type OutgoingFrame,
   type RoomFor,
 } from "./frame.ts";
+import { countGarbage } from "./young-garbage.ts";
 
 export interface FrameHandlers {
   /** A FrameError thrown here closes the socket with it. */
@@ -70,11 +72,13 @@ export class FrameSocket {
     if (this.#ended) queueMicrotask(() => handlers.closed(this.#ended ?? new Error()));
   }
 
-  /** False when the caller should wait for `drained`. The payload must not change any more. */
-  write(frame: Frame): boolean {
+  /** False when the caller should wait for `drained`. */
+  write(frame: OutgoingFrame): boolean {
     this.#socket.cork();
     this.#socket.write(encodeHeader(frame));
-    if (frame.payload.length > 0) this.#socket.write(frame.payload);
+    this.#socket.write(frame.payload, (error) => {
+      if (!error) frame.written?.();
+    });
     this.#socket.uncork();
     return this.#socket.writableLength < ROOM_BYTES;
   }
@@ -98,6 +102,7 @@ export class FrameSocket {
   #receive(chunk: Buffer): void {
     this.#handlers?.heard();
     this.#deliver(this.#decoder.decode(chunk));
+    countGarbage(chunk.length);
     if (!this.#handlers && !this.#reader) this.#socket.pause();
   }
 

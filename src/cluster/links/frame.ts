@@ -27,6 +27,12 @@ export interface Frame {
   readonly payload: Uint8Array;
 }
 
+/** A frame to be written; its payload must not change before it is. */
+export interface OutgoingFrame extends Frame {
+  /** The system has taken all of it. */
+  readonly written?: () => void;
+}
+
 /** A frame whose payload, of so many bytes, is still to come. */
 export type FrameHeader = Omit<Frame, "payload"> & { readonly length: number };
 

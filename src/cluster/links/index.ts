@@ -14,8 +14,9 @@ export {
   type Welcome,
   welcome,
 } from "./handshake.ts";
-export { type LinkTiming, type LinkTraffic, NodeLink } from "./node-link.ts";
+export { type LinkOptions, type LinkTraffic, NodeLink } from "./node-link.ts";
 export { type ClusterSecret, clusterSecret, generateSecret, readSecret } from "./secret.ts";
+export { SpareMemory } from "./spare-memory.ts";
 export {
   type Address,
   dial,

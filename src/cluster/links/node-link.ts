@@ -11,6 +11,7 @@ import {
 } from "./frame.ts";
 import type { FrameSocket } from "./frame-socket.ts";
 import { jsonFrame } from "./handshake.ts";
+import type { SpareMemory } from "./spare-memory.ts";
 import { heartbeatInterval, SilenceWatch } from "./silence-watch.ts";
 import { type LinkSocket, WiredSocket } from "./wired-socket.ts";
 import type { Wires } from "../wire/index.ts";
@@ -24,12 +25,14 @@ export interface LinkHandlers {
   readonly lost: (reason: string) => void;
 }
 
-export interface LinkTiming {
+export interface LinkOptions {
   /** Milliseconds of silence after which the peer is given up. */
   readonly failureTimeoutMs: number;
   readonly clock: Clock;
   /** Emulated ones, that frames to the peer pass. */
   readonly wires?: Wires | undefined;
+  /** Of messages that have left, for those that come. */
+  readonly spare: SpareMemory;
 }
 
 /** Payload of messages between ranks that passed a link. */
@@ -42,9 +45,9 @@ export interface LinkTraffic {
 export class NodeLink {
   readonly #socket: LinkSocket;
   readonly #handlers: LinkHandlers;
-  readonly #timing: LinkTiming;
+  readonly #options: LinkOptions;
   readonly #outbox = new Outbox();
-  readonly #assembler = new MessageAssembler();
+  readonly #assembler: MessageAssembler;
   readonly #controls = new MessageAssembler();
   readonly #watch: SilenceWatch;
   readonly #traffic = { sent: { messages: 0, bytes: 0 }, received: { messages: 0, bytes: 0 } };
@@ -53,11 +56,12 @@ export class NodeLink {
   #ended = false;
 
   /** Takes over a socket after the handshake. */
-  constructor(socket: FrameSocket, handlers: LinkHandlers, timing: LinkTiming) {
-    this.#socket = timing.wires ? new WiredSocket(socket, timing.wires.create()) : socket;
+  constructor(socket: FrameSocket, handlers: LinkHandlers, options: LinkOptions) {
+    this.#socket = options.wires ? new WiredSocket(socket, options.wires.create()) : socket;
     this.#handlers = handlers;
-    this.#timing = timing;
-    const { clock, failureTimeoutMs } = timing;
+    this.#options = options;
+    this.#assembler = new MessageAssembler(options.spare);
+    const { clock, failureTimeoutMs } = options;
     this.#watch = new SilenceWatch(clock, failureTimeoutMs, () =>
       socket.destroy(new Error(`nothing was heard from it for ${failureTimeoutMs} ms`)),
     );
@@ -72,14 +76,15 @@ export class NodeLink {
   }
 
   /**
-   * Sends a message, which must not change any more. Resolves when the socket has taken all of
-   * it; never, if the link is lost before.
+   * Sends a message and takes possession of its memory. Resolves when the system has taken all of it; never, if
+   * the link is lost before.
    */
   async send(message: RankMessage): Promise<void> {
     await new Promise<void>((done) => {
       this.#outbox.push(message, () => {
         this.#traffic.sent.messages++;
         this.#traffic.sent.bytes += message.message.length;
+        this.#options.spare.give(message.message);
         done();
       });
       this.#pump();
@@ -110,7 +115,7 @@ export class NodeLink {
   async close(): Promise<void> {
     if (this.#ended) return;
     this.#stop();
-    await this.#socket.finish(this.#timing.failureTimeoutMs);
+    await this.#socket.finish(this.#options.failureTimeoutMs);
   }
 
   #pump(): void {
@@ -154,7 +159,7 @@ export class NodeLink {
   }
 
   #scheduleHeartbeat(): () => void {
-    const { clock, failureTimeoutMs } = this.#timing;
+    const { clock, failureTimeoutMs } = this.#options;
     return clock.after(heartbeatInterval(failureTimeoutMs), () => {
       this.#socket.write(nodeFrame("heartbeat"));
       this.#cancelHeartbeat = this.#scheduleHeartbeat();

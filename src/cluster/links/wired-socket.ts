@@ -1,6 +1,6 @@
 import { setTimeout } from "node:timers/promises";
 import type { Wire } from "../wire/index.ts";
-import { encodeHeader, type Frame } from "./frame.ts";
+import { encodeHeader, type OutgoingFrame } from "./frame.ts";
 import type { FrameHandlers, FrameSocket } from "./frame-socket.ts";
 
 /** What a link needs of the connection it has taken over. */
@@ -28,7 +28,7 @@ export class WiredSocket implements LinkSocket {
     this.#socket.listen({ ...handlers, drained: () => undefined });
   }
 
-  write(frame: Frame): boolean {
+  write(frame: OutgoingFrame): boolean {
     const bytes = encodeHeader(frame).length + frame.payload.length;
     this.#waiting += bytes;
     this.#wire.carry(bytes, {

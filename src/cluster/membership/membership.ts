@@ -13,6 +13,7 @@ import {
   type ListenAddress,
   type Listener,
   type Patience,
+  SpareMemory,
   type Welcome,
   welcome,
   withDeadline,
@@ -123,7 +124,7 @@ export abstract class Membership {
     const wires = wire && new Wires(wire);
     this.mesh = new NodeMesh(
       node,
-      { failureTimeoutMs, clock, wires },
+      { failureTimeoutMs, clock, wires, spare: new SpareMemory() },
       {
         ...this.options.handlers,
         lost: (lost, reason) => this.unlinked(lost, reason),

@@ -3,7 +3,7 @@ import type { RankMessage } from "../links/index.ts";
 import { type Frame, FrameError } from "../links/index.ts";
 import type { FrameSocket } from "../links/index.ts";
 import { type MembershipMessage, parseMembership } from "./membership-messages.ts";
-import { type LinkTiming, type LinkTraffic, NodeLink } from "../links/index.ts";
+import { type LinkOptions, type LinkTraffic, NodeLink } from "../links/index.ts";
 
 /** What a node hears from the others. `from` and `node` are node numbers. */
 export interface ClusterHandlers {
@@ -41,7 +41,7 @@ const MAXIMUM_HELD_BYTES = 64 * 1024 * 1024;
 export class NodeMesh {
   /** Own number; the coordinator is 0. No other life of any node has it. */
   readonly node: number;
-  readonly #timing: LinkTiming;
+  readonly #options: LinkOptions;
   readonly #handlers: MeshHandlers;
   readonly #peers = new Map<number, Peer>();
   readonly #lost = new Map<number, string>();
@@ -49,9 +49,9 @@ export class NodeMesh {
   #held: (() => void)[] = [];
   #heldBytes = 0;
 
-  constructor(node: number, timing: LinkTiming, handlers: MeshHandlers) {
+  constructor(node: number, options: LinkOptions, handlers: MeshHandlers) {
     this.node = node;
-    this.#timing = timing;
+    this.#options = options;
     this.#handlers = handlers;
   }
 
@@ -69,7 +69,7 @@ export class NodeMesh {
         control: (frame) => this.#hear(node, frame, membership),
         lost: (reason) => this.#lose(node, reason),
       },
-      this.#timing,
+      this.#options,
     );
     const control = new ControlChannel(link, {
       told: (body) => told?.(body, node, this),
@@ -130,7 +130,7 @@ export class NodeMesh {
     const closed = peers.map(([, { link }]) => link.close());
     for (const [node, { control }] of peers) control.end(`the link to node ${node} is closed`);
     await Promise.all(closed);
-    this.#timing.wires?.close();
+    this.#options.wires?.close();
   }
 
   #peer(node: number): Peer {

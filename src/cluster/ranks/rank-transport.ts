@@ -1,5 +1,5 @@
 import { type Traffic, TrafficCounter } from "../counters.ts";
-import { MAXIMUM_MESSAGE_BYTES, MAXIMUM_RANK } from "../links/index.ts";
+import { MAXIMUM_MESSAGE_BYTES, MAXIMUM_RANK, SpareMemory } from "../links/index.ts";
 import { Mailbox } from "./mailbox.ts";
 import type { RankCommand, RankEndpoint, RankReport } from "./rank-messages.ts";
 import { SharedMemoryTransport } from "./shared-memory.ts";
@@ -30,6 +30,7 @@ export class RankTransport implements Transport {
   readonly rank: number;
   readonly #endpoint: RankEndpoint;
   readonly #mailbox = new Mailbox();
+  readonly #spare = new SpareMemory();
   readonly #local: SharedMemoryTransport;
   readonly #localRanks: ReadonlySet<number>;
   readonly #outbound = new Map<number, Outbound>();
@@ -41,7 +42,12 @@ export class RankTransport implements Transport {
     this.rank = endpoint.rank;
     this.#endpoint = endpoint;
     this.#onLost = lost;
-    this.#local = new SharedMemoryTransport(endpoint.segments, endpoint.rank, this.#mailbox);
+    this.#local = new SharedMemoryTransport(
+      endpoint.segments,
+      endpoint.rank,
+      this.#mailbox,
+      this.#spare,
+    );
     this.#localRanks = new Set(endpoint.segments.ranks);
     endpoint.port.on("message", (report: RankReport) => this.#hear(report));
     endpoint.port.on("close", () => this.close());
@@ -59,7 +65,7 @@ export class RankTransport implements Transport {
       );
     }
     this.#sent.add(to, bytes);
-    const own = copyOf(message);
+    const own = copyOf(message, this.#spare);
     this.#endpoint.port.postMessage({ to, channel, message: own } satisfies RankCommand, [
       own.buffer,
     ]);
@@ -70,6 +76,10 @@ export class RankTransport implements Transport {
     if (this.#localRanks.has(from)) return this.#local.receive(from, channel, expected);
     checkRank(from);
     return this.#mailbox.receive(from, channel);
+  }
+
+  release(message: Uint8Array): void {
+    this.#spare.give(message);
   }
 
   async arrival(channel: number, signal: AbortSignal): Promise<void> {

@@ -1,3 +1,5 @@
+import type { SpareMemory } from "../links/index.ts";
+
 /**
  * A ring of bytes in shared memory with one writer and one reader, each in a thread of its own.
  * Messages lie in it one after another: channel and length (two 32-bit words), then the bytes,
@@ -115,9 +117,11 @@ export class RingReader {
   #read = 0;
   /** The message being read: it may be longer than what has arrived of it. */
   #message: { channel: number; bytes: Uint8Array; filled: number } | undefined;
+  readonly #spare: SpareMemory;
 
-  constructor(memory: SharedArrayBuffer, offset: number, capacity: number) {
+  constructor(memory: SharedArrayBuffer, offset: number, capacity: number, spare: SpareMemory) {
     this.#ring = new RingMemory(memory, offset, capacity);
+    this.#spare = spare;
   }
 
   /** Copies out all there is. True if the writer waits for the room and has to be rung. */
@@ -145,7 +149,7 @@ export class RingReader {
   #readHeader(): number {
     const { words, mask } = this.#ring;
     const word = (this.#read & mask) >> 2;
-    this.#message = { channel: words[word], bytes: new Uint8Array(words[word + 1]), filled: 0 };
+    this.#message = { channel: words[word], bytes: this.#spare.take(words[word + 1]), filled: 0 };
     return HEADER_BYTES;
   }
 

@@ -1,5 +1,6 @@
 import { usableCores } from "../../kernels/index.ts";
 import { type Traffic, TrafficCounter } from "../counters.ts";
+import { SpareMemory } from "../links/index.ts";
 import { Mailbox } from "./mailbox.ts";
 import { ringBytes, RingReader, RingWriter } from "./ring.ts";
 import {
@@ -88,23 +89,30 @@ export class SharedMemoryTransport implements Transport {
   readonly #doorbell: number;
   readonly #peers: ReadonlyMap<number, Peer>;
   readonly #mailbox: Mailbox;
+  readonly #spare: SpareMemory;
   readonly #sent = new TrafficCounter();
   /** Each rank of the process can have a core. */
   readonly #spins: boolean;
   #closed = false;
 
-  /** A mailbox may be shared with another source of messages for the same rank. */
-  constructor(segments: SharedSegments, rank: number, mailbox = new Mailbox()) {
+  /** Mailbox and memory may be shared with another source of messages for the same rank. */
+  constructor(
+    segments: SharedSegments,
+    rank: number,
+    mailbox = new Mailbox(),
+    spare = new SpareMemory(),
+  ) {
     const own = segments.ranks.indexOf(rank);
     if (own < 0)
       throw new RangeError(`rank: expected one of ${segments.ranks.join(", ")}, got ${rank}`);
     this.rank = rank;
     this.#mailbox = mailbox;
+    this.#spare = spare;
     const { memory, ranks } = segments;
     this.#spins = ranks.length <= usableCores();
     this.#doorbells = new Int32Array(memory, 0, (ranks.length * DOORBELL_BYTES) / 4);
     this.#doorbell = doorbellOf(own);
-    this.#peers = connectPeers(segments, own, mailbox);
+    this.#peers = connectPeers(segments, own, { mailbox, spare });
     void this.#listen();
   }
 
@@ -112,7 +120,7 @@ export class SharedMemoryTransport implements Transport {
     checkChannel(channel);
     this.#mailbox.checkPeer(to);
     this.#sent.add(to, lengthOf(message));
-    if (to === this.rank) return this.#mailbox.deliver(to, channel, copyOf(message));
+    if (to === this.rank) return this.#mailbox.deliver(to, channel, copyOf(message, this.#spare));
     const peer = this.#peer(to);
     await new Promise<void>((resolve, reject) => {
       peer.pending.push({ channel, parts: partsOf(message), resolve, reject });
@@ -125,6 +133,10 @@ export class SharedMemoryTransport implements Transport {
     this.#drain();
     if (expected && !this.#mailbox.holds(from, channel)) this.#sleepFor(from, channel);
     return this.#mailbox.receive(from, channel);
+  }
+
+  release(message: Uint8Array): void {
+    this.#spare.give(message);
   }
 
   async arrival(channel: number, signal: AbortSignal): Promise<void> {
@@ -232,7 +244,7 @@ const doorbellOf = (index: number) => (index * DOORBELL_BYTES) / 4;
 function connectPeers(
   { ranks, ringCapacity, memory }: SharedSegments,
   own: number,
-  mailbox: Mailbox,
+  { mailbox, spare }: { readonly mailbox: Mailbox; readonly spare: SpareMemory },
 ): ReadonlyMap<number, Peer> {
   const offset = (from: number, to: number) =>
     ranks.length * DOORBELL_BYTES + (from * ranks.length + to) * ringBytes(ringCapacity);
@@ -242,7 +254,7 @@ function connectPeers(
     peers.set(rank, {
       doorbell: doorbellOf(index),
       outbound: new RingWriter(memory, offset(own, index), ringCapacity),
-      inbound: new RingReader(memory, offset(index, own), ringCapacity),
+      inbound: new RingReader(memory, offset(index, own), ringCapacity, spare),
       deliver: (channel, message) => mailbox.deliver(rank, channel, message),
       pending: [],
     });

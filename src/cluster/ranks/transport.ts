@@ -1,3 +1,5 @@
+import { SpareMemory } from "../links/index.ts";
+
 /** Bytes, or parts of them that follow each other. */
 export type Message = Uint8Array | readonly Uint8Array[];
 
@@ -15,6 +17,8 @@ export interface Transport {
    * thread to sleep for a moment, until it comes. Rejects with PeerLostError.
    */
   receive(from: number, channel: number, expected?: "soon"): Promise<Uint8Array>;
+  /** Gives back the memory of a message received, which nobody reads any more. */
+  release(message: Uint8Array): void;
   /** Resolves when a message of any rank waits on a channel (at once if one does), or when the signal aborts. */
   arrival(channel: number, signal: AbortSignal): Promise<void>;
   close(): void;
@@ -46,10 +50,9 @@ export const partsOf = (message: Message): readonly Uint8Array[] =>
 export const lengthOf = (message: Message): number =>
   partsOf(message).reduce((sum, part) => sum + part.length, 0);
 
-/** In memory of its own, which is not cleared before. */
-export function copyOf(message: Message): Uint8Array<ArrayBuffer> {
-  const { buffer } = Buffer.allocUnsafeSlow(lengthOf(message));
-  const copy = new Uint8Array(buffer);
+/** In memory of its own. */
+export function copyOf(message: Message, spare = new SpareMemory()): Uint8Array<ArrayBuffer> {
+  const copy = spare.take(lengthOf(message));
   let at = 0;
   for (const part of partsOf(message)) {
     copy.set(part, at);

@@ -64,6 +64,7 @@ export class Neighbours {
       rank,
       send: async (to, _channel, bytes) => this.#send(rank, to, copyOf(bytes)),
       receive: () => Promise.reject(new Error("cores are told")),
+      release: () => undefined,
       arrival: () => Promise.reject(new Error("cores are told")),
       close: () => undefined,
     };
