@@ -142,12 +142,12 @@ async function measure({ directory, ...link }: Inside): Promise<void> {
   for (const engine of engines) await engine.close();
 }
 
-/** Medians of rounds: rows a second of two nodes ÷ one's, and the same by the probes. */
+/** Medians of rounds: rows a second of two nodes ÷ one's, and the same by the probes; and that of each round. */
 function compare([one, two]: readonly (readonly Round[])[]) {
   const gains = one.map(({ rowsPerSecond }, i) => two[i].rowsPerSecond / rowsPerSecond);
   const most = one.map((round, i) => two[i].mostRowsPerSecond / round.mostRowsPerSecond);
   const share = median(gains.map((gain, i) => gain / most[i]));
-  return { gain: median(gains), predicted: median(most), share };
+  return { gain: median(gains), predicted: median(most), share, gains };
 }
 
 function figuresOf(runs: readonly Round[]) {
