@@ -5,7 +5,7 @@ const MOST_BYTES = 64 * 1024 * 1024;
 
 /**
  * Memory of messages that are over, for those to come. A thread that allocates each message anew has V8 mark its
- * whole heap for every 64 MB of them, which took a third of its time where machines exchange a layer's rows.
+ * whole heap for every 8 MB of them, which took a third of its time where machines exchange a layer's rows.
  */
 export class SpareMemory {
   /** The one given last is the first. */

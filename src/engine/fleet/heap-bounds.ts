@@ -6,12 +6,6 @@ import { setFlagsFromString } from "node:v8";
  * called before any thread starts.
  */
 export function boundHeaps(): void {
-  /**
-   * Each message between nodes is garbage of its own, so that a heap of 20 MB is marked after every 64 MB that
-   * pass: V8's four helper threads for that take the cores of ranks, and messages a third longer. Marking in
-   * steps stays: without, a gateway's heap grows by a third.
-   */
-  setFlagsFromString("--no-concurrent-marking");
   /** MiB; the default of 16 is kept three times by each thread. */
   setFlagsFromString("--max-semi-space-size=8");
   /** A collection comes when a heap has grown by this share of what the last one has left. */
