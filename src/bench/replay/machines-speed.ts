@@ -28,6 +28,8 @@ const [layers = 8, rounds = 6, prompt = 512, requests = 64, context = 512] = cou
 const POLICY = "int8";
 const PROMPTS = 2;
 const PROBE_MS = 150;
+/** Rounds before the first that counts: V8 compiles what is called often, on the ranks' cores. */
+const WARM_UPS = 4;
 /** Tokens of each request, but for the first. */
 const DECODED = 24;
 
@@ -120,7 +122,7 @@ async function measure({ directory, ...link }: Inside): Promise<void> {
   for (const asked of askedWork(engines[0].engine.vocabSize, { ...sizes, decoded: DECODED })) {
     for (const engine of engines) await engine.answer(asked.contexts, 1);
     const runs: Round[][] = engines.map(() => []);
-    for (let round = -1; round < rounds; round++) {
+    for (let round = -WARM_UPS; round < rounds; round++) {
       const prompts = asked.drawPrompts();
       const speeds = await askProbes();
       for (const [i, engine] of engines.entries()) {
@@ -133,7 +135,6 @@ async function measure({ directory, ...link }: Inside): Promise<void> {
           (step) => (1000 * nodes * rows) / step,
         );
         const told = { times, speeds: speeds[i], rowsPerSecond, mostRowsPerSecond };
-        // Before the first, nothing is warm.
         if (round >= 0) runs[i].push(told);
       }
     }
