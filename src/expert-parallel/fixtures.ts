@@ -151,6 +151,13 @@ export interface UnitOptions {
   readonly tracer?: Tracer;
 }
 
+/** Whoever reads a message that was given back finds nonsense. */
+class StrictTransport extends SharedMemoryTransport {
+  override release(message: Uint8Array): void {
+    message.fill(0xff);
+  }
+}
+
 export function openUnit(
   way: Way,
   { policy, ranks: count, tracer = nullTracer, nodes = [], ...options }: UnitOptions,
@@ -161,7 +168,7 @@ export function openUnit(
   const shared = way.sharesMemory ? createSharedExchange(shape) : undefined;
   return ranks.map((rank) => {
     const stream = way.kernels().createStream(policy);
-    const transport = new SharedMemoryTransport(segments, rank);
+    const transport = new StrictTransport(segments, rank);
     const experts = new ParallelExperts({
       ...{ stream, rule, hidden: HIDDEN, shared, tracer: streamTracer(tracer, stream) },
       ...{ unit: { transport, ranks, nodes: ranks.map((each) => nodes[each] ?? 0) } },

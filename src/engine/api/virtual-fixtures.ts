@@ -321,8 +321,7 @@ export class VirtualRanks implements RankFleet, UnitHands {
         this.#send(rank, to, () => this.#mailboxes[to].deliver(rank, channel, copy));
       },
       receive: (from, channel) => own.receive(from, channel),
-      // Whoever still reads it notices.
-      release: (message) => void message.fill(0xff),
+      release: () => undefined,
       arrival: (channel, signal) => own.arrival(channel, signal),
       close: () => own.close(),
     };
