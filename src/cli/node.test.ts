@@ -24,7 +24,9 @@ const main = fileURLToPath(new URL("./main.js", import.meta.url));
 const secretText = "a secret that both nodes know";
 const secretFile = join(folder, "secret");
 writeFileSync(secretFile, secretText);
-const FAILURE_TIMEOUT_MS = 2000;
+/** Longer than a busy machine gives a node no turn; and for tests of silence. */
+const PATIENCE_MS = 30_000;
+const BRIEF_MS = 2000;
 
 interface NodeRun {
   readonly process: ChildProcess;
@@ -45,7 +47,7 @@ function startNode(
     "secret-file": secretFile,
     model: fixture.directory,
     policy: "f32",
-    "failure-timeout": `${FAILURE_TIMEOUT_MS / 1000}s`,
+    "failure-timeout": `${PATIENCE_MS / 1000}s`,
     "rejoin-timeout": "1s",
     ...flags,
   };
@@ -76,11 +78,15 @@ interface Waiting {
   readonly refusals: string[];
 }
 
+interface WaitingOptions extends Partial<EngineOptions> {
+  readonly listenAt?: number;
+  readonly failureTimeoutMs?: number;
+}
+
 /** An engine on two nodes that waits for the second. */
 function startEngine(
   topology: string,
-  options: Partial<EngineOptions> = {},
-  listenAt = 0,
+  { listenAt = 0, failureTimeoutMs = PATIENCE_MS, ...options }: WaitingOptions = {},
 ): Waiting {
   const refusals: string[] = [];
   let heard: (port: number) => void = () => undefined;
@@ -92,7 +98,7 @@ function startEngine(
     topology: parseTopology(topology),
     nodes: {
       count: 2,
-      failureTimeoutMs: FAILURE_TIMEOUT_MS,
+      failureTimeoutMs,
       await: {
         listen: { host: "127.0.0.1", port: listenAt },
         secret: clusterSecret(secretText),
@@ -128,9 +134,10 @@ for (const [name, strike, reason] of faults) {
   // A frozen node costs the failure timeout; how it was lost is nothing to what follows.
   for (const topology of name === "killed" ? topologies : topologies.slice(1)) {
     test(`a node that is ${name} leaves its requests to the other: ${topology}`, async () => {
-      const waiting = startEngine(topology);
+      const failureTimeoutMs = name === "frozen" ? BRIEF_MS : PATIENCE_MS;
+      const waiting = startEngine(topology, { failureTimeoutMs });
       const way = await Relay.start(await waiting.port);
-      const node = startNode(way.port);
+      const node = startNode(way.port, { "failure-timeout": `${failureTimeoutMs / 1000}s` });
       const engine = await waiting.engine;
       const expected = answer(await read(engine.generate(long)));
       const isLost = () => engine.lost.size > 0;
@@ -333,7 +340,7 @@ test("a node waits for a server that is not there yet, and with --once does not"
   assert.match(said, /ECONNREFUSED/);
   const early = startNode(port);
   await early.says(/ECONNREFUSED.*; trying again/);
-  const engine = await startEngine("combined=2x1", {}, port).engine;
+  const engine = await startEngine("combined=2x1", { listenAt: port }).engine;
   assert.equal((await read(engine.generate(short))).at(-1)?.kind, "finished");
   await engine.close();
   assert.equal((await early.ended).status, 0);
