@@ -1,7 +1,7 @@
 /** Smaller messages are as well left to the collector. */
 const SMALLEST_BYTES = 16 * 1024;
-/** What is kept at most for messages to come. */
-const MOST_BYTES = 64 * 1024 * 1024;
+/** What a rank or a node keeps at most: outputs of 2,048 rows of V2-Lite's width are some 25 MB. */
+const MOST_BYTES = 32 * 1024 * 1024;
 
 /**
  * Memory of messages that are over, for those to come. A thread that allocates each message anew has V8 mark its
