@@ -46,10 +46,13 @@ class DotAttention {
   void sum(const BlockMemory& memory, const Piece& piece, int latent, const Visible& visible,
            const PieceResult& out) const {
     for (int column = 0; column < latent; column += STRIP) {
-      for (int lane = 0; lane < visible.lanes; lane += WIDTH) {
+      for (int lane = 0, count; lane < visible.lanes; lane += count) {
+        count = summedLanes(visible.lanes - lane);
         const float* probabilities = memory.scores + lane * SCORE_STRIDE;
         float* sums = out.sums + int64_t{lane} * out.stride + column;
-        sumLanes<8>(sums, out.stride, piece, column, probabilities, visible, lane, std::min(WIDTH, visible.lanes - lane));
+        withSummed(count, [&](auto lanes) {
+          sumLanes<lanes>(sums, out.stride, piece, column, probabilities, visible.range(lane, lanes));
+        });
       }
     }
   }
@@ -112,28 +115,33 @@ class DotAttention {
     scorePairs(sums, reinterpret_cast<const uint8_t*>(tile), sizeof(float), queries, 1, nullptr);
   }
 
-  /// Sums STRIP columns from `column` on for `count` lanes from `lane` on, M at a time.
+  /// How many of the lanes left are summed together. Twelve fill the registers; of sixteen, eight and eight cost less than
+  /// twelve and four.
+  static int summedLanes(int left) {
+    if (left > 16 || (left > 8 && left <= 12)) return 12;
+    return left > 4 ? 8 : 4;
+  }
+  template <typename Run>
+  static void withSummed(int lanes, Run&& run) {
+    if (lanes == 12) return run(Constant<12>());
+    lanes == 8 ? run(Constant<8>()) : run(Constant<4>());
+  }
+
+  /// Sums STRIP columns from `column` on for M lanes.
   template <int M>
-  void sumLanes(float* out, int stride, const Piece& piece, int column, const float* probabilities,
-                const Visible& visible, int lane, int count) const {
-    for (; count > (M > 4 ? M / 2 : 0); out += M * stride, probabilities += M * SCORE_STRIDE, lane += M, count -= M) {
-      const Tokens seen = visible.range(lane, M);
-      Chains sums[2 * M];
-      each<2 * M>([&](auto i) __attribute__((always_inline)) { sums[i] = splatChains(0); });
-      const int common = column + STRIP <= width_ ? seen.from / 2 * 2 : 0;
-      for (int t = 0; t < common; t += 2) {
-        const uint8_t* entry = piece.at(t) + column * VALUE_BYTES;
-        addTokens<M>(sums, tokenPairs(loadWords(entry), loadWords(entry + piece.entryBytes)), probabilities + t / 2);
-      }
-      for (int t = common; t < seen.to; t += 2) {
-        const PairWords even = settled(piece.at(t), column), odd = settled(piece.at(t + 1), column);
-        addTokens<M>(sums, tokenPairs(even, odd), probabilities + t / 2);
-      }
-      storeSums<M>(out, stride, sums);
+  void sumLanes(float* out, int stride, const Piece& piece, int column, const float* probabilities, Tokens seen) const {
+    Chains sums[2 * M];
+    each<2 * M>([&](auto i) __attribute__((always_inline)) { sums[i] = splatChains(0); });
+    const int common = column + STRIP <= width_ ? seen.from / 2 * 2 : 0;
+    for (int t = 0; t < common; t += 2) {
+      const uint8_t* entry = piece.at(t) + column * VALUE_BYTES;
+      addTokens<M>(sums, tokenPairs(loadWords(entry), loadWords(entry + piece.entryBytes)), probabilities + t / 2);
     }
-    if constexpr (M > 4) {
-      if (count > 0) sumLanes<M / 2>(out, stride, piece, column, probabilities, visible, lane, count);
+    for (int t = common; t < seen.to; t += 2) {
+      const PairWords even = settled(piece.at(t), column), odd = settled(piece.at(t + 1), column);
+      addTokens<M>(sums, tokenPairs(even, odd), probabilities + t / 2);
     }
+    storeSums<M>(out, stride, sums);
   }
 
   /// A lane's pair of probabilities is a word.

@@ -9,7 +9,10 @@
 
 namespace daysix::DAYSIX_ISA {
 
-/// Outputs in strips, two at a time; weights that lie in rows are turned into memory that stays in the core's caches.
+/// Outputs in strips, two at a time. Weights that lie in rows are turned into memory that stays in the core's caches.
+///
+/// Of many rows, a tile's inputs stay in the first cache while a group of strips passes by, which the second keeps for the
+/// next tile. Of a few rows, and on tiles, two strips stay while a round of inputs passes by.
 class DotStrips {
  public:
   DotStrips(const Product& product, Scratch& scratch)
@@ -18,9 +21,14 @@ class DotStrips {
         tiling_{product.rows, DOT_ROWS},
         onVectors_(DOT_ROWS == REGISTER_ROWS || (tiling_.count() <= 2 && tiling_.rowsOf(0) <= REGISTER_ROWS)),
         blocks_(scaleColumns(weight_)),
-        roundTiles_(tilesOfRound()) {
-    const int64_t turned = weight_.layout == WeightLayout::rows ? DOT_STRIPS * stripBytes(weight_) : 0;
-    const int64_t totals = std::min(product.rows, roundTiles_ * DOT_ROWS) * DOT_OUTPUTS;
+        pairBytes_(DOT_STRIPS * stripBytes(weight_)) {
+    const int64_t pairs = DOT_GROUP_BYTES / pairBytes_;
+    const bool inputsStay = onVectors_ && tiling_.count() > 2 && pairs > 1;
+    groupOutputs_ = (inputsStay ? pairs : 1) * DOT_OUTPUTS;
+    roundTiles_ = inputsStay ? tiling_.count() : tilesOfRound();
+    stepTiles_ = inputsStay ? 1 : roundTiles_;
+    const int64_t turned = weight_.layout == WeightLayout::rows ? groupOutputs_ / DOT_OUTPUTS * pairBytes_ : 0;
+    const int64_t totals = std::min(product.rows, stepTiles_ * DOT_ROWS) * groupOutputs_;
     turned_ = static_cast<uint8_t*>(scratch.reserve(turned + totals * sizeof(float)));
     totals_ = reinterpret_cast<float*>(turned_ + turned);
   }
@@ -31,25 +39,31 @@ class DotStrips {
     std::optional<UseTiles> tiles;
     if (!onVectors_) tiles.emplace();
 #endif
-    for (int64_t tile = 0; tile < tiling_.count(); tile += roundTiles_) {
-      for (int64_t output = from; output < to; output += DOT_OUTPUTS) {
-        const int outputs = static_cast<int>(std::min<int64_t>(DOT_OUTPUTS, to - output));
-        multiplyTiles(tile, std::min(tiling_.count(), tile + roundTiles_), stripsOf(output, outputs), output, outputs);
+    for (int64_t round = 0; round < tiling_.count(); round += roundTiles_) {
+      const int64_t end = std::min(tiling_.count(), round + roundTiles_);
+      for (int64_t output = from; output < to; output += groupOutputs_) {
+        const Group group = groupOf(output, std::min(groupOutputs_, to - output));
+        for (int64_t tile = round; tile < end; tile += stepTiles_) {
+          const int64_t behind = tile + stepTiles_;
+          const uint8_t* next = behind < end ? group.strips : group.strips + pairsOf(group) * pairBytes_;
+          multiplyGroup(group, tile, std::min(end, behind), next);
+        }
       }
     }
   }
 
  private:
-  /// Blocks of strips that stay in the first cache, or near it.
+  /// Outputs, and their strips one behind the other.
+  struct Group {
+    int64_t first, outputs;
+    const uint8_t* strips;
+  };
+
+  static int64_t pairsOf(const Group& group) { return ceilDivide(group.outputs, DOT_OUTPUTS); }
+
+  /// Blocks of inputs or strips that stay in the first cache, or near it.
   int64_t cachedBlocks() const { return onVectors_ ? 4 : 16; }
   int64_t tilesOfPass() const { return onVectors_ ? 1 : 2; }
-
-  /// The blocks behind those from `block` on, or the next strips. Each pass over the rows asks for a part of them, so that
-  /// memory and arithmetic work at the same time.
-  const uint8_t* following(const DotWeights& strips, int64_t block) const {
-    const int64_t next = block + cachedBlocks();
-    return strips.first + (next < blocks_ ? next * stripBlockBytes(Dtype::i8) : DOT_STRIPS * stripBytes(weight_));
-  }
 
   /// As few rounds as the cache allows, of nearly equal size, in pairs of tiles.
   int64_t tilesOfRound() const {
@@ -57,15 +71,16 @@ class DotStrips {
     return roundUp(ceilDivide(tiling_.count(), ceilDivide(tiling_.count(), most)), 2);
   }
 
-  /// A strip without outputs repeats the last one.
-  DotWeights stripsOf(int64_t output, int outputs) {
-    const int64_t stride = outputs > STRIP_LANES ? stripBytes(weight_) : 0;
-    const int64_t row = product_.firstRow + output;
-    if (weight_.layout == WeightLayout::strips) return {weight_.data + row / STRIP_ROWS * stripBytes(weight_), stride};
-    for (int done = 0; done < outputs; done += STRIP_LANES) {
-      turn(turned_ + done / STRIP_LANES * stride, row + done, std::min(STRIP_LANES, outputs - done));
+  Group groupOf(int64_t first, int64_t outputs) {
+    const int64_t row = product_.firstRow + first;
+    if (weight_.layout == WeightLayout::strips) {
+      return {first, outputs, weight_.data + row / STRIP_ROWS * stripBytes(weight_)};
     }
-    return {turned_, stride};
+    for (int64_t done = 0; done < outputs; done += STRIP_LANES) {
+      const int count = static_cast<int>(std::min<int64_t>(STRIP_LANES, outputs - done));
+      turn(turned_ + done / STRIP_LANES * stripBytes(weight_), row + done, count);
+    }
+    return {first, outputs, turned_};
   }
 
   void turn(uint8_t* out, int64_t row, int count) const {
@@ -82,37 +97,57 @@ class DotStrips {
     }
   }
 
-  /// A few blocks of the strips stay in the first cache while the rows pass by.
-  void multiplyTiles(int64_t firstTile, int64_t lastTile, const DotWeights& strips, int64_t output, int outputs) {
-    const int64_t firstRow = tiling_.first(firstTile), rows = tiling_.first(lastTile) - firstRow;
-    const int64_t passes = ceilDivide(lastTile - firstTile, tilesOfPass());
-    clear(totals_, rows * DOT_OUTPUTS);
+  /// Some tiles' rows, a few blocks at a time; `next` are the strips that follow.
+  void multiplyGroup(const Group& group, int64_t firstTile, int64_t lastTile, const uint8_t* next) {
+    const int64_t pairs = pairsOf(group), pairTotals = (tiling_.first(lastTile) - tiling_.first(firstTile)) * DOT_OUTPUTS;
+    clear(totals_, pairs * pairTotals);
     for (int64_t block = 0; block < blocks_; block += cachedBlocks()) {
-      const DotWeights weights = {strips.first + block * stripBlockBytes(Dtype::i8), strips.stride};
-      const auto blocks = std::min(cachedBlocks(), blocks_ - block);
-      DotsAhead ahead = {following(strips, block), ceilDivide(STRIP_LANES * 4, passes)};
-      for (int64_t tile = firstTile; tile < lastTile; tile += tilesOfPass(), ahead.first += blocks * BLOCK_LINES * ahead.step) {
-        const auto tileOf = [&](int64_t tile) {
-          return DotTile{dotBlock(product_, tiling_, tile, block), totals_ + (tiling_.first(tile) - firstRow) * DOT_OUTPUTS};
-        };
-        if (onVectors_) {
-          withRows<REGISTER_ROWS>(tiling_.rowsOf(tile), [&](auto rows) {
-            multiplyDots<rows, DOT_STRIPS>(tileOf(tile), weights, blocks, ahead);
-          });
-          continue;
-        }
-#if defined(DAYSIX_TILES)
-        if (tile + 1 < lastTile) {
-          multiplyOnTiles<2>({tileOf(tile), tileOf(tile + 1)}, weights, blocks, ahead);
-        } else {
-          multiplyOnTiles<1>({tileOf(tile)}, weights, blocks, ahead);
-        }
-#endif
+      const int64_t blocks = std::min(cachedBlocks(), blocks_ - block);
+      const uint8_t* strips = group.strips + block * stripBlockBytes(Dtype::i8);
+      const uint8_t* behind = block + blocks < blocks_ ? strips + blocks * stripBlockBytes(Dtype::i8) : next;
+      for (int64_t pair = 0; pair < pairs; pair++, strips += pairBytes_) {
+        // A strip without outputs repeats the last one.
+        const bool isWhole = group.outputs - pair * DOT_OUTPUTS > STRIP_LANES;
+        multiplyTiles(firstTile, lastTile, {strips, isWhole ? stripBytes(weight_) : 0}, block, blocks,
+                      pair + 1 < pairs ? strips + pairBytes_ : behind, totals_ + pair * pairTotals);
       }
     }
+    for (int64_t pair = 0; pair < pairs; pair++) {
+      const int64_t done = pair * DOT_OUTPUTS, outputs = std::min<int64_t>(DOT_OUTPUTS, group.outputs - done);
+      storeTotals(firstTile, lastTile, group.first + done, outputs, totals_ + pair * pairTotals);
+    }
+  }
+
+  /// Each pass over the rows asks for a part of what follows, so that memory and arithmetic work at the same time.
+  void multiplyTiles(int64_t firstTile, int64_t lastTile, const DotWeights& weights, int64_t block, int64_t blocks,
+                     const uint8_t* behind, float* totals) {
+    const int64_t firstRow = tiling_.first(firstTile), passes = ceilDivide(lastTile - firstTile, tilesOfPass());
+    DotsAhead ahead = {behind, ceilDivide(STRIP_LANES * 4, passes)};
+    for (int64_t tile = firstTile; tile < lastTile; tile += tilesOfPass(), ahead.first += blocks * BLOCK_LINES * ahead.step) {
+      const auto tileOf = [&](int64_t tile) {
+        return DotTile{dotBlock(product_, tiling_, tile, block), totals + (tiling_.first(tile) - firstRow) * DOT_OUTPUTS};
+      };
+      if (onVectors_) {
+        withRows<REGISTER_ROWS>(tiling_.rowsOf(tile), [&](auto rows) {
+          multiplyDots<rows, DOT_STRIPS>(tileOf(tile), weights, blocks, ahead);
+        });
+        continue;
+      }
+#if defined(DAYSIX_TILES)
+      if (tile + 1 < lastTile) {
+        multiplyOnTiles<2>({tileOf(tile), tileOf(tile + 1)}, weights, blocks, ahead);
+      } else {
+        multiplyOnTiles<1>({tileOf(tile)}, weights, blocks, ahead);
+      }
+#endif
+    }
+  }
+
+  void storeTotals(int64_t firstTile, int64_t lastTile, int64_t output, int64_t outputs, const float* totals) const {
+    const int64_t firstRow = tiling_.first(firstTile);
     const auto storeRows = [&](auto count) {
-      for (int64_t row = 0; row < rows; row++) {
-        storeOutputs(product_, firstRow + row, output, totals_ + row * DOT_OUTPUTS, count);
+      for (int64_t row = firstRow; row < tiling_.first(lastTile); row++) {
+        storeOutputs(product_, row, output, totals + (row - firstRow) * DOT_OUTPUTS, count);
       }
     };
     outputs == DOT_OUTPUTS ? storeRows(Constant<DOT_OUTPUTS>()) : storeRows(outputs);
@@ -122,9 +157,10 @@ class DotStrips {
   const Weight& weight_;
   const Tiling tiling_;
   const bool onVectors_;  // a few rows' products are faster there, tiles or not
-  const int64_t blocks_, roundTiles_;
+  const int64_t blocks_, pairBytes_;
+  int64_t groupOutputs_, roundTiles_, stepTiles_;
   uint8_t* turned_;  // strips made of rows
-  float* totals_;    // [row][DOT_OUTPUTS]
+  float* totals_;    // [pair of strips][row][DOT_OUTPUTS]
 };
 
 }  // namespace daysix::DAYSIX_ISA

@@ -28,6 +28,8 @@ constexpr int VECTORS_OF_STRIP = STRIP_LANES / DOT_LANES;
 constexpr int64_t DOT_BLOCK_BYTES = SCALE_BLOCK + sizeof(float) + sizeof(int32_t);
 /// Packed inputs that stay in the core's second cache while strips pass by.
 constexpr int64_t DOT_ROUND_BYTES = DOT_ROWS == 16 ? 5 << 18 : 1 << 20;
+/// Strips that stay there while tiles of rows pass by.
+constexpr int64_t DOT_GROUP_BYTES = 1 << 19;
 
 /// A packed block of a tile of rows.
 struct DotBlock {

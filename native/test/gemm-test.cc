@@ -138,6 +138,7 @@ class Tests {
     }
     testDtypes(Dtype::i8, Dtype::i8);
     testGemm(Dtype::i8, Dtype::i8, 33, 1153, 530);
+    testGemm(Dtype::i8, Dtype::i8, 1400, 2047, 25);  // tasks of more than one group of strips
     testGemm(Dtype::fp8, Dtype::bf16, 65, 1153, 530);
     testGemm(Dtype::bf16, Dtype::bf16, 150, 700, 600);
     testGemm(Dtype::bf16, Dtype::fp8, 1, 1, 70000);
