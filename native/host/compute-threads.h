@@ -2,6 +2,8 @@
 #pragma once
 #include <algorithm>
 
+#include "host/wait.h"
+
 namespace daysix {
 
 /// Threads a new stream gets: one always, the rest only from cores that no thread runs on.
@@ -24,5 +26,12 @@ class ComputeThreads {
  private:
   int count_;
 };
+
+/// Waits for a moment without sleeping, since waking takes longer than what a small model's step leaves between two commands;
+/// whether it is ready. Where compute threads outnumber the cores, nobody does.
+template <typename Ready>
+bool waitAwake(Ready&& ready) {
+  return ComputeThreads::haveOwnCores() && (spinUntil(ready) || yieldUntil(ready));
+}
 
 }  // namespace daysix

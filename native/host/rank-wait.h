@@ -6,7 +6,6 @@
 #include <utility>
 
 #include "host/compute-threads.h"
-#include "host/wait.h"
 
 namespace daysix {
 
@@ -25,7 +24,7 @@ class RankWait {
   void until(std::atomic<uint32_t>& bell, Ready&& ready) {
     const auto isOver = [&] { return ready() || isGivenUp_(); };
     bell_ = &bell;
-    if (!(ComputeThreads::haveOwnCores() && (spinUntil(isOver) || yieldUntil(isOver)))) {
+    if (!waitAwake(isOver)) {
       for (uint32_t heard = bell.load(); !isOver(); heard = bell.load()) bell.wait(heard);
     }
     bell_ = nullptr;

@@ -100,7 +100,7 @@ void Stream::awaitWork() {
     const bool wanted = !options_.atFence || requested_.load();
     return stopping_.load() || (wanted && header.published.load() != header.executed.load());
   };
-  if (!ready() && !(ComputeThreads::haveOwnCores() && spinUntil(ready))) {
+  if (!ready() && !waitAwake(ready)) {
     // Whoever published earlier may be late to wake it, and take back what a later sleep has told: each look tells it anew.
     work_.sleepUntil([&] {
       header.asleep = !options_.atFence;

@@ -23,7 +23,7 @@ bool isOpen(uint64_t state, uint64_t seen) { return (state & OPEN) && state >> R
 
 template <typename Ready>
 void waitUntil(WaitPoint& point, Ready ready) {
-  if (ComputeThreads::haveOwnCores() && spinUntil(ready)) return;
+  if (waitAwake(ready)) return;
   point.sleepUntil(ready);
 }
 

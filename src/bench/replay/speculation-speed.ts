@@ -66,6 +66,8 @@ async function run(speculation?: Speculator) {
 }
 
 const { tokens: answer } = await run();
+/** What is measured first is not to be the only one whose code has not run yet. */
+const WARM_UPS = 6;
 
 /** Guesses the answer, each token right by chance; the same guess for the same place. */
 function oracle(chanceAt: (generated: number) => number, seed: number): Speculator {
@@ -86,6 +88,10 @@ function oracle(chanceAt: (generated: number) => number, seed: number): Speculat
 console.log(
   `${shape}, ${model.config.layers} layers, ${kernels.instructionSet}, ${cpus()[0].model}`,
 );
+for (let i = 0; i < WARM_UPS; i++) {
+  await run(oracle(collapsing, i));
+  await run();
+}
 for (const [i, chanceAt] of CHANCES.entries()) {
   const ratios: number[] = [];
   const sums = { proposed: 0, accepted: 0 };
