@@ -49,7 +49,7 @@ export class CommandStream {
   async fence(): Promise<void> {
     const target = this.#ring.published;
     const resets = this.#resets;
-    if (!this.#closed && !this.#ring.reached(target)) await this.#waiters.executed(target);
+    if (!this.#closed) await this.#waiters.executed(target);
     if (this.#closed) throw new Error("the stream is closed");
     if (this.#ring.reached(this.#ring.published)) {
       this.#ring.letGoOfAll();

@@ -15,7 +15,8 @@ export class Waiters {
   /** Resolves when the commands before number `target` have run, or all are let go. */
   executed(target: number): Promise<void> | undefined {
     // Whoever waits already has announced an earlier command.
-    if (this.#waiters.length === 0 && this.#native.announce(target)) return undefined;
+    const isFirst = this.#waiters.length === 0;
+    if (isFirst && (this.#ring.reached(target) || this.#native.announce(target))) return undefined;
     return new Promise((settle) => this.#waiters.push({ target, settle }));
   }
 
