@@ -66,7 +66,7 @@ async function run(speculation?: Speculator) {
 }
 
 const { tokens: answer } = await run();
-/** What is measured first is not to be the only one whose code has not run yet. */
+/** Pairs of runs before the first that counts: V8 compiles what is called often. */
 const WARM_UPS = 6;
 
 /** Guesses the answer, each token right by chance; the same guess for the same place. */
