@@ -5,7 +5,7 @@ import { worthwhile, type Cost } from "./worth.ts";
 
 const offer = fc.record({
   proposed: fc.integer({ min: 0, max: 4 }),
-  chance: fc.double({ min: 0, max: 1, noNaN: true }),
+  chance: fc.integer({ min: 0, max: 100 }).map((percent) => percent / 100),
   drafted: fc.boolean(),
 });
 
