@@ -15,8 +15,13 @@ function turned(angle: number): { sine: number; cosine: number } {
 }
 
 test("e^x is within two units in the last place of Math.exp", () => {
+  // Drawn by their bits nearly all are next to 0.
+  const exponents = [
+    fc.double({ min: -707.9, max: 708, noNaN: true }),
+    fc.integer({ min: -707_900_000, max: 708_000_000 }).map((n) => n / 1e6),
+  ];
   fc.assert(
-    fc.property(fc.double({ min: -707.9, max: 708, noNaN: true }), (x) =>
+    fc.property(fc.oneof(...exponents), (x) =>
       assertClose(exponential(x), Math.exp(x), 2, `e^${x}`),
     ),
     { numRuns: 2000 },
@@ -45,7 +50,7 @@ test("logarithms and powers are within units in the last place of Math's", () =>
   fc.assert(
     fc.property(
       fc.double({ min: 1, max: 1e8, noNaN: true }),
-      fc.double({ min: -1, max: 0, noNaN: true }),
+      fc.integer({ min: -1_000_000, max: 0 }).map((n) => n / 1e6),
       (base, exponent) =>
         assertClose(power(base, exponent), base ** exponent, 64, `${base}^${exponent}`),
     ),
