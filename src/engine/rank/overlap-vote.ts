@@ -10,7 +10,10 @@ const TRIAL_SHARE = 1 / 100;
 const UNSURE_TRIAL_SHARE = 1 / 16;
 /** One late step may make a trial look so dear that it would not be repeated. */
 const UNSURE_COST = 1 / 2;
-/** Overlap hides at most what a step waits for rows of other ranks: without it a step takes 1 / 0.975 as long at most. */
+/**
+ * Overlap hides at most what a step waits for rows of other ranks. A step that waits less takes at most 1 / (1 − 0.025) as
+ * long as it might: less than the three hundredths that a vote may lose.
+ */
 const LEAST_WAIT_SHARE = 0.025;
 
 /** A step as a rank sees it. */

@@ -67,8 +67,8 @@ test("top-k, top-p and min-p only ever draw from the tokens they keep", () => {
       sizes,
       fc.integer(),
       fc.integer({ min: 0, max: 10 }),
-      fc.double({ min: 0.05, max: 1, noNaN: true }),
-      fc.double({ min: 0, max: 0.9, noNaN: true }),
+      fc.integer({ min: 5, max: 100 }).map((percent) => percent / 100),
+      fc.integer({ min: 0, max: 90 }).map((percent) => percent / 100),
       (size, seed, topK, topP, minP) => {
         const logits = gaussian(randomSource(seed), size, 2);
         const probabilities = [...logits].map((x) => Math.exp(x));
