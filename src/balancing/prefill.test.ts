@@ -63,8 +63,8 @@ const loadOf = fc.record(
 );
 const unit = fc.array(loadOf, { minLength: 1, maxLength: 6 });
 const queue = unit.chain((loads) => {
-  const share = fc.integer({ min: 0, max: 99 }).map((percent) => percent / 100);
-  const cachedShares = fc.array(share, { minLength: loads.length, maxLength: loads.length });
+  const hundredths = fc.integer({ min: 0, max: 99 }).map((percent) => percent / 100);
+  const cachedShares = fc.array(hundredths, { minLength: loads.length, maxLength: loads.length });
   const request = fc
     .record({ promptTokens: fc.integer({ min: 1, max: 4000 }), cachedShares })
     .map(({ promptTokens, cachedShares: shares }) => ({
