@@ -42,8 +42,8 @@ export const rule: GateRule = {
   scale: 1,
 };
 
-/** To be removed by the test. */
-export const folder = new WeightFolder();
+const folder = new WeightFolder();
+process.on("exit", () => folder.remove());
 const random = randomSource(3);
 const create = (shape: number[]) =>
   Array.from({ length: EXPERTS }, () => folder.create(random, "F8_E4M3", shape).weight);

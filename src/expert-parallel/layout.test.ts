@@ -1,10 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { placements, shareOf, EXPERTS, TOP_K, folder } from "./fixtures.ts";
+import { placements, shareOf, EXPERTS, TOP_K } from "./fixtures.ts";
 import { dispatchLayout, exclusiveSums } from "./layout.ts";
-
-folder.remove();
 
 test("each choice goes once to a replica of its expert, and ranks get no more than if replicas took turns", () => {
   const excess = { turns: 0, shared: 0 };

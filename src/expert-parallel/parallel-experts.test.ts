@@ -5,7 +5,6 @@ import { gaussian, policies, randomSource, type Policy } from "../kernels/index.
 import { clockSince, SpanRecorder, spanNames } from "../trace/index.ts";
 import {
   EXPERTS,
-  folder,
   HIDDEN,
   nobody,
   openUnit,
@@ -24,10 +23,7 @@ import { layerPlacement, orderedPlacement, type LayerPlacement } from "./placeme
 // Shared memory does not keep a thread alive by itself.
 let alive: NodeJS.Timeout;
 before(() => (alive = setInterval(() => undefined, 1000)));
-after(() => {
-  clearInterval(alive);
-  folder.remove();
-});
+after(() => clearInterval(alive));
 
 /** Two layers whose experts lie alike. */
 async function parallel(

@@ -5,7 +5,6 @@ import fc from "fast-check";
 import { PeerLostError, TransportClosedError } from "../cluster/index.ts";
 import {
   EXPERTS,
-  folder,
   openUnit,
   oracle,
   placements,
@@ -26,10 +25,7 @@ const ordered = orderedPlacement(EXPERTS, RANKS);
 
 let alive: NodeJS.Timeout;
 before(() => (alive = setInterval(() => undefined, 1000)));
-after(() => {
-  clearInterval(alive);
-  folder.remove();
-});
+after(() => clearInterval(alive));
 
 const shares = (seed: number): RankRows[] => fc.sample(shareOf(EXPERTS), { numRuns: RANKS, seed });
 

@@ -62,7 +62,7 @@ for (const format of formats) {
     const begin = AnswerWalk.of(order, sourceOf(format));
     const choices = fc.infiniteStream(fc.nat());
     const property = fc.property(choices, (stream) => {
-      const tokens = begin().takeAny(stream, 2000);
+      const tokens = begin().takeAny(stream, 20_000);
       const { content, calls } = said(format, tokens);
       assert.equal(content, "");
       assert.ok(calls.length > 0);

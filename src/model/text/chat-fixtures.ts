@@ -11,8 +11,11 @@ import { Tokenizer } from "./tokenizer.ts";
 export const directory = mkdtempSync(join(tmpdir(), "daysix-chat-"));
 process.once("exit", () => rmSync(directory, { recursive: true }));
 
-await writeTinyTokenizer(directory);
-export const tokenizer = await Tokenizer.load(directory);
+const written = writeTinyTokenizer(directory);
+export async function tinyTokenizer(): Promise<Tokenizer> {
+  await written;
+  return Tokenizer.load(directory);
+}
 
 export const shared = join(repositoryRoot, "../shared/data");
 
@@ -24,7 +27,8 @@ export const noTemplates = existsSync(join(shared, "chat-templates"))
   : "no ../shared/data/chat-templates here";
 
 /** A checkpoint folder's template. */
-export const load = (source: string): Promise<ChatTemplate> => loadWith(tokenizer, source);
+export const load = async (source: string): Promise<ChatTemplate> =>
+  loadWith(await tinyTokenizer(), source);
 
 export async function loadWith(reader: Tokenizer, source: string): Promise<ChatTemplate> {
   const folder = await mkdtemp(join(directory, "model-"));

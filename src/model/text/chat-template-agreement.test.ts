@@ -14,10 +14,12 @@ import {
   noTemplates,
   shared,
   textOf,
-  tokenizer,
+  tinyTokenizer,
 } from "./chat-fixtures.ts";
 import type { ChatMessage } from "./chat-message.ts";
 import { loadChatTemplate, type RenderOptions } from "./chat-template.ts";
+
+const tokenizer = await tinyTokenizer();
 
 const someWords = fc.string({
   unit: fc.constantFrom(..."a the hello 12 中 \n".split(" "), " ", "👍"),

@@ -12,10 +12,12 @@ import {
   load,
   shared,
   textOf,
-  tokenizer,
+  tinyTokenizer,
 } from "./chat-fixtures.ts";
 import { type ChatMessage, ChatTemplateError, type ChatTool } from "./chat-message.ts";
 import { loadChatTemplate, type RenderOptions } from "./chat-template.ts";
+
+const tokenizer = await tinyTokenizer();
 
 const said = "m.content.split('</think>')[-1]";
 /** A family's shape without calls: what stands before and in an answer, and what the model goes on from. */
