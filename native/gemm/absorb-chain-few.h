@@ -5,24 +5,8 @@
 
 namespace daysix::DAYSIX_ISA {
 
-/// Values of two weight rows, LINE_COLUMNS of each, in pairs; in what order they lie is pairColumn's affair.
-struct RowPairs {
-  Pairs halves[2];
-};
+/// Columns whose values are paired together.
 constexpr int LINE_COLUMNS = 2 * CHAINS;
-
-#if defined(DAYSIX_DOTS)
-DAYSIX_INLINE RowPairs pairRows(PairWords even, PairWords odd) {
-  return {{{_mm512_unpacklo_epi16(even.v, odd.v)}, {_mm512_unpackhi_epi16(even.v, odd.v)}}};
-}
-/// Unpacking takes turns at each quarter's four columns.
-constexpr int pairColumn(int half, int lane) { return lane / 4 * 8 + half * 4 + lane % 4; }
-#else
-DAYSIX_INLINE RowPairs pairRows(PairWords even, PairWords odd) {
-  return {{{evenHalf(even), evenHalf(odd)}, {oddHalf(even), oddHalf(odd)}}};
-}
-constexpr int pairColumn(int half, int lane) { return 2 * lane + half; }
-#endif
 
 /// Rows whose chains over a line or more fit the registers.
 constexpr int FEW_ABSORBED_ROWS = REGISTERS == 32 ? 8 : 1;
@@ -54,11 +38,12 @@ inline void absorbLines(float* out, const AbsorbedRows& head, int64_t column, in
       __builtin_prefetch(at + (AHEAD_ROWS + 1) * rowBytes);
       // A last row without another has zero beside it.
       const PairWords words = loadWords(at);
-      const RowPairs weights = j + 1 < to ? pairRows(words, loadWords(at + rowBytes)) : pairRows(words, PairWords{});
+      Pairs weights[2];
+      pairValues(weights[0], weights[1], words, j + 1 < to ? loadWords(at + rowBytes) : PairWords{});
       each<Rows>([&](auto row) __attribute__((always_inline)) {
         const Pairs query = splatPair(queries[row * PAIRS_OF_BLOCK]);
         each<2>([&](auto half) __attribute__((always_inline)) {
-          sums[row][line][half] = chain(query, weights.halves[half], sums[row][line][half]);
+          sums[row][line][half] = chain(query, weights[half], sums[row][line][half]);
         });
       });
     });
@@ -67,9 +52,7 @@ inline void absorbLines(float* out, const AbsorbedRows& head, int64_t column, in
     each<Lines>([&](auto line) __attribute__((always_inline)) {
       float* totals = out + row * head.latent + column + line * LINE_COLUMNS;
       each<2>([&](auto half) __attribute__((always_inline)) {
-        float values[CHAINS];
-        storeChains(values, sums[row][line][half]);
-        for (int lane = 0; lane < CHAINS; lane++) totals[pairColumn(half, lane)] += values[lane];
+        storeChains(totals + half * CHAINS, loadChains(totals + half * CHAINS) + sums[row][line][half]);
       });
     });
   });

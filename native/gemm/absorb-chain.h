@@ -128,7 +128,8 @@ class AbsorbedHeadOnChain {
         for (int64_t panel = 0; panel < panels; panel++) {
           Pairs* out = head.weights + (panel * pairs_ + pair) * CHAIN_STRIPS;
           for (int i = j; i < std::min(end, j + 2 * STEP_PAIRS); i += 2) {
-            for (int n = 0; n < CHAIN_STRIPS; n++) *out++ = pairsOfRows(i, end, panel * CHAIN_OUTPUTS + n * CHAINS);
+            pairPanel(out, i, end, panel * CHAIN_OUTPUTS);
+            out += CHAIN_STRIPS;
           }
         }
       }
@@ -138,6 +139,20 @@ class AbsorbedHeadOnChain {
                     weightScale(command_.kvB, weightRow(begin), panel * CHAIN_OUTPUTS / SCALE_BLOCK));
       }
     }
+  }
+
+  /// Weight rows j and j + 1, or zeros from `end` on, of a panel's columns.
+  void pairPanel(Pairs* out, int j, int end, int64_t column) const {
+    if constexpr (D == Dtype::bf16 && CHAIN_OUTPUTS == LINE_COLUMNS) {
+      if (j + 1 < end && column + LINE_COLUMNS <= shape_.latent) {
+        const uint8_t* even = codesAt(j, column);
+        const uint8_t* odd = codesAt(j + 1, column);
+        __builtin_prefetch(even + 2 * STEP_PAIRS * (odd - even));
+        __builtin_prefetch(odd + 2 * STEP_PAIRS * (odd - even));
+        return pairValues(out[0], out[1], loadWords(even), loadWords(odd));
+      }
+    }
+    for (int n = 0; n < CHAIN_STRIPS; n++) out[n] = pairsOfRows(j, end, column + n * CHAINS);
   }
 
   /// Weight rows j and j + 1, or zeros from `end` on, of CHAINS columns. Asks for those of the next step.

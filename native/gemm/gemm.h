@@ -137,14 +137,25 @@ inline InputRows inputRows(const Operand& x, int64_t firstRow = 0) {
   return {x.format, values, x.columns, scales, false};
 }
 
+/// Rows of a product that are multiplied together: all or, where its outputs make fewer tasks than there are threads, fewer.
+inline int64_t rowsTogether(const ProductForm& form, int64_t outputs, int64_t rows, int threads) {
+  constexpr int64_t LEAST_ROWS = 96;
+  const int64_t tasks = ceilDivide(outputs, form.taskOutputs);
+  return tasks >= threads ? rows : std::max(LEAST_ROWS, ceilDivide(rows * tasks, 2 * threads));
+}
+
 template <TileUse Use = TileUse::always>
 inline void gemm(const Gemm& command, Team& team) {
   const Weight& weight = command.weight;
   if (command.rows == 0 || weight.rows == 0) return;
-  const InputRows x = inputRows(command.x);
-  ProductBatch batch(team, formsOf<Use>(x, weight), weight, 1, command.rows);
-  const StoredRows out = {Dtype::f32, command.out};
-  batch.add({&weight, 0, weight.rows, x, command.rows, out, weight.rows, nullptr});
+  const Forms forms = formsOf<Use>(inputRows(command.x), weight);
+  const Tiling pieces{command.rows, static_cast<int>(rowsTogether(forms.more, weight.rows, command.rows, team.threads()))};
+  ProductBatch batch(team, forms, weight, pieces.count(), command.rows);
+  for (int64_t piece = 0; piece < pieces.count(); piece++) {
+    const int64_t row = pieces.first(piece);
+    const StoredRows out = {Dtype::f32, command.out + row * weight.rows};
+    batch.add({&weight, 0, weight.rows, inputRows(command.x, row), pieces.rowsOf(piece), out, weight.rows, nullptr});
+  }
   batch.run();
 }
 

@@ -48,7 +48,8 @@ struct SineAndCosine {
 
 /// Of an angle up to 2^26 either way.
 inline SineAndCosine sineAndCosine(double angle) {
-  const double n = angle * TWO_OVER_PI + ROUNDING - ROUNDING;
+  const double rounded = angle * TWO_OVER_PI + ROUNDING;
+  const double n = rounded - ROUNDING;
   const double x = angle - n * HALF_PI[0] - n * HALF_PI[1] - n * HALF_PI[2] - n * HALF_PI[3];
   const double z = x * x;
   double sum = 1.58969099521155010221e-10;
@@ -66,10 +67,14 @@ inline SineAndCosine sineAndCosine(double angle) {
   sum = sum * z + 4.16666666666666019037e-2;
   const double first = 1 - 0.5 * z;
   const double cosine = first + (1 - first - 0.5 * z + z * z * sum);
-  const auto quarter = static_cast<int64_t>(n);
-  const bool isTurned = quarter & 1;
-  return {quarter & 2 ? -(isTurned ? cosine : sine) : isTurned ? cosine : sine,
-          (quarter + 1) & 2 ? -(isTurned ? sine : cosine) : isTurned ? sine : cosine};
+  // Each quarter of a turn they change places, and a sign; with masks, since branches keep loops from becoming vectors.
+  const auto quarter = std::bit_cast<uint64_t>(rounded);
+  const uint64_t isTurned = -(quarter & 1);
+  const auto bitsOf = [&](double even, double odd, uint64_t half) {
+    const uint64_t bits = (std::bit_cast<uint64_t>(even) & ~isTurned) | (std::bit_cast<uint64_t>(odd) & isTurned);
+    return std::bit_cast<double>(bits ^ (half & 2) << 62);
+  };
+  return {bitsOf(sine, cosine, quarter), bitsOf(cosine, sine, quarter + 1)};
 }
 
 }  // namespace daysix::DAYSIX_ISA

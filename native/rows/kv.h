@@ -16,15 +16,19 @@ inline void rotationOf(float* cosines, float* sines, int half, const Rope& rope,
   }
 }
 
-inline void rotate(float* x, const float* cosines, const float* sines, int half, bool interleaved) {
-  const int step = interleaved ? 2 : 1, other = interleaved ? 1 : half;
+/// Turns pairs of values that are `Step` apart from pair to pair, and `other` within one.
+template <int Step>
+inline void rotatePairs(float* x, const float* cosines, const float* sines, int half, int other) {
   for (int i = 0; i < half; i++) {
-    float& first = x[i * step];
-    float& second = x[i * step + other];
-    const float x0 = first, x1 = second;
-    first = x0 * cosines[i] - x1 * sines[i];
-    second = x1 * cosines[i] + x0 * sines[i];
+    const float x0 = x[i * Step], x1 = x[i * Step + other];
+    x[i * Step] = x0 * cosines[i] - x1 * sines[i];
+    x[i * Step + other] = x1 * cosines[i] + x0 * sines[i];
   }
+}
+
+inline void rotate(float* x, const float* cosines, const float* sines, int half, bool interleaved) {
+  if (interleaved) return rotatePairs<2>(x, cosines, sines, half, 1);
+  rotatePairs<1>(x, cosines, sines, half, half);
 }
 
 inline void ropeQuery(const RopeQuery& c, Team& team) {

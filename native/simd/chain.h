@@ -43,6 +43,9 @@ inline Half evenHalf(PairWords w) { return _mm512_castsi512_ps(_mm512_slli_epi32
 inline Half oddHalf(PairWords w) {
   return _mm512_castsi512_ps(_mm512_and_si512(w.v, _mm512_set1_epi32(static_cast<int>(0xffff0000))));
 }
+/// The values of the first and of the last words, in their order.
+inline Half firstHalf(PairWords w) { return evenHalf({_mm512_cvtepu16_epi32(_mm512_castsi512_si256(w.v))}); }
+inline Half lastHalf(PairWords w) { return evenHalf({_mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(w.v, 1))}); }
 inline Half splatHalf(float x) { return _mm512_set1_ps(x); }
 inline Half loadHalf(const float* x) { return _mm512_loadu_ps(x); }
 inline Chains addProducts(Half a, Half b, Chains c) { return {_mm512_fmadd_ps(a, b, c.v)}; }
@@ -77,6 +80,12 @@ inline Half oddHalf(PairWords w) {
   const __m256i high = _mm256_set1_epi32(static_cast<int>(0xffff0000));
   return {_mm256_castsi256_ps(_mm256_and_si256(w.low, high)), _mm256_castsi256_ps(_mm256_and_si256(w.high, high))};
 }
+inline Half valuesOf(__m256i w) {
+  const auto words = [](__m128i values) { return _mm256_cvtepu16_epi32(values); };
+  return evenHalf({words(_mm256_castsi256_si128(w)), words(_mm256_extracti128_si256(w, 1))});
+}
+inline Half firstHalf(PairWords w) { return valuesOf(w.low); }
+inline Half lastHalf(PairWords w) { return valuesOf(w.high); }
 inline Half splatHalf(float x) { return splatChains(x); }
 inline Half loadHalf(const float* x) { return loadChains(x); }
 inline Chains addProducts(Half a, Half b, Chains c) {
@@ -136,6 +145,11 @@ inline Half evenHalf(PairWords w) {
 inline Half oddHalf(PairWords w) {
   return chains([&](int i) { return halfValue(w.v[i] & 0xffff0000u); });
 }
+inline Half valuesFrom(const PairWords& w, int first) {
+  return chains([&](int i) { return halfValue(w.v[first + i / 2] << (i % 2 ? 0 : 16) & 0xffff0000u); });
+}
+inline Half firstHalf(const PairWords& w) { return valuesFrom(w, 0); }
+inline Half lastHalf(const PairWords& w) { return valuesFrom(w, CHAINS / 2); }
 inline Half splatHalf(float x) { return splatChains(x); }
 inline Half loadHalf(const float* x) { return loadChains(x); }
 /// In float64 the product of two BF16 values is exact, and adding a float32 rounds nothing that float32 would keep.
@@ -165,6 +179,17 @@ inline Pairs splatPair(const PackedPair& pair) { return {_mm512_set1_epi32(stati
 inline Pairs pairsOf(Chains even, Chains odd) {
   return {_mm512_or_si512(_mm512_srli_epi32(_mm512_castps_si512(even.v), 16), _mm512_castps_si512(odd.v))};
 }
+/// Pairs of the values of two vectors, those of their first and of their last words, in their order.
+DAYSIX_INLINE void pairValues(Pairs& first, Pairs& last, PairWords even, PairWords odd) {
+  const auto merged = [](int offset) {
+    __m512i order = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+    order = _mm512_add_epi32(order, _mm512_set1_epi32(offset));
+    // Numbers of the second vector's values begin at 32.
+    return _mm512_or_si512(order, _mm512_slli_epi32(_mm512_or_si512(order, _mm512_set1_epi32(32)), 16));
+  };
+  first.v = _mm512_permutex2var_epi16(even.v, merged(0), odd.v);
+  last.v = _mm512_permutex2var_epi16(even.v, merged(CHAINS), odd.v);
+}
 DAYSIX_INLINE Chains chain(Pairs a, Pairs b, Chains c) {
   return {_mm512_dpbf16_ps(c.v, (__m512bh)a.v, (__m512bh)b.v)};
 }
@@ -184,6 +209,10 @@ inline Pairs pairsOf(Chains even, Chains odd) { return {even.v, odd.v}; }
 #else
 inline Pairs pairsOf(Chains even, Chains odd) { return {even, odd}; }
 #endif
+DAYSIX_INLINE void pairValues(Pairs& first, Pairs& last, PairWords even, PairWords odd) {
+  first = {firstHalf(even), firstHalf(odd)};
+  last = {lastHalf(even), lastHalf(odd)};
+}
 inline PackedPair packPair(uint32_t word) { return {bf16Bits(word << 16), bf16Bits(word & 0xffff0000u)}; }
 inline Pairs splatPair(const PackedPair& pair) { return {splatHalf(pair.even), splatHalf(pair.odd)}; }
 DAYSIX_INLINE Chains chain(Pairs a, Pairs b, Chains c) { return addProducts(a.even, b.even, addProducts(a.odd, b.odd, c)); }
