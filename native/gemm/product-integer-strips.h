@@ -107,8 +107,8 @@ class DotStrips {
       const uint8_t* behind = block + blocks < blocks_ ? strips + blocks * stripBlockBytes(Dtype::i8) : next;
       for (int64_t pair = 0; pair < pairs; pair++, strips += pairBytes_) {
         // A strip without outputs repeats the last one.
-        const bool isWhole = group.outputs - pair * DOT_OUTPUTS > STRIP_LANES;
-        multiplyTiles(firstTile, lastTile, {strips, isWhole ? stripBytes(weight_) : 0}, block, blocks,
+        const bool hasSecond = group.outputs - pair * DOT_OUTPUTS > STRIP_LANES;
+        multiplyTiles(firstTile, lastTile, {strips, hasSecond ? stripBytes(weight_) : 0}, block, blocks,
                       pair + 1 < pairs ? strips + pairBytes_ : behind, totals_ + pair * pairTotals);
       }
     }
