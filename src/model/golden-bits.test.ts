@@ -87,8 +87,7 @@ const isCalfLeft = ({ name }: Backend) =>
   slowest.includes(name) && backends.length > slowest.indexOf(name) + 1;
 
 async function digestsOf(backend: Backend, policy: Policy): Promise<Digests> {
-  const kernels = backend.create();
-  const stream = kernels.createStream(policy);
+  const stream = backend.create().createStream(policy);
   const digests = [await operationDigests(stream, policy)];
   stream.close();
   const calf = {
@@ -98,6 +97,7 @@ async function digestsOf(backend: Backend, policy: Policy): Promise<Digests> {
   };
   const models = [...tinyFixtures(), ...(isCalfLeft(backend) ? [] : [calf])];
   for (const { name, directory, tokens } of models) {
+    const kernels = backend.create();
     const model = await loadModel(directory, { kernels, policy, maxRows: tokens.length });
     digests.push(await modelDigests(name, model, tokens));
   }

@@ -1,8 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { backends } from "../../kernels/testing/fixtures.ts";
-import { greedySampling, PAGE_TOKENS, type Policy } from "../../kernels/index.ts";
+import { createKernels, greedySampling, PAGE_TOKENS, type Policy } from "../../kernels/index.ts";
 import { MemoryBlobStore } from "../../kv-cache/index.ts";
 import { mtpFixture } from "../../model/fixtures.ts";
 import {
@@ -21,7 +20,7 @@ import { lateKernels, Neighbours, OneThreadClient, runToEnd } from "./fixtures.t
 import type { Sequence } from "./sequence.ts";
 
 const fixture = mtpFixture();
-const kernels = (backends.find(({ name }) => name !== "reference") ?? backends[0]).create();
+const kernels = createKernels();
 const open = (policy: Policy, mtp: boolean, own = kernels) =>
   loadModel(fixture.directory, { kernels: own, policy, maxRows: 48, mtp });
 const policies = ["f32", "w8a16", "int8"] as const;

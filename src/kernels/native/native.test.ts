@@ -3,6 +3,7 @@ import { availableParallelism } from "node:os";
 import { after, test } from "node:test";
 import { gaussian, marginsHold, randomSource, type Values } from "../inputs/index.ts";
 import { createOperand } from "../quantize.ts";
+import { generateMla } from "../testing/generated-attention.ts";
 import type { GeneratedOperation } from "../testing/generated-operation.ts";
 import { everyOperation, everyProduct } from "../testing/every-operation.ts";
 import { generateGemm, generateGroupedGemm } from "../testing/generated-operations.ts";
@@ -80,6 +81,7 @@ for (const policy of policies) {
     ? [
         ...everyOperation(folder, policy),
         ...productsOfStrips(policy),
+        ...ofManyRows(policy),
         ...(policy === "int8" ? productsOfInt4() : []),
       ]
     : [];
@@ -131,6 +133,18 @@ for (const policy of policies) {
 function productsOfStrips(policy: Policy): GeneratedOperation[] {
   const products = everyProduct(new StripFolder(folder), policy);
   return products.map((operation) => ({ ...operation, name: `${operation.name} of strips` }));
+}
+
+/** Products whose rows are cut, and W_UK's of more than a few rows, read in whole lines. */
+function ofManyRows(policy: Policy): GeneratedOperation[] {
+  const setting = { folder, policy, seed: 90 };
+  const shape = { heads: 2, nope: 27, rope: 8, value: 20, latent: 96, scale: 0.1 };
+  const sizes = { rows: 200, outputs: 3, columns: 140 };
+  return [
+    generateGemm(setting, { ...sizes, dtype: "BF16" }),
+    generateGemm(setting, { ...sizes, dtype: "I8" }),
+    ...generateMla(setting, { shape, dtype: "BF16", sequences: [{ context: 60, rows: 20 }] }),
+  ];
 }
 
 function productsOfInt4(): GeneratedOperation[] {

@@ -59,11 +59,6 @@ const mlaSizes: readonly MlaSizes[] = [
     sequences: [{ context: 70, rows: 2 }],
   },
   {
-    shape: { heads: 2, nope: 27, rope: 8, value: 20, latent: 96, scale: 0.1 },
-    dtype: "BF16",
-    sequences: [{ context: 60, rows: 20 }],
-  },
-  {
     shape: { heads: 2, nope: 16, rope: 4, value: 16, latent: 33, scale: 0.2 },
     dtype: "F32",
     sequences: [
@@ -85,7 +80,6 @@ const matmulSizes = [
   { rows: 1, outputs: 129, columns: 257 },
   { rows: 4, outputs: 67, columns: 128 },
   { rows: 33, outputs: 192, columns: 320 },
-  { rows: 200, outputs: 3, columns: 140 },
 ];
 const sampleSizes = [
   { rows: 0, vocabSize: 9, usable: 9 },
