@@ -1,5 +1,5 @@
-// Joins the tests of each folder to one program: starting a process and loading its modules for each of 270 files is a
-// quarter of what the suite costs. A file is a suite there, and can be run alone: node --test dist/….test.js
+// Joins the tests of each folder to one program: with a process for each of 264 files, which loads all modules itself, the
+// suite takes an eighth longer. A file is a suite there, and can be run alone: node --test dist/….test.js
 import { mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join, resolve, sep } from "node:path";
 

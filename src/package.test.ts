@@ -11,6 +11,7 @@ interface Manifest {
   readonly files: readonly string[];
   readonly bin: Readonly<Record<string, string>>;
   readonly exports: Readonly<Record<string, { readonly default: string }>>;
+  readonly scripts: Readonly<Record<string, string>>;
 }
 const manifest = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as Manifest;
 
@@ -46,4 +47,8 @@ test("the published package has every file that its entries reach, and no other"
   }
   const published = files.filter((file) => !leftOut.some((glob) => glob.test(file)));
   assert.deepEqual(published.sort(), [...found].sort());
+});
+
+test("what follows `npm test --`, as CI's reporters, is taken for options, not for files", () => {
+  assert.match(manifest.scripts["test"], / --test$/);
 });

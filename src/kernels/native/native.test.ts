@@ -1,5 +1,4 @@
 import assert from "node:assert/strict";
-import { availableParallelism } from "node:os";
 import { after, test } from "node:test";
 import { gaussian, marginsHold, randomSource, type Values } from "../inputs/index.ts";
 import { createOperand } from "../quantize.ts";
@@ -65,11 +64,10 @@ async function withStreams(
   options: readonly { readonly threads: number; readonly instructionSet: string }[],
   run: (...streams: Stream[]) => Promise<void>,
 ): Promise<void> {
-  const streams = options.map((option) => createNativeKernels(option).createStream(policy));
+  const kernels = options.map((option) => createNativeKernels(option));
+  const streams = kernels.map((each) => each.createStream(policy));
   try {
-    for (const [i, { threads }] of options.entries()) {
-      assert.equal(streams[i].threads, Math.min(threads, availableParallelism()));
-    }
+    streams.forEach(({ threads }, i) => assert.equal(threads, kernels[i].threads));
     await run(...streams);
   } finally {
     for (const stream of streams) stream.close();

@@ -62,6 +62,7 @@ for (const format of formats) {
     const begin = AnswerWalk.of(order, sourceOf(format));
     const choices = fc.infiniteStream(fc.nat());
     const property = fc.property(choices, (stream) => {
+      // Some hundred tokens a call; now and then twenty calls follow one another.
       const tokens = begin().takeAny(stream, 20_000);
       const { content, calls } = said(format, tokens);
       assert.equal(content, "");
