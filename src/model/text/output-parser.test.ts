@@ -245,6 +245,11 @@ test("whatever is said in whatever order, no word is lost and pieces say what th
     ),
     { maxLength: 14 },
   );
+  // A word behind a fence that is no language is the model's.
+  const fenced = (fence: string): [(typeof formats)[number], string[], number[], boolean] => {
+    const words = ["<｜tool▁call▁begin｜>", "w100", fence, "w101", "<｜tool▁call▁end｜>"];
+    return ["deepseek-v3", words, [1], false];
+  };
   fc.assert(
     fc.property(
       ...([fc.constantFrom(...formats), pieces, places, fc.boolean()] as const),
@@ -258,6 +263,6 @@ test("whatever is said in whatever order, no word is lost and pieces say what th
         assert.deepEqual(lost, []);
       },
     ),
-    { numRuns: 1000 },
+    { numRuns: 1000, examples: [fenced("\n```"), fenced("\n```json"), fenced("\n``` ")] },
   );
 });

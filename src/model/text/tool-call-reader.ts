@@ -26,7 +26,8 @@ type Role = "sectionBegin" | "sectionEnd" | "callBegin" | "callEnd" | "object";
 
 /** Longer heads are none, so that somebody's words about calls are not held back for long. */
 const LONGEST_HEAD = 256;
-const FENCE = /```[ \t]*\w*/g;
+/** Another word behind one is somebody's. */
+const FENCE = /```[ \t]*(?:json\b)?/gi;
 /** Begins JSON arguments. */
 const BRACE = "{";
 const REST_OF_FENCE = /^\s*`{0,3}\s*$/;
