@@ -247,8 +247,8 @@ test("whatever is said in whatever order, no word is lost and pieces say what th
   );
   // A word behind a fence that is no language is the model's.
   const fenced = (fence: string): [(typeof formats)[number], string[], number[], boolean] => {
-    const words = ["<｜tool▁call▁begin｜>", "w100", fence, "w101", "<｜tool▁call▁end｜>"];
-    return ["deepseek-v3", words, [1], false];
+    const fencedWord = ["<｜tool▁call▁begin｜>", "w100", fence, "w101", "<｜tool▁call▁end｜>"];
+    return ["deepseek-v3", fencedWord, [1], false];
   };
   fc.assert(
     fc.property(
