@@ -10,7 +10,7 @@ import {
   type ShapeName,
   type Workload,
 } from "../bench/index.ts";
-import { multiplyKinds, usableCores } from "../kernels/index.ts";
+import { coresOfEach, multiplyKinds } from "../kernels/index.ts";
 import { formatOf, integerOf, integersOf, policyOf, textOf, UsageError } from "./arguments.ts";
 import { readTopology } from "./engine-options.ts";
 import { checkpointFormats } from "../model/index.ts";
@@ -47,7 +47,7 @@ export async function runBenchModel(flags: Readonly<Record<string, unknown>>): P
   const ranks = ranksOf(textOf("topology", flags["topology"]));
   const threads =
     flags["threads"] === undefined
-      ? Math.max(1, Math.floor(usableCores() / ranks))
+      ? coresOfEach(ranks)
       : integerOf("threads", flags["threads"], 1, 4096);
   const workloads = workloadsOf(flags, shapes[shape].max_position_embeddings);
   const format = formatOf(flags["format"]);

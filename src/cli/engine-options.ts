@@ -9,8 +9,9 @@ import {
   type OverlapMode,
 } from "../engine/index.ts";
 import { readConfig } from "../model/index.ts";
-import { bytesOf, integerOf, textOf, UsageError } from "./arguments.ts";
+import { bytesOf, integerOf, present, textOf, UsageError } from "./arguments.ts";
 import { bundledModel } from "./bundled-model.ts";
+import { sharingCores, threadsOf, withThreads } from "./compute-threads.ts";
 import { contextCacheOf, withContextCache } from "./context-cache.ts";
 import { fastDecodeOf, withFastDecode } from "./fast-decode.ts";
 import { modelFolderOf } from "./model-folder.ts";
@@ -26,14 +27,13 @@ const oneModel = "Checkpoint folder (Hugging Face layout), or org/name that was 
 /** Adds the options that say which model runs, how, and on which ranks. */
 export function withEngine(command: Command, modelHelp = oneModel): Command {
   return withPacked(
-    withVerifyModel(withFastDecode(withWeights(withNodes(withContextCache(command))))),
+    withVerifyModel(withFastDecode(withThreads(withWeights(withNodes(withContextCache(command)))))),
   )
     .option("--model <dir>", modelHelp, { default: bundledModel })
     .option("--policy <policy>", servingPolicyHelp)
     .option("--kv-memory <size>", "Memory for the KV cache of each rank; several models share it", {
       default: "256M",
     })
-    .option("--threads <count>", "Compute threads of each rank, as far as cores go", { default: 1 })
     .option("--topology <units>", "Units × ranks: combined=1x4, or prefill=1x2,decode=1x2", {
       default: "combined=1x1",
     })
@@ -62,8 +62,10 @@ export function withEngine(command: Command, modelHelp = oneModel): Command {
 
 type Flags = Readonly<Record<string, unknown>>;
 
+/** Of an engine that is alone on this machine. */
 export async function engineOf(flags: Flags): Promise<EngineOptions> {
-  return withPackedWeights(flags, await checkedEngineOf(flags));
+  const [{ engine }] = sharingCores([{ engine: await checkedEngineOf(flags) }]);
+  return withPackedWeights(flags, engine);
 }
 
 /** With the packed file, which may first have to be written: that takes a while. */
@@ -87,10 +89,10 @@ export async function checkedEngineOf(flags: Flags): Promise<EngineOptions> {
     weights: weightsOf(flags),
     modelBytes: modelBytesOf(flags),
     kvMemoryBytes: bytesOf("kv-memory", flags["kvMemory"]),
-    threads: integerOf("threads", flags["threads"], 1, 4096),
     fastDecode: fastDecodeOf(flags),
     speculate: speculateOf(flags),
     overlap: overlapOf(flags),
+    ...present({ threads: threadsOf(flags) }),
     topology,
     experts: await expertsOf(flags),
     nodes: nodesOf(flags, topology),

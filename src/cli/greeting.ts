@@ -65,9 +65,9 @@ export function hints(url: string, needsKey: boolean): { chat: string; curl: str
 }
 
 function describeEngine({ options, engine }: ServingModel): string {
-  const { policy, threads = 1 } = options;
+  const { policy } = options;
   const limitedBy = engine.limitedBy ? ` (${engine.limitedBy})` : "";
-  const kernels = kernelsOf(threads);
+  const kernels = kernelsOf();
   return (
     `${formatTopology(engine.topology)}${onNodes(engine)}, policy ${policy}, ` +
     (kernels === "reference"
@@ -78,8 +78,8 @@ function describeEngine({ options, engine }: ServingModel): string {
 }
 
 /** The instruction set of the native kernels, or `reference`. */
-export function kernelsOf(threads = 1): string {
-  const { name, instructionSet } = createKernels({ threads });
+export function kernelsOf(): string {
+  const { name, instructionSet } = createKernels();
   return name === "reference" ? name : instructionSet;
 }
 

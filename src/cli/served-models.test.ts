@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { after, test } from "node:test";
 import { formatTopology, parseTopology } from "../cluster/index.ts";
 import { nodesHere } from "../engine/index.ts";
-import { usableCores } from "../kernels/index.ts";
+import { coresOfEach } from "../kernels/index.ts";
 import { bundledModel } from "./bundled-model.ts";
 import { program } from "./program.ts";
 import { parseNamedModel } from "./named-models.ts";
@@ -102,11 +102,33 @@ test("flags are of all models, and KV memory and cores are shared by those witho
     ["b", "w8a8", 48, undefined, "prefill=1x1,decode=2x1"],
     ["c", "f32", 1024, 100, "combined=1x2"],
   ]);
-  const most = Math.max(1, Math.floor(usableCores() / 7));
+  const most = coresOfEach(7);
   assert.deepEqual(
     models.map(({ engine }) => engine.threads),
     [most, most, 1],
   );
+});
+
+test("ranks share the cores of their machine, unless flags say how many threads each has", async () => {
+  const schedule = join(folder, "threads-schedule");
+  writeFileSync(schedule, "08:30 prefill=3,decode=2");
+  const secret = join(folder, "secret");
+  writeFileSync(secret, "a".repeat(32), { mode: 0o600 });
+  const four = ["--topology", "prefill=1x2,decode=1x2"];
+  const elsewhere = ["--nodes", "2", "--listen", "127.0.0.1:0", "--secret-file", secret];
+  for (const [flags, threads] of [
+    [[], coresOfEach(1)],
+    [four, coresOfEach(4)],
+    [[...four, "--nodes", "2"], coresOfEach(4)],
+    [[...four, "--threads", "1"], 1],
+    [[...four, "--threads", "4096"], coresOfEach(4)],
+    [[...four, ...elsewhere], "all"],
+    [[...four, ...elsewhere, "--threads", "4096"], 4096],
+    [[...four, "--scale-schedule", schedule], 1],
+  ] as const) {
+    const [{ engine }] = await served(...flags);
+    assert.equal(engine.threads, threads, flags.join(" "));
+  }
 });
 
 test("a model's own way of scaling goes before that of all, whichever it is", async () => {

@@ -1,6 +1,5 @@
-import { nodesHere } from "../engine/index.ts";
-import { usableCores } from "../kernels/index.ts";
 import { bytesOf, integerOf, present, textIf, UsageError } from "./arguments.ts";
+import { sharingCores } from "./compute-threads.ts";
 import { checkedEngineOf, withPackedWeights } from "./engine-options.ts";
 import { type NamedModel, namedModelsOf, ofModel, ownFlagsOf } from "./named-models.ts";
 import { scalePolicyOf } from "./scale-policy.ts";
@@ -30,10 +29,9 @@ export async function modelsOf(flags: Flags): Promise<ModelOptions[]> {
   for (const [index, { name }] of named.entries()) {
     checked.push({ ...(await ofModel(name, modelOf(own[index]))), names: [name] });
   }
-  const models = named.length === 1 ? checked : withSharedCores(checked);
   const packed: ModelOptions[] = [];
   // One after the other, since each may write a file as large as its weights.
-  for (const [index, model] of models.entries()) {
+  for (const [index, model] of sharingCores(checked).entries()) {
     packed.push({ ...model, engine: await withPackedWeights(own[index], model.engine) });
   }
   return packed;
@@ -42,7 +40,7 @@ export async function modelsOf(flags: Flags): Promise<ModelOptions[]> {
 async function oneModel(flags: Flags, directory: string): Promise<ModelOptions> {
   const own = { ...flags, model: directory };
   const names = textIf(flags, "served-model-name")?.split(",");
-  const model = await modelOf(own);
+  const [model] = sharingCores([await modelOf(own)]);
   return { ...model, ...present({ names }), engine: await withPackedWeights(own, model.engine) };
 }
 
@@ -84,14 +82,4 @@ function flagsOf(model: NamedModel, flags: Flags, models: readonly NamedModel[])
   const isScaled = "scaleSchedule" in own || "scalePolicy" in own;
   const scaling = isScaled ? {} : { scaleSchedule, scalePolicy };
   return { ...others, ...scaling, kvMemory, listen, model: model.directory, ...own };
-}
-
-/** Each rank has as many compute threads as there are cores for every rank of every model on this machine. */
-function withSharedCores(models: readonly ModelOptions[]): ModelOptions[] {
-  const ranks = models.reduce((sum, { engine }) => sum + nodesHere(engine).length, 0);
-  const most = Math.max(1, Math.floor(usableCores() / ranks));
-  return models.map((model) => {
-    const threads = Math.min(model.engine.threads ?? 1, most);
-    return { ...model, engine: { ...model.engine, threads } };
-  });
 }

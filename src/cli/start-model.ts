@@ -59,11 +59,11 @@ export async function startModel(
 /** What the gateway needs of it. */
 export async function partsOf(model: ServingModel): Promise<ModelParts> {
   const { names, engine, text, log, options } = model;
-  const { modelDirectory, policy, threads } = options;
+  const { modelDirectory, policy } = options;
   return {
     ...{ names, engine, text },
     sampling: await samplingDefaults(modelDirectory, log),
     cluster: await viewCluster(engine, modelDirectory),
-    build: { policy, instruction_set: kernelsOf(threads) },
+    build: { policy, instruction_set: kernelsOf() },
   };
 }

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { coresWithin, quotas, usableCores } from "./cores.ts";
+import { coresOfEach, coresWithin, quotas, usableCores } from "./cores.ts";
 
 const filesOf = (files: Record<string, string>) => (path: string) => files[path];
 
@@ -9,6 +9,7 @@ test("the tightest quota around the process limits its cores, but never below on
   assert.equal(coresWithin(8, [6.5, 2.9]), 2);
   assert.equal(coresWithin(8, [0.3]), 1);
   assert.ok(usableCores() >= 1);
+  assert.deepEqual([1, usableCores() + 1].map(coresOfEach), [usableCores(), 1]);
 });
 
 test("cgroup v2 quotas are read from the process's group and those around it", () => {

@@ -10,6 +10,10 @@ export function usableCores(): number {
   return coresWithin(availableParallelism(), quotas(readText));
 }
 
+/** Of each of so many ranks that share this machine. */
+export const coresOfEach = (ranks: number): number =>
+  Math.max(1, Math.floor(usableCores() / ranks));
+
 /** At least one core, however small a quota. */
 export function coresWithin(cores: number, limits: readonly number[]): number {
   return Math.max(1, Math.floor(Math.min(cores, ...limits)));

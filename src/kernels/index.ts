@@ -76,7 +76,7 @@ export {
   STRIP_LAYOUT,
   StripPacker,
 } from "./native/index.ts";
-export { usableCores } from "./cores.ts";
+export { coresOfEach, usableCores } from "./cores.ts";
 export { availableMemory, usableMemory } from "./memory.ts";
 export { gaussian, randomSource } from "./inputs/index.ts";
 export { mlaInputs, type MlaSizes } from "./inputs/index.ts";

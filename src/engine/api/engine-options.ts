@@ -9,7 +9,7 @@ import type { ScaleChange } from "./unit-scaling.ts";
 
 export interface EngineOptions extends Omit<
   RankOptions,
-  "weights" | "place" | "chunkRows" | "contextCache"
+  "weights" | "place" | "chunkRows" | "contextCache" | "threads"
 > {
   readonly contextCache?: ContextCacheOptions;
   /** What of the checkpoint tells its identity; by default a sample of each tensor. */
@@ -17,6 +17,7 @@ export interface EngineOptions extends Omit<
   /** On this node and those it starts; by default mapped. */
   readonly weights?: WeightMemory;
   readonly chunkRows?: number;
+  readonly threads?: FleetPlan["threads"];
   /** Units and their ranks; by default one that computes prompts and answers alike. */
   readonly topology?: Topology;
   /** Processes over which each unit's ranks are spread; by default this one. */

@@ -72,7 +72,8 @@ const settingsSchema = z.object({
   policy: z.enum(policies),
   kvMemoryBytes: z.number().min(0),
   chunkRows: z.int().min(1),
-  threads: z.int().min(1).optional(),
+  /** Compute threads of each rank; or each node has its ranks share all of its cores. */
+  threads: z.union([z.int().min(1), z.literal("all")]).optional(),
   fastDecode: z.boolean().optional(),
   speculate: z.boolean().optional(),
   overlap: z.enum(overlapModes).optional(),
@@ -125,9 +126,10 @@ export type Launch = z.infer<typeof launchSchema>;
 
 export interface PlanOptions extends Omit<
   RankOptions,
-  "modelDirectory" | "weights" | "packed" | "place" | "contextCache"
+  "modelDirectory" | "weights" | "packed" | "place" | "contextCache" | "threads"
 > {
   readonly contextCache?: ContextCacheOptions;
+  readonly threads?: FleetPlan["threads"];
   readonly topology: Topology;
   readonly nodes: NodeOptions["count"];
   readonly experts?: ExpertOptions | "replicated";

@@ -6,7 +6,7 @@ import {
   type WireRate,
 } from "../../cluster/index.ts";
 import { createSharedExchange } from "../../expert-parallel/index.ts";
-import type { WeightMemory } from "../../kernels/index.ts";
+import { coresOfEach, type WeightMemory } from "../../kernels/index.ts";
 import { createPermits, FilePermits } from "../../kv-cache/index.ts";
 import { readConfig, type ModelConfig } from "../../model/index.ts";
 import type { EngineLimits } from "../messages.ts";
@@ -92,7 +92,7 @@ export class NodeRanks {
     const started = await Promise.allSettled(
       own.map((rank) =>
         this.#startRank({
-          ...ownOptions(settings),
+          ...ownOptions(settings, own.length),
           ...(contextCache && { contextCache }),
           ...{ modelDirectory, weights, packed },
           place: {
@@ -172,25 +172,25 @@ function createExchanges(
   return exchanges;
 }
 
-/** What is said to each rank alike. */
-function ownOptions({
-  policy,
-  kvMemoryBytes,
-  chunkRows,
-  threads,
-  fastDecode,
-  speculate,
-  overlap,
-  maxModelLen,
-  usableTokens,
-  traceEpochMs,
-}: Launch["settings"]): Omit<
-  WorkerOptions,
-  "modelDirectory" | "weights" | "packed" | "place" | "contextCache"
-> {
+/** What is said to each of so many ranks alike. */
+function ownOptions(
+  {
+    policy,
+    kvMemoryBytes,
+    chunkRows,
+    threads,
+    fastDecode,
+    speculate,
+    overlap,
+    maxModelLen,
+    usableTokens,
+    traceEpochMs,
+  }: Launch["settings"],
+  ranks: number,
+): Omit<WorkerOptions, "modelDirectory" | "weights" | "packed" | "place" | "contextCache"> {
   return {
     ...{ policy, kvMemoryBytes, chunkRows },
-    ...(threads !== undefined && { threads }),
+    ...(threads !== undefined && { threads: threads === "all" ? coresOfEach(ranks) : threads }),
     ...(fastDecode !== undefined && { fastDecode }),
     ...(speculate !== undefined && { speculate }),
     ...(overlap !== undefined && { overlap }),
