@@ -51,6 +51,15 @@ function commands(options) {
 
 /** Why there is no build; undefined where there is one. */
 function build(...options) {
+  try {
+    return buildWith(options);
+  } finally {
+    // The next build has options of its own.
+    if (options.length > 0) rmSync(makefile, { force: true });
+  }
+}
+
+function buildWith(options) {
   if (process.platform === "win32") return "they are not written for Windows yet";
   const nodeGyp = findNodeGyp();
   if (!nodeGyp) return "npm's node-gyp was not found";
@@ -78,8 +87,6 @@ function build(...options) {
       return `the build failed, ${log} says why`;
     }
   }
-  // The next build has options of its own.
-  if (options.length > 0) rmSync(makefile);
   for (const [warning] of output.matchAll(/^.*\bwarning: .*$/gm)) console.warn(warning);
   return undefined;
 }

@@ -45,13 +45,14 @@ export const rule: GateRule = {
 const folder = new WeightFolder();
 process.on("exit", () => folder.remove());
 const random = randomSource(3);
-const create = (shape: number[]) =>
-  Array.from({ length: EXPERTS }, () => folder.create(random, "F8_E4M3", shape).weight);
-export const weights: ExpertWeights = {
-  gate: create([WIDTH, HIDDEN]),
-  up: create([WIDTH, HIDDEN]),
-  down: create([HIDDEN, WIDTH]),
-};
+/** Layers take turns with experts of another format, whose rows are rounded otherwise where the policy says so. */
+const layers = (["F8_E4M3", "BF16"] as const).map((dtype): ExpertWeights => {
+  const create = (shape: number[]) =>
+    Array.from({ length: EXPERTS }, () => folder.create(random, dtype, shape).weight);
+  const [gate, up] = [0, 1].map(() => create([WIDTH, HIDDEN]));
+  return { gate, up, down: create([HIDDEN, WIDTH]) };
+});
+export const weightsOf = (layer: number): ExpertWeights => layers[layer % layers.length];
 
 /** How a unit's ranks compute, and exchange rows. */
 export interface Way {
@@ -90,8 +91,9 @@ export const nobody: RankRows = { rows: 0, ids: new Int32Array(0), values: new F
 /** Each (row, choice)'s expert row, in the order of `ids`, as bytes. */
 type Outputs = Buffer;
 
-function inputOf(stream: Stream, { rows, values }: RankRows) {
-  const input = createOperand(stream.operandFormat(weights.gate[0]), rows, HIDDEN);
+function inputOf(stream: Stream, layer: number, { rows, values }: RankRows) {
+  const { gate } = weightsOf(layer);
+  const input = createOperand(stream.operandFormat(gate[0]), rows, HIDDEN);
   stream.quantize(input, values, rows);
   return input;
 }
@@ -107,19 +109,20 @@ async function outputsOf(stream: Stream, { expertRows, places }: ExpertOutput, r
 
 export async function threeActs(experts: RoutedExperts, batch: ExpertBatch): Promise<ExpertOutput> {
   const flight = await experts.dispatch(batch);
-  await flight.compute(weights);
+  await flight.compute(weightsOf(batch.layer));
   return flight.combine();
 }
 
-/** What one process with all experts computes. */
+/** What one process with all experts computes in a layer of odd number. */
 export async function oracle(way: Way, policy: Policy, share: RankRows): Promise<Outputs> {
+  const layer = 1;
   const stream = way.kernels().createStream(policy);
   const local = new LocalExperts(stream, rule, share.rows, nullTracer);
-  const input = inputOf(stream, share);
+  const input = inputOf(stream, layer, share);
   const output = await threeActs(local, {
     microBatch: 0,
     overlaps: false,
-    layer: 0,
+    layer,
     input,
     ...share,
   });
@@ -175,7 +178,7 @@ export function openUnit(
       ...{ unitRows: () => count * MOST_ROWS, ...options },
     });
     const batchOf = (layer: number, share: RankRows, microBatch = 0) => ({
-      ...{ microBatch, overlaps: true, layer, input: inputOf(stream, share), ...share },
+      ...{ microBatch, overlaps: true, layer, input: inputOf(stream, layer, share), ...share },
     });
     return {
       ...{ stream, transport, experts, batchOf },

@@ -4,6 +4,7 @@ import {
   createStoredRows,
   operandRowBytes,
   precisions,
+  rowsOf,
   type Operand,
   type StoredRows,
 } from "../kernels/index.ts";
@@ -57,9 +58,9 @@ export class MessageExchange implements RowExchange {
   /** Of a step, of all ranks together. */
   readonly #unitRows: () => number;
   #dispatched: Dispatched | undefined;
+  /** Of the format of the last layer's rows. */
   #fixed: Operand | undefined;
   #arrived: Operand | undefined;
-  #arrivedRows = 0;
   #groups: GroupedPairs | undefined;
   /** [rows × topK, hidden], by rank and then as dispatched */
   #returned: StoredRows;
@@ -232,15 +233,17 @@ export class MessageExchange implements RowExchange {
     return createStoredRows(precisions[stream.policy].rows, Math.max(values, 2 * rows.length));
   }
 
-  #fixedPlaces(like: Operand): Operand {
-    const rows = this.#unit.unit.ranks.length * FIXED_ROWS;
-    return (this.#fixed ??= createOperand(like.format, rows, like.columns));
+  #fixedPlaces({ format, columns }: Operand): Operand {
+    if (this.#fixed?.format !== format) {
+      this.#fixed = createOperand(format, this.#unit.unit.ranks.length * FIXED_ROWS, columns);
+    }
+    return this.#fixed;
   }
 
-  #operandFor(rows: number, like: Operand): Operand {
-    if (!this.#arrived || rows > this.#arrivedRows) {
-      this.#arrivedRows = Math.max(rows, 2 * this.#arrivedRows);
-      this.#arrived = createOperand(like.format, this.#arrivedRows, like.columns);
+  #operandFor(rows: number, { format, columns }: Operand): Operand {
+    if (this.#arrived?.format !== format || rows > rowsOf(this.#arrived)) {
+      const kept = this.#arrived ? rowsOf(this.#arrived) : 0;
+      this.#arrived = createOperand(format, Math.max(rows, rows > kept ? 2 * kept : kept), columns);
     }
     return this.#arrived;
   }

@@ -11,7 +11,7 @@ import {
   shareOf,
   sharedMemory as way,
   threeActs,
-  weights,
+  weightsOf,
   type Member,
   type RankRows,
 } from "./fixtures.ts";
@@ -79,12 +79,12 @@ test("two micro-batches are under way at once", { skip }, async (t) => {
   const outputs = await Promise.all(
     unit.map(async (member, rank) => {
       const told: Buffer[] = [];
-      for (let layer = 0; layer < 5; layer++) {
+      for (let layer = 0; layer < 6; layer++) {
         const flights = [];
         for (const [microBatch, own] of batches.entries()) {
           flights.push(await member.experts.dispatch(member.batchOf(layer, own[rank], microBatch)));
         }
-        for (const flight of flights) await flight.compute(weights);
+        for (const flight of flights) await flight.compute(weightsOf(layer));
         for (const [microBatch, flight] of flights.entries()) {
           told[microBatch] = await member.outputsOf(
             await flight.combine(),

@@ -2,7 +2,7 @@ export type { ByMultiplyKind, MultiplyKind, Policy, ScaleFormat } from "./policy
 export { byMultiplyKind, multiplyKindOf, multiplyKinds } from "./policy.ts";
 export { operandFormat, policies, precisions, scaleFormats } from "./policy.ts";
 export type { Weight } from "./weight.ts";
-export type { Int4Packing } from "./int4-packing.ts";
+export { int4Group, type Int4Packing } from "./int4-packing.ts";
 export {
   codeBytes,
   isWeightDtype,
@@ -51,7 +51,7 @@ export {
   type ReplicaChoices,
   type SharedRows,
 } from "./shared-rows.ts";
-export { createOperand, createStoredRows, storedOperand } from "./quantize.ts";
+export { createOperand, createStoredRows, rowsOf, storedOperand } from "./quantize.ts";
 export { createQuantizedWeight } from "./quantize-weight.ts";
 export { exponential, logarithm, power } from "./elementary.ts";
 export { e4m3Values, fromBf16, fromF16, toBf16, toE4m3 } from "./float-formats.ts";

@@ -1,3 +1,5 @@
+import { scaleBlockOf } from "./weight-format.ts";
+
 /**
  * How INT4 codes lie where it is not row after row with 8 for zero; words hold eight codes.
  *
@@ -44,6 +46,15 @@ export function zeroPointsShape(
   return order === "rows" ? [Math.ceil(outputs / 8), groups * 8] : [groups, outputs];
 }
 
+/** Inputs that share a scale, of a weight of this shape. */
+export function int4Group(
+  shape: readonly number[],
+  scales: readonly number[],
+  order: Int4Packing["order"] = "rows",
+): number {
+  return scaleBlockOf("I4", shape, order === "rows" ? scales : scales.toReversed())![1];
+}
+
 /** Where AWQ keeps the outputs of a word. */
 const awqPlaces = [0, 4, 1, 5, 2, 6, 3, 7];
 const inAwqWord = (output: number) => output - (output % 8) + awqPlaces[output % 8];
@@ -76,12 +87,12 @@ export function unpackInt4(packed: PackedInt4, { order, zeroPointBias }: Int4Pac
   const place = placesOf(order, packed);
   const values = new Float32Array(new SharedArrayBuffer(outputs * inputs * 4));
   const scales = new Float32Array(outputs * groups);
-  const group = inputs / groups;
+  const group = int4Group([outputs, inputs], [outputs, groups]);
   for (let output = 0; output < outputs; output++) {
     for (let g = 0; g < groups; g++) {
       const zero = zeroPoints ? zeroPoints[place.zeroPoint(output, g)] + zeroPointBias : 0;
       scales[output * groups + g] = packed.scales[place.scale(output, g)];
-      for (let input = g * group; input < (g + 1) * group; input++) {
+      for (let input = g * group; input < Math.min(inputs, (g + 1) * group); input++) {
         values[output * inputs + input] = codes[place.code(output, input)] - zero;
       }
     }

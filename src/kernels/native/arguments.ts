@@ -9,10 +9,12 @@ import {
   type LogitAdjustments,
   type MlaShape,
   type MlpBuffers,
+  type QuantizedDtype,
   type Rope,
   type SortedRows,
   type StepLayout,
 } from "../stream.ts";
+import { weightFormats, type ScaleBlock } from "../weight-format.ts";
 import type { Weight } from "../weight.ts";
 
 /** Arguments that are structs in native/host/operations.h, written field by field. */
@@ -28,12 +30,26 @@ export function writeWeight(
   mapped: MappedWeight,
   width?: number,
 ): void {
-  if (width !== undefined && mapped.columns !== width) {
-    throw new RangeError(
-      `tensor ${weight.name} has ${mapped.columns} columns, ${width} are needed`,
-    );
-  }
+  if (width !== undefined) refuseOtherWidth(weight, mapped, width);
   writeMapped(ring, name, mapped);
+}
+
+function refuseOtherWidth({ name }: Weight, { columns }: MappedWeight, width: number): void {
+  if (columns === width) return;
+  throw new RangeError(`tensor ${name} has ${columns} columns, ${width} are needed`);
+}
+
+/** Weights that are multiplied together, as `like` is, with rows of this width. */
+export function writeWeights(
+  ring: CommandRing,
+  name: string,
+  weights: readonly Weight[],
+  mapped: MappedWeights,
+  width: number,
+  like = weights[0],
+): void {
+  refuseOtherWidth(like, mapped.linear(like), width);
+  ring.array(name, mapped.table(weights, like), 0);
 }
 
 const noWeight: MappedWeight = {
@@ -72,6 +88,22 @@ export function writeStoredRows(
   ring.array("values", rows, count, name);
 }
 
+/** @throws RangeError unless weights are quantised in such blocks */
+export function refuseOtherBlock(dtype: QuantizedDtype, block: ScaleBlock): void {
+  const { scaleBlocks } = weightFormats[dtype];
+  // Of integers of eight bits only rows have blocks of their own.
+  const known = dtype === "I8" ? scaleBlocks.slice(0, 1) : scaleBlocks;
+  if (known.some((each) => String(each) === String(block))) return;
+  throw new RangeError(`quantizeWeight: ${dtype} has no scales for blocks of ${block.join(" × ")}`);
+}
+
+/** @throws RangeError unless rows of one are rows of the other */
+export function refuseUnlike(operation: string, out: Operand, x: Operand): void {
+  if (out.format === x.format && out.columns === x.columns) return;
+  const [got, expected] = [out, x].map(({ format, columns }) => `${columns} ${format}`);
+  throw new RangeError(`${operation}: rows of ${got} cannot hold rows of ${expected}`);
+}
+
 /** Pairs are at most as many as the buffers and the groups have memory for. */
 export function writeGroupedMlp(
   ring: CommandRing,
@@ -82,11 +114,12 @@ export function writeGroupedMlp(
   weights: MappedWeights,
 ): void {
   const groups = Math.min(gate.length, starts.length - 1);
+  refuseUnlike("groupedMlp", sorted, x);
   writeOperand(ring, "x", x, 0);
   ring.number("xRows", rowsOf(x));
-  ring.array("gateWeights", weights.table(gate), 0);
-  ring.array("upWeights", weights.table(up), 0);
-  ring.array("downWeights", weights.table(down), 0);
+  writeWeights(ring, "gateWeights", gate, weights, sorted.columns);
+  writeWeights(ring, "upWeights", up, weights, sorted.columns, gate[0]);
+  writeWeights(ring, "downWeights", down, weights, product.columns);
   ring.number("groups", groups);
   ring.array("starts", starts, groups + 1);
   ring.array("sources", sources, 0);
@@ -95,6 +128,22 @@ export function writeGroupedMlp(
   ring.array("gate", between.gate, pairs * product.columns);
   ring.array("up", between.up, pairs * product.columns);
   ring.number("most", Math.min(pairs, sources.length));
+}
+
+/** The halves of kv_b_proj, W_UK and W_UV, head after head. */
+export function writeKvB(
+  ring: CommandRing,
+  kvB: Weight,
+  weights: MappedWeights,
+  shape: MlaShape,
+): void {
+  const mapped = weights.map(kvB);
+  const rows = shape.heads * (shape.nope + shape.value);
+  if (mapped.rows !== rows) {
+    throw new RangeError(`tensor ${kvB.name} has ${mapped.rows} rows, ${rows} are needed`);
+  }
+  writeWeight(ring, "kvB", kvB, mapped, shape.latent);
+  writeMlaShape(ring, "shape", shape);
 }
 
 export function writeMlaShape(ring: CommandRing, name: string, shape: MlaShape): void {

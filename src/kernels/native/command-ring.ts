@@ -10,7 +10,7 @@ const ASLEEP = 32;
 const HEADER_WORDS = 48;
 
 /** Commands that may wait: more than a step of the largest model enqueues. */
-const CAPACITY = 4096;
+const CAPACITY = 8192;
 
 /** After so many commands the ring lets go of the buffers of commands that have run. */
 const HOLD_COMMANDS = 256;

@@ -6,7 +6,7 @@ import type {
   AddonWeightFiles,
   NativeAddon,
 } from "../native-addon.ts";
-import { codesShape, type Int4Packing } from "../int4-packing.ts";
+import { codesShape, int4Group, type Int4Packing } from "../int4-packing.ts";
 import type { OperandFormatName } from "../operand-format.ts";
 import { codeBytes, scaleBlockOf, weightFormats, type WeightDtype } from "../weight-format.ts";
 import type { Weight } from "../weight.ts";
@@ -89,6 +89,15 @@ export class MappedWeights {
       this.#linear.set(weight, mapped);
     }
     return mapped;
+  }
+
+  #expectAlike(weight: Weight, like: Weight): void {
+    const [own, expected] = [this.linear(weight), this.linear(like)];
+    for (const what of ["dtype", "rows", "columns", "layout", "group"] as const) {
+      if (own[what] === expected[what]) continue;
+      const problem = `another ${what} than ${like.name}, with which it is multiplied`;
+      throw new WeightError(`tensor ${weight.name} has ${problem}`);
+    }
   }
 
   #mapLinear(weight: Weight): MappedWeight {
@@ -176,12 +185,16 @@ export class MappedWeights {
     return mapped;
   }
 
-  /** A list of linear weights as an array of native/host/commands.h's Weight; lists are not to be changed. */
-  table(weights: readonly Weight[]): BigInt64Array {
+  /**
+   * A list of linear weights as an array of native/host/commands.h's Weight; lists are not to be changed.
+   * @throws WeightError unless all are multiplied as `like` is: it alone decides which kernel does, and how rows are packed
+   */
+  table(weights: readonly Weight[], like: Weight = weights[0]): BigInt64Array {
     let table = this.#lists.get(weights);
     if (!table) {
       table = new BigInt64Array(weights.length * WEIGHT_WORDS);
       for (const [i, weight] of weights.entries()) {
+        this.#expectAlike(weight, like);
         const { dtype, rows, columns, data, scales, layout, group, int4 } = this.linear(weight);
         const words = [dtype, rows, columns, data, scales, layout, group, int4];
         table.set(words.map(BigInt), i * WEIGHT_WORDS);
@@ -230,8 +243,7 @@ function sidesOf({ shape }: Weight) {
 /** An INT4 weight's group, and what its strips hold. */
 function int4Of({ dtype, shape, scale, packing }: Weight) {
   if (dtype !== "I4") return noInt4;
-  const sides = packing && packing.order !== "rows" ? scale!.shape.toReversed() : scale!.shape;
-  const group = scaleBlockOf(dtype, shape, sides)![1];
+  const group = int4Group(shape, scale!.shape, packing?.order);
   const kinds = scale!.dtype === "BF16" ? int4Strips.bf16 : int4Strips.f32;
   return { group, int4: kinds[packing?.zeroPoints ? "zeroPoints" : "symmetric"] };
 }

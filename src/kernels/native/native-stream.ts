@@ -1,7 +1,10 @@
 import {
   writeAdjustments,
   writeGateRule,
+  refuseOtherBlock,
+  refuseUnlike,
   writeGroupedMlp,
+  writeKvB,
   writeLayout,
   writeMlaShape,
   writeNoWeight,
@@ -9,6 +12,7 @@ import {
   writeRope,
   writeStoredRows,
   writeWeight,
+  writeWeights,
 } from "./arguments.ts";
 import {
   exchangeActs,
@@ -112,6 +116,7 @@ export class NativeStream extends CommandStream implements ExchangeStream {
 
   quantizeWeight(out: QuantizedWeight, x: Operand, rows: number): void {
     const { dtype, block } = out;
+    refuseOtherBlock(dtype, block);
     const [scaleRows, scaleColumns] = scaleShape(dtype, [rows, x.columns], block)!;
     const ring = this.begin("quantizeWeight");
     ring.array("values", out.values, rows * rowBytes(dtype, x.columns));
@@ -147,7 +152,7 @@ export class NativeStream extends CommandStream implements ExchangeStream {
     const ring = this.begin("groupedGemm");
     writeStoredRows(ring, "out", out, rows * this.#weights.linear(weights[0]).rows);
     writeOperand(ring, "x", x, rows);
-    ring.array("weights", this.#weights.table(weights), 0);
+    writeWeights(ring, "weights", weights, this.#weights, x.columns);
     ring.number("groups", count);
     ring.array("starts", groups.starts, count + 1);
     ring.number("rows", rows);
@@ -217,8 +222,7 @@ export class NativeStream extends CommandStream implements ExchangeStream {
     const ring = this.begin("absorbQuery");
     ring.array("out", out, rows * shape.heads * shape.latent);
     ring.array("q", q, rows * shape.heads * (shape.nope + shape.rope));
-    writeWeight(ring, "kvB", kvB, this.#weights.map(kvB), shape.latent);
-    writeMlaShape(ring, "shape", shape);
+    writeKvB(ring, kvB, this.#weights, shape);
     ring.number("rows", rows);
     ring.number("roundInputs", this.#roundInputs);
     this.end();
@@ -254,8 +258,7 @@ export class NativeStream extends CommandStream implements ExchangeStream {
     const ring = this.begin("projectValue");
     ring.array("out", out, rows * shape.heads * shape.value);
     ring.array("latentSum", latentSum, rows * shape.heads * shape.latent);
-    writeWeight(ring, "kvB", kvB, this.#weights.map(kvB), shape.latent);
-    writeMlaShape(ring, "shape", shape);
+    writeKvB(ring, kvB, this.#weights, shape);
     ring.number("rows", rows);
     ring.number("roundInputs", this.#roundInputs);
     this.end();
@@ -295,6 +298,7 @@ export class NativeStream extends CommandStream implements ExchangeStream {
   }
 
   gather(out: Operand, x: Operand, sources: Int32Array, rows: number): void {
+    refuseUnlike("gather", out, x);
     const ring = this.begin("gather");
     writeOperand(ring, "out", out, rows);
     writeOperand(ring, "x", x, 0);

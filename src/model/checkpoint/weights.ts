@@ -1,5 +1,6 @@
-import type { ExpertWeights, Weight } from "../../kernels/index.ts";
+import { int4Group, type ExpertWeights, type Weight } from "../../kernels/index.ts";
 import type { ModelConfig } from "./config.ts";
+import { CheckpointError } from "./safetensors.ts";
 
 /** Where a graph's weights come from, by name and shape. */
 export interface WeightSource {
@@ -88,13 +89,13 @@ function linearIn({ attention, ffn }: LayerWeights): Weight[] {
   ];
 }
 
-/** The graph's weights under their names on the hub; shapes are checked, nothing is read. */
+/** The graph's weights under their names on the hub; shapes and formats are checked, nothing is read. */
 export function modelWeights(checkpoint: WeightSource, config: ModelConfig): ModelWeights {
   const { hiddenSize, vocabSize } = config;
   return {
-    embed: checkpoint.weight("model.embed_tokens.weight", [vocabSize, hiddenSize]),
+    embed: plainWeight(checkpoint, "model.embed_tokens.weight", [vocabSize, hiddenSize]),
     layers: Array.from({ length: config.layers }, (_, i) => layerWeights(checkpoint, config, i)),
-    finalNorm: checkpoint.weight("model.norm.weight", [hiddenSize]),
+    finalNorm: plainWeight(checkpoint, "model.norm.weight", [hiddenSize]),
     head: checkpoint.weight("lm_head.weight", [vocabSize, hiddenSize]),
     mtp: mtpWeights(checkpoint, config),
   };
@@ -107,11 +108,11 @@ function mtpWeights(checkpoint: WeightSource, config: ModelConfig): MtpWeights |
   const projection = `${name}.eh_proj.weight`;
   if (nextTokenLayers === 0 || !checkpoint.has(projection)) return undefined;
   return {
-    tokenNorm: checkpoint.weight(`${name}.enorm.weight`, [hiddenSize]),
-    stateNorm: checkpoint.weight(`${name}.hnorm.weight`, [hiddenSize]),
+    tokenNorm: plainWeight(checkpoint, `${name}.enorm.weight`, [hiddenSize]),
+    stateNorm: plainWeight(checkpoint, `${name}.hnorm.weight`, [hiddenSize]),
     projection: checkpoint.weight(projection, [hiddenSize, 2 * hiddenSize]),
     layer: layerWeights(checkpoint, config, layers),
-    outputNorm: checkpoint.weight(`${name}.shared_head.norm.weight`, [hiddenSize]),
+    outputNorm: plainWeight(checkpoint, `${name}.shared_head.norm.weight`, [hiddenSize]),
   };
 }
 
@@ -119,14 +120,44 @@ function layerWeights(checkpoint: WeightSource, config: ModelConfig, layer: numb
   const name = `model.layers.${layer}`;
   const norm = [config.hiddenSize];
   return {
-    inputNorm: checkpoint.weight(`${name}.input_layernorm.weight`, norm),
+    inputNorm: plainWeight(checkpoint, `${name}.input_layernorm.weight`, norm),
     attention: attentionWeights(checkpoint, config, `${name}.self_attn`),
-    postNorm: checkpoint.weight(`${name}.post_attention_layernorm.weight`, norm),
+    postNorm: plainWeight(checkpoint, `${name}.post_attention_layernorm.weight`, norm),
     ffn:
       layer < config.firstDense
         ? { kind: "dense", ...mlpWeights(checkpoint, config, `${name}.mlp`, config.denseWidth) }
         : moeWeights(checkpoint, config, `${name}.mlp`),
   };
+}
+
+/** What is read value by value, and has no scales. */
+function plainWeight(checkpoint: WeightSource, name: string, shape: readonly number[]): Weight {
+  const weight = checkpoint.weight(name, shape);
+  if (!weight.scale) return weight;
+  throw new CheckpointError(
+    weight.file,
+    `is ${weight.dtype}, as only matrices may be that rows are multiplied with`,
+    name,
+  );
+}
+
+/** A layer's experts are multiplied together, and a row is rounded once for all of them. */
+function expectOneFormat(weights: readonly Weight[]): void {
+  const [first] = weights;
+  for (const weight of weights) {
+    const [expected, got] = [formatName(first), formatName(weight)];
+    if (got === expected) continue;
+    throw new CheckpointError(
+      weight.file,
+      `expected ${expected} as ${first.name}, got ${got}`,
+      weight.name,
+    );
+  }
+}
+
+function formatName({ dtype, shape, scale, packing }: Weight): string {
+  if (dtype !== "I4") return dtype;
+  return `${dtype} in groups of ${int4Group(shape, scale!.shape, packing?.order)}`;
 }
 
 function attentionWeights(
@@ -143,12 +174,12 @@ function attentionWeights(
       ? {
           kind: "latent",
           a: linear("q_a_proj", queryRank, hiddenSize),
-          norm: checkpoint.weight(`${name}.q_a_layernorm.weight`, [queryRank]),
+          norm: plainWeight(checkpoint, `${name}.q_a_layernorm.weight`, [queryRank]),
           b: linear("q_b_proj", queries, queryRank),
         }
       : { kind: "direct", weight: linear("q_proj", queries, hiddenSize) },
     kvA: linear("kv_a_proj_with_mqa", latentRank + ropeWidth, hiddenSize),
-    kvANorm: checkpoint.weight(`${name}.kv_a_layernorm.weight`, [latentRank]),
+    kvANorm: plainWeight(checkpoint, `${name}.kv_a_layernorm.weight`, [latentRank]),
     kvB: linear("kv_b_proj", heads * (nopeWidth + valueWidth), latentRank),
     output: linear("o_proj", hiddenSize, heads * valueWidth),
   };
@@ -172,11 +203,13 @@ function moeWeights(checkpoint: WeightSource, config: ModelConfig, name: string)
   const experts = Array.from({ length: gate.experts }, (_, e) =>
     mlpWeights(checkpoint, config, `${name}.experts.${e}`, expertWidth),
   );
+  expectOneFormat(experts.flatMap((expert) => [expert.gate, expert.up]));
+  expectOneFormat(experts.map((expert) => expert.down));
   const bias = `${name}.gate.e_score_correction_bias`;
   return {
     kind: "moe",
     router: checkpoint.weight(`${name}.gate.weight`, [gate.experts, hiddenSize]),
-    bias: gate.method === "noaux_tc" ? checkpoint.weight(bias, [gate.experts]) : undefined,
+    bias: gate.method === "noaux_tc" ? plainWeight(checkpoint, bias, [gate.experts]) : undefined,
     experts: {
       gate: experts.map((expert) => expert.gate),
       up: experts.map((expert) => expert.up),

@@ -61,7 +61,8 @@ export interface RoutedExperts {
 /** SwiGLU of row groups, each with its own expert, in buffers of its own. */
 export class GroupedMlp {
   readonly #stream: Stream;
-  #buffers: MlpBuffers | undefined;
+  /** By the formats of both products' rows: layers may have experts of another format. */
+  readonly #buffers = new Map<string, MlpBuffers>();
   /** [pairs, hidden] */
   #out: StoredRows = new Float32Array(0);
 
@@ -103,18 +104,24 @@ export class GroupedMlp {
 
   /** Grow to the most pairs ever asked for. */
   #buffersFor(least: number, { gate, down }: ExpertWeights): MlpBuffers {
-    if (this.#buffers && this.#buffers.pairs >= least) return this.#buffers;
-    const pairs = Math.max(least, 2 * (this.#buffers?.pairs ?? 0));
+    const [input, between] = [gate[0], down[0]].map((weight) => this.#stream.operandFormat(weight));
+    const formats = `${input} ${between}`;
+    const kept = this.#buffers.get(formats);
+    if (kept && kept.pairs >= least) return kept;
+    const pairs = Math.max(least, 2 * (kept?.pairs ?? 0));
     const [width, hidden] = gate[0].shape;
-    this.#out = createStoredRows(precisions[this.#stream.policy].rows, pairs * hidden);
-    this.#buffers = {
+    if (this.#out.length < pairs * hidden) {
+      this.#out = createStoredRows(precisions[this.#stream.policy].rows, pairs * hidden);
+    }
+    const buffers = {
       pairs,
-      sorted: createOperand(this.#stream.operandFormat(gate[0]), pairs, hidden),
+      sorted: createOperand(input, pairs, hidden),
       gate: allocate(Float32Array, pairs * width),
       up: allocate(Float32Array, pairs * width),
-      product: createOperand(this.#stream.operandFormat(down[0]), pairs, width),
+      product: createOperand(between, pairs, width),
     };
-    return this.#buffers;
+    this.#buffers.set(formats, buffers);
+    return buffers;
   }
 }
 
