@@ -13,20 +13,6 @@ inline int endOfCut(const Weight& kvB, int64_t weightRow, int j, int nope) {
   return static_cast<int>(std::min<int64_t>(nope, j + rows - weightRow % rows));
 }
 
-/// `left` values of a row, of up to 16; zeros behind.
-template <Dtype D>
-inline Chains loadHalves(const uint8_t* codes, int64_t left) {
-  alignas(64) float values[CHAINS];
-  for (int i = 0; i < CHAINS; i += WIDTH) {
-    const uint8_t* at = codes + i * formatOf(D).valueBytes;
-    const int64_t count = std::clamp<int64_t>(left - i, 0, WIDTH);
-    const Vec v = count == WIDTH ? loadCodes<D>(at) : count ? loadCodes<D>(at, static_cast<int>(count)) : splat(0.0f);
-    if constexpr (WIDTH == CHAINS) return loadChains(reinterpret_cast<const float*>(&v));
-    store(values + i, v);
-  }
-  return loadChains(values);
-}
-
 template <Dtype D>
 class AbsorbedHeadOnChain {
  public:
@@ -160,7 +146,7 @@ class AbsorbedHeadOnChain {
     const auto load = [&](int row) {
       const int64_t left = row < end ? shape_.latent - column : 0;
       if (left > 0) __builtin_prefetch(codesAt(row + 2 * STEP_PAIRS, column));
-      return left > 0 ? loadHalves<D>(codesAt(row, column), left) : splatChains(0.0f);
+      return left > 0 ? chainsOf(loadUpTo<D>(codesAt(row, column), left)) : splatChains(0.0f);
     };
     return pairsOf(load(j), load(j + 1));
   }

@@ -63,21 +63,24 @@ class FewChains {
     forSums([&](auto row, auto n) __attribute__((always_inline)) { sums[row][n] = splatChains(0.0f); });
     const auto* x = reinterpret_cast<const PackedPair*>(reinterpret_cast<const uint8_t*>(product_.packed) +
                                                         block * Rows * SCALE_BLOCK * PACKED_BYTES);
-    const int words = static_cast<int>(ceilDivide(inputs * BYTES, 4));
-    for (int word = 0; word < words; word++) {
+    const auto multiplyWord = [&](int word, auto pairs) __attribute__((always_inline)) {
       each<STRIPS>([&](auto n) __attribute__((always_inline)) {
         const uint32_t* at = strips[n] + word * STRIP_LANES;
         if (Layout == WeightLayout::strips) __builtin_prefetch(at + STRIP_AHEAD_WORDS);
         Pairs weights[Decoder::PAIRS];
         Decoder::decode(weights, 1, at);
-        each<Decoder::PAIRS>([&](auto pair) __attribute__((always_inline)) {
+        each<pairs>([&](auto pair) __attribute__((always_inline)) {
           each<Rows>([&](auto row) __attribute__((always_inline)) {
             sums[row][n] = chain(splatPair(x[row * PAIRS_OF_BLOCK + pair]), weights[pair], sums[row][n]);
           });
         });
       });
       x += Decoder::PAIRS;
-    }
+    };
+    // A pair of zeros more would make zero of minus zero.
+    const int pairs = (inputs + 1) / 2, words = pairs / Decoder::PAIRS;
+    for (int word = 0; word < words; word++) multiplyWord(word, Constant<Decoder::PAIRS>());
+    if (pairs % Decoder::PAIRS) multiplyWord(words, Constant<1>());
   }
 
   template <typename Run>

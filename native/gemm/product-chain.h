@@ -137,10 +137,7 @@ struct ChainDecoder {
     for (int byte = 0; byte < 4; byte++) {
       for (int lane = 0; lane < CHAINS; lane++) codes[byte][lane] = static_cast<uint8_t>(words[lane] >> 8 * byte);
     }
-    const auto values = [&](int byte) {
-      const Vec v = loadCodes<D>(codes[byte]);
-      return loadChains(reinterpret_cast<const float*>(&v));
-    };
+    const auto values = [&](int byte) { return chainsOf(loadCodes<D>(codes[byte])); };
     out[0] = pairsOf(values(0), values(1));
     out[stride] = pairsOf(values(2), values(3));
   }

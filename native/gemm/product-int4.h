@@ -76,8 +76,6 @@ inline void packInt4Tile(const Product& product, int64_t tile) {
   }
 }
 
-inline Chains chainsOf(Vec v) { return loadChains(reinterpret_cast<const float*>(&v)); }
-
 /// What an INT4 weight's strips hold, as constants.
 template <int Group, Int4Strips Int4>
 struct Int4Block {

@@ -30,7 +30,6 @@ inline void multiplyFewDots(const Product& product, int64_t from, int64_t to) {
 
 #if defined(__AVX512VNNI__)
 
-
 template <int Rows>
 class FewDotRows {
  public:

@@ -2,11 +2,11 @@
 //
 // One accumulation order serves one row, a few and panels, so that a row's bits do not depend on the rows beside it.
 // This is the vectors'; product-tile.h has the tiles'. Each output has WIDTH lanes over the inputs. The lanes' sums over a
-// block of SCALE_BLOCK inputs start afresh in every block and are promoted into the lanes' totals by a fused multiply with the
-// block's scale (DeepGEMM's promotion); the lanes are added at the end, in one fixed tree.
+// block of SCALE_BLOCK inputs start afresh in every block and are promoted into the lanes' totals, times the block's scale
+// (DeepGEMM's promotion); the lanes are added at the end, in one fixed tree.
 //
-// Inputs are first packed: as float32, in the weight format's arrangement, padded with zeros to whole steps, in tiles
-// of up to TILE_ROWS rows interleaved by vectors: [tile][vector][row][WIDTH].
+// Inputs are first packed: as float32, padded with zeros to whole steps, in tiles of up to TILE_ROWS rows interleaved by
+// vectors: [tile][vector][row][WIDTH].
 #pragma once
 #include <algorithm>
 

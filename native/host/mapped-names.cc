@@ -72,10 +72,10 @@ class Line {
 void onBusError(int signal, siginfo_t* info, void* context) {
   const auto* address = static_cast<const uint8_t*>(info->si_addr);
   // Of a signal that somebody sent there is no address.
+  const bool isAccess = info->si_code > 0;
   for (const Entry& entry : entries) {
-    if (info->si_code <= 0) break;
     const uint8_t* data = entry.data.load(std::memory_order_acquire);
-    if (data && address >= data && address < data + entry.size) endFor(entry, address - data);
+    if (isAccess && data && address >= data && address < data + entry.size) endFor(entry, address - data);
   }
   if (before.sa_flags & SA_SIGINFO) {
     before.sa_sigaction(signal, info, context);

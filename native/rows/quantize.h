@@ -113,7 +113,7 @@ inline void quantizeWeightBlock(const QuantizeWeight& c, int64_t row, int64_t co
   };
   Vec largest = splat(WEIGHT_FLOOR), poison = splat(0);
   forValues([&](int64_t, Vec x, auto) {
-    largest = max(largest, abs(x));
+    largest = max(abs(x), largest);
     poison = poison + (x - x);
   });
   const float scale = scaleFor(maximum(largest), c.powerOfTwoScales);

@@ -1,4 +1,4 @@
-// Sampling, with the bits of src/kernels/choose.ts. A row's logits are read as whole numbers of the same order, its
+// Sampling, with the bits of src/kernels/sampling/choose.ts. A row's logits are read as whole numbers of the same order, its
 // keys: whole numbers have maxima that compilers turn into vectors, and sort together with their tokens.
 #pragma once
 #include <algorithm>

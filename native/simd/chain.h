@@ -159,6 +159,11 @@ inline Chains addProducts(Half a, Half b, Chains c) {
 
 #endif
 
+inline Chains chainsOf(Vec v) {
+  static_assert(WIDTH == CHAINS);
+  return loadChains(reinterpret_cast<const float*>(&v));
+}
+
 inline float bf16Bits(uint32_t bits) {
   float value;
   std::memcpy(&value, &bits, sizeof value);

@@ -58,10 +58,6 @@ inline Vec abs(Vec a) {
 inline Vec fma(Vec a, Vec b, Vec c) {
   return {_mm256_fmadd_ps(a.low, b.low, c.low), _mm256_fmadd_ps(a.high, b.high, c.high)};
 }
-inline Vec roundToInteger(Vec a) {
-  constexpr int NEAREST = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
-  return {_mm256_round_ps(a.low, NEAREST), _mm256_round_ps(a.high, NEAREST)};
-}
 /// 2^n of whole n from -127 on, whose lowest bits `bits` holds; zero for -127.
 inline Vec powerOfTwo(Vec bits) {
   const auto power = [](__m256 half) {

@@ -29,9 +29,6 @@ inline Vec min(Vec a, Vec b) { return {_mm512_min_ps(a.v, b.v)}; }
 inline Vec abs(Vec a) { return {_mm512_abs_ps(a.v)}; }
 /// a · b + c, rounded once.
 inline Vec fma(Vec a, Vec b, Vec c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
-inline Vec roundToInteger(Vec a) {
-  return {_mm512_roundscale_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
-}
 /// 2^n of whole n from -127 on, whose lowest bits `bits` holds; zero for -127.
 inline Vec powerOfTwo(Vec bits) {
   const __m512i exponent = _mm512_add_epi32(_mm512_castps_si512(bits.v), _mm512_set1_epi32(127));

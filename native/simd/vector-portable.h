@@ -93,9 +93,6 @@ inline Vec abs(Vec a) {
 }
 /// a · b + c, rounded twice where there is no such instruction.
 inline Vec fma(Vec a, Vec b, Vec c) { return a * b + c; }
-inline Vec roundToInteger(Vec a) {
-  return lanes([&](int i) { return std::nearbyint(a.v[i]); });
-}
 /// 2^n of whole n from -127 on, whose lowest bits `bits` holds; zero for -127.
 inline Vec powerOfTwo(Vec bits) {
   return lanes([&](int i) {

@@ -12,7 +12,7 @@
 #include <cstring>
 
 #ifndef DAYSIX_ISA
-#error "compile kernels with DAYSIX_ISA=avx512, avx2 or portable"
+#error "compile kernels with DAYSIX_ISA=amx, avx512bf16, avx512, avx2 or portable"
 #endif
 
 namespace daysix::DAYSIX_ISA {

@@ -7,7 +7,7 @@ export interface OperationDescription {
   readonly words: readonly string[];
 }
 
-/** What native/addon.cc exports. */
+/** What native/host/addon.cc exports. */
 export interface NativeAddon {
   /** In the order of their numbers. */
   readonly operations: readonly OperationDescription[];

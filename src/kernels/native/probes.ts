@@ -27,7 +27,7 @@ export interface ProbesOptions {
   readonly weights?: WeightMemory;
 }
 
-/** native/probe.h's. */
+/** native/host/probe.h's. */
 const SLICE_BYTES = 2 ** 22;
 /** More than caches hold for long while gigabytes pass through them. */
 const OWN_BYTES = 2 ** 30;
