@@ -21,19 +21,28 @@ export {
   loadsSince as expertLoadsSince,
   Router,
 } from "./routing/index.ts";
-export { boundHeaps, version } from "./fleet/index.ts";
-export type { NodeOptions } from "./fleet/index.ts";
-export { serveNode, type JoinedNodeOptions } from "./fleet/index.ts";
 export {
+  boundHeaps,
   EngineError,
+  type JoinedNodeOptions,
+  type NodeOptions,
+  serveNode,
   type UnitLife,
   type UnitState,
   unitStates,
+  version,
   type WantedUnits,
 } from "./fleet/index.ts";
-export { EngineCore, type CoreOptions, type Speculator, type StepComputer } from "./rank/index.ts";
+export {
+  EngineCore,
+  type CoreOptions,
+  overlapModes,
+  type OverlapMode,
+  type Placement,
+  type Speculator,
+  type StepComputer,
+} from "./rank/index.ts";
 export { Repeats, Speculation } from "./speculation/index.ts";
-export { overlapModes, type OverlapMode, type Placement } from "./rank/index.ts";
 export type {
   AskedRequest,
   EngineStats,

@@ -1,6 +1,5 @@
 import { z } from "zod";
-import type { Frame } from "../links/index.ts";
-import { MAXIMUM_RANK, parseFrame } from "../links/index.ts";
+import { type Frame, MAXIMUM_RANK, parseFrame } from "../links/index.ts";
 
 const membershipSchema = z.discriminatedUnion("kind", [
   /** From the coordinator to a node that has joined: the nodes that joined before, which it is to dial. */

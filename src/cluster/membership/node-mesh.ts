@@ -1,9 +1,15 @@
-import { ControlChannel, ControlError } from "../links/index.ts";
-import type { RankMessage } from "../links/index.ts";
-import { type Frame, FrameError } from "../links/index.ts";
-import type { FrameSocket } from "../links/index.ts";
+import {
+  ControlChannel,
+  ControlError,
+  type Frame,
+  FrameError,
+  type FrameSocket,
+  type LinkOptions,
+  type LinkTraffic,
+  NodeLink,
+  type RankMessage,
+} from "../links/index.ts";
 import { type MembershipMessage, parseMembership } from "./membership-messages.ts";
-import { type LinkOptions, type LinkTraffic, NodeLink } from "../links/index.ts";
 
 /** What a node hears from the others. `from` and `node` are node numbers. */
 export interface ClusterHandlers {
