@@ -10,6 +10,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { askServer, serverEvents, type Server } from "../../gateway/index.ts";
 import { randomSource } from "../../kernels/index.ts";
+import { median } from "../percentiles.ts";
 import { withCalmServer } from "./process-chaos.ts";
 import { ProcessCluster } from "./process-cluster-fixtures.ts";
 
@@ -161,9 +162,6 @@ async function keepCompany({ url }: Server, signal: AbortSignal): Promise<void> 
   readOn().catch(() => undefined);
 }
 
-const median = (values: readonly number[]) =>
-  Math.round(values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)]);
-
 let differing = 0;
 await withCalmServer(async (calm) => {
   for (const blow of only === undefined ? blows : [blows[Number(only) - 1]]) {
@@ -174,7 +172,8 @@ await withCalmServer(async (calm) => {
         if (result.struck.text !== (await read(calm, round)).text) differing++;
         rounds.push(result);
       }
-      const over = (value: (round: (typeof rounds)[number]) => number) => median(rounds.map(value));
+      const over = (value: (round: (typeof rounds)[number]) => number) =>
+        Math.round(median(rounds.map(value)));
       const told = {
         what: blow.what,
         store: cached,

@@ -1,3 +1,5 @@
+import { median } from "../median.ts";
+
 /** `auto`: two micro-batches overlap in a step where that is faster; `on`: in all steps; `off`: in none. */
 export const overlapModes = ["auto", "on", "off"] as const;
 export type OverlapMode = (typeof overlapModes)[number];
@@ -149,7 +151,3 @@ function keep(values: number[], value: number): void {
   values.push(value);
   if (values.length > COMPARED_STEPS) values.shift();
 }
-
-/** Of two the lesser: what held a step up says nothing of the next. */
-const median = (values: readonly number[]) =>
-  [...values].sort((a, b) => a - b)[(values.length - 1) >> 1];

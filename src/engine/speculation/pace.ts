@@ -1,3 +1,5 @@
+import { median } from "../median.ts";
+
 /** Steps whose median is the pace: it follows a change within half of them, and no single step's. */
 const STEPS = 5;
 
@@ -20,9 +22,4 @@ export class Pace {
   evened(milliseconds: number): number {
     return milliseconds / this.#median;
   }
-}
-
-/** The lower one of an even count. */
-export function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[(values.length - 1) >> 1];
 }

@@ -1,4 +1,4 @@
-import { median } from "./pace.ts";
+import { median } from "../median.ts";
 
 /** What one more is taken to cost, as a share of the whole, where nothing is known of it. */
 const HOPED_SHARE = 0.05;
