@@ -29,5 +29,6 @@ export {
   type Unit,
   type UnitRole,
 } from "./topology.ts";
+export { parseBody } from "./parse-body.ts";
 export { parseWire, type WireRate } from "./wire/index.ts";
 export { PeerLostError, type Transport, TransportClosedError } from "./ranks/index.ts";

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { parseBody } from "../parse-body.ts";
 import { FrameError, nodeFrame, type Frame, type FrameType } from "./frame.ts";
 import type { FrameSocket } from "./frame-socket.ts";
 
@@ -64,10 +65,11 @@ export function parseFrame<T>(frame: Frame, type: FrameType, schema: z.ZodType<T
 
 /** Checks what a type of frame has said. @throws FrameError naming the field that is wrong */
 export function parseAs<T>(type: FrameType, said: unknown, schema: z.ZodType<T>): T {
-  const result = schema.safeParse(said);
-  if (result.success) return result.data;
-  const [{ path, message }] = result.error.issues;
-  throw new FrameError(`${type} frame: ${path.join(".")}: ${message}`);
+  try {
+    return parseBody(said, schema);
+  } catch (error) {
+    throw new FrameError(`${type} frame: ${(error as Error).message}`);
+  }
 }
 
 function parseJson({ payload, type }: Frame): unknown {

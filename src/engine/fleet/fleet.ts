@@ -1,5 +1,6 @@
 import {
   inTime,
+  parseBody,
   parseTopology,
   settleInTime,
   type Clock,
@@ -21,7 +22,6 @@ import {
 } from "./fleet-plan.ts";
 import {
   nodeNewsSchema,
-  parseBody,
   startedSchema,
   type NodeOrder,
   type NodeQuestion,

@@ -2,6 +2,7 @@ import {
   HandshakeError,
   inTime,
   joinCluster,
+  parseBody,
   systemClock,
   type Address,
   type ClusterSecret,
@@ -15,7 +16,7 @@ import type { HashedBytes } from "../../model/index.ts";
 import { backOffMs } from "./back-off.ts";
 import { fleetIdentity, ReadIdentity } from "./fleet-identity.ts";
 import { NodeRanks, type NodeRanksOptions } from "./node-ranks.ts";
-import { nodeQuestionSchema, orderSchema, parseBody, type NodeNews } from "./node-messages.ts";
+import { nodeQuestionSchema, orderSchema, type NodeNews } from "./node-messages.ts";
 import { EngineError } from "./rank-handle.ts";
 
 export interface JoinedNodeOptions {

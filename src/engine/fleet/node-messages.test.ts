@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { decodeBody, encodeBody } from "../../cluster/links/body.ts";
-import { parseTopology } from "../../cluster/index.ts";
+import { parseBody, parseTopology } from "../../cluster/index.ts";
 import { greedySampling } from "../../kernels/index.ts";
 import type { ModelConfig } from "../../model/index.ts";
 import { request } from "../api/fixtures.ts";
@@ -16,7 +16,7 @@ import {
   settingsOf,
   type Launch,
 } from "./fleet-plan.ts";
-import { nodeNewsSchema, orderSchema, parseBody } from "./node-messages.ts";
+import { nodeNewsSchema, orderSchema } from "./node-messages.ts";
 
 /** What arrives of a body. */
 const wire = (body: unknown) => decodeBody(encodeBody(body));

@@ -1,4 +1,4 @@
-import type { NodeMesh } from "../../cluster/index.ts";
+import { parseBody, type NodeMesh } from "../../cluster/index.ts";
 import {
   statsSchema,
   type EngineLimits,
@@ -6,7 +6,7 @@ import {
   type RankCommand,
   type RankQuestion,
 } from "../messages.ts";
-import { parseBody, type NodeOrder, type NodeQuestion } from "./node-messages.ts";
+import type { NodeOrder, NodeQuestion } from "./node-messages.ts";
 import type { RankHandle } from "./rank-handle.ts";
 
 /** A rank of another node. */
