@@ -1,6 +1,9 @@
 import { randomBytes } from "node:crypto";
 
 const KEY_BYTES = 32;
+/** More of what lies in a key's place is not read. */
+export const MOST_KEY_BYTES = 256;
+
 const pattern = /^daysix block key ([0-9a-f]{64})\n$/;
 
 /** As a store keeps the key that authenticates its blocks. */

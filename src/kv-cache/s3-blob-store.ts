@@ -1,8 +1,8 @@
-import type { Readable } from "node:stream";
+import { pipeline, Readable, Transform } from "node:stream";
 import type { S3Client } from "@aws-sdk/client-s3";
 import type { BlobProblem, BlobStore } from "./blob-store.ts";
 import type { StoreLimits } from "./eviction.ts";
-import { textOfKey } from "./key-text.ts";
+import { MOST_KEY_BYTES, textOfKey } from "./key-text.ts";
 import { openServer, optionalPackage, sharedKey } from "./server-store.ts";
 
 const CONNECT_MS = 5000;
@@ -11,6 +11,9 @@ const SILENCE_MS = 60_000;
 
 /** Between two looks whether the key is still there. */
 const KEY_LOOK_MS = 3_600_000;
+
+/** Of what no block is: the key, and what is said of trouble. */
+const MOST_WORDS = 64 * 1024;
 
 type Sdk = typeof import("@aws-sdk/client-s3");
 
@@ -47,6 +50,7 @@ export class S3BlobStore implements BlobStore {
         responseChecksumValidation: "WHEN_REQUIRED",
         requestHandler: { connectionTimeout: CONNECT_MS, socketTimeout: silenceMs },
       });
+      boundAnswers(client);
       const folder = url.pathname.replace(/^\/|\/$/g, "");
       const where = { Bucket: url.hostname, Key: folder === "" ? "key" : `${folder}/key` };
       const key = await sharedKey((text) => keyText(sdk, client, where, text));
@@ -68,7 +72,7 @@ export class S3BlobStore implements BlobStore {
   }
 
   async get(name: string, bytes: number, usedAt: number): Promise<Uint8Array | BlobProblem> {
-    // One byte more tells content that is longer, however long it is.
+    // One byte more tells content that is longer.
     const asked = { ...this.#at(name), Range: `bytes=0-${bytes}` };
     const found = await unlessAbsent(this.#client.send(new this.#sdk.GetObjectCommand(asked)));
     if (!found) return "absent";
@@ -123,8 +127,9 @@ async function keyText(
   where: { readonly Bucket: string; readonly Key: string },
   text: string,
 ): Promise<string> {
+  const asked = { ...where, Range: `bytes=0-${MOST_KEY_BYTES - 1}` };
   const read = async () => {
-    const found = await unlessAbsent(client.send(new sdk.GetObjectCommand(where)));
+    const found = await unlessAbsent(client.send(new sdk.GetObjectCommand(asked)));
     return found?.Body?.transformToString("latin1");
   };
   const there = await read();
@@ -134,6 +139,39 @@ async function keyText(
     if (error.name !== "PreconditionFailed") throw error;
   });
   return (await read()) ?? "";
+}
+
+/** A range is a wish, and any answer may be without end: one that is longer than asked for is cut, and fails. */
+function boundAnswers(client: S3Client): void {
+  client.middlewareStack.add(
+    (next) => async (asked) => {
+      const answer = await next(asked);
+      const { headers } = asked.request as { readonly headers: Record<string, string> };
+      const response = answer.response as { readonly statusCode: number; body?: unknown };
+      if (response.body instanceof Readable) {
+        const last = /^bytes=0-(\d+)$/.exec(headers["range"] ?? "")?.[1];
+        const isContent = last !== undefined && response.statusCode < 300;
+        response.body = cutAfter(response.body, isContent ? Number(last) + 1 : MOST_WORDS);
+      }
+      return answer;
+    },
+    // The nearest to the connection.
+    { name: "boundAnswers", step: "deserialize", priority: "low" },
+  );
+}
+
+/** The same bytes, and an error in place of what exceeds so many; the connection is closed then. */
+function cutAfter(body: Readable, most: number): Readable {
+  let taken = 0;
+  const bounded = new Transform({
+    transform(chunk: Buffer, _, passed) {
+      taken += chunk.length;
+      if (taken <= most) passed(null, chunk);
+      else passed(new Error(`it answered more than the ${most} bytes that were asked for`));
+    },
+  });
+  // Who reads hears of an error.
+  return pipeline(body, bounded, () => undefined);
 }
 
 /** What was answered; undefined if there is no such object. */

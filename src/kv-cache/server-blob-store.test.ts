@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { once } from "node:events";
-import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
+import { createServer, type IncomingMessage, type RequestListener } from "node:http";
+import { createServer as createTcpServer, type AddressInfo } from "node:net";
+import type { Writable } from "node:stream";
 import { test, type TestContext } from "node:test";
 import { DeleteObjectCommand, S3Client } from "@aws-sdk/client-s3";
 import { freePort } from "../cluster/fixtures.ts";
@@ -128,27 +129,100 @@ test("a server is reached at an IPv6 address", async () => {
   });
 });
 
-/** An S3 server that begins to tell blobs and never ends; `written`: when it says they were. */
-async function openStalling(t: TestContext, written: Date, silenceMs?: number) {
+/** Opens the store of an S3 server that answers as it likes. */
+async function openFake(t: TestContext, answers: RequestListener, silenceMs?: number) {
   process.env["AWS_ACCESS_KEY_ID"] ??= "any";
   process.env["AWS_SECRET_ACCESS_KEY"] ??= "any";
-  const key = `daysix block key ${"0".repeat(64)}\n`;
-  let closed: () => void;
-  const isClosed = new Promise<void>((resolve) => (closed = resolve));
-  const server = createServer((asked, answer) => {
-    if (asked.url?.includes("/key") === true) return void answer.end(key);
-    answer.on("close", closed);
-    answer.writeHead(200, { "last-modified": written.toUTCString(), "content-length": 1000 });
-    answer.write("abc");
-  }).listen(0, "127.0.0.1");
+  const server = createServer(answers).listen(0, "127.0.0.1");
   await once(server, "listening");
   t.after(() => server.close());
   const { port } = server.address() as AddressInfo;
   const url = new URL(`s3://blocks/kv?endpoint=http://127.0.0.1:${port}`);
   const store = await S3BlobStore.open(url, limits, silenceMs);
   t.after(() => store.close());
-  return { store, isClosed };
+  return store;
 }
+
+const keyText = `daysix block key ${"0".repeat(64)}\n`;
+const asksForKey = ({ url }: IncomingMessage) => url?.includes("/key") === true;
+
+/** An S3 server that begins to tell blobs and never ends; `written`: when it says they were. */
+async function openStalling(t: TestContext, written: Date, silenceMs?: number) {
+  let closed: () => void;
+  const isClosed = new Promise<void>((resolve) => (closed = resolve));
+  const answers: RequestListener = (asked, answer) => {
+    if (asksForKey(asked)) return void answer.end(keyText);
+    answer.on("close", closed);
+    answer.writeHead(200, { "last-modified": written.toUTCString(), "content-length": 1000 });
+    answer.write("abc");
+  };
+  return { store: await openFake(t, answers, silenceMs), isClosed };
+}
+
+const FLOOD_BYTES = 256 * 2 ** 20;
+/** More than sockets hold between those who write and those who read, on one machine. */
+const HELD_BYTES = FLOOD_BYTES / 4;
+
+/** Writes a flood to who listens for so long; how much of it they took. */
+async function flood(answer: Writable): Promise<number> {
+  const wave = Buffer.alloc(2 ** 20, "0");
+  let sent = 0;
+  const isClosed = once(answer, "close");
+  while (sent < FLOOD_BYTES && !answer.destroyed) {
+    sent += wave.length;
+    if (!answer.write(wave)) await Promise.race([once(answer, "drain"), isClosed]);
+  }
+  answer.end();
+  return sent;
+}
+
+test("s3: a server that answers more than was asked for is not listened to", async (t) => {
+  const floods: Promise<number>[] = [];
+  let statusCode = 200;
+  const store = await openFake(t, (asked, answer) => {
+    if (asksForKey(asked)) return void answer.end(keyText);
+    answer.writeHead(statusCode, { "content-type": "application/xml" });
+    floods.push(flood(answer));
+  });
+  for (statusCode of [200, 404, 500]) {
+    await assert.rejects(store.get(nameOf("a"), 1000, Date.now()));
+    await assert.rejects(store.put(nameOf("a"), content(10, 1), Date.now()));
+    await assert.rejects(store.delete(nameOf("a")));
+  }
+  const sent = await Promise.all(floods);
+  assert.equal(sent.length, 9);
+  assert.ok(Math.max(...sent) < HELD_BYTES, `${sent.join(", ")} bytes`);
+});
+
+test("s3: of a key that has no end little is read", async (t) => {
+  let flooded: Promise<number> | undefined;
+  const opening = openFake(t, (_, answer) => {
+    answer.writeHead(200);
+    flooded = flood(answer);
+  });
+  await assert.rejects(opening, /it answered more than the 256 bytes that were asked for$/);
+  assert.ok(((await flooded) ?? Infinity) < HELD_BYTES);
+});
+
+test("valkey: of a key that has no end little is asked for", async (t) => {
+  const asked: string[] = [];
+  const server = createTcpServer((socket) => {
+    socket.on("error", () => undefined);
+    socket.on("data", (bytes) => {
+      // Each is a star and its words' count, then a length and a word by turns.
+      for (const command of String(bytes).split("*").slice(1)) {
+        const words = command.split("\r\n").filter((_, i) => i > 0 && i % 2 === 0);
+        asked.push(words.join(" ").trim());
+        socket.write(words[0] === "setnx" ? ":0\r\n" : "$2\r\nno\r\n");
+      }
+    });
+  }).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  t.after(() => server.close());
+  const { port } = server.address() as AddressInfo;
+  await assert.rejects(open(`valkey://127.0.0.1:${port}/0`), /its block key holds something else/);
+  assert.equal(asked.at(-1), "getrange daysix:key 0 255");
+});
 
 test("s3: an answer that stalls is given up", async (t) => {
   const { store, isClosed } = await openStalling(t, new Date(), 50);

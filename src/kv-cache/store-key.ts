@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import { constants } from "node:fs";
 import { link, open, rm } from "node:fs/promises";
 import { join } from "node:path";
-import { keyOfText, newKeyText } from "./key-text.ts";
+import { keyOfText, MOST_KEY_BYTES, newKeyText } from "./key-text.ts";
 
 /**
  * The key that authenticates a directory's blocks: it lies there, in the file `key`, for the owner
@@ -22,7 +22,7 @@ async function read(path: string): Promise<string | undefined> {
   try {
     const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOFOLLOW);
     try {
-      const bytes = Buffer.alloc(256);
+      const bytes = Buffer.alloc(MOST_KEY_BYTES);
       const { bytesRead } = await file.read(bytes, 0, bytes.length, 0);
       return bytes.toString("latin1", 0, bytesRead);
     } finally {

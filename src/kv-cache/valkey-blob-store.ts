@@ -1,7 +1,7 @@
 import type { Redis } from "iovalkey";
 import type { BlobProblem, BlobStore } from "./blob-store.ts";
 import type { StoreLimits } from "./eviction.ts";
-import { textOfKey } from "./key-text.ts";
+import { MOST_KEY_BYTES, textOfKey } from "./key-text.ts";
 import { openServer, optionalPackage, sharedKey } from "./server-store.ts";
 
 const CONNECT_MS = 5000;
@@ -49,7 +49,7 @@ export class ValkeyBlobStore implements BlobStore {
         await client.connect();
         const key = await sharedKey(async (text) => {
           await client.setnx(keyOf("key"), text);
-          return (await client.get(keyOf("key"))) ?? "";
+          return client.getrange(keyOf("key"), 0, MOST_KEY_BYTES - 1);
         });
         return new ValkeyBlobStore(client, key, maxAgeMs);
       } catch (error) {
