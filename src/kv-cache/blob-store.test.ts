@@ -77,7 +77,9 @@ for (const [kind, open] of kinds) {
     for (const name of names) there.push(await store.touch(name, 10, 2002));
     assert.deepEqual(there, [true, false, true]);
     assert.equal(await store.touch(nameOf("d"), 10, 2002), true);
-    await store.put(nameOf("huge"), new Uint8Array(31), 2003);
+    await assert.rejects(store.put(nameOf("huge"), new Uint8Array(31), 2003), {
+      message: "a block of 31 bytes is over the store's limit of 30",
+    });
     assert.equal(await store.touch(nameOf("huge"), 31, 2003), false);
     assert.equal(await store.touch(nameOf("d"), 10, 2003), true);
   });

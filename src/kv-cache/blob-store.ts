@@ -17,7 +17,7 @@ export interface BlobStore {
   get(name: string, bytes: number, usedAt: number): Promise<Uint8Array | BlobProblem>;
   /**
    * Stores or replaces content; others see all of it or nothing. May remove what is old or least
-   * recently used to make room.
+   * recently used to make room; content that is larger than all that may be kept rejects.
    */
   put(name: string, content: Uint8Array, usedAt: number): Promise<void>;
   /** Whether content of exactly this length is there; counts as a use. */

@@ -176,6 +176,24 @@ test("a store that fails is a store without the block", async () => {
   assert.deepEqual(rank.cache.stats.rejected, { "no file": 1 });
 });
 
+test("blocks over the store's limit fail, which is said once, and are not counted as written", async () => {
+  const clock = new ManualClock();
+  const rank = createRank(new MemoryBlobStore({ maxBytes: 1000, maxAgeMs: 1e9 }), { clock });
+  const reasons = new Set<string | undefined>();
+  for (let round = 0; round < 5; round++) {
+    await saveAll(rank);
+    reasons.add(rank.cache.stats.bypassed.writes);
+    assert.deepEqual(await loadAll(rank), []);
+    clock.advance(20_000);
+  }
+  const { written, bytesWritten, failed, dropped } = rank.cache.stats;
+  assert.deepEqual([written, bytesWritten, failed + dropped], [0, 0, 30]);
+  // Those of the first round, and then one each time that the store is tried again.
+  assert.ok(failed <= 6 + 4, `${failed} failed`);
+  const last = "a block of 3968 bytes is over the store's limit of 1000";
+  assert.deepEqual([...reasons], [`3 writes in a row failed, the last: ${last}`]);
+});
+
 const never = new Promise<never>(() => undefined);
 const hung: BlobStore = {
   key: new Uint8Array(32),
@@ -201,7 +219,7 @@ test("a store that never answers costs each load a while, then none, until it is
     clock.advance(2000 - patience);
   }
   const last = "given up after 2000 ms";
-  const reason = `3 reads in a row had no answer, the last: ${last}`;
+  const reason = `3 reads in a row failed, the last: ${last}`;
   assert.deepEqual(rank.cache.stats.bypassed, { reads: reason });
   assert.deepEqual([rank.cache.isWorthReading(1), await loadAll(rank)], [false, []]);
   assert.deepEqual([rank.cache.stats.late, rank.cache.stats.misses], [3, 6]);
@@ -226,7 +244,7 @@ test("writes that never end hold few blocks, and are dropped until the store is 
   }
   const { late, dropped, bypassed } = rank.cache.stats;
   assert.deepEqual([late + dropped, late <= 8], [30, true]);
-  assert.match(bypassed.writes ?? "", /^3 writes in a row had no answer/);
+  assert.match(bypassed.writes ?? "", /^3 writes in a row failed/);
 });
 
 test("reads that nobody waits for any more are bounded too", async () => {

@@ -6,7 +6,13 @@ import { inTime, systemClock, type Clock } from "../cluster/index.ts";
 import type { BlobProblem, BlobStore } from "./blob-store.ts";
 import { FilePermits } from "./file-permits.ts";
 import { openStoreKey } from "./store-key.ts";
-import { evictions, isExpired, type StoredBlob, type StoreLimits } from "./eviction.ts";
+import {
+  evictions,
+  expectToFit,
+  isExpired,
+  type StoredBlob,
+  type StoreLimits,
+} from "./eviction.ts";
 
 const HOUR_MS = 3_600_000;
 /** A temporary file this old was left by a writer that died. */
@@ -84,7 +90,7 @@ export class DirectoryBlobStore implements BlobStore {
   }
 
   async put(name: string, content: Uint8Array, usedAt: number): Promise<void> {
-    if (content.length > this.#limits.maxBytes) return;
+    expectToFit(content.length, this.#limits);
     await this.#makeRoom(content.length, usedAt);
     await this.#permits.run(() => this.#replace(this.#path(name), content, usedAt));
   }

@@ -17,6 +17,12 @@ export function isExpired(usedAt: number, now: number, { maxAgeMs }: StoreLimits
   return now - usedAt > maxAgeMs;
 }
 
+/** @throws Error for content that would not fit if nothing else were kept */
+export function expectToFit(bytes: number, { maxBytes }: StoreLimits): void {
+  if (bytes <= maxBytes) return;
+  throw new Error(`a block of ${bytes} bytes is over the store's limit of ${maxBytes}`);
+}
+
 /**
  * What must go before `room` more bytes come: all that has expired and, where the rest and the
  * newcomer exceed the limit, the least recently used.

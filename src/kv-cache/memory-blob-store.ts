@@ -1,6 +1,12 @@
 import { randomBytes } from "node:crypto";
 import type { BlobProblem, BlobStore } from "./blob-store.ts";
-import { evictions, isExpired, type StoredBlob, type StoreLimits } from "./eviction.ts";
+import {
+  evictions,
+  expectToFit,
+  isExpired,
+  type StoredBlob,
+  type StoreLimits,
+} from "./eviction.ts";
 
 interface HeldBlob extends StoredBlob {
   readonly content: Uint8Array;
@@ -29,8 +35,8 @@ export class MemoryBlobStore implements BlobStore {
 
   async put(name: string, content: Uint8Array, usedAt: number): Promise<void> {
     const { length } = content;
+    expectToFit(length, this.#limits);
     await this.delete(name);
-    if (length > this.#limits.maxBytes) return;
     if (this.#bytes + length > this.#limits.maxBytes) {
       const gone = evictions([...this.#blobs.values()], this.#limits, length, usedAt);
       for (const blob of gone) await this.delete(blob.name);

@@ -30,7 +30,7 @@ test("a store that keeps failing is tried by one operation, later and later", as
     clock.advance(DEADLINE_MS);
     assert.equal(await trial, undefined);
   }
-  assert.equal(guard.bypassed, "3 reads in a row had no answer, the last: gone");
+  assert.equal(guard.bypassed, "3 reads in a row failed, the last: gone");
   assert.deepEqual([guard.failed, guard.late], [3, 6]);
   clock.advance(16_000);
   assert.equal(await guard.run(works), "content");

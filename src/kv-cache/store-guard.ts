@@ -113,7 +113,7 @@ export class StoreGuard {
       const retryMs = Math.min(2 * before.retryMs, LAST_RETRY_MS);
       this.#bypassed = { ...before, retryMs, since: clock.now() };
     } else if (!before && this.#troubles >= PATIENCE) {
-      const reason = `${PATIENCE} ${operations} in a row had no answer, the last: ${trouble}`;
+      const reason = `${PATIENCE} ${operations} in a row failed, the last: ${trouble}`;
       this.#bypassed = { reason, retryMs: FIRST_RETRY_MS, since: clock.now() };
     }
   }
