@@ -11,9 +11,11 @@ import {
   FrameError,
   freshRoom,
   MAXIMUM_CONTROL_BYTES,
+  MAXIMUM_MESSAGE_BYTES,
   nodeFrame,
   type RoomFor,
 } from "./frame.ts";
+import { SpareMemory } from "./spare-memory.ts";
 
 const encode = (frame: Frame) => Buffer.concat([encodeHeader(frame), frame.payload]);
 
@@ -172,6 +174,65 @@ test("expert rows pass in the order sent, whichever micro-batch they are of", ()
   send("step", channels.step, 10);
   writeAll(outbox);
   assert.deepEqual(order, ["step", "combine b", "dispatch a", "combine a"]);
+});
+
+/** The first frame of a message of so many bytes between two ranks. */
+const beginning = (from: number, bytes: number): Frame => ({
+  ...nodeFrame("data", new Uint8Array(8)),
+  ...{ from, remaining: bytes - 8 },
+});
+
+for (const [what, begin] of [
+  ["asked for room", (to: MessageAssembler, first: Frame) => to.room({ ...first, length: 8 })],
+  ["came with a handshake", (to: MessageAssembler, first: Frame) => to.add(first)],
+] as const) {
+  test(`messages that ${what} are begun until they exceed what a link may hold`, () => {
+    const assembler = new MessageAssembler(new SpareMemory(), 100_000);
+    for (let from = 0; from < 3; from++) begin(assembler, beginning(from, 30_000));
+    const refused = {
+      name: "FrameError",
+      message: /begun to come .* limit of 100000 bytes together/,
+    };
+    assert.throws(() => begin(assembler, beginning(3, 30_000)), refused);
+  });
+}
+
+test("what a link may hold is free again when messages are whole", () => {
+  const assembler = new MessageAssembler(new SpareMemory(), 100_000);
+  for (let round = 0; round < 20; round++) {
+    assert.equal(assembler.add(beginning(round, 60_000)), undefined);
+    const rest = nodeFrame("data", new Uint8Array(59_992));
+    assert.equal(assembler.add({ ...rest, from: round })?.length, 60_000);
+  }
+});
+
+test("many short messages that do not end are too many as well", () => {
+  const assembler = new MessageAssembler(new SpareMemory(), 100_000);
+  assert.throws(() => {
+    for (let from = 0; from < 1000; from++) assembler.add(beginning(from, 9));
+  }, FrameError);
+});
+
+test("sixteen of the longest messages may come at once, and no more", () => {
+  const spare = new SpareMemory();
+  spare.take = () => new Uint8Array(8);
+  const assembler = new MessageAssembler(spare);
+  const begin = (from: number) =>
+    assembler.room({ ...beginning(from, MAXIMUM_MESSAGE_BYTES), length: 8 });
+  for (let from = 0; from < 16; from++) begin(from);
+  assert.throws(() => begin(16), FrameError);
+});
+
+test("memory that cannot be had is the link's trouble, not the process's", () => {
+  const spare = new SpareMemory();
+  spare.take = () => {
+    throw new RangeError("Array buffer allocation failed");
+  };
+  const assembler = new MessageAssembler(spare);
+  const header = { ...beginning(0, 30_000), length: 8 };
+  const refused = { name: "FrameError", message: "no memory for 30000 bytes of a message" };
+  assert.throws(() => assembler.room(header), refused);
+  assert.throws(() => assembler.room({ ...header, remaining: 0 }), { name: "FrameError" });
 });
 
 test("a frame that does not continue its message is refused", () => {

@@ -7,11 +7,12 @@ import {
   type FrameHeader,
   type FrameType,
   freshRoom,
+  MAXIMUM_CONTROL_BYTES,
   nodeFrame,
 } from "./frame.ts";
 import type { FrameSocket } from "./frame-socket.ts";
 import { jsonFrame } from "./handshake.ts";
-import type { SpareMemory } from "./spare-memory.ts";
+import { SpareMemory } from "./spare-memory.ts";
 import { heartbeatInterval, SilenceWatch } from "./silence-watch.ts";
 import { type LinkSocket, WiredSocket } from "./wired-socket.ts";
 import type { Wires } from "../wire/index.ts";
@@ -48,7 +49,8 @@ export class NodeLink {
   readonly #options: LinkOptions;
   readonly #outbox = new Outbox();
   readonly #assembler: MessageAssembler;
-  readonly #controls = new MessageAssembler();
+  /** A control message goes out whole before the next: no node has two under way. */
+  readonly #controls = new MessageAssembler(new SpareMemory(), 2 * MAXIMUM_CONTROL_BYTES);
   readonly #watch: SilenceWatch;
   readonly #traffic = { sent: { messages: 0, bytes: 0 }, received: { messages: 0, bytes: 0 } };
   #cancelHeartbeat: () => void;

@@ -246,6 +246,21 @@ for (const [from, to] of [
   });
 }
 
+test("losses that are held for ranks not yet started are bounded", async () => {
+  let lost!: (reason: string) => void;
+  const isLost = new Promise<string>((resolve) => (lost = resolve));
+  const meshes = await formCluster(2, {
+    lost: (_, reason, mesh) => mesh.node === 1 && lost(reason),
+  });
+  // Too many by what each takes besides its reason.
+  const reason = "x".repeat(4096);
+  for (let rank = 0; rank < 7750; rank++) {
+    meshes[0].tellMembership(1, { kind: "rankLost", rank, reason });
+  }
+  assert.equal(await within(30_000, isLost), "over 67108864 bytes came for ranks not yet started");
+  close(...meshes);
+});
+
 interface Loss {
   readonly node: number;
   readonly reason: string;

@@ -42,6 +42,8 @@ interface Peer {
 
 /** What arrived for ranks before there were any to take it. */
 const MAXIMUM_HELD_BYTES = 64 * 1024 * 1024;
+/** What holding something takes besides: a loss or an empty message is not free. */
+const HELD_COST = 512;
 
 /** A node's links to all other nodes of the cluster. */
 export class NodeMesh {
@@ -147,19 +149,24 @@ export class NodeMesh {
 
   #receive(node: number, message: RankMessage): void {
     if (this.#ranks) return this.#ranks.message(node, message);
-    this.#heldBytes += message.message.length;
+    this.#hold(message.message.length, () => this.#ranks?.message(node, message));
+  }
+
+  #hold(bytes: number, deliver: () => void): void {
+    this.#heldBytes += bytes + HELD_COST;
     if (this.#heldBytes > MAXIMUM_HELD_BYTES) {
       throw new FrameError(`over ${MAXIMUM_HELD_BYTES} bytes came for ranks not yet started`);
     }
-    this.#held.push(() => this.#ranks?.message(node, message));
+    this.#held.push(deliver);
   }
 
   #hear(node: number, frame: Frame, membership: (message: MembershipMessage) => void): void {
     if (frame.type === "control") return this.#peer(node).control.receive(frame);
     const message = parseMembership(frame);
-    if (message.kind !== "rankLost") membership(message);
-    else if (this.#ranks) this.#ranks.rankLost(node, message.rank, message.reason);
-    else this.#held.push(() => this.#ranks?.rankLost(node, message.rank, message.reason));
+    if (message.kind !== "rankLost") return membership(message);
+    const { rank, reason } = message;
+    if (this.#ranks) this.#ranks.rankLost(node, rank, reason);
+    else this.#hold(2 * reason.length, () => this.#ranks?.rankLost(node, rank, reason));
   }
 
   #lose(node: number, reason: string): void {

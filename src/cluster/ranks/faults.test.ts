@@ -5,7 +5,7 @@ import { test, type TestContext } from "node:test";
 import { connect as connectTls } from "node:tls";
 import { fileURLToPath } from "node:url";
 import { isMainThread, parentPort, Worker, workerData } from "node:worker_threads";
-import { encodeHeader, nodeFrame } from "../links/frame.ts";
+import { encodeHeader, type FrameType, nodeFrame } from "../links/frame.ts";
 import { FrameSocket } from "../links/frame-socket.ts";
 import { identity, joinOptions, ManualClock, openOptions, secret, within } from "../fixtures.ts";
 import { introduce, jsonFrame } from "../links/handshake.ts";
@@ -227,6 +227,13 @@ function defineTests(): void {
     ["an oversized frame", oversized(), /data frame of 4026531840 bytes is over the limit/],
     ["a hello out of place", encodeHeader(nodeFrame("hello")), /a hello frame has no place/],
     ["nonsense as control", encodeHeader(nodeFrame("control")), /control frame: expected JSON/],
+    // A small machine has not so much memory even to reserve.
+    [
+      "more begun than may be",
+      begun("data", 17, 2 ** 29),
+      /over the limit of 8\d+ bytes|no memory/,
+    ],
+    ["begun control messages", begun("control", 2, 2 ** 26), /over the limit of 1\d+ bytes/],
   ] as const) {
     test(`${what} from a node that knows the secret ends its link`, async (context) => {
       let report!: (reason: string) => void;
@@ -248,6 +255,15 @@ function oversized(): Uint8Array {
   header[16] = 0xf0;
   return header;
 }
+
+/** First bytes of messages of so many, on as many channels. */
+const begun = (type: FrameType, count: number, bytes: number) =>
+  Buffer.concat(
+    Array.from({ length: count }, (_, channel) => {
+      const frame = { ...nodeFrame(type, new Uint8Array(1)), channel, remaining: bytes - 1 };
+      return Buffer.concat([encodeHeader(frame), frame.payload]);
+    }),
+  );
 
 /** A node that has joined properly and can then say anything. */
 async function joinByHand(port: number) {
