@@ -24,6 +24,9 @@ export interface BlobStore {
   touch(name: string, bytes: number, usedAt: number): Promise<boolean>;
   /** Removes content, if it is there. */
   delete(name: string): Promise<void>;
-  /** Gives up connections; a store that has none needs nothing. */
+  /**
+   * Gives up connections, of a store that has some, for tests and benches that go on without it: those of a
+   * rank end with its thread.
+   */
   close?(): void;
 }
