@@ -194,11 +194,15 @@ export class ContextCache {
     return loaded;
   }
 
-  /** What reads give, or undefined where they take longer than some milliseconds. */
+  /**
+   * What reads give, or undefined where they take longer than some milliseconds. Who was held up, as by a step,
+   * hears its clock before what has come meanwhile: in the next turn it hears of what was read, in the one after
+   * that it is whole. (`inTime` would count neither after a short stall, and wait on after a long one, while
+   * computing is sooner.)
+   */
   async #inTime<T>(reads: Promise<T>, milliseconds: number): Promise<T | undefined> {
     return new Promise((resolve) => {
       const cancel = this.#clock.after(milliseconds, () => {
-        // A process that was stopped hears its clock before what has come meanwhile.
         this.#clock.soon(() => this.#clock.soon(() => resolve(undefined)));
       });
       void reads.finally(cancel).then(resolve);
