@@ -1,5 +1,6 @@
 import type { GrammarSource, TextSource, ToolCallFormat } from "../../model/index.ts";
 import { invalidValue, unsupported } from "../errors.ts";
+import { findExcess, requestBounds } from "../json-bounds.ts";
 import type { Constraint, MaskWorker, Thinking } from "../text/index.ts";
 import type { ChatRequest, SharedRequest } from "../wire.ts";
 import { type CallableTools, callableTools } from "./tool-choice.ts";
@@ -167,10 +168,12 @@ function formatConstraint(format: {
   return { param, source: { kind: "json", schema: schemaIn(described.schema, param) } };
 }
 
-/** vLLM's clients send schemas as text, too. */
+/** vLLM's clients send schemas as text, too, which may hold no more than a body. */
 function schemaIn(value: unknown, param: string): boolean | Record<string, unknown> {
   let schema = value;
   if (typeof value === "string") {
+    const excess = findExcess(value, requestBounds, "the schema");
+    if (excess) throw invalidValue(param, `${param}: ${excess.message}`);
     try {
       schema = JSON.parse(value);
     } catch {

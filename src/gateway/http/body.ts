@@ -2,7 +2,7 @@ import type { z } from "@hono/zod-openapi";
 import { untilFirstFault } from "../../model/index.ts";
 import { ApiError, invalidValue } from "../errors.ts";
 import type { Bodies, IncomingBody } from "./bodies.ts";
-import { findExcess, requestBounds } from "./json-bounds.ts";
+import { findExcess, requestBounds } from "../json-bounds.ts";
 
 type Issue = z.core.$ZodIssue;
 

@@ -136,6 +136,35 @@ test("what cannot be followed is refused by its field, and by its place in a sch
   }
 });
 
+test("a schema that is sent as text may hold no more than one that is sent as JSON", async () => {
+  const nested = (levels: number) => `${'{"not":'.repeat(levels)}{}${"}".repeat(levels)}`;
+  const wide = `{"enum":[${'"a",'.repeat(4096)}"a"]}`;
+  const refused: [schema: string, message: RegExp][] = [
+    // One that could still be read and not be sent to who follows it; one that could not be counted.
+    [nested(3400), /the schema is nested deeper than 128 levels$/],
+    [nested(100_000), /the schema is nested deeper than 128 levels$/],
+    [wide, /expected at most 4096 elements, got more$/],
+  ];
+  const schemaOf = (schema: string) => ({
+    response_format: { type: "json_schema", json_schema: { name: "a", schema } },
+  });
+  for (const [schema, message] of refused) {
+    const asked: [fields: object, param: string][] = [
+      [{ guided_json: schema }, "guided_json"],
+      [{ json_schema: schema }, "json_schema"],
+      [{ structured_outputs: { json: schema } }, "structured_outputs.json"],
+      [schemaOf(schema), "response_format.json_schema.schema"],
+    ];
+    for (const [fields, param] of asked) {
+      const response = await server.fetch("/v1/chat/completions", { ...hot, ...fields });
+      const { error } = (await response.json()) as { error: { param: string; message: string } };
+      assert.equal(response.status, 400);
+      assert.equal(error.param, param);
+      assert.match(error.message, message);
+    }
+  }
+});
+
 test("who leaves a constrained answer leaves nothing behind", async () => {
   const leaving = new AbortController();
   const asked = { ...hot, max_tokens: 500, response_format: { type: "json_object" as const } };

@@ -1,7 +1,7 @@
-import type { Characters } from "../json-characters.ts";
-import { type Container, walkJson } from "../json-walk.ts";
+import type { Characters } from "./json-characters.ts";
+import { type Container, walkJson } from "./json-walk.ts";
 
-/** What is too much about a body, and where. */
+/** What is too much about a JSON text, and where. */
 export interface Excess {
   readonly path: readonly PropertyKey[];
   readonly message: string;
@@ -31,10 +31,14 @@ export const requestBounds: JsonBounds = {
 };
 
 /**
- * Looks for what is too much in a JSON text before anybody builds a value of it. Text that is no JSON is
- * not noticed.
+ * Looks for what is too much in a JSON text, which goes by the name of `what`, before anybody builds a value
+ * of it. Text that is no JSON is not noticed.
  */
-export function findExcess(json: Characters, bounds: JsonBounds): Excess | undefined {
+export function findExcess(
+  json: Characters,
+  bounds: JsonBounds,
+  what = "the body",
+): Excess | undefined {
   /** Of each list and object that is open. */
   const members: number[] = [];
   let allMembers = 0;
@@ -49,13 +53,13 @@ export function findExcess(json: Characters, bounds: JsonBounds): Excess | undef
         return { path: pathOf(json, open.slice(0, -1)), message };
       }
       if (++allMembers <= bounds.allMembers) return undefined;
-      const message = `the body's lists and objects have more than ${bounds.allMembers} members`;
+      const message = `${what}'s lists and objects have more than ${bounds.allMembers} members`;
       return { path: [], message };
     },
     open(open) {
       members[open.length - 1] = 0;
       if (open.length <= bounds.nesting) return undefined;
-      return { path: [], message: `the body is nested deeper than ${bounds.nesting} levels` };
+      return { path: [], message: `${what} is nested deeper than ${bounds.nesting} levels` };
     },
     element(open) {
       if (++allElements < bounds.allElements) return undefined;
