@@ -6,6 +6,8 @@ import {
 } from "../../model/index.ts";
 import type { FollowTask, MaskReport, MaskReports, MaskTask, OpenTask } from "./mask-messages.ts";
 
+const TOO_DEEP = "it is too long, or nested too deep, to be followed";
+
 /** Follows answers through their grammars, one task after the other. */
 export class MaskDesk {
   readonly #grammars: Grammars;
@@ -37,6 +39,10 @@ export class MaskDesk {
     try {
       return task.kind === "open" ? this.#open(task, id) : this.#follow(task, id);
     } catch (error) {
+      // Readers of grammars recurse: one too deep for the stack is refused as others are.
+      if (task.kind === "open" && error instanceof RangeError) {
+        return { kind: "refused", id, message: TOO_DEEP, isFunctions: false };
+      }
       const { message } = error as Error;
       if (!(error instanceof GrammarError)) return { kind: "failed", id, message };
       return { kind: "refused", id, message, isFunctions: error instanceof FunctionError };

@@ -61,6 +61,24 @@ test("an answer goes on when the process that follows it ends, from its own toke
   assert.equal(kinds.at(-1), "follow in 3");
 });
 
+test("what is too long or nested too deep for those who read it is refused by its field", async () => {
+  const { worker } = begin();
+  const nested = `${"(".repeat(50_000)}a${")".repeat(50_000)}`;
+  const sources: GrammarSource[] = [
+    { kind: "regex", pattern: nested },
+    { kind: "json", schema: { pattern: nested } },
+    { kind: "choice", texts: ["a".repeat(200_000)] },
+  ];
+  for (const source of sources) {
+    await assert.rejects(worker.open({ ...asked, source }, stays), {
+      ...{ status: 400, param: "regex", code: "unsupported_value" },
+      message: "regex: it is too long, or nested too deep, to be followed",
+    });
+  }
+  const [answer] = await worker.open(asked, stays);
+  await answer.next(encode("a")[0]);
+});
+
 test("an answer that is too long for any grammar fails by its field, after one new beginning", async () => {
   const spent = (report: MaskReport): MaskReport => {
     if (report.kind === "opened") return { ...report, isFull: true };
