@@ -1,11 +1,11 @@
-import type { Clock } from "../../cluster/index.ts";
+import { afterAwake, type Clock, settleInTime } from "../../cluster/index.ts";
 import type { TextFormat } from "./messages.ts";
 import type { CreateTextProcess, TextProcess, TextProcessListener } from "./text-process.ts";
 
 export interface StartOptions {
   readonly createProcess: CreateTextProcess;
   readonly clock: Clock;
-  /** For reading each of a folder's files, and again for trying what it says. */
+  /** For its first word, for reading each of a folder's files, and again for trying what it says. */
   readonly startLimitMs: number;
 }
 
@@ -33,8 +33,11 @@ export function startProcess(
     let cancelTimer = () => {};
     const refuse = (message: string) => {
       cancelTimer();
-      const error = new TextWorkerError(message);
-      child.terminate().then(() => reject(error), reject);
+      void endInTime(child, clock).then(() => reject(new TextWorkerError(message)));
+    };
+    const arm = () => {
+      const late = () => refuse(`${what} took longer than ${startLimitMs} ms`);
+      cancelTimer = afterAwake(clock, startLimitMs, late);
     };
     const child = createProcess({
       report: (report) => {
@@ -48,8 +51,7 @@ export function startProcess(
           resolve({ child, format: report.format });
         } else if (report.kind === "trying") {
           what = report.what;
-          const late = () => refuse(`${what} took longer than ${startLimitMs} ms`);
-          cancelTimer = clock.after(startLimitMs, late);
+          arm();
         } else refuse(report.kind === "refused" ? report.message : `${what}: ${report.kind}`);
       },
       ended: (message) => {
@@ -57,5 +59,13 @@ export function startProcess(
         else refuse(`${what} ${message}`);
       },
     });
+    // A folder on a mount that is dead may never let it speak.
+    arm();
   });
 }
+
+const END_LIMIT_MS = 2_000;
+
+/** A process that waits for a dead mount may not even be killed; nobody waits for it longer than this. */
+export const endInTime = (child: TextProcess, clock: Clock): Promise<void> =>
+  settleInTime(child.terminate(), clock, END_LIMIT_MS);

@@ -22,16 +22,21 @@ class FakeProcesses {
   readonly posted: string[] = [];
   terminated = 0;
   startsWell = true;
+  /** As those that wait for a mount that is dead. */
+  areStuck = false;
 
   readonly create: CreateTextProcess = (listener) => {
     this.created.push(listener);
     const first: TextReport = this.startsWell
       ? { kind: "ready", format }
       : { kind: "refused", message: "tokenizer.json: is gone" };
-    setImmediate(() => listener.report(first));
+    if (!this.areStuck) setImmediate(() => listener.report(first));
     return {
       post: (task) => this.posted.push(words(task)),
-      terminate: () => Promise.resolve(this.terminated++),
+      terminate: async () => {
+        this.terminated++;
+        if (this.areStuck) await new Promise(() => {});
+      },
     };
   };
 
@@ -43,7 +48,8 @@ class FakeProcesses {
 async function startFake(options: { queueLimit?: number; queuedCharacters?: number } = {}) {
   const processes = new FakeProcesses();
   const clock = new ManualClock();
-  const fake = { createProcess: processes.create, clock, taskLimitMs: 100, ...options };
+  const limits = { taskLimitMs: 100, startLimitMs: 1000 };
+  const fake = { createProcess: processes.create, clock, ...limits, ...options };
   return { processes, clock, worker: await TextWorker.start("nowhere", fake) };
 }
 
@@ -100,6 +106,34 @@ test("a process that dies takes one text along, and one that cannot start again 
   await assert.rejects(first, { status: 400, message: /text needed more than 7 MiB/ });
   await assert.rejects(second, { status: 503, message: "tokenizer.json: is gone" });
   processes.startsWell = true;
+  const third = worker.perform(text("c"), stays);
+  while (!processes.posted.includes("c")) await nextTurn();
+  processes.answer();
+  await third;
+  await worker.close();
+});
+
+test("a process that neither speaks nor ends is given up in time, and texts are refused until one starts", async () => {
+  const { processes, clock, worker } = await startFake();
+  const first = worker.perform(text("a"), stays);
+  const second = worker.perform(text("b"), stays);
+  const told = [
+    assert.rejects(first, { status: 400, code: "text_too_costly" }),
+    assert.rejects(second, {
+      ...{ status: 503, code: "text_worker_failed" },
+      message: "the text worker took longer than 1000 ms",
+    }),
+  ];
+  processes.areStuck = true;
+  // The text's own time, that of its process to end, that of the next to speak, and that of the next to end.
+  for (const milliseconds of [100, 2000, 1000, 2000]) {
+    clock.advance(milliseconds);
+    await nextTurn();
+  }
+  await Promise.all(told);
+  assert.deepEqual([processes.created.length, processes.terminated], [2, 2]);
+  assert.equal(clock.pending, 0);
+  processes.areStuck = false;
   const third = worker.perform(text("c"), stays);
   while (!processes.posted.includes("c")) await nextTurn();
   processes.answer();

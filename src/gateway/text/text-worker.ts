@@ -2,7 +2,12 @@ import { afterAwake, systemClock } from "../../cluster/index.ts";
 import { type ToolCallFormat, Vocabulary } from "../../model/index.ts";
 import { ApiError, invalidValue } from "../errors.ts";
 import type { TextReport, TextTask } from "./messages.ts";
-import { type StartedProcess, type StartOptions, startProcess } from "./start-process.ts";
+import {
+  endInTime,
+  type StartedProcess,
+  type StartOptions,
+  startProcess,
+} from "./start-process.ts";
 import { charactersOf, type Job, type QueueLimits, TaskQueue } from "./task-queue.ts";
 import { type TextProcess, textProcessOn } from "./text-process.ts";
 
@@ -120,7 +125,7 @@ export class TextWorker {
   }
 
   #stop(reason: string): void {
-    this.#lose(reason, this.#process?.terminate());
+    this.#lose(reason, this.#process && endInTime(this.#process, this.#options.clock));
   }
 
   /** The running task has ended its process: it is refused, and the others go on with the next one. */
