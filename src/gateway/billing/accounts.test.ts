@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { mock, test } from "node:test";
 import { setImmediate } from "node:timers/promises";
+import { pino } from "pino";
 import { Accounts, type EndedRequest } from "./accounts.ts";
 import { defaultPrices } from "./deepseek-prices.ts";
 import { at, oneNode, openFakeLedger } from "./ledger-fixtures.ts";
@@ -134,6 +135,27 @@ test("while bills cannot be written nobody is let in, and a sign of life finds o
   } finally {
     mock.timers.reset();
   }
+});
+
+test("the log says once what keeps bills from the ledger, and once that they can be written again", async () => {
+  const { ledger, file } = await openFakeLedger();
+  const said: [level: number, message: string, error?: string][] = [];
+  const write = (line: string) => {
+    const { level, msg, err } = JSON.parse(line);
+    if (msg !== "not billed") said.push([level, msg, err?.message]);
+  };
+  const accounts = new Accounts({ ledger, prices: defaultPrices, log: pino({}, { write }) });
+  const unwritable = { status: 503, code: "ledger_unwritable" };
+  file.room = 10;
+  for (let times = 0; times < 3; times++) await assert.rejects(accounts.bill(ended(5)), unwritable);
+  assert.equal(accounts.isWritable, false);
+  file.room = undefined;
+  await accounts.bill(ended(5));
+  await accounts.bill(ended(5));
+  assert.deepEqual(said, [
+    [50, "the ledger cannot be written", "no space"],
+    [30, "the ledger can be written again", undefined],
+  ]);
 });
 
 test("nodes are told when they start, change and stop", async () => {

@@ -12,7 +12,7 @@ const SIGN_OF_LIFE_MS = 60_000;
 export interface AccountsOptions {
   readonly ledger: Ledger;
   readonly prices: PriceBook;
-  /** Where the operator is told that a bill could not be written. */
+  /** Where the operator is told that the ledger, or a bill, cannot be written. */
   readonly log?: Logger;
   /** Milliseconds since 1970. */
   readonly now?: () => number;
@@ -42,11 +42,19 @@ export class Accounts {
     this.#prices = options.prices;
     this.#log = options.log ?? pino({ level: "silent" });
     this.#now = options.now ?? Date.now;
+    this.#ledger.onProblem = (problem) => {
+      if (problem === undefined) this.#log.info("the ledger can be written again");
+      else this.#log.error({ err: problem }, "the ledger cannot be written");
+    };
+  }
+
+  get isWritable(): boolean {
+    return this.#ledger.problem === undefined;
   }
 
   /** @throws ApiError 503 while bills cannot be written: nothing is computed that nobody pays. */
   assertWritable(): void {
-    if (this.#ledger.problem !== undefined) throw unwritable();
+    if (!this.isWritable) throw unwritable();
   }
 
   /**
@@ -89,8 +97,8 @@ export class Accounts {
   async #giveSignOfLife(): Promise<void> {
     try {
       if (this.#topology) await this.#writeTopology("alive", this.#topology);
-    } catch (error) {
-      this.#log.error({ err: error }, "the ledger cannot be written");
+    } catch {
+      // The ledger has told of it.
     }
   }
 

@@ -223,6 +223,8 @@ test("a failed write takes back its own bytes and never a line of somebody else"
 test("a disk that does not answer is a problem after a while", async (t) => {
   t.mock.timers.enable({ apis: ["setTimeout"] });
   const { ledger, disk } = await openFakeLedger();
+  const told: string[] = [];
+  ledger.onProblem = (problem) => void told.push(String(problem));
   let answer = () => {};
   let appended: Promise<void> | undefined;
   await new Promise<void>((asked) => {
@@ -240,6 +242,8 @@ test("a disk that does not answer is a problem after a while", async (t) => {
   answer();
   await appended;
   assert.equal(ledger.problem, undefined);
+  const slow = "LedgerError: ledger.jsonl is not written within 10 s";
+  assert.deepEqual(told, [slow, "undefined"]);
 });
 
 test("a ledger that cannot be opened is refused by its name", async () => {

@@ -33,6 +33,8 @@ export class Ledger {
   #waiting: Waiting[] = [];
   #committing: Promise<void> | undefined;
   #problem: unknown;
+  /** Told of a problem when it begins or becomes another, and of undefined when it is over. */
+  onProblem: (problem: unknown) => void = () => {};
 
   /**
    * Opens or creates a ledger, which no other server can open until this one has closed it.
@@ -93,22 +95,27 @@ export class Ledger {
     while (this.#waiting.length > 0) {
       const batch = this.#waiting;
       this.#waiting = [];
-      const slow = setTimeout(() => {
-        this.#problem ??= new LedgerError(
-          `${this.#path} is not written within ${SLOW_MS / 1000} s`,
-        );
+      const timer = setTimeout(() => {
+        const slow = `${this.#path} is not written within ${SLOW_MS / 1000} s`;
+        this.#setProblem(this.#problem ?? new LedgerError(slow));
       }, SLOW_MS);
       try {
         await this.#commit(batch.map(({ line }) => line).join(""));
-        this.#problem = undefined;
+        this.#setProblem(undefined);
         for (const { resolve } of batch) resolve();
       } catch (error) {
-        this.#problem = error;
+        this.#setProblem(error);
         for (const { reject } of batch) reject(error);
       }
-      clearTimeout(slow);
+      clearTimeout(timer);
     }
     this.#committing = undefined;
+  }
+
+  #setProblem(problem: unknown): void {
+    const isNews = String(problem) !== String(this.#problem);
+    this.#problem = problem;
+    if (isNews) this.onProblem(problem);
   }
 
   async #commit(lines: string): Promise<void> {

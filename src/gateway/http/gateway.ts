@@ -61,7 +61,7 @@ export class Gateway implements Endpoints {
     const log = options.log ?? pino({ level: "silent" });
     this.#options = whole;
     this.#models = new ServedModels(options.models.map((parts) => new ServedModel(parts, log)));
-    this.#metrics = new Metrics(this.#models.all);
+    this.#metrics = new Metrics(this.#models.all, options.accounts);
     this.#admission = new Admission(whole.queueLimit);
     this.#startedAt = whole.now();
     this.#refusals = new Refusals(this.#metrics, log, whole.now);

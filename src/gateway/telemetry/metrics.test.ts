@@ -85,10 +85,12 @@ const cow: MeasuredModel = {
   },
 };
 
+const ledger = { isWritable: true };
+
 /** A server that has answered, been refused to and lost a rank; one of its models has ended. */
 async function exposition(): Promise<string> {
   const ranks = [stats, { ...stats, lost: "gone" }];
-  const metrics = new Metrics([calf(async () => ranks), cow]);
+  const metrics = new Metrics([calf(async () => ranks), cow], ledger);
   const times = metrics.times("calf", 1000);
   const [one, two] = [times.sequence(), times.sequence()];
   one.started(1200);
@@ -183,6 +185,17 @@ test("what is scraped twice is not counted twice, and an engine that is gone has
   const gone = await metrics.expose();
   assert.match(gone, /^daysix_engine_up\{model_name="calf"\} 0$/m);
   assert.doesNotMatch(gone, /^daysix_steps_total\{/m);
+});
+
+test("a ledger that cannot be written shows, and none where nothing is billed", async () => {
+  const ledgerUp = async (metrics: Metrics) =>
+    /^daysix_ledger_up (\d)$/m.exec(await metrics.expose())?.[1];
+  const own = { isWritable: false };
+  const metrics = new Metrics([cow], own);
+  assert.equal(await ledgerUp(metrics), "0");
+  own.isWritable = true;
+  assert.equal(await ledgerUp(metrics), "1");
+  assert.equal(await ledgerUp(new Metrics([cow])), undefined);
 });
 
 const labelsOf = (family: string) => {

@@ -35,7 +35,8 @@ export class Metrics {
   /** By the name that was asked for. */
   readonly #resumed = new Map<string, Resumed>();
 
-  constructor(models: readonly MeasuredModel[]) {
+  /** `ledger`: where bills are written; undefined: nothing is billed. */
+  constructor(models: readonly MeasuredModel[], ledger?: { readonly isWritable: boolean }) {
     this.#models = models;
     const registers = [this.#registry];
     this.#counters = mapValues(counters, (each) => new Counter({ ...each, registers }));
@@ -44,6 +45,15 @@ export class Metrics {
       return new Histogram({ name, help, buckets, labelNames: ["model_name"], registers });
     });
     this.#tellBuilds(models);
+    if (ledger) this.#tellLedger(ledger);
+  }
+
+  #tellLedger(ledger: { readonly isWritable: boolean }): void {
+    const up: Gauge = new Gauge({
+      ...{ name: "daysix_ledger_up", help: "1 while bills can be written; none without a ledger." },
+      registers: [this.#registry],
+      collect: () => up.set(ledger.isWritable ? 1 : 0),
+    });
   }
 
   #tellBuilds(models: readonly MeasuredModel[]): void {
