@@ -6,7 +6,7 @@ export interface NodeTime {
   readonly prefill: number;
   readonly decode: number;
   readonly combined: number;
-  /** Milliseconds of single accelerators. */
+  /** Whole milliseconds of single accelerators. */
   readonly accelerators: number;
 }
 
@@ -28,7 +28,8 @@ export class FleetTime {
   }
 
   get nodeTime(): NodeTime {
-    return { ...this.#sums };
+    // A node may have a share of them: 29 on 7 nodes.
+    return { ...this.#sums, accelerators: Math.round(this.#sums.accelerators) };
   }
 
   /** Takes the ledger's records in order. */

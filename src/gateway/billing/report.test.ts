@@ -133,6 +133,16 @@ test("a period takes the requests completed in it and the node time that falls i
   assert.deepEqual([before.from, before.nodeHours.all, before.averageNodes], [null, 0, null]);
 });
 
+test("accelerators that do not spread evenly over nodes cost their time to the millisecond", async () => {
+  const uneven = { combinedNodes: 7, acceleratorsPerNode: 29 / 7 };
+  const { cost, acceleratorHours } = await ask([
+    topologyRecord("12:00:00", "start", uneven),
+    topologyRecord("12:01:00", "stop", uneven),
+  ]);
+  assert.equal(cost, (29n * twoDollars) / 60n);
+  assert.equal(acceleratorHours, 29 / 60);
+});
+
 test("an empty ledger has no shares, no speeds and no margins", async () => {
   const { from, to, cost, hitShare, outputSpeed, averageNodes, billedMargin } = await ask([]);
   assert.deepEqual(
