@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
@@ -81,4 +81,13 @@ test("a lock that somebody has removed is made anew", async () => {
   await lock.assertHeld();
   await assert.rejects(LedgerLock.take(path), /writes it/);
   await lock.release();
+});
+
+test("a lock that is a link to nothing is refused by its path", async () => {
+  const path = await create("dangling.jsonl");
+  await symlink(join(directory, "nowhere"), `${path}.lock`);
+  await assert.rejects(LedgerLock.take(path), {
+    name: "LedgerError",
+    message: /dangling\.jsonl\.lock can be neither made nor read/,
+  });
 });

@@ -10,6 +10,8 @@ import { LedgerError } from "./ledger-error.ts";
  * processes cannot be seen from here, is of a server that is gone after so much silence.
  */
 const SILENCE_MS = 3 * 60_000;
+/** Servers that start at once may take a lock away from under each other. */
+const MOST_TRIES = 10;
 
 const holderSchema = z.object({
   pid: z.int(),
@@ -49,7 +51,13 @@ export class LedgerLock implements Lock {
     const file = await realpath(ledger);
     if ((await stat(file)).isCharacterDevice()) return unlocked;
     const lock = new LedgerLock(`${file}.lock`);
-    while (!(await lock.#create())) {
+    for (let tries = 1; !(await lock.#create()); tries++) {
+      // As a link that leads nowhere, which is there to be made and not to be read.
+      if (tries === MOST_TRIES) {
+        throw new LedgerError(
+          `${lock.#path} can be neither made nor read; is it a link to nothing?`,
+        );
+      }
       const found = await readLock(lock.#path);
       if (!found) continue;
       const silentMs = now() - Math.max(found.writtenAt, (await stat(file)).mtimeMs);
