@@ -28,7 +28,7 @@ export const chatFields: FieldSources = {
     "messages[].tool_call_id": done(),
     max_completion_tokens: done("before max_tokens"),
     logprobs: done(),
-    top_logprobs: done("up to 20"),
+    top_logprobs: done("up to 20; many in a long answer have to be streamed"),
     tools: done(),
     "tools[].type": done("function"),
     "tools[].function": done(),

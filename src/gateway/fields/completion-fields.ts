@@ -9,7 +9,7 @@ export const completionFields: FieldSources = {
   OpenAI: {
     ...generationFields["OpenAI"],
     prompt: done("a text, token ids, or a list of either"),
-    logprobs: done("up to 20"),
+    logprobs: done("up to 20; many in a long answer have to be streamed"),
     echo: done("the prompt's text before the answer's; not beside logprobs"),
     suffix: refused("there is no filling in yet", ""),
   },

@@ -111,3 +111,33 @@ for (const limits of [{ unreadEvents: 20 }, { unreadMs: 50 }]) {
     assert.ok(tokens.output < 40, `${tokens.output} tokens were billed for one chunk`);
   });
 }
+
+test("an answer that may come to more log-probabilities than are held at once has to be streamed", async () => {
+  await start({ logprobs: 40 });
+  const top = { ...chat, n: 2, logprobs: true, top_logprobs: 4, temperature: 0 };
+  const raw = { model: "calf", prompt: ["a", "b"], logprobs: 4 };
+  const refused: [path: string, body: object, param: string][] = [
+    [CHAT, { ...top, max_tokens: 5 }, "top_logprobs"],
+    [CHAT, { ...top, top_logprobs: 0, max_tokens: 21 }, "logprobs"],
+    [CHAT, { ...chat, logprobs: true }, "logprobs"],
+    ["/v1/completions", { ...raw, max_tokens: 5 }, "logprobs"],
+  ];
+  const told: [path: string, body: object][] = [
+    [CHAT, { ...top, max_tokens: 4 }],
+    [CHAT, { ...top, max_tokens: 5, stream: true }],
+    [CHAT, { ...chat, max_tokens: 41 }],
+    ["/v1/completions", { ...raw, max_tokens: 4 }],
+    ["/v1/completions", { ...raw, max_tokens: 5, stream: true }],
+  ];
+  for (const [path, body, param] of refused) {
+    const response = await server.fetch(path, body);
+    const { error } = (await response.json()) as { error: { param: string; message: string } };
+    assert.deepEqual([response.status, error.param], [400, param]);
+    assert.match(error.message, /^(top_)?logprobs: expected at most 40 .*; stream it, or lower/);
+  }
+  for (const [path, body] of told) {
+    const response = await server.fetch(path, body);
+    assert.equal(response.status, 200, JSON.stringify(body));
+    await response.text();
+  }
+});

@@ -19,6 +19,11 @@ export const clientLimits = {
   unreadMs: 30_000,
   /** Events of one sequence that may wait for a client to read; with one more its stream is cut. */
   unreadEvents: 8192,
+  /**
+   * Log-probabilities that an answer which is told at once may come to, alternatives among them, some 200 bytes
+   * each; what could come to more has to be streamed.
+   */
+  logprobs: 2 ** 20,
 };
 
 export type ClientLimits = Readonly<typeof clientLimits>;

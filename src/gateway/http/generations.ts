@@ -85,6 +85,7 @@ export class Generations {
     const { engine, latencies, tally } = served;
     const { afterFirstCall = false, operation, place, ...others } = parts;
     assertMinimum(request, parts.maxTokens);
+    if (!request.stream) assertLogprobs(request, parts, engine.maxModelLen, this.#options.limits);
     const choicesPerPrompt = request.n ?? 1;
     const sequences = parts.prompts.length * choicesPerPrompt;
     const requestId = context.get("requestId");
@@ -190,4 +191,25 @@ function assertMinimum({ min_tokens }: SharedRequest, maxTokens: number | undefi
   if (!min_tokens || maxTokens === undefined || min_tokens <= maxTokens) return;
   const message = `min_tokens: expected at most the ${maxTokens} tokens asked for, got ${min_tokens}`;
   throw invalidValue("min_tokens", message);
+}
+
+/** Log-probabilities of an answer that is told at once are all held until its end. */
+function assertLogprobs(
+  { n }: SharedRequest,
+  { prompts, maxTokens = Infinity, topLogprobs, operation }: Parts,
+  maxModelLen: number,
+  { logprobs: limit }: ClientLimits,
+): void {
+  if (topLogprobs === undefined) return;
+  const tokens = prompts.reduce(
+    (sum, { length }) => sum + Math.min(maxTokens, maxModelLen - length),
+    0,
+  );
+  const most = tokens * (n ?? 1) * (topLogprobs + 1);
+  if (most <= limit) return;
+  const param = operation === "chat" && topLogprobs > 0 ? "top_logprobs" : "logprobs";
+  const message =
+    `${param}: expected at most ${limit} log-probabilities in an answer that is told at once, ` +
+    `this one may come to ${most}; stream it, or lower max_tokens`;
+  throw invalidValue(param, message);
 }
