@@ -14,7 +14,7 @@ import { Ledger } from "../billing/ledger.ts";
 import { charge, totalOf } from "../billing/money.ts";
 import { readLedger } from "../billing/read-ledger.ts";
 import { reportOn } from "../billing/report.ts";
-import type { Usage } from "../wire.ts";
+import { health, type Usage } from "../wire.ts";
 
 const CHAT = "/v1/chat/completions";
 const COMPLETIONS = "/v1/completions";
@@ -212,6 +212,44 @@ test("the last word of an answer waits until its bill is on the disk", async () 
       assert.match(text, /"finish_reason":"(stop|length)"/);
     }
   } finally {
+    await server.close();
+  }
+});
+
+test("a disk that hangs holds an answer no longer than its client stays, or the server", async () => {
+  const { ledger, disk } = await openFakeLedger();
+  const server = await startTinyServer({ accounts: accountsOn(ledger), keepAliveMs: 20 });
+  const inside = async () => {
+    const { running, waiting } = health.parse(await (await fetch(`${server.url}/health`)).json());
+    return running + waiting;
+  };
+  let answer = () => {};
+  const answers = new Promise<void>((resolve) => (answer = resolve));
+  const asked = new Promise<void>((resolve) => {
+    disk.before = () => {
+      resolve();
+      return answers;
+    };
+  });
+  const leaving = new AbortController();
+  const left = fetch(server.url + CHAT, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify(chat),
+    signal: leaving.signal,
+  }).then((response) => response.text());
+  const stays = await server.fetch(CHAT, { ...chat, stream: true });
+  try {
+    await asked;
+    await server.untilIdle();
+    assert.equal(await inside(), 2);
+    leaving.abort();
+    await assert.rejects(left);
+    while ((await inside()) > 1) await sleep(2);
+    await server.running.drain(1);
+    await assert.rejects(stays.text(), /terminated/);
+  } finally {
+    answer();
     await server.close();
   }
 });
