@@ -154,18 +154,16 @@ class DotAttention {
     });
   }
 
-  /// Unpacking leaves each quarter's first columns in one vector and its last columns in the other.
   DAYSIX_INLINE static TokenPairs tokenPairs(PairWords even, PairWords odd) {
     return {{_mm512_unpacklo_epi16(even.v, odd.v)}, {_mm512_unpackhi_epi16(even.v, odd.v)}};
   }
 
   template <int M>
   DAYSIX_INLINE static void storeSums(float* out, int stride, const Chains (&sums)[2 * M]) {
-    const __m512i first = _mm512_setr_epi32(0, 1, 2, 3, 16, 17, 18, 19, 4, 5, 6, 7, 20, 21, 22, 23);
-    const __m512i last = _mm512_add_epi32(first, _mm512_set1_epi32(8));
     each<M>([&](auto m) __attribute__((always_inline)) {
-      storeChains(out + m * stride, {_mm512_permutex2var_ps(sums[m].v, first, sums[M + m].v)});
-      storeChains(out + m * stride + WIDTH, {_mm512_permutex2var_ps(sums[m].v, last, sums[M + m].v)});
+      const auto [first, last] = inColumnOrder(sums[m].v, sums[M + m].v);
+      storeChains(out + m * stride, {first});
+      storeChains(out + m * stride + WIDTH, {last});
     });
   }
 
@@ -173,10 +171,7 @@ class DotAttention {
   /// see it.
   PairWords settled(const uint8_t* entry, int column) const {
     const int columns = std::min(STRIP, width_ - column);
-    const __m512i exponent = _mm512_set1_epi16(0x7f80);
-    const __m512i values = _mm512_maskz_loadu_epi16(0xffffffff >> (STRIP - columns), entry + column * VALUE_BYTES);
-    const __mmask32 finite = _mm512_cmpneq_epi16_mask(_mm512_and_si512(values, exponent), exponent);
-    return {_mm512_maskz_mov_epi16(finite, values)};
+    return {finiteOrZero(loadLine(entry + column * VALUE_BYTES, columns))};
   }
 
   int width_, depths_;

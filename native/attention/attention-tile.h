@@ -13,15 +13,6 @@ namespace daysix::DAYSIX_ISA {
 
 constexpr int TILE_FLOATS = TILE_BYTES / sizeof(float);
 
-/// A line of an entry's values, or n of them with zeros behind.
-inline __m512i loadLine(const uint8_t* values, int n) {
-  return _mm512_maskz_loadu_epi16(0xffffffff >> (LINE_VALUES - n), values);
-}
-inline __m512i finiteOrZero(__m512i values) {
-  const __m512i exponent = _mm512_set1_epi16(0x7f80);
-  return _mm512_maskz_mov_epi16(_mm512_cmpneq_epi16_mask(_mm512_and_si512(values, exponent), exponent), values);
-}
-
 /// One or two tiles in memory: lines `stride` bytes apart, the second tile `step` bytes behind the first.
 struct TilePair {
   const void* first;
@@ -139,12 +130,10 @@ class TileAttention {
     }
   }
 
-  /// Unpacking left each quarter's first columns in one tile and its last columns in the other.
   static void restore(Vec* strip) {
-    const __m512i first = _mm512_setr_epi32(0, 1, 2, 3, 16, 17, 18, 19, 4, 5, 6, 7, 20, 21, 22, 23);
-    const __m512 low = strip[0].v, high = strip[1].v;
-    strip[0].v = _mm512_permutex2var_ps(low, first, high);
-    strip[1].v = _mm512_permutex2var_ps(low, _mm512_add_epi32(first, _mm512_set1_epi32(8)), high);
+    const auto [first, last] = inColumnOrder(strip[0].v, strip[1].v);
+    strip[0].v = first;
+    strip[1].v = last;
   }
 
  private:

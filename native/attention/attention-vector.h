@@ -26,9 +26,7 @@ inline Vec swapPairs(Vec x) {
   return load(values);
 #endif
 }
-#endif
 
-#if !defined(DAYSIX_DOTS)
 /// Even values and odd ones take turns.
 inline void interleave(Vec* strip) {
 #if defined(__AVX512F__)

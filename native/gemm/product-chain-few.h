@@ -39,7 +39,7 @@ class FewChains {
     Sums totals;
     forSums([&](auto row, auto n) __attribute__((always_inline)) { totals[row][n] = splatChains(0.0f); });
     for (int64_t block = 0; block < blocks_; block++) {
-      const auto inputs = static_cast<int>(std::min<int64_t>(SCALE_BLOCK, weight_.columns - block * SCALE_BLOCK));
+      const auto inputs = blockWidth(weight_.columns, block * SCALE_BLOCK);
       const uint32_t* words[STRIPS];
       for (int n = 0; n < STRIPS; n++) {
         words[n] = chainWords<D>(product_, output, n, count_, block, words_ + n * STRIP_WORDS);

@@ -148,7 +148,7 @@ class ChainPanels {
     return weightScales_ + (panel.number * blocks_ + block) * CHAIN_OUTPUTS;
   }
   int inputsOf(int64_t block) const {
-    return static_cast<int>(std::min<int64_t>(SCALE_BLOCK, weight_.columns - block * SCALE_BLOCK));
+    return blockWidth(weight_.columns, block * SCALE_BLOCK);
   }
 
   void decode(Pairs* pairs, const Panel& panel, int64_t block) {

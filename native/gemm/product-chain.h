@@ -202,7 +202,7 @@ inline const uint32_t* chainWords(const Product& product, int64_t first, int n, 
     const int64_t strip = row / STRIP_ROWS * stripBytes(weight);
     return reinterpret_cast<const uint32_t*>(weight.data + strip + block * stripBlockBytes(D));
   }
-  const int64_t inputs = std::min<int64_t>(SCALE_BLOCK, weight.columns - block * SCALE_BLOCK);
+  const int64_t inputs = blockWidth(weight.columns, block * SCALE_BLOCK);
   turnStrip(turned, {weight.data + row * rowBytes, rowBytes, std::min(CHAINS, count - skipped)},
             block * SCALE_BLOCK * BYTES, inputs * BYTES);
   return turned;

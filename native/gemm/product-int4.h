@@ -55,7 +55,7 @@ inline void packInt4Tile(const Product& product, int64_t tile) {
   const int zeroPoint = hasZeroPoints(product.weight->int4) ? 1 : INT4_ZERO;
   for (int64_t block = 0; block < blocks; block++) {
     const Int4RowBlock out = int4RowBlock(product, tiling, tile, block);
-    const int64_t from = block * SCALE_BLOCK, count = std::min<int64_t>(SCALE_BLOCK, columns - from);
+    const int64_t from = block * SCALE_BLOCK, count = blockWidth(columns, from);
     for (int row = 0; row < out.rows; row++) {
       const int64_t inputRow = tiling.first(tile) + row;
       int8_t codes[SCALE_BLOCK] = {};

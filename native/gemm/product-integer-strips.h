@@ -87,7 +87,7 @@ class DotStrips {
     const StripRows codes = {weight_.data + row * weight_.columns, weight_.columns, count};
     const StripRows scales = {weight_.scales + row * blocks_ * sizeof(float), blocks_ * 4, count};
     for (int64_t block = 0; block < blocks_; block++, out += stripBlockBytes(Dtype::i8)) {
-      const int64_t from = block * SCALE_BLOCK, bytes = std::min<int64_t>(SCALE_BLOCK, weight_.columns - from);
+      const int64_t from = block * SCALE_BLOCK, bytes = blockWidth(weight_.columns, from);
       turnStrip<0x01010101u * CODE_OFFSET>(reinterpret_cast<uint32_t*>(out), codes, from, bytes);
       auto* blockScales = reinterpret_cast<float*>(out + stripCodeBytes(Dtype::i8));
       if (!weight_.scales) std::fill_n(blockScales, STRIP_LANES, 1.0f);

@@ -60,7 +60,7 @@ inline void packDotTile(const Product& product, int64_t tile) {
   const int64_t columns = product.weight->columns, blocks = scaleColumns(*product.weight), first = tiling.first(tile);
   for (int64_t block = 0; block < blocks; block++) {
     const DotBlock out = dotBlock(product, tiling, tile, block);
-    const int64_t from = block * SCALE_BLOCK, count = std::min<int64_t>(SCALE_BLOCK, columns - from);
+    const int64_t from = block * SCALE_BLOCK, count = blockWidth(columns, from);
     for (int row = 0; row < out.rows; row++) {
       int8_t* codes = out.codes(row);
       const uint8_t* x = product.x.values + (first + row) * product.x.stride + from;

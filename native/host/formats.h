@@ -32,5 +32,9 @@ constexpr const DtypeFormat& formatOf(Dtype dtype) { return FORMATS[static_cast<
 
 /// Blocks of SCALE_BLOCK that begin in `count` values.
 constexpr int64_t scaleBlocks(int64_t count) { return (count + SCALE_BLOCK - 1) / SCALE_BLOCK; }
+/// How many of `count` values are in the block that begins at `from`.
+constexpr int blockWidth(int64_t count, int64_t from) {
+  return static_cast<int>(count - from < SCALE_BLOCK ? count - from : SCALE_BLOCK);
+}
 
 }  // namespace daysix

@@ -72,7 +72,7 @@ uint32_t nibbleAt(const uint8_t* codes, int64_t index) { return codes[index / 2]
 
 /// Inputs that a block has.
 int64_t inputsOf(const Weight& weight, int64_t block) {
-  return std::min<int64_t>(SCALE_BLOCK, weight.columns - block * SCALE_BLOCK);
+  return blockWidth(weight.columns, block * SCALE_BLOCK);
 }
 
 int64_t bytesOfCodes(Dtype dtype, int64_t codes) { return codes * stripWords(dtype) * 4 / SCALE_BLOCK; }

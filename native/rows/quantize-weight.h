@@ -113,7 +113,7 @@ inline void quantizeIntegerRow(const QuantizeWeight& c, int64_t row) {
   int8_t codes[SCALE_BLOCK];
   RowErrors errors;
   for (int64_t column = 0; column < columns; column += SCALE_BLOCK) {
-    const int count = static_cast<int>(std::min<int64_t>(SCALE_BLOCK, columns - column));
+    const int count = blockWidth(columns, column);
     loadBlock<D>(block.x, c.x, row * columns + column, count);
     if (!nibbles) {
       scales[column / SCALE_BLOCK] = quantizeInt8Block(block, codes);
@@ -140,7 +140,7 @@ inline void fp8Errors(const QuantizeWeight& c, int64_t row) {
   WeightBlock block;
   const Operand codes = {Dtype::fp8, columns, c.values, nullptr};
   for (int64_t column = 0; column < columns; column += SCALE_BLOCK) {
-    const int64_t at = row * columns + column, count = std::min<int64_t>(SCALE_BLOCK, columns - column);
+    const int64_t at = row * columns + column, count = blockWidth(columns, column);
     const float scale = c.scales[row / WEIGHT_SCALE_ROWS * scaleBlocks(columns) + column / SCALE_BLOCK];
     loadBlock<D>(block.x, c.x, at, count);
     loadBlock<Dtype::fp8>(block.rounded, codes, at, count);

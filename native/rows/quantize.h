@@ -71,7 +71,7 @@ inline void quantizeRow(const Quantize& c, int64_t row) {
       uint8_t* out = static_cast<uint8_t*>(c.out.values) + row * columns;
       float* scales = c.out.scales + row * scaleBlocks(columns);
       for (int64_t i = 0; i < columns; i += SCALE_BLOCK) {
-        const int64_t count = std::min<int64_t>(SCALE_BLOCK, columns - i);
+        const int64_t count = blockWidth(columns, i);
         scales[i / SCALE_BLOCK] = quantizeBlock(out + i, x + i, count, c.powerOfTwoScales);
       }
       return;
@@ -80,7 +80,7 @@ inline void quantizeRow(const Quantize& c, int64_t row) {
       int8_t* out = static_cast<int8_t*>(c.out.values) + row * columns;
       float* scales = c.out.scales + row * scaleBlocks(columns);
       for (int64_t i = 0; i < columns; i += SCALE_BLOCK) {
-        const int64_t count = std::min<int64_t>(SCALE_BLOCK, columns - i);
+        const int64_t count = blockWidth(columns, i);
         scales[i / SCALE_BLOCK] = quantizeIntegers(out + i, x + i, count);
       }
       return;
@@ -103,7 +103,7 @@ constexpr int WEIGHT_SCALE_ROWS = formatOf(Dtype::fp8).scaleRows;
 template <Dtype D>
 inline void quantizeWeightBlock(const QuantizeWeight& c, int64_t row, int64_t column) {
   const int64_t columns = c.x.columns;
-  const int64_t count = std::min<int64_t>(SCALE_BLOCK, columns - column);
+  const int64_t count = blockWidth(columns, column);
   const int64_t endRow = std::min<int64_t>(c.rows, row + WEIGHT_SCALE_ROWS);
   const auto forValues = [&](auto run) {
     for (int64_t r = row; r < endRow; r++) {

@@ -119,7 +119,6 @@ test("an answer that may come to more log-probabilities than are held at once ha
   const refused: [path: string, body: object, param: string][] = [
     [CHAT, { ...top, max_tokens: 5 }, "top_logprobs"],
     [CHAT, { ...top, top_logprobs: 0, max_tokens: 21 }, "logprobs"],
-    [CHAT, { ...chat, logprobs: true }, "logprobs"],
     ["/v1/completions", { ...raw, max_tokens: 5 }, "logprobs"],
   ];
   const told: [path: string, body: object][] = [
@@ -140,4 +139,15 @@ test("an answer that may come to more log-probabilities than are held at once ha
     assert.equal(response.status, 200, JSON.stringify(body));
     await response.text();
   }
+});
+
+test("an answer of any length ends where no more log-probabilities can be held", async () => {
+  await start({ logprobs: 40 });
+  const body = { ...chat, logprobs: true, top_logprobs: 4, temperature: 0, ignore_eos: true };
+  const response = await server.fetch(CHAT, body);
+  const { choices, usage } = (await response.json()) as {
+    choices: { finish_reason: string }[];
+    usage: { completion_tokens: number };
+  };
+  assert.deepEqual([choices[0].finish_reason, usage.completion_tokens], ["length", 8]);
 });

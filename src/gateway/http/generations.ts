@@ -85,7 +85,9 @@ export class Generations {
     const { engine, latencies, tally } = served;
     const { afterFirstCall = false, operation, place, ...others } = parts;
     assertMinimum(request, parts.maxTokens);
-    if (!request.stream) assertLogprobs(request, parts, engine.maxModelLen, this.#options.limits);
+    const maxTokens = request.stream
+      ? parts.maxTokens
+      : tokensHeld(request, parts, engine.maxModelLen, this.#options.limits);
     const choicesPerPrompt = request.n ?? 1;
     const sequences = parts.prompts.length * choicesPerPrompt;
     const requestId = context.get("requestId");
@@ -94,7 +96,7 @@ export class Generations {
     const samplingUsed = samplingOf(request, served.sampling, engine, this.#options.drawSeed);
     const times = metrics.times(model, now());
     const generation = new Generation({
-      ...others,
+      ...{ ...others, maxTokens },
       unreadEvents: this.#options.limits.unreadEvents,
       onUnread: () => this.#cut(context, generation),
       engine,
@@ -120,7 +122,7 @@ export class Generations {
         const streamed = request.stream ?? false;
         this.#options.traces?.tell({
           ...{ operation, requestId, model, times, end, sampling: samplingUsed },
-          ...{ answerId: parts.id, maxTokens: parts.maxTokens, stream: streamed },
+          ...{ answerId: parts.id, maxTokens, stream: streamed },
           caller: callerOf(context),
           choices: choicesPerPrompt,
           endedAt: now(),
@@ -193,20 +195,24 @@ function assertMinimum({ min_tokens }: SharedRequest, maxTokens: number | undefi
   throw invalidValue("min_tokens", message);
 }
 
-/** Log-probabilities of an answer that is told at once are all held until its end. */
-function assertLogprobs(
+/**
+ * Tokens of each choice of an answer that is told at once, whose log-probabilities are all held until its end: where
+ * nobody says how many there may be, as many as can be held.
+ */
+function tokensHeld(
   { n }: SharedRequest,
-  { prompts, maxTokens = Infinity, topLogprobs, operation }: Parts,
+  { prompts, maxTokens, topLogprobs, operation }: Parts,
   maxModelLen: number,
   { logprobs: limit }: ClientLimits,
-): void {
-  if (topLogprobs === undefined) return;
-  const tokens = prompts.reduce(
-    (sum, { length }) => sum + Math.min(maxTokens, maxModelLen - length),
+): number | undefined {
+  if (topLogprobs === undefined) return maxTokens;
+  const ofToken = (n ?? 1) * (topLogprobs + 1);
+  if (maxTokens === undefined) return Math.max(1, Math.floor(limit / prompts.length / ofToken));
+  const most = prompts.reduce(
+    (sum, { length }) => sum + ofToken * Math.min(maxTokens, maxModelLen - length),
     0,
   );
-  const most = tokens * (n ?? 1) * (topLogprobs + 1);
-  if (most <= limit) return;
+  if (most <= limit) return maxTokens;
   const param = operation === "chat" && topLogprobs > 0 ? "top_logprobs" : "logprobs";
   const message =
     `${param}: expected at most ${limit} log-probabilities in an answer that is told at once, ` +
