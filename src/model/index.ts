@@ -1,5 +1,6 @@
 export { untilFirstFault } from "./first-fault.ts";
 export { parseModelJson, readIfThere } from "./model-file.ts";
+export { processExists } from "./process-exists.ts";
 export { forwardCosts, type ForwardCosts } from "./graph/index.ts";
 export type { ModelConfig } from "./checkpoint/index.ts";
 export { contextLimit, defaultPolicy, readConfig } from "./checkpoint/index.ts";

@@ -2,7 +2,13 @@ import { mkdir, readdir, rename, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createKernels, type Policy } from "../../kernels/index.ts";
-import { expectRoom, modelIdentity, PackedFile, type CheckpointFormat } from "../../model/index.ts";
+import {
+  expectRoom,
+  modelIdentity,
+  PackedFile,
+  processExists,
+  type CheckpointFormat,
+} from "../../model/index.ts";
 import { writeRandomCheckpoint } from "./random-checkpoint.ts";
 import { shapes, type ShapeName } from "./shapes.ts";
 
@@ -72,9 +78,5 @@ export async function packedCheckpoint(
 /** Whether another bench, still alive, is writing the folder. */
 function isBeingWritten(name: string): boolean {
   const [, pid] = /-(\d+)\.part$/.exec(name) ?? [];
-  try {
-    return pid !== undefined && process.kill(Number(pid), 0);
-  } catch {
-    return false;
-  }
+  return pid !== undefined && processExists(Number(pid));
 }

@@ -1,6 +1,14 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
@@ -74,4 +82,19 @@ test("the cache keeps the last checkpoint, and finds it again", async () => {
   const second = await cachedCheckpoint("calf", 2, "int8", cache);
   assert.deepEqual(readdirSync(cache), [second.slice(cache.length + 1)]);
   assert.equal((await readConfig(second)).layers, 2);
+});
+
+test("the cache keeps what another user's bench is writing, until that is gone", async (t) => {
+  const cache = join(folder, "shared-cache");
+  const written = "calf-2-layers-fp8-1.part";
+  mkdirSync(join(cache, written), { recursive: true });
+  const refused = (code: string) => () => {
+    throw Object.assign(new Error(`kill ${code}`), { code });
+  };
+  const kill = t.mock.method(process, "kill", refused("EPERM"));
+  await cachedCheckpoint("grain", 2, "fp8", cache);
+  assert.ok(existsSync(join(cache, written)));
+  kill.mock.mockImplementation(refused("ESRCH"));
+  await cachedCheckpoint("grain", 3, "fp8", cache);
+  assert.equal(readdirSync(cache).length, 1);
 });
