@@ -31,6 +31,7 @@ export {
 export { isWorthMoving, mayBeWorthMoving, newExperts, predictLoads } from "./rebalance.ts";
 export {
   type Demand,
+  MOST_UNITS,
   scaleFor,
   type ScaleRule,
   type ScaleState,

@@ -1,4 +1,4 @@
-import type { UnitCounts } from "./scale.ts";
+import { MOST_UNITS, type UnitCounts } from "./scale.ts";
 
 const DAY_MINUTES = 24 * 60;
 const MINUTE_MS = 60_000;
@@ -43,9 +43,13 @@ function entryOf(said: string, line: number): { minute: number; units: UnitCount
   }
   const units: { prefill?: number; decode?: number } = {};
   for (const part of counts.split(",")) {
-    const [, role, count] = /^(prefill|decode)=([1-9]\d{0,3})$/.exec(part) ?? [];
+    const [, role, count] = /^(prefill|decode)=([1-9]\d*)$/.exec(part) ?? [];
     if (role === undefined || units[role as keyof UnitCounts] !== undefined) {
       throw new Error(`line ${line}: expected prefill=29,decode=9, got ${counts}`);
+    }
+    if (Number(count) > MOST_UNITS) {
+      const clock = `${hours}:${minutes}`;
+      throw new Error(`line ${line}: ${clock}: expected at most ${MOST_UNITS} units, got ${part}`);
     }
     units[role as keyof UnitCounts] = Number(count);
   }

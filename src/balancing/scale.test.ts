@@ -71,6 +71,8 @@ test("a schedule says what serves at any time of its day", () => {
   assert.deepEqual(at("2025-02-28T08:29:59+08:00"), { prefill: 23, decode: 7 });
   const once = parseScaleSchedule("12:00 prefill=1,decode=1");
   assert.deepEqual(scheduledUnits(once, 0), { prefill: 1, decode: 1 });
+  const [{ units }] = parseScaleSchedule("12:00 prefill=1024,decode=1").entries;
+  assert.deepEqual(units, { prefill: 1024, decode: 1 });
 });
 
 test("what is no schedule is refused by its line", () => {
@@ -80,9 +82,14 @@ test("what is no schedule is refused by its line", () => {
     ["24:00 prefill=1,decode=1", /line 1/],
     ["08:30 prefill=1", /line 1: expected prefill and decode/],
     ["08:30 prefill=0,decode=1", /line 1: expected prefill=29/],
+    [
+      "08:30 prefill=1,decode=1025",
+      /^line 1: 08:30: expected at most 1024 units, got decode=1025$/,
+    ],
+    ["08:30 prefill=1,decode=123456", /at most 1024 units/],
     ["08:30 prefill=1,prefill=2", /line 1: expected prefill=29/],
     ["08:30 prefill=1,decode=1\n08:30 prefill=2,decode=2", /08:30 is there twice/],
   ] as const) {
-    assert.throws(() => parseScaleSchedule(text), message);
+    assert.throws(() => parseScaleSchedule(text), { message });
   }
 });

@@ -4,6 +4,9 @@
 export type Amounts<Kind extends string> = Readonly<Record<Kind, number>>;
 export type UnitCounts = Amounts<"prefill" | "decode">;
 
+/** Units of a role: more than any fleet has, and few enough to be placed at once. */
+export const MOST_UNITS = 1024;
+
 /** Units that come and go together, so that prompts and answers keep their proportion. */
 export interface ScaleRule<Kind extends string = keyof UnitCounts> {
   /** Units that always serve. */

@@ -41,6 +41,7 @@ async function serve(perSecond: readonly number[]) {
   });
   const units = new LoadScaledUnits(engine, policy, parseTopology(topology), {
     warn: () => undefined,
+    error: assert.fail,
   });
   const prompt = Array.from({ length: PROMPT_TOKENS }, (_, i) => i % 24);
   let [finished, failed] = [0, 0];
@@ -128,7 +129,7 @@ test("ranks of other models take cores, on which no more units start", () => {
       scale: (units) => scaled.push(units),
     };
     const { most: _bound, ...unbound } = policy;
-    const log = { warn: (what: object) => told.push(what) };
+    const log = { warn: (what: object) => told.push(what), error: assert.fail };
     const others = () => usableCores() - 1 - free;
     const units = new LoadScaledUnits(engine, unbound, parseTopology("combined=1x1"), log, others);
     units.look(0);
@@ -137,6 +138,36 @@ test("ranks of other models take cores, on which no more units start", () => {
     assert.deepEqual(scaled, wanted, `${free} cores are free`);
     assert.equal(told.length, 1, "which is less than is asked for");
   }
+});
+
+test("a kind of unit that the engine refuses is an error in the log, and others are scaled", () => {
+  let tokens = { prefill: 0, decode: 0 };
+  const scaled: WantedUnits[] = [];
+  const told: { wanted?: WantedUnits; problem?: string }[] = [];
+  const unit = { state: "serving", ranks: [{ rank: 0, node: 0 }] } as const;
+  const engine: ScaledEngine = {
+    get tokens() {
+      return tokens;
+    },
+    ...{ problems: [], scaling: { wanted: { prefill: 1, decode: 1 }, room: 9 } },
+    units: [
+      { unit: 0, role: "prefill", ...unit },
+      { unit: 1, role: "decode", ...unit },
+    ],
+    scale: (units) => {
+      if (units.prefill !== undefined) throw new RangeError("the engine has ended");
+      scaled.push(units);
+    },
+  };
+  const log = { warn: assert.fail, error: (what: object) => told.push(what) };
+  const units = new LoadScaledUnits(engine, policy, parseTopology("prefill=1x1,decode=1x1"), log);
+  units.look(0);
+  tokens = { prefill: 2 * 15 * PROMPT_TOKENS, decode: 2 * 15 * ANSWER_TOKENS };
+  units.look(2 * SECOND);
+  assert.deepEqual(scaled, [{ decode: 2 }]);
+  assert.equal(told.length, 1);
+  const [{ wanted, problem }] = told;
+  assert.deepEqual([wanted, problem], [{ prefill: 2 }, "the engine has ended"]);
 });
 
 test("a policy is read from the command line, and what is no policy is refused by name", () => {
@@ -156,6 +187,8 @@ test("a policy is read from the command line, and what is no policy is refused b
     ["load,prefill=1,decode=1,most=3", /expected prefill=, decode=, min=, .* got "most=3"/],
     ["load,prefill=1,decode=1,prefill=2", /prefill is there twice/],
     ["load,prefill=1,decode=1,min=3,max=2", /max: expected a number from 3/],
+    ["load,prefill=1,decode=1,max=1025", /^--scale-policy: max: expected a number from 1 to 1024/],
+    ["load,prefill=1,decode=1,min=1025", /^--scale-policy: min: expected a number from 1 to 1024/],
     ["load,prefill=1,decode=1,every=5", /every: expected a time such as/],
   ] as const) {
     assert.throws(

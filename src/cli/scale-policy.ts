@@ -3,16 +3,17 @@ import {
   decideUnits,
   type LoadPolicy,
   type LoadState,
+  MOST_UNITS,
   type UnitChange,
 } from "../balancing/index.ts";
 import { formatTopology, type Topology } from "../cluster/index.ts";
 import type { Engine } from "../engine/index.ts";
 import { usableCores } from "../kernels/index.ts";
 import { durationOf, integerOf, numberOf, textIf, UsageError } from "./arguments.ts";
+import { tryToScale } from "./try-to-scale.ts";
 
 /** Milliseconds between two looks whether a decision is due. */
 const LOOK_MS = 500;
-const MOST_UNITS = 9999;
 const EXAMPLE = "load,prefill=20000,decode=300";
 
 /** What `--scale-policy` says; `most` is undefined where nodes' cores are to bound it. */
@@ -74,7 +75,7 @@ export class LoadScaledUnits {
   readonly #engine: ScaledEngine;
   readonly #policy: LoadPolicy;
   readonly #cores: number;
-  readonly #log: Pick<Logger, "warn">;
+  readonly #log: Pick<Logger, "warn" | "error">;
   readonly #otherRanks: () => number;
   /** Ranks of a unit, by what it computes. */
   readonly #ranks: ReadonlyMap<string, number>;
@@ -86,7 +87,7 @@ export class LoadScaledUnits {
     engine: ScaledEngine,
     policy: ScalePolicy,
     topology: Topology,
-    log: Pick<Logger, "warn">,
+    log: Pick<Logger, "warn" | "error">,
     otherRanks: () => number = () => 0,
   ) {
     this.#engine = engine;
@@ -117,7 +118,8 @@ export class LoadScaledUnits {
     const isDecided = decision.state !== this.#state;
     this.#state = decision.state;
     for (const change of decision.changes) {
-      this.#engine.scale({ [change.kind]: change.to }, reasonOf(change, this.#policy));
+      const because = reasonOf(change, this.#policy);
+      tryToScale(this.#engine, { [change.kind]: change.to }, because, this.#log);
     }
     const short = decision.short.join(" and ");
     if (isDecided && short !== "" && short !== this.#short) {
@@ -140,7 +142,7 @@ function reasonOf({ from, to, asked, expected, problem }: UnitChange, policy: Lo
 export function keepToLoad(
   engine: Engine,
   policy: ScalePolicy,
-  log: Pick<Logger, "info" | "warn">,
+  log: Pick<Logger, "info" | "warn" | "error">,
   otherRanks: () => number,
 ): void {
   const { topology } = engine;

@@ -1,8 +1,9 @@
 import { readFile } from "node:fs/promises";
+import type { Logger } from "pino";
 import { parseScaleSchedule, scheduledUnits, type ScaleSchedule } from "../balancing/index.ts";
-import type { Engine } from "../engine/index.ts";
 import { textIf, textOf, UsageError } from "./arguments.ts";
 import { readTopology } from "./engine-options.ts";
+import { tryToScale, type Scalable } from "./try-to-scale.ts";
 
 /** Milliseconds between two looks at the clock. */
 const LOOK_MS = 10_000;
@@ -28,13 +29,15 @@ export async function scheduleOf(
 
 /** Has units come and go by the clock. What `daysix scale` asks for meanwhile holds until the next entry. */
 export class ScheduledUnits {
-  readonly #engine: Pick<Engine, "scale">;
+  readonly #engine: Scalable;
   readonly #schedule: ScaleSchedule;
+  readonly #log: Pick<Logger, "error">;
   #asked: string | undefined;
 
-  constructor(engine: Pick<Engine, "scale">, schedule: ScaleSchedule) {
+  constructor(engine: Scalable, schedule: ScaleSchedule, log: Pick<Logger, "error">) {
     this.#engine = engine;
     this.#schedule = schedule;
+    this.#log = log;
   }
 
   /** @param now milliseconds since 1970 */
@@ -43,13 +46,17 @@ export class ScheduledUnits {
     const asked = JSON.stringify(units);
     if (asked === this.#asked) return;
     this.#asked = asked;
-    this.#engine.scale(units, "the schedule says so");
+    tryToScale(this.#engine, units, "the schedule says so", this.#log);
   }
 }
 
 /** The engine has units of both roles. */
-export function keepSchedule(engine: Pick<Engine, "scale">, schedule: ScaleSchedule): void {
-  const units = new ScheduledUnits(engine, schedule);
+export function keepSchedule(
+  engine: Scalable,
+  schedule: ScaleSchedule,
+  log: Pick<Logger, "error">,
+): void {
+  const units = new ScheduledUnits(engine, schedule, log);
   units.look(Date.now());
   setInterval(() => units.look(Date.now()), LOOK_MS).unref();
 }

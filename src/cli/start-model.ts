@@ -51,7 +51,7 @@ export async function startModel(
   );
   fleet = new FleetWatch(engine, log);
   if (balancesItself) keepBalanced(engine, log);
-  if (schedule) keepSchedule(engine, schedule);
+  if (schedule) keepSchedule(engine, schedule, log);
   if (scalePolicy) keepToLoad(engine, scalePolicy, log, otherRanks);
   return { names, engine, text, log, options };
 }

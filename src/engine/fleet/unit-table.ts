@@ -1,3 +1,4 @@
+import { MOST_UNITS } from "../../balancing/index.ts";
 import {
   assignRanks,
   spreadRanks,
@@ -74,8 +75,6 @@ export interface UnitTableOptions {
 /** A unit that has served so long was in order. */
 const GOOD_LIFE_MS = 30_000;
 const MOST_BACK_OFF_MS = 60_000;
-/** Of a role; more than any fleet has, and few enough to be placed at once. */
-const MOST_UNITS = 1024;
 /** When all units have failed to start so often, none will. */
 const HOPELESS_STARTS = 5;
 
