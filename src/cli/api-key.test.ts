@@ -31,6 +31,19 @@ test("a key is what was typed, whatever number it may look like", async () => {
     const argv = ["--api-key", "old", `--api-key=${key}`];
     assert.equal(await apiKeyOf({ apiKey: Number(key) }, { argv, env: {} }), key);
   }
+  assert.equal(await typed("a=b="), "a=b=");
+});
+
+test("the option may be spelt as the parser does, and is refused by name where it has no key", async () => {
+  const of = (...argv: string[]) => apiKeyOf({ apiKey: "" }, { argv, env: {} });
+  assert.equal(await of("serve", "--apiKey", "k1"), "k1");
+  assert.equal(await of("--api-key", "old", "--apiKey=k=2"), "k=2");
+  for (const argv of [["k1", "--no-api-key"], ["--api-key"]]) {
+    await assert.rejects(of(...argv), {
+      name: "UsageError",
+      message: "--api-key: expected --api-key KEY",
+    });
+  }
 });
 
 test("an empty key is refused, wherever it comes from, and never means that there is none", async () => {

@@ -14,7 +14,7 @@ export async function apiKeyOf(
   { argv, env }: Pick<typeof process, "argv" | "env">,
 ): Promise<string | undefined> {
   const { apiKeyFile } = flags;
-  const apiKey = flags["apiKey"] === undefined ? undefined : asTyped("--api-key", argv);
+  const apiKey = flags["apiKey"] === undefined ? undefined : asTyped(argv);
   if (apiKey !== undefined && apiKeyFile !== undefined) {
     throw new UsageError("--api-key: expected none beside --api-key-file");
   }
@@ -30,10 +30,16 @@ export async function apiKeyOf(
   return keyOf(text.trim(), `--api-key-file: ${path}`);
 }
 
+/** The parser knows both spellings. */
+const option = /^--(?:api-key|apiKey)(?:=|$)/;
+
 /** The parser takes `0123` for a number, and nothing at all for 0. */
-function asTyped(option: string, argv: readonly string[]): string {
-  const at = argv.findLastIndex((each) => each === option || each.startsWith(`${option}=`));
-  return argv[at] === option ? argv[at + 1] : argv[at].slice(option.length + 1);
+function asTyped(argv: readonly string[]): string {
+  const at = argv.findLastIndex((each) => option.test(each));
+  const typed = argv[at] ?? "";
+  const key = typed.includes("=") ? typed.replace(option, "") : argv[at + 1];
+  if (at >= 0 && key !== undefined) return key;
+  throw new UsageError("--api-key: expected --api-key KEY");
 }
 
 /** A header carries it: no blanks, no line breaks. */
