@@ -1,6 +1,7 @@
 import type { Command } from "cac";
 import { adviceFor, inspectMachine, type Machine } from "../bench/index.ts";
 import { multiplyKinds, type ByMultiplyKind } from "../kernels/index.ts";
+import { amount } from "./amount.ts";
 import { packedFolder } from "./packed.ts";
 import { table } from "./table.ts";
 
@@ -28,7 +29,6 @@ function pagesOf({ mapsHugePages }: Machine): string {
 
 function printMachine(machine: Machine, advice: readonly string[]): void {
   const { cores, usableCores, instructionSet, instructionSets, memoryBytes } = machine;
-  const gigabytes = (bytes: number) => `${(bytes / 1e9).toFixed(1)} GB`;
   const lines = [
     ["machine", `${machine.processor}; ${machine.platform}`],
     ["kernels", `${instructionSet}, of ${instructionSets.join(", ") || "none"}`],
@@ -36,7 +36,7 @@ function printMachine(machine: Machine, advice: readonly string[]): void {
     ["NUMA nodes", `${machine.numaNodes}`],
     ["huge pages", machine.hugePages ?? "unknown"],
     ["packed", `${packedFolder}, mapped in ${pagesOf(machine)}`],
-    ["memory", `${gigabytes(memoryBytes)}, ${gigabytes(machine.availableBytes)} available`],
+    ["memory", `${amount(memoryBytes)}, ${amount(machine.availableBytes)} available`],
     ["load", machine.load.toFixed(1)],
   ];
   for (const [name, value] of lines) console.log(`${name.padEnd(12)}${value}`);

@@ -1,30 +1,26 @@
 import { availableMemory } from "../kernels/index.ts";
 import { expectRoom, hubPlaces, parseHubModel, pullModel, type PullPlan } from "../model/index.ts";
+import { amount } from "./amount.ts";
 import { UsageError } from "./arguments.ts";
+import { untilSignal } from "./shutdown.ts";
 
 /** `daysix pull`: a model of the hub into the cache that Hugging Face's tools share. */
 export async function pull(text: string): Promise<void> {
   const model = parseHubModel(text);
   if (!model) throw new UsageError(`pull: expected org/name or org/name@revision, got ${text}`);
-  const stopped = new AbortController();
-  process.once("SIGINT", () =>
-    stopped.abort(new Error("stopped; the next pull goes on from here")),
-  );
+  const signal = untilSignal("stopped; the next pull goes on from here");
   const bar = new ProgressBar(performance.now());
   const folder = await pullModel(model, hubPlaces(process.env), {
-    signal: stopped.signal,
+    signal,
     planned: async (plan) => {
       console.error(`daysix: ${describePlan(plan, availableMemory())}`);
       await expectRoom(plan.folder, plan.bytes - plan.have);
       bar.start(plan);
     },
     onProgress: (have) => bar.show(have, performance.now()),
-  });
-  bar.end();
+  }).finally(() => bar.end());
   console.log(folder);
 }
-
-const gigabytes = (bytes: number) => `${(bytes / 1e9).toFixed(bytes < 1e8 ? 3 : 1)} GB`;
 
 /** What comes, and whether memory will hold it. */
 export function describePlan(
@@ -33,10 +29,10 @@ export function describePlan(
 ): string {
   const fits = weightBytes + 2 ** 30 <= available;
   return (
-    `${gigabytes(bytes)} in ${files.length} files` +
-    (have > 0 ? `, of which ${gigabytes(have)} are here` : "") +
-    `; ${gigabytes(weightBytes)} of weights ${fits ? "fit" : "do not fit"} in memory here ` +
-    `(${gigabytes(available)} available${fits ? "" : ": they would be read from the disk again and again"})`
+    `${amount(bytes)} in ${files.length} files` +
+    (have > 0 ? `, of which ${amount(have)} are here` : "") +
+    `; ${amount(weightBytes)} of weights ${fits ? "fit" : "do not fit"} in memory here ` +
+    `(${amount(available)} available${fits ? "" : ": they would be read from the disk again and again"})`
   );
 }
 
@@ -68,7 +64,7 @@ class ProgressBar {
     const bar = "█".repeat(Math.round(share * WIDTH)).padEnd(WIDTH, "░");
     const speed = `${(rate / 1000).toFixed(1)} MB/s${left}`;
     process.stderr.write(
-      `\r${bar} ${(100 * share).toFixed(0)} % of ${gigabytes(this.#bytes)}, ${speed}\x1b[K`,
+      `\r${bar} ${(100 * share).toFixed(0)} % of ${amount(this.#bytes)}, ${speed}\x1b[K`,
     );
   }
 

@@ -10,6 +10,7 @@ import { integerOf, scalesOf, textOf, UsageError } from "./arguments.ts";
 import { dtypeNames } from "./dtype-names.ts";
 import { modelFolderOf } from "./model-folder.ts";
 import { WriteProgress } from "./progress.ts";
+import { untilSignal } from "./shutdown.ts";
 import { table } from "./table.ts";
 
 /** `daysix quantize`: a checkpoint's copy with its linear weights in FP8, INT8 or INT4. */
@@ -19,13 +20,14 @@ export async function quantize(
   flags: Readonly<Record<string, unknown>>,
 ): Promise<void> {
   const start = performance.now();
+  const signal = untilSignal(`stopped; ${target} was not written`);
   const progress = new WriteProgress();
   const groups = await quantizeCheckpoint(await modelFolderOf(directory), target, {
     kernels: createKernels({ threads: usableCores() }),
     ...optionsOf(flags),
     onProgress: progress.show,
-  });
-  progress.end();
+    signal,
+  }).finally(() => progress.end());
   console.log(table([header, ...groups.map(rowOf)]));
   if (groups.some(({ from }) => from === "F8_E4M3")) {
     console.log(

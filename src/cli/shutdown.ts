@@ -67,7 +67,10 @@ export async function runUntilStopped(work: (shutdown: Shutdown) => Promise<void
       status ||= 1;
       stop();
     });
-    onSignals(stop);
+    onSignals(["SIGINT", "SIGTERM", "SIGHUP"], (signal) => {
+      notice(`${signal}: finishing what is live; a second signal ends at once`);
+      stop();
+    });
   });
   const shutdown = new Shutdown(fail);
   await Promise.race([work(shutdown).catch(fail), stopped]);
@@ -92,14 +95,25 @@ function end(status: number): never {
   process.exit(status);
 }
 
-function onSignals(stop: () => void): void {
+/**
+ * Aborted by SIGINT or SIGTERM, for what has to tidy up before it ends; a second signal ends at once. A
+ * terminal that closes ends it as any other command, or not at all under nohup.
+ */
+export function untilSignal(reason: string): AbortSignal {
+  const stopped = new AbortController();
+  onSignals(["SIGINT", "SIGTERM"], () => stopped.abort(new Error(reason)));
+  return stopped.signal;
+}
+
+type StopSignal = "SIGINT" | "SIGTERM" | "SIGHUP";
+
+function onSignals(signals: readonly StopSignal[], stop: (signal: StopSignal) => void): void {
   let signalledAt: number | undefined;
-  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+  for (const signal of signals) {
     process.on(signal, () => {
       if (signalledAt === undefined) {
         signalledAt = performance.now();
-        notice(`${signal}: finishing what is live; a second signal ends at once`);
-        stop();
+        stop(signal);
       } else if (signal !== "SIGHUP" && performance.now() - signalledAt > ONE_SIGNAL_MS) {
         end(128 + constants.signals[signal]);
       }

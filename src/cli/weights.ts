@@ -1,5 +1,6 @@
 import type { Command } from "cac";
 import { residentWeights, weightMemories, type WeightMemory } from "../kernels/index.ts";
+import { amount } from "./amount.ts";
 import { UsageError } from "./arguments.ts";
 
 /** Adds the option that says how a checkpoint's files are in memory. */
@@ -19,7 +20,6 @@ export function weightsOf(flags: Readonly<Record<string, unknown>>): WeightMemor
 /** The copies that this process holds, and how much of them huge pages spare the TLB. */
 export function describeResident(): string {
   const { bytes, hugePageBytes } = residentWeights();
-  const gigabytes = (count: number) => `${(count / 1e9).toFixed(2)} GB`;
-  const huge = hugePageBytes === undefined ? "unknown" : gigabytes(hugePageBytes);
-  return `weights resident: ${gigabytes(bytes)}, in huge pages: ${huge}`;
+  const huge = hugePageBytes === undefined ? "unknown" : amount(hugePageBytes);
+  return `weights resident: ${amount(bytes)}, in huge pages: ${huge}`;
 }

@@ -252,6 +252,23 @@ test("what cannot be quantised is refused by name and leaves nothing behind", as
   assert.deepEqual(readdirSync(folder), before);
 });
 
+test("a signal ends the writing, and nothing is left of it", async () => {
+  const before = readdirSync(folder);
+  const stopped = new AbortController();
+  let files: string[] = [];
+  const quantized = quantizeCheckpoint(fixture("k2"), join(folder, "stopped"), {
+    ...{ ...options, signal: stopped.signal },
+    onProgress: () => {
+      assert.ok(!stopped.signal.aborted, "nothing is written any more");
+      files = readdirSync(folder);
+      stopped.abort(new Error("stopped"));
+    },
+  });
+  await assert.rejects(quantized, /^Error: stopped$/);
+  assert.equal(files.length, before.length + 1);
+  assert.deepEqual(readdirSync(folder), before);
+});
+
 test("kernels that do not multiply a checkpoint's dtype refuse it by name before they serve it", async () => {
   const without = { ...createReferenceKernels(), unsupported: () => ["I4"] as const };
   const load = (name: string) =>

@@ -37,6 +37,8 @@ export interface QuantizeOptions {
   readonly group: number;
   /** Told after each piece how much is written of all. */
   readonly onProgress?: (bytes: number, all: number) => void;
+  /** Ends the writing, and what was written is removed. */
+  readonly signal?: AbortSignal;
 }
 
 /** What quantising did to weights of one group, from one dtype to another. */
@@ -71,7 +73,8 @@ interface Quantized {
  * megabytes. The folder appears when all is written.
  *
  * @returns what it did, by group and dtype
- * @throws CheckpointError or ConfigError naming the file and tensor, RangeError without room
+ * @throws CheckpointError or ConfigError naming the file and tensor, RangeError without room, the
+ * signal's reason
  */
 export async function quantizeCheckpoint(
   directory: string,
@@ -103,12 +106,14 @@ class QuantizedWriter {
   readonly #stream: Stream;
   readonly #reader = new TensorReader();
   readonly #codes = new TakenInTurn(1);
+  readonly #signal: AbortSignal | undefined;
   readonly #tell: (bytes: number) => void;
   readonly #groups = new Map<string, QuantizedGroup>();
 
   constructor(config: ModelConfig, options: QuantizeOptions, all: number) {
     this.#config = config;
     this.#stream = options.kernels.createStream("w8a8", options.scales);
+    this.#signal = options.signal;
     let written = 0;
     this.#tell = (bytes) => options.onProgress?.((written += bytes), all);
   }
@@ -126,6 +131,7 @@ class QuantizedWriter {
     const layouts = sources.flatMap((source) => source.layouts);
     await writeSafetensors(path, layouts, async (write) => {
       const written: WriteBytes = async (bytes) => {
+        this.#signal?.throwIfAborted();
         await write(bytes);
         this.#tell(bytes.length);
       };

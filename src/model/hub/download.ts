@@ -3,6 +3,7 @@ import { createHash } from "node:crypto";
 import { createReadStream } from "node:fs";
 import { type FileHandle, open, rename, rm, stat } from "node:fs/promises";
 import { pipeline } from "node:stream/promises";
+import { setTimeout as sleep } from "node:timers/promises";
 import { HubError, refusal, type HubFile } from "./hub-files.ts";
 
 export interface DownloadOptions {
@@ -11,7 +12,8 @@ export interface DownloadOptions {
   readonly signal: AbortSignal;
   /** Silence after which a connection is given up. */
   readonly stallMs: number;
-  readonly wait: (ms: number) => Promise<void>;
+  /** @throws the signal's reason once that is aborted */
+  readonly wait: (ms: number, signal: AbortSignal) => Promise<void>;
   /** Hears of bytes that came, and with a negative number of those that were thrown away. */
   readonly onBytes: (bytes: number) => void;
 }
@@ -20,6 +22,11 @@ export interface DownloadOptions {
 const FRUITLESS = 6;
 /** Before another try: this, doubled by each in a row. */
 const WAIT_MS = 500;
+
+/** Before another try, unless the signal is aborted, whose reason is then thrown. */
+export async function wait(ms: number, signal: AbortSignal): Promise<void> {
+  await sleep(ms, undefined, { signal }).catch(() => signal.throwIfAborted());
+}
 
 /** Bytes of a file that lie here, of a download that was cut. */
 export async function downloadedBytes(blob: string): Promise<number> {
@@ -84,7 +91,9 @@ async function fetchAll(file: HubFile, part: string, options: DownloadOptions): 
           `${options.url}: no more bytes came after ${have} of ${file.bytes}${why}`,
         );
       }
-      if (have < file.bytes && fruitless > 0) await options.wait(WAIT_MS * 2 ** fruitless);
+      if (have < file.bytes && fruitless > 0) {
+        await options.wait(WAIT_MS * 2 ** fruitless, options.signal);
+      }
     }
     await handle.sync();
   } finally {

@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { CachedModel, hubPlaces } from "./hub-cache.ts";
+import { wait } from "./download.ts";
 import { type HubBehaviour, startHub } from "./hub-fixtures.ts";
 import { parseHubModel } from "./hub-id.ts";
 import { pullModel, type PullPlan } from "./pull.ts";
@@ -25,6 +26,8 @@ const files = new Map([
   ["empty.txt", Buffer.alloc(0)],
 ]);
 const kept = [...files.keys()].filter((name) => name !== "pytorch_model.bin");
+/** Longer than any test may take. */
+const LONG_MS = 2 ** 30;
 const tiny = parseHubModel("org/tiny")!;
 
 interface Asked {
@@ -152,6 +155,21 @@ test("what a pull left is taken up by the next", async () => {
   const again = await pull({ cache: home });
   await assertWhole(again.folder);
   assert.ok(again.hub.starts.includes(123_456));
+});
+
+test("a pull is stopped while it waits before another try, too", async (t) => {
+  const stopped = new AbortController();
+  const hub = await startHub(files, { cuts: 1e6, busy: 503 });
+  t.after(() => hub.close());
+  const home = await mkdtemp(join(root, "stopped-"));
+  const pulled = pullModel(tiny, hubPlaces({ HF_HOME: home, HF_ENDPOINT: hub.endpoint }), {
+    ...{ planned: async () => undefined, onProgress: () => undefined, signal: stopped.signal },
+    wait: (_, signal) => {
+      stopped.abort(new Error("stopped"));
+      return wait(LONG_MS, signal);
+    },
+  });
+  await assert.rejects(pulled, /^Error: stopped$/);
 });
 
 test("the plan comes before the first byte, and may end the pull", async () => {

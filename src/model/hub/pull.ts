@@ -1,6 +1,5 @@
 import { mkdir } from "node:fs/promises";
-import { setTimeout as sleep } from "node:timers/promises";
-import { downloadedBytes, downloadFile } from "./download.ts";
+import { downloadedBytes, downloadFile, type DownloadOptions, wait } from "./download.ts";
 import { CachedModel, type HubPlaces } from "./hub-cache.ts";
 import { credentials, type HubFile, listFiles } from "./hub-files.ts";
 import type { HubModel } from "./hub-id.ts";
@@ -24,7 +23,7 @@ export interface PullOptions {
   readonly onProgress: (have: number) => void;
   readonly signal: AbortSignal;
   readonly stallMs?: number;
-  readonly wait?: (ms: number) => Promise<void>;
+  readonly wait?: DownloadOptions["wait"];
 }
 
 /** Files that are downloaded at a time. */
@@ -37,7 +36,7 @@ export async function pullModel(
   places: HubPlaces,
   options: PullOptions,
 ): Promise<string> {
-  const { planned, signal, stallMs = STALL_MS, wait = sleep } = options;
+  const { planned, signal, stallMs = STALL_MS } = options;
   const { commit, files } = await listFiles(model, places, signal);
   const cached = new CachedModel(places.cache, model);
   const different = [...new Map(files.map((file) => [file.checksum, file])).values()];
@@ -58,7 +57,12 @@ export async function pullModel(
     for (let file = queue.shift(); file; file = queue.shift()) {
       const path = file.path.split("/").map(encodeURIComponent).join("/");
       await downloadFile(file, cached.blob(file.checksum), {
-        ...{ headers, stallMs, wait, signal: AbortSignal.any([signal, failed.signal]) },
+        ...{
+          headers,
+          stallMs,
+          wait: options.wait ?? wait,
+          signal: AbortSignal.any([signal, failed.signal]),
+        },
         url: `${places.endpoint}/${organisation}/${name}/resolve/${commit}/${path}`,
         onBytes: (bytes) => options.onProgress((have += bytes)),
       });
