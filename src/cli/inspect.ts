@@ -1,8 +1,8 @@
 import { availableMemory, policies, type WeightDtype } from "../kernels/index.ts";
-import { contextLimit, defaultPolicy, inspectModel } from "../model/index.ts";
+import { contextLimit, defaultPolicy, inspectModel, packedFile } from "../model/index.ts";
 import { amount } from "./amount.ts";
 import { dtypeNames } from "./dtype-names.ts";
-import { packedFile, packedFolder } from "./packed.ts";
+import { packedFolder } from "./packed.ts";
 
 /** `daysix inspect`: what a checkpoint holds and whether it fits this machine. */
 export async function inspect(options: {

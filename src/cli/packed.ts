@@ -1,18 +1,20 @@
 import { mkdir } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { Command } from "cac";
-import { createKernels, type Policy } from "../kernels/index.ts";
-import { modelIdentity, PackedFile, roomOf, userCaches, type HashedBytes } from "../model/index.ts";
+import {
+  packedFile,
+  type PackedFile,
+  type PackedModel,
+  roomOf,
+  userCaches,
+} from "../model/index.ts";
 import { amount } from "./amount.ts";
 import { textOf } from "./arguments.ts";
 import { notice } from "./notice.ts";
 import { WriteProgress } from "./progress.ts";
 
-/** Which checkpoint is packed, and for which policy. */
-export interface Packing {
-  readonly modelDirectory: string;
-  readonly policy: Policy;
-  readonly modelBytes?: HashedBytes;
+/** What is packed, and where. */
+export interface Packing extends PackedModel {
   /** Where packed files lie unless the option says otherwise. */
   readonly folder?: string;
   /** Bytes that a folder's disk has free. */
@@ -56,15 +58,6 @@ export async function packedOf(
     notice(`weights are not packed, which makes decoding slower: ${message}`);
     return undefined;
   }
-}
-
-/** The packed file that a checkpoint has in a folder, there or not. */
-export function packedFile(
-  folder: string,
-  { modelDirectory, policy, modelBytes = "sample" }: Packing,
-): Promise<PackedFile | undefined> {
-  const identity = () => modelIdentity(modelDirectory, modelBytes);
-  return PackedFile.of(modelDirectory, folder, { kernels: createKernels(), policy }, identity);
 }
 
 /** @throws RangeError where the disk would have less room than the file takes, which nobody asked for */

@@ -34,7 +34,7 @@ export {
   type ExpertOutput,
   type RoutedExperts,
 } from "./graph/index.ts";
-export { openWeights, PackedFile } from "./packed/index.ts";
+export { openWeights, packedFile, type PackedFile, type PackedModel } from "./packed/index.ts";
 export { streamTracer } from "./graph/index.ts";
 export type { LayerWeights, ModelWeights } from "./checkpoint/index.ts";
 export { Tokenizer, Vocabulary, type VocabularyTables } from "./text/index.ts";

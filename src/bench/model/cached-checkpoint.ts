@@ -1,14 +1,8 @@
 import { mkdir, readdir, rename, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { createKernels, type Policy } from "../../kernels/index.ts";
-import {
-  expectRoom,
-  modelIdentity,
-  PackedFile,
-  processExists,
-  type CheckpointFormat,
-} from "../../model/index.ts";
+import type { Policy } from "../../kernels/index.ts";
+import { expectRoom, packedFile, processExists, type CheckpointFormat } from "../../model/index.ts";
 import { writeRandomCheckpoint } from "./random-checkpoint.ts";
 import { shapes, type ShapeName } from "./shapes.ts";
 
@@ -61,14 +55,7 @@ export async function packedCheckpoint(
   directory: string,
   policy: Policy,
 ): Promise<string | undefined> {
-  const folder = packedFolderOf(directory);
-  const identity = () => modelIdentity(directory, "sample");
-  const file = await PackedFile.of(
-    directory,
-    folder,
-    { kernels: createKernels(), policy },
-    identity,
-  );
+  const file = await packedFile(packedFolderOf(directory), { modelDirectory: directory, policy });
   if (file && (await file.state()) !== "sound") {
     await file.write(() => undefined);
   }

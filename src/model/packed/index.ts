@@ -1,2 +1,2 @@
 export { openWeights } from "./open-weights.ts";
-export { PackedFile } from "./packed-file.ts";
+export { packedFile, type PackedFile, type PackedModel } from "./packed-file.ts";

@@ -11,7 +11,7 @@ import { backends } from "../../kernels/testing/fixtures.ts";
 import { readSafetensors } from "../checkpoint/safetensors.ts";
 import { fixtureDirectory, tinyFixtures } from "../fixtures.ts";
 import { loadModel, SingleSequence } from "../graph/index.ts";
-import { PackedFile } from "./packed-file.ts";
+import { packedFile, PackedFile } from "./packed-file.ts";
 import { onVectors, packedOf } from "./packer-fixtures.ts";
 
 const skip = nativeProblem() ?? false;
@@ -28,6 +28,19 @@ async function written(directory: string, folder: string): Promise<PackedFile> {
   await file.write(() => undefined);
   return file;
 }
+
+test(
+  "a file is that of the machine's kernels, and a model known by all bytes has its own",
+  { skip },
+  async () => {
+    const model = { modelDirectory: int4, policy: "int8" } as const;
+    const file = await packedFile("folder", model);
+    const kernels = createKernels();
+    assert.deepEqual(file, await packedOf(int4, "folder", { kernels, policy: "int8" }));
+    assert.ok(file);
+    assert.notEqual((await packedFile("folder", { ...model, modelBytes: "all" }))?.path, file.path);
+  },
+);
 
 for (const { name: backend, create } of backends) {
   for (const policy of policies) {

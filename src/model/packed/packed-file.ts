@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { mkdir, open, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import {
+  createKernels,
   STRIP_LAYOUT,
   StripPacker,
   type Kernels,
@@ -11,7 +12,9 @@ import {
 import {
   expectRoom,
   fileHash,
+  type HashedBytes,
   linearWeights,
+  modelIdentity,
   modelWeights,
   openCheckpoint,
   readConfig,
@@ -26,6 +29,14 @@ import { removeLeftovers, partOf } from "./part-files.ts";
 export interface PackedFor {
   readonly kernels: Kernels;
   readonly policy: Policy;
+}
+
+/** Which checkpoint is packed, and for which policy. */
+export interface PackedModel {
+  readonly modelDirectory: string;
+  readonly policy: Policy;
+  /** By which it is known; a sample if none are named. */
+  readonly modelBytes?: HashedBytes;
 }
 
 /** Whether a packed file can be used: it is whole, it is not there, or something is wrong with it. */
@@ -176,6 +187,15 @@ export class PackedFile {
     const hash = createHash("sha256").update(basename(this.path));
     return hash.update(await fileHash(path, tensors, "sample")).digest();
   }
+}
+
+/** The packed file that a checkpoint has in a folder for the kernels of this machine. @throws as `PackedFile.of` */
+export function packedFile(
+  folder: string,
+  { modelDirectory, policy, modelBytes = "sample" }: PackedModel,
+): Promise<PackedFile | undefined> {
+  const identity = () => modelIdentity(modelDirectory, modelBytes);
+  return PackedFile.of(modelDirectory, folder, { kernels: createKernels(), policy }, identity);
 }
 
 const tensorOf = (name: string, bytes: number) => ({ name, dtype: "U8", shape: [bytes], bytes });
