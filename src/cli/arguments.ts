@@ -1,6 +1,4 @@
-import { type ReasoningField, reasoningFields } from "../gateway/index.ts";
-import { checkpointFormats, type CheckpointFormat } from "../model/index.ts";
-import { policies, scaleFormats, type Policy, type ScaleFormat } from "../kernels/index.ts";
+import { policies, type Policy } from "../kernels/index.ts";
 
 /** A mistake on the command line: printed without a stack, exit status 2. */
 export class UsageError extends Error {
@@ -30,13 +28,16 @@ export function present<Fields extends object>(fields: Fields): Present<Fields> 
   return Object.fromEntries(entries) as Present<Fields>;
 }
 
-export function reasoningFieldOf(value: unknown): ReasoningField {
-  const field = reasoningFields.find((name) => name === value);
-  if (!field) {
-    const expected = reasoningFields.join(" or ");
-    throw new UsageError(`--reasoning-field: expected ${expected}, got ${String(value)}`);
-  }
-  return field;
+/** One of a list. */
+export function oneOf<Name extends string | number>(
+  option: string,
+  value: unknown,
+  names: readonly Name[],
+): Name {
+  const name = names.find((each) => each === value);
+  if (name !== undefined) return name;
+  const choices = names.join(", ").replace(/, ([^,]*)$/, " or $1");
+  throw new UsageError(`--${option}: expected ${choices}, got ${String(value)}`);
 }
 
 /** Names as `a,b`, in small letters; none where the option is not given. */
@@ -50,27 +51,7 @@ export function namesOf(option: string, value: unknown): string[] {
 export const policyHelp = `Precision: ${policies.join(", ")}`;
 
 export function policyOf(value: unknown): Policy {
-  const policy = policies.find((name) => name === value);
-  if (!policy)
-    throw new UsageError(`--policy: expected ${policies.join(", ")}, got ${String(value)}`);
-  return policy;
-}
-
-export function formatOf(value: unknown): CheckpointFormat {
-  const format = checkpointFormats.find((name) => name === value);
-  if (!format) {
-    throw new UsageError(
-      `--format: expected ${checkpointFormats.join(", ")}, got ${String(value)}`,
-    );
-  }
-  return format;
-}
-
-export function scalesOf(value: unknown): ScaleFormat {
-  const scales = scaleFormats.find((name) => name === value);
-  if (!scales)
-    throw new UsageError(`--scales: expected ${scaleFormats.join(", ")}, got ${String(value)}`);
-  return scales;
+  return oneOf("policy", value, policies);
 }
 
 /** A number in a range, inclusive. */

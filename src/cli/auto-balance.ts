@@ -1,15 +1,13 @@
 import type { Logger } from "pino";
 import type { Engine } from "../engine/index.ts";
-import { textOf, UsageError } from "./arguments.ts";
+import { oneOf } from "./arguments.ts";
 
 /** Milliseconds between two looks at the experts' loads. */
 const LOOK_MS = 500;
 
 /** Whether units place their experts by themselves. */
 export function balancesItself(flags: Readonly<Record<string, unknown>>): boolean {
-  const when = textOf("rebalance", flags["rebalance"]);
-  if (when === "auto" || when === "off") return when === "auto";
-  throw new UsageError(`--rebalance: expected auto or off, got ${when}`);
+  return oneOf("rebalance", flags["rebalance"], ["auto", "off"]) === "auto";
 }
 
 /** Has the engine's units move experts where that pays, and tells the log. */

@@ -7,22 +7,22 @@ import {
   ModelBench,
   shapes,
   type Measured,
-  type ShapeName,
   type Workload,
 } from "../bench/index.ts";
 import { coresOfEach, multiplyKinds } from "../kernels/index.ts";
-import { formatOf, integerOf, integersOf, policyOf, textOf, UsageError } from "./arguments.ts";
+import { integerOf, integersOf, oneOf, policyOf, textOf, UsageError } from "./arguments.ts";
 import { readTopology } from "./engine-options.ts";
 import { checkpointFormats } from "../model/index.ts";
 import { describeResident, weightsOf, withWeights } from "./weights.ts";
 import { fastDecodeOf, withFastDecode } from "./fast-decode.ts";
 import { packedOf, withPacked } from "./packed.ts";
+import { formatOf, layersOf, shapeNames, shapeOf } from "./random-weights.ts";
 import { servingPolicyHelp } from "./serving-policy.ts";
 import { table } from "./table.ts";
 
 export function withBenchModel(command: Command): Command {
   return withPacked(withFastDecode(withWeights(command)))
-    .option("--shape <name>", `Sizes of the model: ${shapeNames().join(", ")}`, { default: "mid" })
+    .option("--shape <name>", `Sizes of the model: ${shapeNames.join(", ")}`, { default: "mid" })
     .option("--layers <count>", "Measure fewer layers, and say what all of them would take")
     .option("--format <format>", `Linear weights: ${checkpointFormats.join(", ")}`, {
       default: "fp8",
@@ -55,7 +55,7 @@ export async function runBenchModel(flags: Readonly<Record<string, unknown>>): P
   const policy = policyOf(flags["policy"] ?? (integers ? "int8" : "w8a16"));
   const weights = weightsOf(flags);
   const fastDecode = fastDecodeOf(flags);
-  const experts = expertsOf(flags["experts"]);
+  const experts = oneOf("experts", flags["experts"], ["parallel", "replicated"]);
   const json = flags["json"] === true;
   console.error(`daysix: random ${format} weights of ${shape} lie in ${checkpointCache}`);
   const directory = await cachedCheckpoint(shape, layers, format);
@@ -137,32 +137,11 @@ function tellSharing(bench: ModelBench): void {
   );
 }
 
-function shapeNames(): ShapeName[] {
-  return Object.keys(shapes) as ShapeName[];
-}
-
-function shapeOf(value: unknown): ShapeName {
-  const shape = shapeNames().find((name) => name === value);
-  if (shape) return shape;
-  throw new UsageError(`--shape: expected ${shapeNames().join(", ")}, got ${String(value)}`);
-}
-
-/** At least one with routed experts, from which the others are extrapolated. */
-function layersOf(value: unknown, shape: ShapeName): number {
-  const { num_hidden_layers: all, first_k_dense_replace: dense } = shapes[shape];
-  return value === undefined ? all : integerOf("layers", value, dense + 1, all);
-}
-
 function ranksOf(text: string): number {
   const topology = readTopology(text);
   const [{ role }, ...others] = topology.units;
   if (role === "combined" && others.length === 0) return topology.ranks;
   throw new UsageError(`--topology: expected combined=1x1 or one unit of more ranks, got ${text}`);
-}
-
-function expertsOf(value: unknown): "parallel" | "replicated" {
-  if (value === "parallel" || value === "replicated") return value;
-  throw new UsageError(`--experts: expected parallel or replicated, got ${String(value)}`);
 }
 
 function workloadsOf(flags: Readonly<Record<string, unknown>>, longest: number): Workload[] {

@@ -5,11 +5,13 @@ import { fileURLToPath } from "node:url";
 import { runBenchKernels } from "./bench-kernels.ts";
 import { runBenchModel } from "./bench-model.ts";
 import { runBenchServe } from "./bench-serve.ts";
+import { runLadder } from "./ladder.ts";
 
 const model = {
   ...{ shape: "v3", topology: "combined=1x1", experts: "parallel", policy: "w8a16" },
   ...{ format: "fp8", weights: "mapped", prompt: "512", batch: "1,8", context: 512 },
 };
+const ladder = { ...model, requests: 1, prompt: 1, answer: 1 };
 const serve = { url: "http://127.0.0.1:9" };
 
 type Flags = Readonly<Record<string, unknown>>;
@@ -27,6 +29,9 @@ const cases: readonly [(flags: Flags) => Promise<void>, Flags, RegExp][] = [
   [runBenchModel, { ...model, format: "fp4" }, /^--format: expected fp8, int8, .*got fp4$/],
   [runBenchModel, { ...model, weights: "huge" }, /^--weights: expected mapped or resident, got h/],
   [runBenchModel, { ...model, experts: "some" }, /^--experts: expected parallel or replicated/],
+  [runLadder, { ...ladder, shape: "v4" }, /^--shape: expected v3, .*got v4$/],
+  [runLadder, { ...ladder, layers: 3 }, /^--layers: expected a number from 4 to 61/],
+  [runLadder, { ...ladder, layers: 4, format: "fp4" }, /^--format: expected .*got fp4$/],
   [runBenchKernels, { policy: "w8a16", threads: 1e6 }, /^--threads: expected/],
   [runBenchServe, { ...serve, requests: 0 }, /^--requests: expected/],
   [runBenchServe, { ...serve, promptTokens: "many" }, /^--prompt-tokens: expected/],

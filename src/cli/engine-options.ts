@@ -6,17 +6,16 @@ import {
   overlapModes,
   type EngineOptions,
   type ExpertOptions,
-  type OverlapMode,
 } from "../engine/index.ts";
 import { readConfig } from "../model/index.ts";
-import { bytesOf, integerOf, present, textOf, UsageError } from "./arguments.ts";
+import { bytesOf, integerOf, oneOf, present, textOf, UsageError } from "./arguments.ts";
 import { bundledModel } from "./bundled-model.ts";
 import { sharingCores, threadsOf, withThreads } from "./compute-threads.ts";
 import { contextCacheOf, withContextCache } from "./context-cache.ts";
 import { fastDecodeOf, withFastDecode } from "./fast-decode.ts";
 import { modelFolderOf } from "./model-folder.ts";
 import { nodesOf, withNodes } from "./node-options.ts";
-import { expertPolicyOf, readLoads, readPlacement } from "./rebalance.ts";
+import { readLoads, readPlacement } from "./rebalance.ts";
 import { packedOf, withPacked } from "./packed.ts";
 import { servingPolicyHelp, servingPolicyOf } from "./serving-policy.ts";
 import { modelBytesOf, withVerifyModel } from "./verify-model.ts";
@@ -90,8 +89,8 @@ export async function checkedEngineOf(flags: Flags): Promise<EngineOptions> {
     modelBytes: modelBytesOf(flags),
     kvMemoryBytes: bytesOf("kv-memory", flags["kvMemory"]),
     fastDecode: fastDecodeOf(flags),
-    speculate: speculateOf(flags),
-    overlap: overlapOf(flags),
+    speculate: oneOf("speculate", flags["speculate"], ["auto", "off"]) === "auto",
+    overlap: oneOf("overlap", flags["overlap"], overlapModes),
     ...present({ threads: threadsOf(flags) }),
     topology,
     experts: await expertsOf(flags),
@@ -100,28 +99,12 @@ export async function checkedEngineOf(flags: Flags): Promise<EngineOptions> {
   };
 }
 
-function speculateOf(flags: Flags): boolean {
-  const when = textOf("speculate", flags["speculate"]);
-  if (when === "auto" || when === "off") return when === "auto";
-  throw new UsageError(`--speculate: expected auto or off, got ${when}`);
-}
-
-function overlapOf(flags: Flags): OverlapMode {
-  const when = textOf("overlap", flags["overlap"]);
-  const mode = overlapModes.find((each) => each === when);
-  if (mode) return mode;
-  throw new UsageError(`--overlap: expected ${overlapModes.join(", ")}, got ${when}`);
-}
-
 async function expertsOf(flags: Flags): Promise<ExpertOptions | "replicated"> {
-  const how = textOf("experts", flags["experts"]);
+  const how = oneOf("experts", flags["experts"], ["parallel", "replicated"]);
   if (how === "replicated") return how;
-  if (how !== "parallel") {
-    throw new UsageError(`--experts: expected parallel or replicated, got ${how}`);
-  }
   const { placement, redundantExperts, expertLoads } = flags;
   return {
-    policy: expertPolicyOf("expert-policy", flags["expertPolicy"]),
+    policy: oneOf("expert-policy", flags["expertPolicy"], expertPolicies),
     ...(placement !== undefined && {
       placement: await readPlacement("placement", textOf("placement", placement)),
     }),

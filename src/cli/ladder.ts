@@ -6,19 +6,18 @@ import {
   climbLadder,
   drawLadder,
   packedFolderOf,
-  shapes,
   type LadderLoad,
   type RungFigures,
-  type ShapeName,
   type UnitFigures,
 } from "../bench/index.ts";
 import { TraceWriter } from "../trace/index.ts";
-import { bytesOf, formatOf, integerOf, textOf, UsageError } from "./arguments.ts";
+import { bytesOf, integerOf, textOf } from "./arguments.ts";
 import { bundledModel } from "./bundled-model.ts";
 import { readTopology } from "./engine-options.ts";
 import { modelFolderOf } from "./model-folder.ts";
 import { linkOf } from "./node-options.ts";
 import { packedOf, withPacked } from "./packed.ts";
+import { formatOf, layersOf, shapeOf } from "./random-weights.ts";
 import { servingPolicyHelp, servingPolicyOf } from "./serving-policy.ts";
 import { table } from "./table.ts";
 
@@ -87,11 +86,8 @@ export async function runLadder(flags: Readonly<Record<string, unknown>>): Promi
 
 async function modelOf(flags: Readonly<Record<string, unknown>>): Promise<string> {
   if (flags["shape"] === undefined) return modelFolderOf(textOf("model", flags["model"]));
-  const name = (Object.keys(shapes) as ShapeName[]).find((shape) => shape === flags["shape"]);
-  if (!name) throw new UsageError(`--shape: expected ${Object.keys(shapes).join(", ")}`);
-  const { num_hidden_layers: all, first_k_dense_replace: dense } = shapes[name];
-  const layers = integerOf("layers", flags["layers"] ?? all, dense + 1, all);
-  return cachedCheckpoint(name, layers, formatOf(flags["format"]));
+  const shape = shapeOf(flags["shape"]);
+  return cachedCheckpoint(shape, layersOf(flags["layers"], shape), formatOf(flags["format"]));
 }
 
 async function tracesOf(directory: unknown) {

@@ -1,11 +1,11 @@
 import type { Command } from "cac";
 import { type DestinationStream, type Logger, pino } from "pino";
 import { PinoPretty } from "pino-pretty";
-import { textOf, UsageError } from "./arguments.ts";
+import { oneOf } from "./arguments.ts";
 import { tellIn } from "./notice.ts";
 
 /** From what says least to what says most. */
-export const logLevels = ["silent", "fatal", "error", "warn", "info", "debug", "trace"];
+const logLevels = ["silent", "fatal", "error", "warn", "info", "debug", "trace"];
 export const logFormats = ["text", "json"] as const;
 type LogFormat = (typeof logFormats)[number];
 
@@ -28,23 +28,13 @@ type Flags = Readonly<Record<string, unknown>>;
 
 /** The log that was asked for; notices and problems go there too. @throws UsageError */
 export function openLog(flags: Flags, isTerminal = process.stderr.isTTY): Log {
-  const level = textOf("log-level", flags["logLevel"]);
-  if (!logLevels.includes(level)) {
-    throw new UsageError(`--log-level: expected ${logLevels.join(", ")}, got ${level}`);
-  }
-  const format = formatOf(flags["logFormat"]);
+  const level = oneOf("log-level", flags["logLevel"], logLevels);
+  const { logFormat } = flags;
+  const format = logFormat === undefined ? undefined : oneOf("log-format", logFormat, logFormats);
   const isText = format === "text" || (format === undefined && isTerminal);
   const log = pino({ level }, isText ? textOnStderr(isTerminal) : jsonOnStderr());
   tellIn(log);
   return { log, format };
-}
-
-function formatOf(value: unknown): LogFormat | undefined {
-  if (value === undefined) return undefined;
-  const given = textOf("log-format", value);
-  const format = logFormats.find((each) => each === given);
-  if (format) return format;
-  throw new UsageError(`--log-format: expected ${logFormats.join(" or ")}, got ${given}`);
 }
 
 /** Bytes of lines that a reader has not taken; more are dropped, since nobody waits for it. */

@@ -2,6 +2,7 @@ import { cac } from "cac";
 import {
   integerOf,
   numberOf,
+  oneOf,
   policyHelp,
   policyOf,
   textIf,
@@ -29,7 +30,7 @@ import { timeoutOf } from "./node-options.ts";
 import { int4Groups, quantizedFormats } from "../model/index.ts";
 import { pull } from "./pull.ts";
 import { quantize } from "./quantize.ts";
-import { expertPolicyOf, rebalance, rebalanceServer } from "./rebalance.ts";
+import { rebalance, rebalanceServer } from "./rebalance.ts";
 import { report, reportDefaults, reportPublishedDay } from "./report.ts";
 import { scale, wantedOf } from "./scale.ts";
 import { runServe, withServe } from "./serve-options.ts";
@@ -181,7 +182,7 @@ program
         nodes: countOf("nodes"),
         ranks: countOf("ranks"),
       },
-      policy: expertPolicyOf("policy", flags["policy"]),
+      policy: oneOf("policy", flags["policy"], expertPolicies),
       ...(flags["current"] === undefined ? {} : { current: textOf("current", flags["current"]) }),
       json,
     });

@@ -8,11 +8,11 @@ import { quantize } from "./quantize.ts";
 import { signalsOf, terminalOf } from "./terminal-fixtures.ts";
 
 const cases: readonly [Readonly<Record<string, unknown>>, RegExp][] = [
-  [{ to: "int3" }, /^--to: expected fp8, int8, int4, got int3$/],
+  [{ to: "int3" }, /^--to: expected fp8, int8 or int4, got int3$/],
   [{ to: "int4", group: 64 }, /^--group: expected 32 or 128, got 64$/],
   [{ to: "int8", group: 32 }, /^--group: only INT4/],
   [{ to: "int8", scales: "ue8m0" }, /^--scales: only FP8/],
-  [{ to: "fp8", scales: "f16" }, /^--scales: expected f32, ue8m0/],
+  [{ to: "fp8", scales: "f16" }, /^--scales: expected f32 or ue8m0, got f16/],
 ];
 
 for (const [flags, message] of cases) {

@@ -1,12 +1,11 @@
-import { createKernels, usableCores, type ScaleFormat } from "../kernels/index.ts";
+import { createKernels, scaleFormats, usableCores } from "../kernels/index.ts";
 import {
   int4Groups,
   quantizeCheckpoint,
   quantizedFormats,
-  type QuantizedFormat,
   type QuantizedGroup,
 } from "../model/index.ts";
-import { integerOf, scalesOf, textOf, UsageError } from "./arguments.ts";
+import { oneOf, UsageError } from "./arguments.ts";
 import { dtypeNames } from "./dtype-names.ts";
 import { modelFolderOf } from "./model-folder.ts";
 import { WriteProgress } from "./progress.ts";
@@ -38,28 +37,15 @@ export async function quantize(
 }
 
 function optionsOf(flags: Readonly<Record<string, unknown>>) {
-  const format = formatOf(flags["to"]);
+  const format = oneOf("to", flags["to"], quantizedFormats);
   if (flags["group"] !== undefined && format !== "int4") {
     throw new UsageError(`--group: only INT4 has groups of inputs to choose, not ${format}`);
   }
-  const scales: ScaleFormat = flags["scales"] === undefined ? "f32" : scalesOf(flags["scales"]);
+  const scales = oneOf("scales", flags["scales"] ?? "f32", scaleFormats);
   if (scales !== "f32" && format !== "fp8") {
     throw new UsageError(`--scales: only FP8 has scales of ${scales}, not ${format}`);
   }
-  return { format, scales, group: groupOf(flags["group"]) };
-}
-
-function formatOf(value: unknown): QuantizedFormat {
-  const format = quantizedFormats.find((name) => name === value);
-  if (format) return format;
-  throw new UsageError(`--to: expected ${quantizedFormats.join(", ")}, got ${String(value)}`);
-}
-
-function groupOf(value: unknown): number {
-  if (value === undefined) return int4Groups[0];
-  const group = integerOf("group", textOf("group", value), 1, 2 ** 20);
-  if (int4Groups.includes(group)) return group;
-  throw new UsageError(`--group: expected ${int4Groups.join(" or ")}, got ${group}`);
+  return { format, scales, group: oneOf("group", flags["group"] ?? int4Groups[0], int4Groups) };
 }
 
 const header = ["weights", "from", "to", "tensors", "changed by"];

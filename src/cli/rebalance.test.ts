@@ -61,7 +61,7 @@ test("what is wrong is said in one line that names the option, with exit status 
   for (const [options, said] of [
     [unit, /^daysix: --loads is required$/],
     [["--loads", file], /^daysix: --replicas is required$/],
-    [[...given, "--policy", "fastest"], /^daysix: --policy: expected eplb, best, got fastest$/],
+    [[...given, "--policy", "fastest"], /^daysix: --policy: expected eplb or best, got fastest$/],
     [["--loads", file, "--replicas", "15", "--ranks", "8"], /^daysix: --replicas: expected a mult/],
     [["--loads", "missing.json", ...unit], /^daysix: --loads: cannot read missing\.json/],
     [["--loads", broken, ...unit], /^daysix: --loads: cannot read .*broken\.json as JSON/],

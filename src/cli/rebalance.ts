@@ -3,7 +3,6 @@ import { z } from "zod";
 import {
   type ExpertPlacing,
   type ExpertPlan,
-  expertPolicies,
   type ExpertPolicy,
   type ExpertTopology,
   rebalanceExperts,
@@ -58,12 +57,6 @@ export async function rebalanceServer({
         `and would now have ${after.toFixed(3)}`,
     );
   }
-}
-
-export function expertPolicyOf(option: string, value: unknown): ExpertPolicy {
-  const policy = expertPolicies.find((name) => name === value);
-  if (policy) return policy;
-  throw new UsageError(`--${option}: expected ${expertPolicies.join(", ")}, got ${String(value)}`);
 }
 
 /** JSON: `[[load of each logical expert], …]`, one list a layer. */

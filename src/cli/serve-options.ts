@@ -1,8 +1,8 @@
 import type { Command } from "cac";
-import { otlpEndpoint } from "../gateway/index.ts";
+import { otlpEndpoint, reasoningFields } from "../gateway/index.ts";
 import { balancesItself } from "./auto-balance.ts";
 import { apiKeyOf } from "./api-key.ts";
-import { integerOf, namesOf, present, reasoningFieldOf, textIf, textOf } from "./arguments.ts";
+import { integerOf, namesOf, oneOf, present, textIf, textOf } from "./arguments.ts";
 import { withEngine } from "./engine-options.ts";
 import { keysOf } from "./keyring.ts";
 import { openLog, withLog } from "./log.ts";
@@ -60,7 +60,7 @@ export async function runServe(flags: Flags): Promise<never> {
     port: integerOf("port", flags["port"], 0, largestPort),
     ...{ log, logFormat: format },
     otlp: otlpEndpoint(textIf(flags, "otlp"), process.env),
-    reasoningField: reasoningFieldOf(flags["reasoningField"]),
+    reasoningField: oneOf("reasoning-field", flags["reasoningField"], reasoningFields),
     balancesItself: balancesItself(flags),
     edge: {
       allowedOrigins: namesOf("allowed-origins", flags["allowedOrigins"]),

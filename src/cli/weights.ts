@@ -1,7 +1,7 @@
 import type { Command } from "cac";
 import { residentWeights, weightMemories, type WeightMemory } from "../kernels/index.ts";
 import { amount } from "./amount.ts";
-import { UsageError } from "./arguments.ts";
+import { oneOf } from "./arguments.ts";
 
 /** Adds the option that says how a checkpoint's files are in memory. */
 export function withWeights(command: Command): Command {
@@ -11,10 +11,7 @@ export function withWeights(command: Command): Command {
 }
 
 export function weightsOf(flags: Readonly<Record<string, unknown>>): WeightMemory {
-  const given = flags["weights"];
-  const weights = weightMemories.find((name) => name === given);
-  if (weights) return weights;
-  throw new UsageError(`--weights: expected ${weightMemories.join(" or ")}, got ${String(given)}`);
+  return oneOf("weights", flags["weights"], weightMemories);
 }
 
 /** The copies that this process holds, and how much of them huge pages spare the TLB. */
