@@ -5,6 +5,7 @@ import {
   oneOf,
   policyHelp,
   policyOf,
+  present,
   textIf,
   textOf,
   tokensOf,
@@ -61,12 +62,11 @@ withEngine(program.command("generate", "Continue a text or tokens, without a ser
       maxTokens: integerOf("max-tokens", flags["maxTokens"], 1, 2 ** 31 - 1),
       temperature: numberOf("temperature", flags["temperature"], 0, 100),
       json: flags["json"] === true,
-      ...(flags["prompt"] === undefined ? {} : { prompt: textOf("prompt", flags["prompt"]) }),
-      ...(flags["tokens"] === undefined ? {} : { tokens: tokensOf(flags["tokens"]) }),
-      ...(flags["seed"] === undefined
-        ? {}
-        : { seed: integerOf("seed", flags["seed"], 0, Number.MAX_SAFE_INTEGER) }),
-      ...(flags["trace"] === undefined ? {} : { trace: textOf("trace", flags["trace"]) }),
+      ...present({ prompt: textIf(flags, "prompt"), trace: textIf(flags, "trace") }),
+      ...(flags["tokens"] !== undefined && { tokens: tokensOf(flags["tokens"]) }),
+      ...(flags["seed"] !== undefined && {
+        seed: integerOf("seed", flags["seed"], 0, Number.MAX_SAFE_INTEGER),
+      }),
       engine: await engineOf(flags),
     }),
   );
@@ -86,14 +86,10 @@ program
   .option("--published-day", "The day DeepSeek published, instead of a ledger")
   .option("--json", "Print JSON")
   .action((flags: Record<string, unknown>) => {
-    const given = (flag: string, option: string) =>
-      flags[flag] === undefined ? {} : { [flag]: textOf(option, flags[flag]) };
     const tell = flags["publishedDay"] === true ? reportPublishedDay : report;
     return tell({
-      ...given("ledger", "ledger"),
-      ...given("since", "since"),
-      ...given("until", "until"),
-      ...given("prices", "prices"),
+      ...present({ ledger: textIf(flags, "ledger"), prices: textIf(flags, "prices") }),
+      ...present({ since: textIf(flags, "since"), until: textIf(flags, "until") }),
       acceleratorHour: textOf("accelerator-hour", flags["acceleratorHour"]),
       priceModel: textOf("price-model", flags["priceModel"]),
       json: flags["json"] === true,
@@ -183,7 +179,7 @@ program
         ranks: countOf("ranks"),
       },
       policy: oneOf("policy", flags["policy"], expertPolicies),
-      ...(flags["current"] === undefined ? {} : { current: textOf("current", flags["current"]) }),
+      ...present({ current: textIf(flags, "current") }),
       json,
     });
   });
