@@ -14,7 +14,6 @@ const WIDTH = 1100;
 const pictures = [
   { name: "dashboard-1400-light", width: 1400, height: 1000, colorScheme: "light" },
   { name: "dashboard-1400-dark", width: 1400, height: 1000, colorScheme: "dark" },
-  { name: "dashboard-820-dark", width: 820, height: 1180, colorScheme: "dark" },
   { name: "dashboard-360-light", width: 360, height: 780, colorScheme: "light" },
 ];
 

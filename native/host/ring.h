@@ -1,4 +1,4 @@
-// The ring through which TypeScript hands commands to a stream; src/kernels/command-ring.ts is its other end.
+// The ring through which TypeScript hands commands to a stream; src/kernels/native/command-ring.ts is its other end.
 #pragma once
 #include <atomic>
 #include <cstdint>
