@@ -3,6 +3,7 @@ import { readFileSync, readlinkSync } from "node:fs";
 import { readFile, realpath, stat, unlink, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { z } from "zod";
+import { processExists } from "../../model/index.ts";
 import { LedgerError } from "./ledger-error.ts";
 
 /**
@@ -135,15 +136,6 @@ function isAlive(holder: Holder | undefined, silentMs: number): boolean {
   return (
     holder.boot === here.boot && processExists(holder.pid) && startOf(holder.pid) === holder.start
   );
-}
-
-function processExists(pid: number): boolean {
-  try {
-    return process.kill(pid, 0);
-  } catch (error) {
-    // A process of another user may not be sent signals, and exists.
-    return (error as NodeJS.ErrnoException).code === "EPERM";
-  }
 }
 
 function ownHolder(): Holder {
