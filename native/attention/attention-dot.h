@@ -162,8 +162,8 @@ class DotAttention {
   DAYSIX_INLINE static void storeSums(float* out, int stride, const Chains (&sums)[2 * M]) {
     each<M>([&](auto m) __attribute__((always_inline)) {
       const auto [first, last] = inColumnOrder(sums[m].v, sums[M + m].v);
-      storeChains(out + m * stride, {first});
-      storeChains(out + m * stride + WIDTH, {last});
+      storeChains(out + m * stride, {first.v});
+      storeChains(out + m * stride + WIDTH, {last.v});
     });
   }
 

@@ -1,7 +1,5 @@
 // Queries in pairs of BF16 values, as tiles and vdpbf16ps multiply them.
 #pragma once
-#include <utility>
-
 #include "attention/attention-piece.h"
 
 namespace daysix::DAYSIX_ISA {
@@ -50,11 +48,15 @@ DAYSIX_INLINE __m512i finiteOrZero(__m512i values) {
   return _mm512_maskz_mov_epi16(_mm512_cmpneq_epi16_mask(_mm512_and_si512(values, exponent), exponent), values);
 }
 
+struct ColumnsInOrder {
+  Vec first, last;
+};
+
 /// Unpacking two tokens' values leaves each quarter's first columns in one vector, `low`, and its last in the other.
-DAYSIX_INLINE std::pair<__m512, __m512> inColumnOrder(__m512 low, __m512 high) {
+DAYSIX_INLINE ColumnsInOrder inColumnOrder(__m512 low, __m512 high) {
   const __m512i first = _mm512_setr_epi32(0, 1, 2, 3, 16, 17, 18, 19, 4, 5, 6, 7, 20, 21, 22, 23);
   const __m512i last = _mm512_add_epi32(first, _mm512_set1_epi32(8));
-  return {_mm512_permutex2var_ps(low, first, high), _mm512_permutex2var_ps(low, last, high)};
+  return {{_mm512_permutex2var_ps(low, first, high)}, {_mm512_permutex2var_ps(low, last, high)}};
 }
 
 #endif

@@ -132,8 +132,8 @@ class TileAttention {
 
   static void restore(Vec* strip) {
     const auto [first, last] = inColumnOrder(strip[0].v, strip[1].v);
-    strip[0].v = first;
-    strip[1].v = last;
+    strip[0] = first;
+    strip[1] = last;
   }
 
  private:
