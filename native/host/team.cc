@@ -54,7 +54,7 @@ void* Scratch::reserve(size_t bytes) {
 Scratch::~Scratch() { std::free(memory_); }
 
 ThreadTeam::ThreadTeam(int threads) {
-  for (int i = 1; i < threads; i++) helpers_.emplace_back([this] { help(); });
+  for (int i = 1; i < threads; i++) helpers_.emplace_back([this, i] { help(i); });
 }
 
 ThreadTeam::~ThreadTeam() {
@@ -81,7 +81,8 @@ void ThreadTeam::fork(int64_t tasks, Task task, void* context) {
   if (failure_) std::rethrow_exception(std::exchange(failure_, nullptr));
 }
 
-void ThreadTeam::help() {
+/// Of few tasks only the first helpers take some: each that enters keeps the leader waiting until it has left.
+void ThreadTeam::help(int number) {
   const FlushDenormals flush;
   Scratch scratch;
   uint64_t seen = 0;
@@ -89,8 +90,10 @@ void ThreadTeam::help() {
     waitUntil(opened_, [&] { return stopping_.load() || isOpen(state_.load(), seen); });
     if (stopping_) return;
     for (uint64_t state = state_.load(); isOpen(state, seen);) {
-      if (!state_.compare_exchange_weak(state, state + 1)) continue;
+      const bool enters = number < tasks_.load();
+      if (enters && !state_.compare_exchange_weak(state, state + 1)) continue;
       seen = state >> ROUND_SHIFT;
+      if (!enters) break;
       takeTasks(scratch);
       state_.fetch_sub(1);
       left_.notify();
@@ -100,7 +103,8 @@ void ThreadTeam::help() {
 
 void ThreadTeam::takeTasks(Scratch& scratch) {
   try {
-    for (int64_t i; (i = next_.fetch_add(1, std::memory_order_relaxed)) < tasks_;) task_(context_, i, scratch);
+    const int64_t tasks = tasks_;
+    for (int64_t i; (i = next_.fetch_add(1, std::memory_order_relaxed)) < tasks;) task_(context_, i, scratch);
   } catch (...) {
     fail(std::current_exception());
   }
@@ -108,7 +112,7 @@ void ThreadTeam::takeTasks(Scratch& scratch) {
 
 /// The fork rethrows the first failure; tasks that no thread has taken are skipped.
 void ThreadTeam::fail(std::exception_ptr error) {
-  next_ = tasks_;
+  next_ = tasks_.load();
   std::lock_guard lock(failureMutex_);
   if (!failure_) failure_ = error;
 }

@@ -23,7 +23,7 @@ class ThreadTeam final : public Team {
   void fork(int64_t tasks, Task task, void* context) override;
 
  private:
-  void help();
+  void help(int number);
   void takeTasks(Scratch& scratch);
   void fail(std::exception_ptr error);
 
@@ -31,7 +31,7 @@ class ThreadTeam final : public Team {
   Scratch shared_;
   Task task_ = nullptr;
   void* context_ = nullptr;
-  int64_t tasks_ = 0;
+  std::atomic<int64_t> tasks_ = 0;
   /// Round of the fork, whether helpers may still enter it, and how many are inside. A helper that wakes late finds
   /// it closed, so the leader never waits for a thread that took no task.
   std::atomic<uint64_t> state_ = 0;

@@ -10,6 +10,8 @@
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
+#include <mutex>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -17,6 +19,7 @@
 #include "host/decode.h"
 #include "host/isa.h"
 #include "host/stream.h"
+#include "host/thread-team.h"
 
 namespace {
 
@@ -29,6 +32,13 @@ void expect(bool good, const char* what) {
   failures++;
   std::printf("FAILED %s\n", what);
 }
+
+/// A weight's rows as they lie, as an operation's argument.
+struct WeightRows {
+  int dtype, rows, columns;
+  const void* data;
+  const void* scales;
+};
 
 /// The other end of a ring.
 class Producer {
@@ -49,9 +59,12 @@ class Producer {
   void enqueue(const char* operation, Words... words) {
     const uint32_t number = header_.published.load();
     if (!reached(header_.executed.load(), number - CAPACITY + 1)) stream_->waitForRoom();
-    double* at = words_.data() + (number % CAPACITY) * COMMAND_WORDS;
+    double* command = words_.data() + (number % CAPACITY) * COMMAND_WORDS;
+    double* at = command;
     *at++ = numberOf(operation);
-    ((*at++ = word(words)), ...);
+    (put(at, words), ...);
+    const size_t wanted = operations()[numberOf(operation)].words.size();
+    expect(at - command == static_cast<int64_t>(1 + wanted), operation);
     header_.published = number + 1;
     if (header_.asleep.load()) stream_->wake();
   }
@@ -71,10 +84,20 @@ class Producer {
   void close() { stream_.reset(); }
 
  private:
+  template <typename Value>
+  static void put(double*& at, Value value) {
+    *at++ = word(value);
+  }
+  static void put(double*& at, const WeightRows& weight) {
+    for (const int value : {weight.dtype, weight.rows, weight.columns}) *at++ = value;
+    for (const void* address : {weight.data, weight.scales}) *at++ = word(address);
+    // In rows, and not INT4.
+    for (int i = 0; i < 3; i++) *at++ = 0;
+  }
   static double word(double value) { return value; }
   static double word(int value) { return value; }
   static double word(const void* address) { return static_cast<double>(reinterpret_cast<uintptr_t>(address)); }
-  static double numberOf(const std::string& operation) {
+  static int numberOf(const std::string& operation) {
     int number = 0;
     while (operations()[number].name != operation) number++;
     return number;
@@ -142,10 +165,11 @@ std::vector<float> runRows(Producer& producer, int rows, int columns) {
   const int count = rows * columns, blocks = (columns + 127) / 128;
   const std::vector<float> x = ramp(count);
   // A weight at an odd address.
-  std::vector<uint8_t> weight(1 + 4 * 9 * columns);
-  std::memcpy(weight.data() + 1, ramp(9 * columns).data(), 4 * 9 * columns);
-  const void* data = weight.data() + 1;
+  std::vector<uint8_t> bytes(1 + 4 * 9 * columns);
+  std::memcpy(bytes.data() + 1, ramp(9 * columns).data(), 4 * 9 * columns);
   const void* none = nullptr;
+  const WeightRows weight = {F32, 9, columns, bytes.data() + 1, none};
+  const WeightRows gain = {F32, 1, columns, weight.data, none};
   std::vector<int32_t> tokens(rows), places(rows * 2), starts(5), ids(rows * 2), sources(rows * 2), chosen(rows * 3);
   for (int i = 0; i < rows; i++) tokens[i] = i % 9;
   for (int i = 0; i < rows * 2; i++) ids[i] = i % 4;
@@ -154,16 +178,16 @@ std::vector<float> runRows(Producer& producer, int rows, int columns) {
   std::vector<uint8_t> codes(count), gathered(count);
   std::vector<float> scales(rows * blocks), gatheredScales(rows * blocks);
 
-  producer.enqueue("embed", embedded.data(), F32, 9, columns, data, none, tokens.data(), rows);
+  producer.enqueue("embed", embedded.data(), weight, tokens.data(), rows);
   producer.enqueue("add", embedded.data(), x.data(), count);
-  producer.enqueue("rmsNorm", normed.data(), embedded.data(), F32, 1, columns, data, none, 1e-6, rows);
+  producer.enqueue("rmsNorm", normed.data(), embedded.data(), gain, 1e-6, rows);
   producer.enqueue("siluMultiply", product.data(), normed.data(), x.data(), count);
-  producer.enqueue("quantize", BF16, columns, halves.data(), none, product.data(), rows);
-  producer.enqueue("quantize", FP8, columns, codes.data(), scales.data(), product.data(), rows);
+  producer.enqueue("quantize", BF16, columns, halves.data(), none, product.data(), rows, 0);
+  producer.enqueue("quantize", FP8, columns, codes.data(), scales.data(), product.data(), rows, 0);
   producer.enqueue("gather", FP8, columns, gathered.data(), gatheredScales.data(), FP8, columns, codes.data(),
                    scales.data(), places.data(), rows, rows);
-  producer.enqueue("gemm", outputs.data(), FP8, columns, codes.data(), scales.data(), F32, 9, columns, data, none, rows);
-  producer.enqueue("route", chosen.data(), gates.data(), outputs.data(), 0, 0, 0, none, none, 0, 9, 3, 1, 2, 1, 1, 1, 1.0,
+  producer.enqueue("gemm", outputs.data(), FP8, columns, codes.data(), scales.data(), weight, rows);
+  producer.enqueue("route", chosen.data(), gates.data(), outputs.data(), WeightRows{}, 0, 9, 3, 1, 2, 1, 1, 1, 1.0,
                    rows);
   producer.enqueue("groupRows", starts.data(), sources.data(), places.data(), ids.data(), 4, 2, rows);
   std::vector<float> twice = ramp(2 * count);
@@ -223,7 +247,7 @@ void testFailure(const KernelTable& kernels) {
   const int32_t token = 3;
   const void* none = nullptr;
   for (int round = 0; round < 40; round++) {
-    producer.enqueue("embed", x.data(), F32, 3, 8, ones.data(), none, &token, 1);
+    producer.enqueue("embed", x.data(), WeightRows{F32, 3, 8, ones.data(), none}, &token, 1);
     producer.enqueue("add", x.data(), ones.data(), 8);
     if (round % 2) expect(producer.done().find("embed") == 0 && x[0] == round, "nothing runs after a failure");
     producer.reset();
@@ -242,7 +266,7 @@ void testIndices(const KernelTable& kernels) {
     expect(producer.done().find(what) == 0, what);
     producer.reset();
   };
-  producer.enqueue("embed", out.data(), F32, 2, 4, x.data(), none, wild.data(), 2);
+  producer.enqueue("embed", out.data(), WeightRows{F32, 2, 4, x.data(), none}, wild.data(), 2);
   fails("embed: tokens[0] is 1073741824, expected 0 to 1");
   producer.enqueue("gather", F32, 4, out.data(), none, F32, 4, x.data(), none, wild.data() + 1, 1, 2);
   fails("gather: sources[0] is -1073741824, expected 0 to 1");
@@ -373,7 +397,7 @@ void testResidentFile() {
     std::vector<WeightFiles> files(3, WeightFiles({.resident = true, .threads = 3}));
     std::vector<const WeightFile*> opened(files.size());
     std::vector<std::thread> ranks;
-    for (size_t i = 0; i < files.size(); i++) ranks.emplace_back([&, i] { opened[i] = &files[i].open(path); });
+    for (size_t i = 0; i < files.size(); i++) ranks.emplace_back([&, i] { opened[i] = &files[i].load(path); });
     for (std::thread& rank : ranks) rank.join();
     expect(opened[0] == opened[1] && opened[1] == opened[2], "a file is copied once");
     expect(std::equal(bytes.begin(), bytes.end(), opened[0]->data()), "a copy holds every byte");
@@ -383,9 +407,32 @@ void testResidentFile() {
   std::remove(path.c_str());
 }
 
+void testFewTasks() {
+  constexpr int THREADS = 4;
+  ThreadTeam threads(THREADS);
+  Team& team = threads;
+  for (int tasks = 1; tasks <= THREADS; tasks++) {
+    std::mutex mutex;
+    std::set<std::thread::id> took;
+    std::atomic<int> done = 0;
+    for (int round = 0; round < 200; round++) {
+      team.fork(tasks, [&](int64_t, Scratch&) {
+        done++;
+        std::this_thread::sleep_for(std::chrono::microseconds(50));
+        std::lock_guard lock(mutex);
+        took.insert(std::this_thread::get_id());
+      });
+    }
+    expect(done == 200 * tasks, "each task runs once");
+    expect(took.size() <= static_cast<size_t>(tasks), "as many threads as there are tasks take some, always the same");
+    expect(tasks == 1 || took.size() > 1, "helpers take tasks");
+  }
+}
+
 }  // namespace
 
 int main() {
+  testFewTasks();
   static_assert(grantedThreads(4, 0, 8) == 4 && grantedThreads(4, 6, 8) == 2 && grantedThreads(4, 9, 8) == 1);
   for (const KernelTable* kernels : supportedKernels()) {
     testRows(*kernels);
