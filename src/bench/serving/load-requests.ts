@@ -7,6 +7,8 @@ export interface LoadRequest {
   readonly at?: number;
   readonly prompt: string;
   readonly maxTokens: number;
+  /** The same load has the same answers where the server follows seeds. */
+  readonly seed: number;
 }
 
 /** Tokens of a trace's block, all of them equal where its identifier is. */
@@ -29,6 +31,7 @@ export function uniformLoad(sizes: {
   return Array.from({ length: requests }, (_, i) => ({
     prompt: words(i + 1, promptTokens),
     maxTokens,
+    seed: i,
   }));
 }
 
@@ -38,7 +41,7 @@ export function traceLoad(
   limits: { readonly promptTokens?: number; readonly maxTokens?: number },
 ): LoadRequest[] {
   const [first] = trace;
-  return trace.map(({ at, blocks, promptTokens, answerTokens }) => ({
+  return trace.map(({ at, blocks, promptTokens, answerTokens }, i) => ({
     at: at - first.at,
     prompt: blocks
       .map((block) => words(block + 1, TRACE_BLOCK))
@@ -46,6 +49,7 @@ export function traceLoad(
       .split(" ", Math.min(promptTokens, limits.promptTokens ?? promptTokens))
       .join(" "),
     maxTokens: Math.max(1, Math.min(answerTokens, limits.maxTokens ?? answerTokens)),
+    seed: i,
   }));
 }
 

@@ -41,9 +41,9 @@ export async function runLoad(options: LoadOptions): Promise<LoadReport> {
   const answers: Answer[] = [];
   const errors: Record<string, number> = {};
   const began = performance.now();
-  const send = async ({ prompt, maxTokens }: LoadRequest) => {
+  const send = async (request: LoadRequest) => {
     try {
-      answers.push(await streamedAnswer(options, { model: options.model, prompt, maxTokens }));
+      answers.push(await streamedAnswer(options, { ...request, model: options.model }));
     } catch (error) {
       const { message, cause } = error as Error;
       const reason = cause instanceof Error ? `${message}: ${cause.message}` : message;

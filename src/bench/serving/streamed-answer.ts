@@ -1,4 +1,5 @@
 import { askServer, chatChunks, type ChatChunk, type Server } from "../../gateway/index.ts";
+import type { LoadRequest } from "./load-requests.ts";
 
 export interface Answer {
   readonly promptTokens: number;
@@ -12,13 +13,13 @@ export interface Answer {
 /** @throws Error with what the server or the network says */
 export async function streamedAnswer(
   server: Server,
-  request: { readonly model: string; readonly prompt: string; readonly maxTokens: number },
+  { model, prompt, maxTokens, seed }: LoadRequest & { readonly model: string },
 ): Promise<Answer> {
   const began = performance.now();
   const response = await askServer(server, "/v1/chat/completions", {
-    model: request.model,
-    messages: [{ role: "user", content: request.prompt }],
-    max_tokens: request.maxTokens,
+    model,
+    messages: [{ role: "user", content: prompt }],
+    ...{ max_tokens: maxTokens, seed },
     stream: true,
     stream_options: { include_usage: true },
   });

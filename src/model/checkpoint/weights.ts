@@ -156,8 +156,8 @@ function expectOneFormat(weights: readonly Weight[]): void {
 }
 
 function formatName({ dtype, shape, scale, packing }: Weight): string {
-  if (dtype !== "I4") return dtype;
-  return `${dtype} in groups of ${int4Group(shape, scale!.shape, packing?.order)}`;
+  if (dtype !== "I4" || !scale) return dtype;
+  return `${dtype} in groups of ${int4Group(shape, scale.shape, packing?.order)}`;
 }
 
 function attentionWeights(
