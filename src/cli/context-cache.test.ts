@@ -7,6 +7,7 @@ const DAY_MS = 86_400_000;
 
 test("a cache folder keeps 10 GiB for seven days unless told otherwise", () => {
   assert.deepEqual(contextCacheOf({}), {});
+  assert.deepEqual(contextCacheOf({ cache: "off" }), {});
   assert.deepEqual(contextCacheOf({ cacheDir: "/kv" }), {
     contextCache: {
       store: "/kv",

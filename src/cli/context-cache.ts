@@ -10,7 +10,7 @@ export function withContextCache(command: Command): Command {
   return command
     .option(
       "--cache <place>",
-      "Where KV blocks are kept, which other servers may share: a folder, valkey://host, s3://bucket/prefix",
+      "Where KV blocks are kept, which other servers may share: a folder, valkey://host, s3://bucket/prefix; off: nowhere, as without it",
     )
     .option("--cache-dir <dir>", "The same, for a folder")
     .option("--cache-size <size>", "Bytes of blocks to keep in a folder (default: 10G)")
@@ -45,7 +45,7 @@ function placeOf({ cache, cacheDir }: Readonly<Record<string, unknown>>): string
     throw new UsageError("--cache-dir: expected one of --cache and --cache-dir");
   }
   if (cacheDir !== undefined) return textOf("cache-dir", cacheDir);
-  return cache === undefined ? undefined : textOf("cache", cache);
+  return cache === undefined || cache === "off" ? undefined : textOf("cache", cache);
 }
 
 function isServer(place: string): boolean {
