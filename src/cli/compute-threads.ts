@@ -25,18 +25,10 @@ export function sharingCores<Model extends Sharing>(models: readonly Model[]): M
   const ranks = models.reduce((sum, { engine }) => sum + nodesHere(engine).length, 0);
   const share = coresOfEach(ranks);
   return models.map((model) => {
-    const isAlone = models.length === 1;
-    const threads = threadsWithin(share, model, isAlone);
-    return { ...model, engine: { ...model.engine, threads } };
+    const { engine, schedule, scalePolicy } = model;
+    const { threads = schedule || scalePolicy ? 1 : "all", nodes } = engine;
+    const isElsewhereToo = models.length === 1 && nodes?.await !== undefined;
+    const here = threads === "all" ? share : Math.min(threads, share);
+    return { ...model, engine: { ...engine, threads: isElsewhereToo ? threads : here } };
   });
-}
-
-function threadsWithin(
-  share: number,
-  { engine, schedule, scalePolicy }: Sharing,
-  isAlone: boolean,
-) {
-  const { threads, nodes } = engine;
-  if (threads === "all" || (isAlone && nodes?.await)) return threads ?? "all";
-  return Math.min(threads ?? (schedule || scalePolicy ? 1 : share), share);
 }

@@ -125,6 +125,7 @@ test("ranks share the cores of their machine, unless flags say how many threads 
     [[...four, ...elsewhere], "all"],
     [[...four, ...elsewhere, "--threads", "4096"], 4096],
     [[...four, "--scale-schedule", schedule], 1],
+    [[...four, ...elsewhere, "--scale-schedule", schedule], 1],
   ] as const) {
     const [{ engine }] = await served(...flags);
     assert.equal(engine.threads, threads, flags.join(" "));
