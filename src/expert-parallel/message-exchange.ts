@@ -6,6 +6,7 @@ import {
   precisions,
   rowsOf,
   type Operand,
+  type OperandFormatName,
   type StoredRows,
 } from "../kernels/index.ts";
 import type { ExpertBatch, ExpertOutput } from "../model/index.ts";
@@ -58,9 +59,9 @@ export class MessageExchange implements RowExchange {
   /** Of a step, of all ranks together. */
   readonly #unitRows: () => number;
   #dispatched: Dispatched | undefined;
-  /** Of the format of the last layer's rows. */
-  #fixed: Operand | undefined;
-  #arrived: Operand | undefined;
+  /** By the format of a layer's rows. */
+  readonly #fixed = new Map<OperandFormatName, Operand>();
+  readonly #arrived = new Map<OperandFormatName, Operand>();
   #groups: GroupedPairs | undefined;
   /** [rows × topK, hidden], by rank and then as dispatched */
   #returned: StoredRows;
@@ -234,18 +235,22 @@ export class MessageExchange implements RowExchange {
   }
 
   #fixedPlaces({ format, columns }: Operand): Operand {
-    if (this.#fixed?.format !== format) {
-      this.#fixed = createOperand(format, this.#unit.unit.ranks.length * FIXED_ROWS, columns);
+    let fixed = this.#fixed.get(format);
+    if (!fixed) {
+      fixed = createOperand(format, this.#unit.unit.ranks.length * FIXED_ROWS, columns);
+      this.#fixed.set(format, fixed);
     }
-    return this.#fixed;
+    return fixed;
   }
 
   #operandFor(rows: number, { format, columns }: Operand): Operand {
-    if (this.#arrived?.format !== format || rows > rowsOf(this.#arrived)) {
-      const kept = this.#arrived ? rowsOf(this.#arrived) : 0;
-      this.#arrived = createOperand(format, Math.max(rows, rows > kept ? 2 * kept : kept), columns);
+    let arrived = this.#arrived.get(format);
+    const room = arrived ? rowsOf(arrived) : 0;
+    if (!arrived || rows > room) {
+      arrived = createOperand(format, Math.max(rows, 2 * room), columns);
+      this.#arrived.set(format, arrived);
     }
-    return this.#arrived;
+    return arrived;
   }
 }
 

@@ -80,15 +80,15 @@ export function controlFrames(message: Uint8Array): Frame[] {
   });
 }
 
-/** What keeping track of a message takes besides its bytes: a short one is not free. */
-const costOf = (bytes: number) => bytes + 512;
+/** What holding a message, or a loss, takes: a short one is not free. */
+export const costOfHolding = (bytes: number) => bytes + 512;
 
 /**
  * Of messages of one link that have begun to come, in all: sixteen of the longest. Outputs that eight ranks send
  * home in a layer, for 2,048 rows each in V3's width, are 3.8 GB in float32. A peer that begins more is not what
  * it seems.
  */
-const MOST_PARTIAL_BYTES = 16 * costOf(MAXIMUM_MESSAGE_BYTES);
+const MOST_PARTIAL_BYTES = 16 * costOfHolding(MAXIMUM_MESSAGE_BYTES);
 
 /** A message of which some frames have come. */
 interface PartialMessage {
@@ -138,7 +138,7 @@ export class MessageAssembler {
     partial.filled += payload.length;
     if (remaining > 0) return undefined;
     this.#partial.delete(streamOf(frame));
-    this.#bytes -= costOf(message.length);
+    this.#bytes -= costOfHolding(message.length);
     return message;
   }
 
@@ -148,13 +148,13 @@ export class MessageAssembler {
     let partial = this.#partial.get(key);
     if (!partial && frame.remaining > 0) {
       const bytes = length + frame.remaining;
-      if (this.#bytes + costOf(bytes) > this.#mostBytes) {
+      if (this.#bytes + costOfHolding(bytes) > this.#mostBytes) {
         const limit = `over the limit of ${this.#mostBytes} bytes`;
         throw new FrameError(`messages that have begun to come are ${limit} together`);
       }
       partial = { message: this.#take(bytes), filled: 0 };
       this.#partial.set(key, partial);
-      this.#bytes += costOf(bytes);
+      this.#bytes += costOfHolding(bytes);
     }
     return partial;
   }

@@ -1,5 +1,5 @@
 export { ControlChannel, ControlError } from "./control.ts";
-export type { RankMessage } from "./fragmentation.ts";
+export { costOfHolding, type RankMessage } from "./fragmentation.ts";
 export { FrameSocket } from "./frame-socket.ts";
 export { type Frame, FrameError, MAXIMUM_MESSAGE_BYTES, MAXIMUM_RANK } from "./frame.ts";
 export {

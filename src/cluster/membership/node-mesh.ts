@@ -1,6 +1,7 @@
 import {
   ControlChannel,
   ControlError,
+  costOfHolding,
   type Frame,
   FrameError,
   type FrameSocket,
@@ -42,8 +43,6 @@ interface Peer {
 
 /** What arrived for ranks before there were any to take it. */
 const MAXIMUM_HELD_BYTES = 64 * 1024 * 1024;
-/** What holding something takes besides: a loss or an empty message is not free. */
-const HELD_COST = 512;
 
 /** A node's links to all other nodes of the cluster. */
 export class NodeMesh {
@@ -153,7 +152,7 @@ export class NodeMesh {
   }
 
   #hold(bytes: number, deliver: () => void): void {
-    this.#heldBytes += bytes + HELD_COST;
+    this.#heldBytes += costOfHolding(bytes);
     if (this.#heldBytes > MAXIMUM_HELD_BYTES) {
       throw new FrameError(`over ${MAXIMUM_HELD_BYTES} bytes came for ranks not yet started`);
     }

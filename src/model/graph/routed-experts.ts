@@ -61,8 +61,8 @@ export interface RoutedExperts {
 /** SwiGLU of row groups, each with its own expert, in buffers of its own. */
 export class GroupedMlp {
   readonly #stream: Stream;
-  /** By the formats of both products' rows: layers may have experts of another format. */
-  readonly #buffers = new Map<string, MlpBuffers>();
+  /** One for each pair of formats of both products' rows: layers may have experts of another format. */
+  #buffers: readonly MlpBuffers[] = [];
   /** [pairs, hidden] */
   #out: StoredRows = new Float32Array(0);
 
@@ -104,9 +104,11 @@ export class GroupedMlp {
 
   /** Grow to the most pairs ever asked for. */
   #buffersFor(least: number, { gate, down }: ExpertWeights): MlpBuffers {
-    const [input, between] = [gate[0], down[0]].map((weight) => this.#stream.operandFormat(weight));
-    const formats = `${input} ${between}`;
-    const kept = this.#buffers.get(formats);
+    const input = this.#stream.operandFormat(gate[0]);
+    const between = this.#stream.operandFormat(down[0]);
+    const kept = this.#buffers.find(
+      ({ sorted, product }) => sorted.format === input && product.format === between,
+    );
     if (kept && kept.pairs >= least) return kept;
     const pairs = Math.max(least, 2 * (kept?.pairs ?? 0));
     const [width, hidden] = gate[0].shape;
@@ -120,7 +122,7 @@ export class GroupedMlp {
       up: allocate(Float32Array, pairs * width),
       product: createOperand(between, pairs, width),
     };
-    this.#buffers.set(formats, buffers);
+    this.#buffers = [...this.#buffers.filter((each) => each !== kept), buffers];
     return buffers;
   }
 }
